@@ -1,0 +1,369 @@
+//! The command line: clap, and nothing else. The doc comments are the help text. Every flag has an environment
+//! variable, `SWARM_` and its name.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValue, Styles, TypedValueParser as _};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::config::{Layer, Level};
+use crate::size::{self, Rate, Size};
+
+/// Publish and fetch files and directories, peer to peer: every machine that has a part helps the others
+#[derive(Debug, Parser)]
+#[command(name = "swarm", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "The first `swarm` process on a store is its node; later ones talk to it. \
+    `swarm help exit-codes` lists the exit codes.")]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Hash a file or folder, serve it to others and print its id
+    Publish(Publish),
+    /// Fetch content by id or link, from everybody who has some of it
+    #[command(visible_aliases = ["download", "recv"])]
+    Get(Get),
+    /// Write a file to standard output while it is being fetched
+    Cat(Cat),
+    /// List the store, or the entries of a directory
+    Ls(Ls),
+    /// Show all that is known of one item
+    Info(Item),
+    /// Forget an item; files outside the store are left alone
+    Rm(Item),
+    /// Read everything (or one item) again and compare it with its hashes
+    Verify(Verify),
+    /// Delete what nothing refers to
+    Gc(Gc),
+    /// Show the node at a glance
+    Status,
+    /// List the peers it is connected to and those it has banned
+    Peers,
+    /// Run a node until it is stopped
+    Daemon,
+    /// Watch the real thing for a minute: one publisher and five getters on this machine
+    Demo(Demo),
+    /// Show the settings and where they come from
+    Config {
+        #[command(subcommand)]
+        what: Config,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Explain a command, or the exit codes: `swarm help exit-codes`
+    Help {
+        /// A command, or exit-codes
+        topic: Option<String>,
+    },
+}
+
+/// See [`Verb::Publish`].
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// A file or folder; - reads standard input
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+    /// Offer it under this name [default: the last part of the path]
+    #[arg(long, env = "SWARM_NAME", value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// Take a copy into the store instead of serving the file where it is
+    #[arg(long, env = "SWARM_COPY", value_parser = BoolishValueParser::new())]
+    pub(crate) copy: bool,
+    /// Print the link, with addresses of this node, instead of the id
+    #[arg(long, env = "SWARM_LINK", value_parser = BoolishValueParser::new())]
+    pub(crate) link: bool,
+    /// Allow names that Windows and macOS cannot store
+    #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
+    pub(crate) unix_names: bool,
+    /// Keep relative symbolic links that stay inside the folder
+    #[arg(long, env = "SWARM_SYMLINKS", value_parser = BoolishValueParser::new())]
+    pub(crate) symlinks: bool,
+}
+
+/// See [`Verb::Get`].
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Ids, links, or the first digits of an id this node knows
+    #[arg(required = true, value_name = "ID|LINK")]
+    pub(crate) targets: Vec<String>,
+    /// Where it goes: a file name or a folder; - is standard output [default: the offered name, here]
+    #[arg(short, long, env = "SWARM_OUTPUT", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace what is there; going on with what an earlier run began needs no flag
+    #[arg(long, env = "SWARM_OVERWRITE", value_parser = BoolishValueParser::new())]
+    pub(crate) overwrite: bool,
+    /// Go on sharing when it is complete, until stopped
+    #[arg(long, env = "SWARM_SEED", value_parser = BoolishValueParser::new())]
+    pub(crate) seed: bool,
+    /// Give up after this long: 30s, 5m, 1h30m [default: never]
+    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Of a directory, only paths that match; may be repeated
+    #[arg(long, env = "SWARM_INCLUDE", value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Of a directory, not the paths that match; may be repeated
+    #[arg(long, env = "SWARM_EXCLUDE", value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+}
+
+/// See [`Verb::Cat`].
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// Id, link, or the first digits of an id this node knows
+    #[arg(value_name = "ID")]
+    pub(crate) target: String,
+    /// Give up after this long: 30s, 5m, 1h30m [default: never]
+    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// See [`Verb::Ls`].
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// A directory whose entries to list; the store's items without
+    pub(crate) id: Option<String>,
+}
+
+/// One item of the store.
+#[derive(Debug, Args)]
+pub(crate) struct Item {
+    /// Id, its first digits, or a link
+    pub(crate) id: String,
+}
+
+/// See [`Verb::Verify`].
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The item; everything without
+    pub(crate) id: Option<String>,
+    /// Fetch bad parts again from peers
+    #[arg(long, env = "SWARM_REPAIR", value_parser = BoolishValueParser::new())]
+    pub(crate) repair: bool,
+}
+
+/// See [`Verb::Gc`].
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Only say what would go
+    #[arg(long, env = "SWARM_DRY_RUN", value_parser = BoolishValueParser::new())]
+    pub(crate) dry_run: bool,
+}
+
+/// See [`Verb::Demo`].
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The file to spread [default: 64 MiB made up on the spot]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// See [`Verb::Config`].
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print the settings that are in force, as a configuration file
+    Show {
+        /// Say where each comes from
+        #[arg(long, env = "SWARM_ORIGIN", value_parser = BoolishValueParser::new())]
+        origin: bool,
+    },
+}
+
+/// Flags of every command, taken before and after the verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Globals {
+    /// The store's folder [default: swarm in your data folder]
+    #[arg(long, env = "SWARM_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    home: Option<PathBuf>,
+    /// Listen here; may be repeated [default: every interface, any port]
+    #[arg(long, env = "SWARM_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
+    listen: Vec<String>,
+    /// Connect to this peer; may be repeated
+    #[arg(long, env = "SWARM_PEER", value_name = "MULTIADDR", value_delimiter = ',')]
+    peer: Vec<String>,
+    /// Do not look for nodes on the local network
+    #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
+    no_mdns: bool,
+    /// Send at most this per second: 5M, 5MB/s, 100Mbit, none; bytes unless it says bits
+    #[arg(long, env = "SWARM_LIMIT_UP", value_name = "RATE")]
+    limit_up: Option<Rate>,
+    /// Receive at most this per second
+    #[arg(long, env = "SWARM_LIMIT_DOWN", value_name = "RATE")]
+    limit_down: Option<Rate>,
+    /// Keep at most this in the store, files served in place not counted: 20G
+    #[arg(long, env = "SWARM_MAX_STORE", value_name = "SIZE")]
+    max_store: Option<Size>,
+    /// Change nothing in the store: fetch nothing, serve what is whole
+    #[arg(long, env = "SWARM_READ_ONLY", value_parser = BoolishValueParser::new())]
+    read_only: bool,
+    /// Print JSON, one object a line (for cat and -o - on standard error)
+    #[arg(long, env = "SWARM_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+    /// Print results and errors only
+    #[arg(short, long, env = "SWARM_QUIET", value_parser = BoolishValueParser::new())]
+    quiet: bool,
+    /// Log more; twice for more still
+    #[arg(short, long, env = "SWARM_VERBOSE", action = ArgAction::Count)]
+    verbose: u8,
+    /// Show no progress
+    #[arg(long, env = "SWARM_NO_PROGRESS", value_parser = BoolishValueParser::new())]
+    no_progress: bool,
+    /// Log from this level on; SWARM_LOG takes a filter such as swarm_core=debug
+    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_parser = level_parser())]
+    log_level: Option<Level>,
+}
+
+impl ValueEnum for Level {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+fn level_parser() -> clap::builder::EnumValueParser<Level> {
+    clap::builder::EnumValueParser::new()
+}
+
+/// The command line, read.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// What to do.
+    pub(crate) verb: Verb,
+    /// What the environment says.
+    pub(crate) environment: Layer,
+    /// What the flags say.
+    pub(crate) flags: Layer,
+}
+
+/// The command line could not be read, or asked for help or the version.
+#[derive(Debug)]
+pub(crate) struct NotParsed {
+    /// The text to show, without and with colours.
+    pub(crate) text: [String; 2],
+    /// True when it was help that was asked for.
+    pub(crate) wanted: bool,
+    /// JSON was asked for as well.
+    pub(crate) json: bool,
+}
+
+/// The whole command. Each (sub)command has the global flags as its own: clap's `global` forgets the values before the
+/// verb of a flag that is repeated after it.
+fn command() -> Command {
+    fn with_globals(command: Command) -> Command {
+        Globals::augment_args(command.mut_subcommands(with_globals))
+    }
+    with_globals(Line::command()).styles(Styles::styled()).max_term_width(100)
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// What to show instead, when it is wrong or asks for help.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, NotParsed> {
+    let args: Vec<_> = args.into_iter().collect();
+    let not_parsed = |error: clap::Error| {
+        let text = error.render();
+        NotParsed {
+            text: [text.to_string(), text.ansi().to_string()],
+            wanted: !error.use_stderr(),
+            json: args.iter().any(|arg| arg == "--json"),
+        }
+    };
+    let matches = command().try_get_matches_from(&args).map_err(not_parsed)?;
+    let line = Line::from_arg_matches(&matches).map_err(not_parsed)?;
+    let mut levels = vec![&matches];
+    while let Some((_, inner)) = levels.last().and_then(|level| level.subcommand()) {
+        levels.push(inner);
+    }
+    let flags = levels.iter().map(|level| layer(level, ValueSource::CommandLine)).reduce(join).unwrap_or_default();
+    Ok(Parsed { verb: line.verb, environment: layer(&matches, ValueSource::EnvVariable), flags })
+}
+
+/// What this source says at this level.
+fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
+    fn one<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str, source: ValueSource) -> Option<T> {
+        let here = matches.value_source(id) == Some(source);
+        here.then(|| matches.get_one::<T>(id).cloned()).flatten()
+    }
+    fn many(matches: &ArgMatches, id: &str, source: ValueSource) -> Option<Vec<String>> {
+        let here = matches.value_source(id) == Some(source);
+        here.then(|| matches.get_many::<String>(id).map(|values| values.cloned().collect())).flatten()
+    }
+    Layer {
+        home: one(matches, "home", source),
+        listen: many(matches, "listen", source),
+        peer: many(matches, "peer", source),
+        no_mdns: one(matches, "no_mdns", source),
+        limit_up: one(matches, "limit_up", source),
+        limit_down: one(matches, "limit_down", source),
+        max_store: one(matches, "max_store", source),
+        read_only: one(matches, "read_only", source),
+        json: one(matches, "json", source),
+        quiet: one(matches, "quiet", source),
+        verbose: one(matches, "verbose", source),
+        no_progress: one(matches, "no_progress", source),
+        log_level: one(matches, "log_level", source),
+    }
+}
+
+/// The flags before and after a verb together: lists and counts add up, else the later one counts.
+fn join(before: Layer, after: Layer) -> Layer {
+    let lists = |before: Option<Vec<String>>, after: Option<Vec<String>>| match (before, after) {
+        (Some(before), Some(after)) => Some([before, after].concat()),
+        (before, after) => after.or(before),
+    };
+    Layer {
+        home: after.home.or(before.home),
+        listen: lists(before.listen, after.listen),
+        peer: lists(before.peer, after.peer),
+        no_mdns: after.no_mdns.or(before.no_mdns),
+        limit_up: after.limit_up.or(before.limit_up),
+        limit_down: after.limit_down.or(before.limit_down),
+        max_store: after.max_store.or(before.max_store),
+        read_only: after.read_only.or(before.read_only),
+        json: after.json.or(before.json),
+        quiet: after.quiet.or(before.quiet),
+        verbose: match (before.verbose, after.verbose) {
+            (Some(before), Some(after)) => Some(before.saturating_add(after)),
+            (before, after) => after.or(before),
+        },
+        no_progress: after.no_progress.or(before.no_progress),
+        log_level: after.log_level.or(before.log_level),
+    }
+}
+
+/// The completion script for a shell.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "swarm", &mut script);
+    script
+}
+
+/// The help of a command (of all without), without and with colours; `None` when there is no such command.
+pub(crate) fn help(topic: Option<&str>) -> Option<[String; 2]> {
+    let mut whole = command();
+    whole.build();
+    let found = match topic {
+        Some(topic) => whole.find_subcommand_mut(topic)?,
+        None => &mut whole,
+    };
+    let text = found.render_long_help();
+    Some([text.to_string(), text.ansi().to_string()])
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

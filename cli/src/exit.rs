@@ -1,0 +1,208 @@
+//! How the program ends: the documented exit codes, and what is said when something did not work.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use swarm_core::node::StartError;
+use swarm_core::node::event::{Failure, Fault};
+
+/// The exit codes, as `swarm help exit-codes` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// It worked.
+    Done = 0,
+    /// The person or the configuration.
+    User = 1,
+    /// The command line.
+    Usage = 2,
+    /// Nobody reachable has it.
+    NotFound = 3,
+    /// Bytes are not what they should be.
+    Verification = 4,
+    /// Time ran out.
+    Timeout = 5,
+    /// The disk.
+    Disk = 6,
+    /// A hostile or broken manifest.
+    BadContent = 65,
+    /// Ctrl-C or a signal.
+    Interrupted = 130,
+}
+
+impl Code {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Done,
+        Self::User,
+        Self::Usage,
+        Self::NotFound,
+        Self::Verification,
+        Self::Timeout,
+        Self::Disk,
+        Self::BadContent,
+        Self::Interrupted,
+    ];
+
+    /// Its name in JSON.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::User => "user",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Verification => "verification",
+            Self::Timeout => "timeout",
+            Self::Disk => "disk",
+            Self::BadContent => "bad_content",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What it means.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done; also when what runs until stopped (daemon, sharing) was stopped",
+            Self::User => "what was asked cannot be done as it was asked, or the configuration is wrong",
+            Self::Usage => "the command line is wrong",
+            Self::NotFound => "nobody reachable has it",
+            Self::Verification => "verification failed: bytes are not what they should be",
+            Self::Timeout => "timed out while somebody had it",
+            Self::Disk => "the disk is full, not writable or broken",
+            Self::BadContent => "bad manifest: the content itself is malformed",
+            Self::Interrupted => "interrupted; progress is kept",
+        }
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+impl From<Fault> for Code {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::User => Self::User,
+            Fault::NotFound => Self::NotFound,
+            Fault::Verification => Self::Verification,
+            Fault::Timeout => Self::Timeout,
+            Fault::Disk => Self::Disk,
+            Fault::BadContent => Self::BadContent,
+            Fault::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// The text of `swarm help exit-codes`.
+pub(crate) fn codes_help() -> String {
+    let mut text = String::from("Exit codes of swarm:\n\n");
+    for code in Code::ALL {
+        text.push_str(&format!("  {:>3}  {}\n", code as u8, code.meaning()));
+    }
+    text.push_str("\nIn JSON a failure is {\"v\":1,\"event\":\"failed\",\"fault\":NAME,\"exit\":CODE,..}, with NAME one of:\n");
+    let names: Vec<_> = Code::ALL.iter().skip(1).map(|code| code.name()).collect();
+    text.push_str(&format!("  {}\n", names.join(", ")));
+    text
+}
+
+/// Something did not work: what was tried and what failed, and the next command to type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Whose fault.
+    pub(crate) code: Code,
+    /// A sentence; may hold names from a peer, the screen escapes it.
+    pub(crate) message: String,
+    /// What to type next.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failed {
+    /// A failure without a hint.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// With the next command to type.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// An error of the local file system: `verb` as in "cannot read".
+    pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Code::User,
+            _ => Code::Disk,
+        };
+        Self::new(code, format!("cannot {verb} {}: {error}", path.display()))
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { code: failure.fault.into(), message: failure.message, hint: failure.hint }
+    }
+}
+
+/// Why a command ended before it was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It failed, and nobody has been told yet.
+    Failed(Failed),
+    /// It failed, and that has been said.
+    Said(Code),
+    /// Ctrl-C or a signal.
+    Interrupted,
+    /// Whoever read our standard output has closed it: there is nobody left to work for.
+    ReaderGone,
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+/// What a command comes to.
+pub(crate) type Outcome<T = ()> = Result<T, Stop>;
+
+/// The node of a store could not be started or reached.
+pub(crate) fn not_started(error: &StartError) -> Failed {
+    Failed::new(error.fault().into(), error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let codes: Vec<u8> = Code::ALL.iter().map(|&code| code as u8).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 65, 130]);
+        let help = codes_help();
+        for code in Code::ALL {
+            assert!(help.contains(&format!("{:>3}  {}", code as u8, code.meaning())), "{help}");
+        }
+        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        assert!(help.contains(" 65  bad manifest"), "{help}");
+    }
+
+    #[test]
+    fn every_fault_has_its_code() {
+        for (fault, code) in [
+            (Fault::User, 1),
+            (Fault::NotFound, 3),
+            (Fault::Verification, 4),
+            (Fault::Timeout, 5),
+            (Fault::Disk, 6),
+            (Fault::BadContent, 65),
+            (Fault::Interrupted, 130),
+        ] {
+            assert_eq!(Code::from(fault) as u8, code);
+            // The names are those the contract gives them.
+            assert_eq!(serde_json::to_value(fault).expect("plain"), Code::from(fault).name());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A set of chunks of one blob.
+
+/// One bit a chunk. All numbers given must be below [`Bitmap::len`]: they come from a checked
+/// [`super::geometry::ChunkIndex`] or a loop over the blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bitmap {
+    words: Vec<u64>,
+    len: u32,
+    ones: u32,
+}
+
+impl Bitmap {
+    /// The empty set of a blob of `len` chunks.
+    #[must_use]
+    pub fn new(len: u32) -> Self {
+        Self { words: vec![0; len.div_ceil(64) as usize], len, ones: 0 }
+    }
+
+    /// All `len` chunks.
+    #[must_use]
+    pub fn full(len: u32) -> Self {
+        let mut words = vec![u64::MAX; len.div_ceil(64) as usize];
+        if let (Some(last), spare @ 1..) = (words.last_mut(), len % 64) {
+            *last = (1 << spare) - 1;
+        }
+        Self { words, len, ones: len }
+    }
+
+    /// Reads one bit a chunk, lowest first. `None` when it is not exactly that many bytes or a spare bit is set.
+    #[must_use]
+    pub fn from_bytes(len: u32, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != len.div_ceil(8) as usize {
+            return None;
+        }
+        let mut bitmap = Self::new(len);
+        for (i, byte) in bytes.iter().enumerate() {
+            bitmap.words[i / 8] |= u64::from(*byte) << (i % 8 * 8);
+        }
+        let spare_is_clear = len.is_multiple_of(64) || bitmap.words.last().is_none_or(|w| w >> (len % 64) == 0);
+        bitmap.ones = bitmap.words.iter().map(|w| w.count_ones()).sum();
+        spare_is_clear.then_some(bitmap)
+    }
+
+    /// One bit a chunk, lowest first, spare bits zero.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        bytes.truncate(self.len.div_ceil(8) as usize);
+        bytes
+    }
+
+    /// Chunks of the blob.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// No chunk is in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ones == 0
+    }
+
+    /// Every chunk is in it.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.ones == self.len
+    }
+
+    /// Chunks in it.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.ones
+    }
+
+    /// Whether this chunk is in it.
+    #[must_use]
+    pub fn get(&self, chunk: u32) -> bool {
+        self.words[chunk as usize / 64] >> (chunk % 64) & 1 == 1
+    }
+
+    /// Puts a chunk in.
+    pub fn set(&mut self, chunk: u32) {
+        debug_assert!(chunk < self.len);
+        let (word, bit) = (&mut self.words[chunk as usize / 64], 1 << (chunk % 64));
+        self.ones += u32::from(*word & bit == 0);
+        *word |= bit;
+    }
+
+    /// Takes a chunk out.
+    pub fn clear(&mut self, chunk: u32) {
+        let (word, bit) = (&mut self.words[chunk as usize / 64], 1 << (chunk % 64));
+        self.ones -= u32::from(*word & bit != 0);
+        *word &= !bit;
+    }
+
+    /// The chunks in it, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.words.iter().enumerate().flat_map(|(i, &word)| ones(word).map(move |bit| i as u32 * 64 + bit))
+    }
+
+    /// Runs of neighbouring chunks as (first, count), ascending.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        let mut chunks = self.iter().peekable();
+        std::iter::from_fn(move || {
+            let first = chunks.next()?;
+            let mut end = first + 1;
+            while chunks.next_if_eq(&end).is_some() {
+                end += 1;
+            }
+            Some((first, end - first))
+        })
+    }
+
+    /// The first chunk in both sets at or after `from`, going round.
+    #[must_use]
+    pub fn first_common(&self, other: &Self, from: u32) -> Option<u32> {
+        let n = self.words.len();
+        if n == 0 {
+            return None;
+        }
+        let start = from as usize / 64 % n;
+        let low = (1_u64 << (from % 64)) - 1;
+        // The word of `from` is looked at twice: first from `from` on, at the very end below it.
+        (0..=n).find_map(|step| {
+            let i = (start + step) % n;
+            let mask = match step {
+                0 => !low,
+                _ if step == n => low,
+                _ => u64::MAX,
+            };
+            let both = self.words[i] & other.words[i] & mask;
+            (both != 0).then(|| i as u32 * 64 + both.trailing_zeros())
+        })
+    }
+}
+
+fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        (word != 0).then(|| {
+            let bit = word.trailing_zeros();
+            word &= word - 1;
+            bit
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn is_a_set(len in 1_u32..400, ops in prop::collection::vec((any::<u32>(), any::<bool>()), 0..200), from: u32) {
+            let (mut bitmap, mut oracle) = (Bitmap::new(len), BTreeSet::new());
+            for (chunk, put) in ops {
+                let chunk = chunk % len;
+                if put { bitmap.set(chunk); oracle.insert(chunk); } else { bitmap.clear(chunk); oracle.remove(&chunk); }
+            }
+            prop_assert!(bitmap.iter().eq(oracle.iter().copied()));
+            prop_assert_eq!(bitmap.count() as usize, oracle.len());
+            prop_assert_eq!(Bitmap::from_bytes(len, &bitmap.to_bytes()).unwrap(), bitmap.clone());
+            prop_assert_eq!(bitmap.runs().map(|(_, n)| n).sum::<u32>(), bitmap.count());
+            let from = from % len;
+            let expected = oracle.range(from..).next().or_else(|| oracle.iter().next()).copied();
+            prop_assert_eq!(bitmap.first_common(&Bitmap::full(len), from), expected);
+            prop_assert!(Bitmap::full(len).is_full() && Bitmap::full(len).iter().eq(0..len));
+        }
+    }
+}

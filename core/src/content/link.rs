@@ -1,0 +1,231 @@
+//! Links and what else a person may type to name content.
+//!
+//! ```text
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...
+//! ```
+//!
+//! Only the id counts. Name and peers are hints of whoever wrote the link and are never trusted: the name passes
+//! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
+//! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
+//! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
+//! programs make those), and query keys of later versions, which are ignored. A `#` is refused: a later version keeps a
+//! key there, without which the content is of no use.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::path::{clip, cut, escape};
+use crate::id::ContentId;
+use crate::limits::{ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS};
+
+const SCHEME: &str = "swarm:";
+/// As `b3sum --tag` and our own output call an id.
+const HASH: &str = "blake3:";
+const ID_DIGITS: usize = 64;
+/// Fewer digits of an id than this are refused: they are more likely a word than a name.
+const PREFIX_DIGITS: usize = 4;
+/// Left as they are: what names and multiaddrs are made of and neither URLs nor shells give a meaning there.
+const PLAIN: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/').remove(b':').remove(b'@');
+
+/// A content id with hints how to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// What it links to.
+    pub id: ContentId,
+    /// What the content may be called: untrusted, raw, 1 to [`LINK_NAME_BYTES`] bytes.
+    pub name: Option<String>,
+    /// Addresses of peers that may know holders: untrusted multiaddr text, at most [`LINK_PEERS`], each printable ASCII of
+    /// 1 to [`ADDR_BYTES`] bytes.
+    pub peers: Vec<String>,
+}
+
+/// What a person may give where content is to be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A whole link.
+    Link(Link),
+    /// A whole id, as 64 hex digits or after `blake3:`.
+    Id(ContentId),
+    /// The first 4 to 63 hex digits, in lower case, of an id that the node may know.
+    Prefix(String),
+}
+
+/// A text that names no content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Longer than any link.
+    #[error("a link of {bytes} bytes, the limit is {LINK_BYTES}")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Not a `swarm:` link.
+    #[error("a link starts with \"{SCHEME}\": \"{}\"", escape(.text))]
+    Scheme {
+        /// Its start.
+        text: String,
+    },
+    /// No id after the scheme.
+    #[error("not an id of {ID_DIGITS} hex digits: \"{}\"", escape(.text))]
+    Id {
+        /// What is there instead.
+        text: String,
+    },
+    /// A `#` part, which only a later version understands.
+    #[error("the link has a \"#\" part, which this version does not understand")]
+    Fragment,
+    /// A `%` without two hex digits, or bytes that are not UTF-8.
+    #[error("badly encoded: \"{}\"", escape(.text))]
+    Encoding {
+        /// The value.
+        text: String,
+    },
+    /// More than one name.
+    #[error("the link has more than one name")]
+    TwoNames,
+    /// A name that is too long.
+    #[error("a name of {bytes} bytes, the limit is {LINK_NAME_BYTES}")]
+    NameTooLong {
+        /// How long it is, decoded.
+        bytes: usize,
+    },
+    /// Too many peers.
+    #[error("the link has more than {LINK_PEERS} peers")]
+    TooManyPeers,
+    /// A peer that cannot be an address.
+    #[error("not an address of at most {ADDR_BYTES} printable characters: \"{}\"", escape(.text))]
+    Peer {
+        /// The decoded value.
+        text: String,
+    },
+    /// Neither link, id nor prefix.
+    #[error("neither an id, nor the first {PREFIX_DIGITS} or more digits of one, nor a link: \"{}\"", escape(.text))]
+    Target {
+        /// Its start.
+        text: String,
+    },
+}
+
+/// The link as text that [`FromStr`] reads. Hints beyond the limits, should there be any, are left out: a link without a
+/// hint still works, one that nobody reads does not.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = format!("{SCHEME}{}", self.id);
+        let name = cut(self.name.as_deref().unwrap_or_default(), LINK_NAME_BYTES);
+        if !name.is_empty() {
+            write!(text, "?name={}", utf8_percent_encode(name, PLAIN))?;
+        }
+        for peer in self.peers.iter().filter(|peer| is_peer(peer)).take(LINK_PEERS) {
+            let mark = if text.contains('?') { '&' } else { '?' };
+            let peer = format!("{mark}peer={}", utf8_percent_encode(peer, PLAIN));
+            if text.len() + peer.len() <= LINK_BYTES {
+                text.push_str(&peer);
+            }
+        }
+        f.write_str(&text)
+    }
+}
+
+impl FromStr for Link {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        if text.len() > LINK_BYTES {
+            return Err(LinkError::TooLong { bytes: text.len() });
+        }
+        let rest = strip(text, SCHEME).ok_or_else(|| LinkError::Scheme { text: clip(text) })?;
+        if rest.contains('#') {
+            return Err(LinkError::Fragment);
+        }
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (digits, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let digits = digits.strip_suffix('/').unwrap_or(digits);
+        let id = digits.parse().map_err(|_| LinkError::Id { text: clip(digits) })?;
+        let mut link = Self { id, name: None, peers: Vec::new() };
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("name", name)) => link.read_name(name)?,
+                Some(("peer", peer)) => link.read_peer(peer)?,
+                _ => {}
+            }
+        }
+        link.name = link.name.filter(|name| !name.is_empty());
+        Ok(link)
+    }
+}
+
+impl Link {
+    fn read_name(&mut self, value: &str) -> Result<(), LinkError> {
+        let name = decode(value)?;
+        if self.name.is_some() {
+            return Err(LinkError::TwoNames);
+        }
+        if name.len() > LINK_NAME_BYTES {
+            return Err(LinkError::NameTooLong { bytes: name.len() });
+        }
+        self.name = Some(name.into_owned());
+        Ok(())
+    }
+
+    fn read_peer(&mut self, value: &str) -> Result<(), LinkError> {
+        if self.peers.len() == LINK_PEERS {
+            return Err(LinkError::TooManyPeers);
+        }
+        let peer = decode(value)?;
+        if !is_peer(&peer) {
+            return Err(LinkError::Peer { text: clip(&peer) });
+        }
+        self.peers.push(peer.into_owned());
+        Ok(())
+    }
+}
+
+impl FromStr for Target {
+    type Err = LinkError;
+
+    /// Spaces around the text are ignored: they come with copying.
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let text = text.trim_ascii();
+        if strip(text, SCHEME).is_some() {
+            return text.parse().map(Self::Link);
+        }
+        let digits = strip(text, HASH).unwrap_or(text);
+        if let Ok(id) = digits.parse() {
+            return Ok(Self::Id(id));
+        }
+        let is_prefix = (PREFIX_DIGITS..ID_DIGITS).contains(&digits.len());
+        if is_prefix && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Ok(Self::Prefix(digits.to_ascii_lowercase()));
+        }
+        Err(LinkError::Target { text: clip(text) })
+    }
+}
+
+/// The text after a scheme, which may be in either case.
+fn strip<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// A value without its percent-encoding. Stray `%` are refused, which the crate would pass through.
+fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
+    let bad = || LinkError::Encoding { text: clip(value) };
+    let is_code =
+        |after: &str| after.len() >= 2 && after.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    if !value.split('%').skip(1).all(is_code) {
+        return Err(bad());
+    }
+    percent_decode_str(value).decode_utf8().map_err(|_| bad())
+}
+
+fn is_peer(text: &str) -> bool {
+    (1..=ADDR_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

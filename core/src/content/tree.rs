@@ -1,0 +1,196 @@
+//! The hash list: one BLAKE3 subtree chaining value per chunk, and how it proves chunks, list and length.
+//!
+//! BLAKE3 is a binary tree over 1 KiB leaves whose left side is always the largest power of two. An aligned chunk of a
+//! power-of-two size is therefore exactly one subtree; merging the chunks' chaining values gives the root, which is the
+//! id. The list is checked once against the id; then each chunk proves itself alone, in any order, from any peer.
+//!
+//! **Length.** The merge depends on the *number* of chunks only, and a list that merges correctly under a lied length can
+//! be made (inner nodes passed off as chunks). Such a list cannot be *filled*: no bytes hash to an inner node as if it
+//! were a chunk, and a length changed within the last chunk changes that chunk's value. So a length is believed once the
+//! last chunk has verified: fetch it first, and a lie costs one chunk.
+
+use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use serde::{Deserialize, Serialize};
+
+use super::geometry::{ChunkIndex, Geometry};
+use super::manifest;
+use crate::id::ContentId;
+
+/// Which kind of content an id names: the two are hashed in different modes, so no bytes have the same id in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A file: plain BLAKE3.
+    File,
+    /// A directory's manifest: BLAKE3 in derive-key mode under [`manifest::CONTEXT`].
+    Directory,
+}
+
+impl Kind {
+    fn hasher(self) -> blake3::Hasher {
+        match self {
+            Self::File => blake3::Hasher::new(),
+            Self::Directory => blake3::Hasher::new_derive_key(manifest::CONTEXT),
+        }
+    }
+
+    /// The id of these bytes as this kind, at once.
+    #[must_use]
+    pub fn id_of(self, bytes: &[u8]) -> ContentId {
+        self.hasher().update(bytes).finalize().into()
+    }
+
+    /// The chaining value of one chunk of a blob of this geometry. For a blob of a single chunk (which is its own root)
+    /// it is the id itself.
+    ///
+    /// `bytes` must be as long as the chunk is; [`HashList::verify`] checks that for bytes from outside.
+    #[must_use]
+    pub fn chunk_value(self, geometry: Geometry, chunk: ChunkIndex, bytes: &[u8]) -> ChainingValue {
+        let mut hasher = self.hasher();
+        if geometry.chunks() == 1 {
+            return *hasher.update(bytes).finalize().as_bytes();
+        }
+        // Chunk offsets are multiples of a power of two of at least 64 KiB: always aligned as hazmat demands.
+        hasher.set_input_offset(geometry.offset(chunk));
+        hasher.update(bytes).finalize_non_root()
+    }
+}
+
+/// The chaining values of all chunks of one blob, known to belong to its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashList {
+    kind: Kind,
+    geometry: Geometry,
+    values: Vec<ChainingValue>,
+}
+
+/// A hash list that does not belong to the id it was given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadList {
+    /// It has not one value per chunk.
+    #[error("the hash list has {got} bytes where {want} belong")]
+    Size {
+        /// Bytes it has.
+        got: usize,
+        /// Bytes it should have.
+        want: usize,
+    },
+    /// It merges to something else.
+    #[error("the hash list is not that of the id")]
+    Root,
+}
+
+impl HashList {
+    /// Reads a list from `bytes` (32 per chunk, none for a blob of one chunk or less) and checks it against `id`.
+    ///
+    /// # Errors
+    /// [`BadList`]: whoever gave the list is dishonest or broken.
+    pub fn decode(id: ContentId, kind: Kind, geometry: Geometry, bytes: &[u8]) -> Result<Self, BadList> {
+        let want = encoded_len(geometry);
+        if bytes.len() != want {
+            return Err(BadList::Size { got: bytes.len(), want });
+        }
+        let values = match geometry.chunks() {
+            0 => Vec::new(),
+            1 => vec![*id.as_bytes()],
+            _ => bytes.as_chunks::<32>().0.to_vec(),
+        };
+        let list = Self { kind, geometry, values };
+        if list.id() == id { Ok(list) } else { Err(BadList::Root) }
+    }
+
+    /// The list made of the values of all chunks in order, as [`Kind::chunk_value`] gives them: for the publisher.
+    ///
+    /// # Errors
+    /// [`BadList::Size`] when their number is not that of the geometry.
+    pub fn from_values(kind: Kind, geometry: Geometry, values: Vec<ChainingValue>) -> Result<Self, BadList> {
+        if values.len() == geometry.chunks() as usize {
+            return Ok(Self { kind, geometry, values });
+        }
+        Err(BadList::Size { got: values.len() * 32, want: geometry.chunks() as usize * 32 })
+    }
+
+    /// The list of bytes held in memory.
+    #[must_use]
+    pub fn of(kind: Kind, geometry: Geometry, bytes: &[u8]) -> Self {
+        let part = |c| &bytes[geometry.offset(c) as usize..][..geometry.size(c)];
+        let values = geometry.iter().map(|c| kind.chunk_value(geometry, c, part(c))).collect();
+        Self { kind, geometry, values }
+    }
+
+    /// The id this list stands for.
+    #[must_use]
+    pub fn id(&self) -> ContentId {
+        let mode = match self.kind {
+            Kind::File => Mode::Hash,
+            Kind::Directory => return self.root(Mode::DeriveKeyMaterial(&context_key())),
+        };
+        self.root(mode)
+    }
+
+    fn root(&self, mode: Mode<'_>) -> ContentId {
+        match self.values.as_slice() {
+            [] => self.kind.id_of(&[]),
+            [only] => ContentId::from_bytes(*only),
+            values => {
+                let (left, right) = values.split_at(left_chunks(values.len()));
+                merge_subtrees_root(&merge(left, mode), &merge(right, mode), mode).into()
+            }
+        }
+    }
+
+    /// 32 bytes a chunk; nothing for a blob of one chunk or less, whose hash is its id.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        if self.geometry.chunks() > 1 { self.values.concat() } else { Vec::new() }
+    }
+
+    /// The chunks this is the list of.
+    #[must_use]
+    pub const fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// What the id names.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// True when `bytes` are exactly this chunk.
+    #[must_use]
+    pub fn verify(&self, chunk: ChunkIndex, bytes: &[u8]) -> bool {
+        bytes.len() == self.geometry.size(chunk)
+            && self.kind.chunk_value(self.geometry, chunk, bytes) == self.values[chunk.at()]
+    }
+}
+
+/// Bytes of the encoded list of a blob of this geometry.
+#[must_use]
+pub fn encoded_len(geometry: Geometry) -> usize {
+    if geometry.chunks() > 1 { geometry.chunks() as usize * 32 } else { 0 }
+}
+
+fn context_key() -> blake3::hazmat::ContextKey {
+    blake3::hazmat::hash_derive_key_context(manifest::CONTEXT)
+}
+
+/// The largest power of two below `n`: BLAKE3's left side. `n` is at least 2.
+fn left_chunks(n: usize) -> usize {
+    n.next_power_of_two() / 2
+}
+
+/// Depth is log2 of the number of chunks: at most 15.
+fn merge(values: &[ChainingValue], mode: Mode<'_>) -> ChainingValue {
+    match values {
+        [only] => *only,
+        _ => {
+            let (left, right) = values.split_at(left_chunks(values.len()));
+            merge_subtrees_non_root(&merge(left, mode), &merge(right, mode), mode)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tree_tests.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+//! One node per store: whoever opens the store first runs it, everyone else is its client.
+
+pub mod client;
+pub mod server;
+
+use crate::node::command::Command;
+use crate::node::event::Event;
+use crate::node::{Node, StartError};
+use crate::options::Options;
+
+/// A way to talk to the node of a store: it runs in this process, or in another one that was first.
+#[derive(Debug)]
+pub enum Session {
+    /// We hold the lock and run the node.
+    Own(Node),
+    /// Somebody else does.
+    Remote(client::Client),
+}
+
+/// The answers to one command. Dropping it cancels the command; what was verified is kept.
+#[derive(Debug)]
+pub enum Replies {
+    /// From our own node.
+    Own(tokio::sync::mpsc::Receiver<Event>),
+    /// Over the control socket.
+    Remote(client::Replies),
+}
+
+impl Session {
+    /// Opens the store of `options.home`: runs the node here, or connects to the one that is running.
+    ///
+    /// # Errors
+    /// [`StartError`] when neither works.
+    pub async fn open(options: Options) -> Result<Self, StartError> {
+        let home = options.home.clone();
+        match Node::start(options).await {
+            Ok(node) => Ok(Self::Own(node)),
+            Err(StartError::Busy { pid }) => match client::Client::connect(&home).await {
+                Ok(client) => Ok(Self::Remote(client)),
+                Err(_) => Err(StartError::Busy { pid }),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the node for something.
+    pub async fn call(&self, command: Command) -> Replies {
+        match self {
+            Self::Own(node) => Replies::Own(node.call(command).await),
+            Self::Remote(client) => Replies::Remote(client.call(command).await),
+        }
+    }
+
+    /// True when the node runs in this process.
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// Ends our own node in order (a remote one is left running): clients of its control socket are served to the end
+    /// of what they asked for, unless `now`.
+    pub async fn close(self, now: bool) {
+        if let Self::Own(node) = self {
+            node.stop(now).await;
+        }
+    }
+}
+
+impl Replies {
+    /// The next event; `None` after the final one, or when the node has gone.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self {
+            Self::Own(events) => events.recv().await,
+            Self::Remote(replies) => replies.next().await,
+        }
+    }
+}

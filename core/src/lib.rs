@@ -1,0 +1,25 @@
+//! Peer-to-peer content distribution: content named by its BLAKE3 hash, cut into chunks that are verified the moment
+//! they arrive, fetched from every holder at once.
+//!
+//! The layers, from the bottom: [`id`], [`limits`], [`options`] and [`metrics`]; [`content`]; [`schedule`] and [`wire`];
+//! then, with the feature `net`, `store`, `node` and `control`. A module uses only what stands above it.
+//! `ARCHITECTURE.md` beside this crate tells the rest.
+
+pub mod id;
+pub mod limits;
+pub mod metrics;
+pub mod options;
+
+pub mod content;
+
+pub mod schedule;
+pub mod wire;
+
+#[cfg(feature = "net")]
+pub mod store;
+
+#[cfg(feature = "net")]
+pub mod node;
+
+#[cfg(feature = "net")]
+pub mod control;

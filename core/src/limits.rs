@@ -1,0 +1,175 @@
+//! Every bound of the system, by name and with its reason. Nothing outside this file invents one.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+// ---- content ------------------------------------------------------------------------------------------------------
+
+/// The smallest chunk, bytes: below it the 32-byte hash, the have-map bit and the per-chunk work outweigh the chunk.
+pub const CHUNK_MIN: u64 = 64 << 10;
+/// The largest chunk of a blob of up to 32 GiB, bytes: what one request holds unverified, and what a film waits for.
+pub const CHUNK_MAX: u64 = 1 << 20;
+/// Chunks aimed at per blob: spreading is best at 1,000 to 2,000 (pieces enough that no log term shows).
+pub const CHUNKS_AIM: u64 = 1024;
+/// Chunks a blob has at most: bounds the hash list to 1 MiB and the have-map to 4 KiB. Longer blobs get longer chunks.
+pub const CHUNKS: u32 = 32_768;
+/// The longest blob, bytes (1 TiB): its chunks are then 32 MiB, the most that is worth holding unverified.
+pub const BLOB_BYTES: u64 = 1 << 40;
+/// A hash list's size at most, bytes.
+pub const HASH_LIST_BYTES: usize = CHUNKS as usize * 32;
+
+/// A directory manifest, bytes.
+pub const MANIFEST_BYTES: usize = 8 * MIB;
+/// Entries of a directory manifest.
+pub const MANIFEST_ENTRIES: usize = 100_000;
+/// Components of a path in a manifest.
+pub const PATH_DEPTH: usize = 32;
+/// A path in a manifest, bytes.
+pub const PATH_BYTES: usize = 1024;
+/// One component of a path, bytes: the common limit of file systems.
+pub const COMPONENT_BYTES: usize = 255;
+/// One component of a path, UTF-16 units: Windows' 255 less room for a temporary suffix.
+pub const COMPONENT_UTF16: usize = 240;
+/// A file named in a manifest, bytes: the largest integer every JSON reader keeps exact.
+pub const FILE_BYTES: u64 = (1 << 53) - 1;
+
+/// A link, bytes.
+pub const LINK_BYTES: usize = 4 * KIB;
+/// Peer hints in a link.
+pub const LINK_PEERS: usize = 16;
+/// The name hint in a link, bytes.
+pub const LINK_NAME_BYTES: usize = 255;
+
+// ---- wire ---------------------------------------------------------------------------------------------------------
+
+/// A control frame, bytes; checked before anything is allocated for it.
+pub const CONTROL_FRAME: usize = 64 * KIB;
+/// The payload of a data frame, bytes: small enough that answers interleave and a cancel takes effect at once.
+pub const DATA_FRAME: usize = 64 * KIB;
+/// Blobs one peer may have open in a session.
+pub const SESSION_BLOBS: usize = 256;
+/// Runs of chunks a have-message spells out before a bitmap (at most 4 KiB) is shorter.
+pub const HAVE_RUNS: usize = 512;
+/// Addresses in one peer-exchange message.
+pub const EXCHANGE_PEERS: usize = 20;
+/// Addresses told of one peer.
+pub const PEER_ADDRS: usize = 8;
+/// One address as text or binary, bytes.
+pub const ADDR_BYTES: usize = 256;
+/// Frames of data nobody asked for (or that do not fit what was asked) before the connection is closed.
+pub const STRAY_FRAMES: u32 = 3;
+
+// ---- transfer -----------------------------------------------------------------------------------------------------
+
+/// Requests outstanding at one peer.
+pub const REQUESTS_PER_PEER: usize = 256;
+/// Bytes outstanding at one peer; one request is allowed whatever its size.
+pub const REQUEST_BYTES_PER_PEER: u64 = 8 << 20;
+/// Bytes asked for and not yet verified, over all peers of a node: bounds what is held in memory.
+pub const IN_FLIGHT_BYTES: u64 = 24 << 20;
+/// Bytes an unproven peer is asked for at first: a few small chunks, so that a slow one cannot hoard.
+pub const FIRST_WINDOW: u64 = 1 << 20;
+/// Bytes asked for in one run of neighbouring chunks.
+pub const RUN_BYTES: u64 = 1 << 20;
+/// A request without any byte of answer for this long goes to another holder.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// No copy of a chunk is asked of a second holder before this: shields against hedging on a hiccup.
+pub const HEDGE_AFTER: Duration = Duration::from_millis(150);
+/// Holders one chunk may be asked of at once.
+pub const COPIES: usize = 2;
+/// Bytes that hedging may waste, as a share of the blob (per mille), and at least [`HEDGE_BYTES_MIN`].
+pub const HEDGE_PER_MILLE: u64 = 20;
+/// Hedging never gets less than this, bytes: small blobs have last chunks too.
+pub const HEDGE_BYTES_MIN: u64 = 4 << 20;
+/// Have-updates are sent together at most this often.
+pub const HAVE_EVERY: Duration = Duration::from_millis(50);
+/// The scheduler is woken at least this often while something is wanted.
+pub const TICK: Duration = Duration::from_millis(100);
+/// Holders a blob keeps track of.
+pub const HOLDERS: usize = 256;
+/// Claims of peers about blobs that are being learned (length, hash list) before one is tried in full.
+pub const CLAIMS: usize = 64;
+
+// ---- connections --------------------------------------------------------------------------------------------------
+
+/// From the first byte of a connection to the end of its handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a connection to both its streams.
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Inbound connections in their handshake.
+pub const PENDING_INBOUND: usize = 64;
+/// Inbound connections, established.
+pub const INBOUND: usize = 128;
+/// Outbound connections, pending and established: inbound ones can never take these places.
+pub const OUTBOUND: usize = 64;
+/// Connections in all.
+pub const CONNECTIONS: usize = 200;
+/// Connections with one peer.
+pub const PER_PEER: usize = 2;
+/// Inbound connections from one public address.
+pub const PER_PUBLIC_IP: usize = 8;
+/// Inbound connections from one /24 or /64.
+pub const PER_SUBNET: usize = 64;
+/// Inbound connections from private and link-local addresses together.
+pub const LAN_INBOUND: usize = 128;
+/// Inbound connections from one private address (loopback has no such limit: many nodes of one machine are normal).
+pub const PER_LAN_HOST: usize = 8;
+/// Refused extra substreams before their connection is closed.
+pub const EXTRA_STREAMS: usize = 64;
+/// Bans remembered, least recently used go first.
+pub const BANS: usize = 10_000;
+/// The first ban of a peer that delivered a bad chunk.
+pub const BAN_FIRST: Duration = Duration::from_secs(600);
+/// The third ban within a day.
+pub const BAN_REPEATED: Duration = Duration::from_secs(24 * 3600);
+/// New addresses dialled per [`DIAL_WINDOW`] because one peer named them.
+pub const DIALS_PER_SOURCE: usize = 20;
+/// See [`DIALS_PER_SOURCE`].
+pub const DIAL_WINDOW: Duration = Duration::from_secs(10);
+/// Dials to one address per [`DIAL_IP_WINDOW`] when none led to a handshake.
+pub const DIALS_PER_ADDR: usize = 2;
+/// See [`DIALS_PER_ADDR`].
+pub const DIAL_IP_WINDOW: Duration = Duration::from_secs(600);
+/// Addresses waiting to be dialled.
+pub const DIAL_QUEUE: usize = 256;
+/// Peers a wanting node keeps connected for one blob before it stops looking for more.
+pub const NEIGHBOURS: usize = 20;
+/// A session without a frame in either direction is probed after this.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+/// A session whose probe stays without any answer is closed after this.
+pub const SESSION_SILENCE: Duration = Duration::from_secs(20);
+
+// ---- store --------------------------------------------------------------------------------------------------------
+
+/// Verified bytes written before they and then the have-map are flushed: what a crash may cost, together with
+/// [`FLUSH_EVERY`].
+pub const FLUSH_BYTES: u64 = 16 << 20;
+/// See [`FLUSH_BYTES`].
+pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// Bytes that may wait for a slow flush before the writer waits for it.
+pub const UNFLUSHED_BYTES: u64 = 64 << 20;
+/// A file grows at most this far beyond the highest verified byte: a lied length costs no disk.
+pub const SPARSE_AHEAD: u64 = 64 << 20;
+/// Free space left alone, bytes.
+pub const DISK_RESERVE: u64 = 64 << 20;
+/// While the disk is full, the write is tried again this often.
+pub const DISK_FULL_RETRY: Duration = Duration::from_secs(5);
+/// Files of a directory held open at once while its chunks are read or written.
+pub const OPEN_FILES: usize = 64;
+
+// ---- control ------------------------------------------------------------------------------------------------------
+
+/// A line on the control socket, bytes.
+pub const CONTROL_LINE: usize = 256 * KIB;
+/// Clients of the control socket at once.
+pub const CONTROL_CLIENTS: usize = 64;
+/// Events waiting for one client; a slower one loses progress events, never the last one.
+pub const EVENT_QUEUE: usize = 256;
+/// Commands waiting for the node.
+pub const COMMAND_QUEUE: usize = 64;
+/// Events of peer sessions waiting for the node.
+pub const SESSION_QUEUE: usize = 1024;
+/// Control frames waiting to be written to one peer; a peer that does not read them is dropped.
+pub const OUTBOX: usize = 1024;

@@ -1,0 +1,92 @@
+//! What a person may ask of a node. The same values travel over the control socket as JSON.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One request to a node. The answer is a stream of [`super::event::Event`]s whose last one is final.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Hash a file or directory and serve it. Final: `Published`.
+    Publish(Publish),
+    /// Fetch content and put it in place. Final: `Done`.
+    Get(Get),
+    /// The blobs of the store, or with an id the entries of a directory. Final: `Blobs` or `Entries`.
+    Ls {
+        /// Id or unique prefix.
+        id: Option<String>,
+    },
+    /// All that is known of one blob. Final: `Info`.
+    Info {
+        /// Id, prefix or link.
+        id: String,
+    },
+    /// Forget a blob. Bytes the store holds are deleted, files served in place are left alone. Final: `Removed`.
+    Rm {
+        /// Id or unique prefix.
+        id: String,
+    },
+    /// Read everything (or one blob) again and compare with its hashes. Final: `Verified`.
+    Verify {
+        /// Id or unique prefix; all blobs without.
+        id: Option<String>,
+        /// Fetch bad chunks again from peers.
+        repair: bool,
+    },
+    /// Delete what nothing refers to. Final: `Collected`.
+    Gc {
+        /// Only say what would go.
+        dry_run: bool,
+    },
+    /// The node at a glance. Final: `Status`.
+    Status,
+    /// The peers it is connected to and those it has banned. Final: `Peers`.
+    Peers,
+}
+
+/// See [`Command::Publish`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Absolute path of a file or directory.
+    pub path: PathBuf,
+    /// The name offered to getters; the path's last component without.
+    pub name: Option<String>,
+    /// Take a copy into the store (a reflink where the file system can) instead of serving the source in place.
+    pub copy: bool,
+    /// The path is a temporary file in the store's own folder: move it in (how standard input arrives).
+    pub take: bool,
+    /// Allow names that Windows and macOS cannot store.
+    pub unix_names: bool,
+    /// Keep relative symbolic links that stay inside the tree; without, a link in the tree is an error.
+    pub symlinks: bool,
+}
+
+/// Where fetched content goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Exactly this absolute path; if it is an existing directory, a file inside it under the offered name.
+    Path(PathBuf),
+    /// Under the offered name in this absolute directory.
+    Into(PathBuf),
+    /// Into the store; `Prefix` events tell how many bytes from the start are verified, and where to read them.
+    Store,
+}
+
+/// See [`Command::Get`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Get {
+    /// Id, unique prefix or link.
+    pub target: String,
+    /// Where it goes.
+    pub output: Output,
+    /// Replace what is there.
+    pub overwrite: bool,
+    /// Give up after this long, milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// Of a directory only paths that match one of these globs; all when empty.
+    pub include: Vec<String>,
+    /// Of a directory not the paths that match one of these globs.
+    pub exclude: Vec<String>,
+}

@@ -1,0 +1,371 @@
+//! What a node tells: progress and answers. One stream of these feeds bars, JSON lines and tests.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::tree::Kind;
+
+/// One step of an answer. [`Event::is_final`] tells the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A publish or verify has read this much.
+    Hashing {
+        /// Bytes read.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Nobody is known to have it yet: what was tried. Sent every few seconds while that lasts.
+    Searching {
+        /// Milliseconds since the start.
+        waited_ms: u64,
+        /// One phrase per way of finding holders, with what it found: "LAN discovery: 2 nodes, none has it".
+        tried: Vec<String>,
+    },
+    /// Its size and kind are now known and verified.
+    Found(Blob),
+    /// How far it is; a few times a second.
+    Progress(Progress),
+    /// For [`super::command::Output::Store`]: the first `bytes` bytes of `path` are verified.
+    Prefix {
+        /// A file to read, not to write.
+        path: PathBuf,
+        /// Verified from the start.
+        bytes: u64,
+    },
+    /// A peer was caught.
+    Banned {
+        /// Its peer id.
+        peer: String,
+        /// What it did.
+        reason: String,
+    },
+    /// Something a person should know: the disk is full and the transfer waits, a source changed.
+    Notice {
+        /// A sentence; may hold names from a peer, so escape it on a terminal.
+        text: String,
+    },
+    /// Final: published and served.
+    Published(Published),
+    /// Final: it is in place, flushed and verified.
+    Done(Done),
+    /// Final: the blobs of the store.
+    Blobs {
+        /// Sorted by name.
+        blobs: Vec<Blob>,
+    },
+    /// Not final: a part of the entries of a directory, in order.
+    Entries {
+        /// Some entries.
+        entries: Vec<Entry>,
+    },
+    /// Final: the entries before are all.
+    EntriesEnd {
+        /// How many there are.
+        count: u64,
+        /// Bytes of all files.
+        len: u64,
+    },
+    /// Final: one blob.
+    Info(Info),
+    /// Final: forgotten.
+    Removed {
+        /// Its id.
+        id: String,
+        /// Bytes freed in the store.
+        freed: u64,
+    },
+    /// Final: what reading everything again found.
+    Verified(Verified),
+    /// Final: what gc deleted (or would).
+    Collected {
+        /// Bytes.
+        freed: u64,
+        /// Ids and file names.
+        removed: Vec<String>,
+        /// Nothing was really deleted.
+        dry_run: bool,
+    },
+    /// Final: the node at a glance.
+    Status(Box<Status>),
+    /// Final: connected and banned peers.
+    Peers {
+        /// Connected.
+        peers: Vec<Peer>,
+        /// Banned.
+        banned: Vec<Ban>,
+    },
+    /// Final: it did not work.
+    Failed(Failure),
+}
+
+impl Event {
+    /// Nothing follows this one.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            Self::Hashing { .. }
+                | Self::Searching { .. }
+                | Self::Found(_)
+                | Self::Progress(_)
+                | Self::Prefix { .. }
+                | Self::Banned { .. }
+                | Self::Notice { .. }
+                | Self::Entries { .. }
+        )
+    }
+}
+
+/// One blob or directory as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// 64 hex digits.
+    pub id: String,
+    /// File or directory.
+    pub kind: Kind,
+    /// As offered or published; escape it on a terminal.
+    pub name: String,
+    /// Bytes of the file, or of all files of the directory.
+    pub len: u64,
+    /// Bytes verified here.
+    pub have: u64,
+    /// Chunks.
+    pub chunks: u32,
+    /// Files, for a directory.
+    pub files: Option<u64>,
+    /// `complete`, `partial`, `downloading`, `source changed`.
+    pub state: String,
+    /// Where the bytes are, if outside the store.
+    pub path: Option<PathBuf>,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Relative, with `/`; escape it on a terminal.
+    pub path: String,
+    /// `file`, `executable`, `directory` or `symlink`.
+    pub kind: String,
+    /// Bytes of a file.
+    pub len: u64,
+    /// Id of a file, target of a symlink.
+    pub detail: Option<String>,
+}
+
+/// All that is known of one blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// The listing's columns.
+    #[serde(flatten)]
+    pub blob: Blob,
+    /// Bytes of a chunk.
+    pub chunk_size: u64,
+    /// A link with this node's addresses, when it is running on a network.
+    pub link: Option<String>,
+    /// Connected peers that hold some of it.
+    pub holders: u32,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes verified, with what was there before.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes per second, smoothed.
+    pub rate: u64,
+    /// Seconds left at that rate.
+    pub eta: Option<u64>,
+    /// Connected peers that hold some of it.
+    pub holders: u32,
+    /// Where this run's bytes came from, so far.
+    pub sources: Vec<Source>,
+}
+
+/// What one peer gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its peer id.
+    pub peer: String,
+    /// It published the content (by its own word).
+    pub publisher: bool,
+    /// How near it is.
+    pub class: Class,
+    /// Verified bytes.
+    pub bytes: u64,
+}
+
+/// How near a peer is, from its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// This machine.
+    Host,
+    /// The same network: private or link-local addresses.
+    Lan,
+    /// Elsewhere.
+    Wan,
+}
+
+/// The answer to publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The listing's columns.
+    #[serde(flatten)]
+    pub blob: Blob,
+    /// With this node's addresses.
+    pub link: String,
+    /// Seconds it took, in thousandths.
+    pub took_ms: u64,
+    /// Things worth knowing (odd names that are allowed); escape them on a terminal.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// 64 hex digits.
+    pub id: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of it.
+    pub len: u64,
+    /// Bytes that were there before this run.
+    pub resumed: u64,
+    /// Milliseconds from command to done.
+    pub took_ms: u64,
+    /// Milliseconds from the first chunk asked for to the last one verified.
+    pub transfer_ms: u64,
+    /// Where this run's bytes came from.
+    pub sources: Vec<Source>,
+    /// Bytes of it given to others during this run.
+    pub uploaded: u64,
+}
+
+/// The answer to verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Blobs read.
+    pub blobs: u64,
+    /// Chunks read.
+    pub chunks: u64,
+    /// Bad chunks, by blob id.
+    pub bad: Vec<(String, u64)>,
+    /// Chunks fetched again.
+    pub repaired: u64,
+}
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its peer id.
+    pub peer: String,
+    /// Process id.
+    pub pid: u32,
+    /// Version of swarm.
+    pub version: String,
+    /// Its folder.
+    pub home: PathBuf,
+    /// Seconds since start.
+    pub uptime: u64,
+    /// Addresses it listens on.
+    pub listen: Vec<String>,
+    /// Connected peers.
+    pub peers: u32,
+    /// Complete and partial blobs.
+    pub blobs: u64,
+    /// Bytes the store holds itself.
+    pub stored: u64,
+    /// Bytes sent and received since start, payload.
+    pub uploaded: u64,
+    /// See `uploaded`.
+    pub downloaded: u64,
+    /// Running transfers.
+    pub transfers: Vec<Transfer>,
+    /// Connections and frames refused, by reason.
+    pub refused: Vec<(String, u64)>,
+    /// Banned peers.
+    pub banned: Vec<Ban>,
+    /// Sentences on what is wrong: disk full, low file limit.
+    pub notices: Vec<String>,
+}
+
+/// A running download as status shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transfer {
+    /// 64 hex digits.
+    pub id: String,
+    /// As offered.
+    pub name: String,
+    /// `searching`, `downloading`, `disk full`, `finishing`.
+    pub state: String,
+    /// How far.
+    pub progress: Progress,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its peer id.
+    pub peer: String,
+    /// Its address.
+    pub addr: String,
+    /// How near.
+    pub class: Class,
+    /// Its program and version, by its own word; escape it on a terminal.
+    pub agent: String,
+    /// Payload bytes from it.
+    pub down: u64,
+    /// Payload bytes to it.
+    pub up: u64,
+    /// Round trip, microseconds, when measured.
+    pub rtt_us: Option<u64>,
+    /// Bytes per second from it, smoothed.
+    pub rate: u64,
+}
+
+/// A banned peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Its peer id.
+    pub peer: String,
+    /// What it did.
+    pub reason: String,
+    /// Seconds until it may come back.
+    pub left: u64,
+}
+
+/// Why something did not work; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// What was asked cannot be done as it was asked (exit 1).
+    User,
+    /// Nobody reachable has it (exit 3).
+    NotFound,
+    /// Bytes, a manifest or a source are not what they should be (exit 4).
+    Verification,
+    /// Holders were there but time ran out (exit 5).
+    Timeout,
+    /// The disk is full or not writable, or something on it broke (exit 6).
+    Disk,
+    /// The content itself is malformed: a hostile or broken manifest (exit 65).
+    BadContent,
+    /// It was stopped (exit 130).
+    Interrupted,
+}
+
+/// The last event of something that did not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault.
+    pub fault: Fault,
+    /// What was tried and what failed; may hold names from a peer.
+    pub message: String,
+    /// The next command to type, when there is one.
+    pub hint: Option<String>,
+}

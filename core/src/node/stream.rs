@@ -1,0 +1,540 @@
+//! Sessions: two long-lived substreams on one connection per peer, `/swarm/chunk/1/control` and `.../data`.
+//!
+//! The node owns a session's substreams from [`Event::Ready`] on: it dropping both ends the session, and the
+//! connection with it. Bulk bytes therefore never pass the swarm's task.
+//!
+//! # One session per peer
+//! Two nodes that find each other dial each other, often in the same millisecond, and a peer whose network has changed
+//! dials again while this end still believes in the old connection. Both ends must then keep the *same* connection
+//! without talking about it, and must never each close the one that the other keeps. Three rules do that:
+//!
+//! 1. **Rank.** A direct connection ranks before a relayed one; then the one whose dialler has the smaller [`PeerId`]
+//!    goes first. Both ends know both facts, so both see the same order. Among connections of one rank, all dialled by
+//!    the same peer, the dialler keeps its oldest and opens no session on a later one. The other end cannot know that
+//!    order (handshakes overtake each other), and need not: it takes the connection on which a session was opened.
+//! 2. **Proof.** A connection is only given up for a better one *whose session stands*: the two substreams have been
+//!    negotiated, so the other end has that connection and accepts it. Then whichever end notices first may close the
+//!    worse one.
+//! 3. **The dialler decides against its own.** A session that completes while a better one stands is closed by the end
+//!    that dialled it, and only by that end. The other end parks it. Normally the dialler is about to close it; but if
+//!    it does not within [`GRACE`], it evidently no longer has the better connection (its side of it died, and the
+//!    news has not come through), or it would not have kept this one: the parked session replaces it.
+//!
+//! By rule 2 both ends could close both connections only if each saw the session of the other's favourite and not of
+//! its own, which the common order forbids. By rule 3 a dead connection that outranks all others holds up its
+//! successor for `GRACE` at most. What remains is a node that is frozen for longer than that in the midst of a
+//! simultaneous dial: there both may go, both ends report [`Event::Closed`], and the node redials.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, Stream};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::stream_handler::{Handler, Report, Role};
+use crate::limits;
+
+/// How long a session waits for its dialler to close it in favour of a better one. Many round trips, and far less
+/// than a person waits after changing networks.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+
+/// What becomes of sessions. A connection yields `Ready` and later `Closed`, or `Failed`, or nothing at all when another
+/// connection with the same peer serves instead.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
+pub(crate) enum Event {
+    /// There is a session. At most one per peer at a time: the `Closed` of its predecessor comes first.
+    Ready {
+        /// With whom.
+        peer: PeerId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// Who dialled, and the addresses.
+        endpoint: ConnectedPoint,
+        /// The substream for control frames.
+        control: Stream,
+        /// The substream for data frames.
+        data: Stream,
+    },
+    /// The session is over.
+    Closed {
+        /// With whom.
+        peer: PeerId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// Why, unless this node ended it.
+        error: Option<String>,
+    },
+    /// No session came about and there is no other connection with this peer that one may come from.
+    Failed {
+        /// With whom.
+        peer: PeerId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The bounds of [`Streams`].
+#[derive(Clone, Debug)]
+pub(crate) struct StreamLimits {
+    /// From a connection to its session.
+    pub(crate) timeout: Duration,
+    /// See [`GRACE`].
+    pub(crate) grace: Duration,
+    /// Refused substreams before their connection is closed.
+    pub(crate) extra: usize,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        StreamLimits { timeout: limits::STREAM_TIMEOUT, grace: GRACE, extra: limits::EXTRA_STREAMS }
+    }
+}
+
+struct Session {
+    control: Stream,
+    data: Stream,
+}
+
+struct Connection {
+    endpoint: ConnectedPoint,
+    refused: usize,
+}
+
+/// Opens and accepts sessions. See the [module](self).
+pub(crate) struct Streams {
+    local: PeerId,
+    limits: StreamLimits,
+    peers: HashMap<PeerId, Rivals<Session>>,
+    connections: HashMap<ConnectionId, Connection>,
+    /// Parked sessions and when their grace is over, the earliest first.
+    parked: VecDeque<(Instant, PeerId, ConnectionId)>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// A handful of entries per connection at most; the swarm empties it before it looks at connections again.
+    queue: VecDeque<ToSwarm<Event, Infallible>>,
+    refused: u64,
+    waker: Option<Waker>,
+}
+
+impl Streams {
+    /// No sessions yet.
+    pub(crate) fn new(local: PeerId) -> Self {
+        Self::with_limits(local, StreamLimits::default())
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn with_limits(local: PeerId, limits: StreamLimits) -> Self {
+        Streams {
+            local,
+            limits,
+            peers: HashMap::new(),
+            connections: HashMap::new(),
+            parked: VecDeque::new(),
+            timer: None,
+            queue: VecDeque::new(),
+            refused: 0,
+            waker: None,
+        }
+    }
+
+    /// Closes a connection. Its end is reported now, without an error, although the connection may linger until a peer
+    /// that has vanished is noticed to be gone.
+    pub(crate) fn close(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.finish(peer, connection, None);
+        self.disconnect(peer, connection);
+    }
+
+    /// How many substreams were refused, on all connections so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn rank(&self, peer: PeerId, endpoint: &ConnectedPoint) -> (Rank, bool) {
+        // A hole-punching peer dials although its role is to listen: the role is what both ends agree on.
+        let ours = matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
+        let dialler = if ours { self.local } else { peer };
+        (Rank { relayed: endpoint.is_relayed(), dialler }, ours)
+    }
+
+    fn handler(&self, peer: PeerId, endpoint: &ConnectedPoint) -> Handler {
+        let (rank, ours) = self.rank(peer, endpoint);
+        let duplicate = ours && self.peers.get(&peer).is_some_and(|rivals| rivals.outrank(rank));
+        let role = match (ours, duplicate) {
+            (true, true) => Role::Refuse,
+            (true, false) => Role::Open,
+            (false, _) => Role::Accept,
+        };
+        Handler::new(role, self.limits.timeout)
+    }
+
+    fn on_established(&mut self, event: ConnectionEstablished<'_>) {
+        let (peer, id) = (event.peer_id, event.connection_id);
+        let (rank, ours) = self.rank(peer, event.endpoint);
+        self.connections.insert(id, Connection { endpoint: event.endpoint.clone(), refused: 0 });
+        let kept = self.peers.entry(peer).or_default().add(id, rank, ours);
+        if !kept {
+            self.disconnect(peer, id);
+        }
+    }
+
+    fn on_closed(&mut self, event: ConnectionClosed<'_>) {
+        let (peer, id) = (event.peer_id, event.connection_id);
+        // Only this end's own keep-alive times out: the node has dropped the substreams.
+        let ours = |cause: &&ConnectionError| matches!(cause, ConnectionError::KeepAliveTimeout);
+        let reason = event.cause.filter(|cause| !ours(cause)).map(ToString::to_string);
+        self.finish(peer, id, reason);
+        self.connections.remove(&id);
+        if let Some(rivals) = self.peers.get_mut(&peer) {
+            rivals.forget(id);
+            if rivals.is_empty() {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+
+    fn on_refused(&mut self, peer: PeerId, id: ConnectionId, count: usize) {
+        self.refused += count as u64;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let before = connection.refused;
+        connection.refused += count;
+        if before < self.limits.extra && connection.refused >= self.limits.extra {
+            let reason = format!("{} substreams beyond the two of a session", connection.refused);
+            self.finish(peer, id, Some(reason));
+            self.disconnect(peer, id);
+        }
+    }
+
+    /// A connection is of no more use: reports the end of what it carried, and lets the next one take its place.
+    fn finish(&mut self, peer: PeerId, connection: ConnectionId, reason: Option<String>) {
+        let Some(rivals) = self.peers.get_mut(&peer) else { return };
+        let (end, verdicts) = rivals.end(connection);
+        self.unpark(connection);
+        match end {
+            End::OfSession => self.emit(Event::Closed { peer, connection, error: reason }),
+            End::OfHope => {
+                let reason = reason.unwrap_or_else(|| "closed before there was a session".to_owned());
+                self.emit(Event::Failed { peer, connection, reason });
+            }
+            End::Unnoticed => {}
+        }
+        self.apply(peer, verdicts);
+    }
+
+    fn apply(&mut self, peer: PeerId, verdicts: Vec<Verdict<Session>>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Announce(connection, Session { control, data }) => {
+                    self.unpark(connection);
+                    let Some(Connection { endpoint, .. }) = self.connections.get(&connection) else { continue };
+                    let endpoint = endpoint.clone();
+                    self.emit(Event::Ready { peer, connection, endpoint, control, data });
+                }
+                Verdict::Close { connection, announced } => {
+                    self.unpark(connection);
+                    if announced {
+                        let error = Some("another connection with the same peer took its place".to_owned());
+                        self.emit(Event::Closed { peer, connection, error });
+                    }
+                    self.disconnect(peer, connection);
+                }
+                Verdict::Park(connection) => {
+                    self.unpark(connection);
+                    self.parked.push_back((Instant::now() + self.limits.grace, peer, connection));
+                }
+            }
+        }
+    }
+
+    fn unpark(&mut self, connection: ConnectionId) {
+        self.parked.retain(|(_, _, parked)| *parked != connection);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.push(ToSwarm::GenerateEvent(event));
+    }
+
+    fn disconnect(&mut self, peer_id: PeerId, connection: ConnectionId) {
+        self.push(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) });
+    }
+
+    fn push(&mut self, event: ToSwarm<Event, Infallible>) {
+        self.queue.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ends the grace of the first parked session, if it is over.
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(&(until, peer, connection)) = self.parked.front() else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.parked.pop_front();
+        let verdicts = self.peers.get_mut(&peer).map(|rivals| rivals.grace_over(connection));
+        self.apply(peer, verdicts.unwrap_or_default());
+        Poll::Ready(())
+    }
+}
+
+impl NetworkBehaviour for Streams {
+    type ConnectionHandler = Handler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        _peer: PeerId,
+        _local: &Multiaddr,
+        _remote: &Multiaddr,
+    ) -> Result<Handler, ConnectionDenied> {
+        Ok(Handler::new(Role::Accept, self.limits.timeout))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role_override: Endpoint,
+        port_use: PortUse,
+    ) -> Result<Handler, ConnectionDenied> {
+        let endpoint = ConnectedPoint::Dialer { address: address.clone(), role_override, port_use };
+        Ok(self.handler(peer, &endpoint))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => self.on_established(event),
+            FromSwarm::ConnectionClosed(event) => self.on_closed(event),
+            FromSwarm::AddressChange(AddressChange { connection_id, new, .. }) => {
+                if let Some(connection) = self.connections.get_mut(&connection_id) {
+                    connection.endpoint = new.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, report: Report) {
+        match report {
+            Report::Ready { control, data } => {
+                let rivals = self.peers.get_mut(&peer);
+                let verdicts = rivals.map(|rivals| rivals.complete(id, Session { control, data }));
+                self.apply(peer, verdicts.unwrap_or_default());
+            }
+            Report::Failed(reason) => {
+                self.finish(peer, id, Some(reason));
+                self.disconnect(peer, id);
+            }
+            Report::Refused(count) => self.on_refused(peer, id, count),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Poll::Ready(event);
+            }
+            if self.poll_parked(cx).is_pending() {
+                self.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// What both ends agree on about a connection; the smallest is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    /// Whether it runs through a relay.
+    pub(crate) relayed: bool,
+    /// Who dialled it.
+    pub(crate) dialler: PeerId,
+}
+
+/// What is to be done about a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<S> {
+    /// Its session serves from now on.
+    Announce(ConnectionId, S),
+    /// Close it; `announced` tells whether its session had served until now.
+    Close { connection: ConnectionId, announced: bool },
+    /// Ask again with [`Rivals::grace_over`] when the grace that begins now is over.
+    Park(ConnectionId),
+}
+
+/// What ends with a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A session that served.
+    OfSession,
+    /// The last chance of one.
+    OfHope,
+    /// Nothing that anybody waits for.
+    Unnoticed,
+}
+
+enum State<S> {
+    Opening,
+    Parked(S),
+    Serving,
+    Closing,
+}
+
+struct Link<S> {
+    id: ConnectionId,
+    rank: Rank,
+    ours: bool,
+    state: State<S>,
+}
+
+impl<S> Link<S> {
+    fn is_live(&self) -> bool {
+        !matches!(self.state, State::Closing)
+    }
+
+    fn serves(&self) -> bool {
+        matches!(self.state, State::Serving)
+    }
+}
+
+/// The connections with one peer and which of them carries the session: the rules of the [module](self), with any `S`
+/// for the substreams and without a clock.
+pub(crate) struct Rivals<S> {
+    /// The best first; of one rank the oldest first.
+    links: Vec<Link<S>>,
+}
+
+impl<S> Default for Rivals<S> {
+    fn default() -> Self {
+        Rivals { links: Vec::new() }
+    }
+}
+
+impl<S> Rivals<S> {
+    /// Whether a new connection of ours with this rank would be of no use.
+    pub(crate) fn outrank(&self, rank: Rank) -> bool {
+        let useless = |link: &Link<S>| link.rank <= rank && (link.serves() || (link.ours && link.is_live()));
+        self.links.iter().any(useless)
+    }
+
+    /// Takes a new connection in. False if it is to be closed at once, with no session opened on it.
+    pub(crate) fn add(&mut self, id: ConnectionId, rank: Rank, ours: bool) -> bool {
+        let kept = !(ours && self.outrank(rank));
+        let state = if kept { State::Opening } else { State::Closing };
+        self.links.push(Link { id, rank, ours, state });
+        self.links.sort_by_key(|link| link.rank);
+        kept
+    }
+
+    /// Both substreams of a connection are there.
+    pub(crate) fn complete(&mut self, id: ConnectionId, session: S) -> Vec<Verdict<S>> {
+        let Some(at) = self.find(id) else { return Vec::new() };
+        if !matches!(self.links[at].state, State::Opening) {
+            return Vec::new();
+        }
+        self.links[at].state = State::Parked(session);
+        let mut verdicts = Vec::new();
+        // Rule 1: the dialler opens one session per rank at a time, so an earlier one of this rank is gone for it.
+        let rank = self.links[at].rank;
+        for other in 0..self.links.len() {
+            let parked = matches!(self.links[other].state, State::Parked(_));
+            if other != at && parked && self.links[other].rank == rank {
+                self.discard(other, &mut verdicts);
+            }
+        }
+        self.settle(&mut verdicts);
+        verdicts
+    }
+
+    /// The grace of a parked session is over: it serves, whatever ranks before it.
+    pub(crate) fn grace_over(&mut self, id: ConnectionId) -> Vec<Verdict<S>> {
+        let mut verdicts = Vec::new();
+        if let Some(at) = self.find(id) {
+            self.announce(at, &mut verdicts);
+        }
+        verdicts
+    }
+
+    /// A connection is closed, or is about to be: what ends with it, and what takes its place.
+    pub(crate) fn end(&mut self, id: ConnectionId) -> (End, Vec<Verdict<S>>) {
+        let mut verdicts = Vec::new();
+        let Some(at) = self.find(id) else { return (End::Unnoticed, verdicts) };
+        let before = mem::replace(&mut self.links[at].state, State::Closing);
+        let alone = !self.links.iter().any(Link::is_live);
+        let end = match before {
+            State::Serving => End::OfSession,
+            State::Opening | State::Parked(_) if alone => End::OfHope,
+            State::Opening | State::Parked(_) | State::Closing => End::Unnoticed,
+        };
+        self.settle(&mut verdicts);
+        (end, verdicts)
+    }
+
+    /// A connection is gone.
+    pub(crate) fn forget(&mut self, id: ConnectionId) {
+        self.links.retain(|link| link.id != id);
+    }
+
+    /// Whether there are no connections with this peer.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<usize> {
+        self.links.iter().position(|link| link.id == id)
+    }
+
+    /// Applies rules 2 and 3, best connection first: what is announced on the way decides about those after it.
+    fn settle(&mut self, verdicts: &mut Vec<Verdict<S>>) {
+        for at in 0..self.links.len() {
+            let Link { id, rank, ours, .. } = self.links[at];
+            let better = || self.links.iter().filter(|link| link.rank < rank);
+            let (served, contested) = (better().any(Link::serves), better().any(Link::is_live));
+            match self.links[at].state {
+                State::Opening | State::Parked(_) if ours && served => self.discard(at, verdicts),
+                State::Parked(_) if contested => verdicts.push(Verdict::Park(id)),
+                State::Parked(_) => self.announce(at, verdicts),
+                State::Opening | State::Serving | State::Closing => {}
+            }
+        }
+    }
+
+    fn announce(&mut self, at: usize, verdicts: &mut Vec<Verdict<S>>) {
+        if !matches!(self.links[at].state, State::Parked(_)) {
+            return;
+        }
+        for other in 0..self.links.len() {
+            if self.links[other].serves() {
+                self.discard(other, verdicts);
+            }
+        }
+        let link = &mut self.links[at];
+        if let State::Parked(session) = mem::replace(&mut link.state, State::Serving) {
+            verdicts.push(Verdict::Announce(link.id, session));
+        }
+    }
+
+    fn discard(&mut self, at: usize, verdicts: &mut Vec<Verdict<S>>) {
+        let link = &mut self.links[at];
+        let announced = matches!(mem::replace(&mut link.state, State::Closing), State::Serving);
+        verdicts.push(Verdict::Close { connection: link.id, announced });
+    }
+}

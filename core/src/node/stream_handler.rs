@@ -1,0 +1,235 @@
+//! The session on one connection: negotiates its two substreams and refuses every other one.
+//!
+//! The end that dialled opens both substreams as soon as the connection is up; the other end takes the first of
+//! each and no more. Negotiation waits for the answer of the peer (never the lazy variant of multistream-select),
+//! so that two negotiated substreams at the dialling end prove that the other end has accepted them too.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::Stream;
+use libp2p::core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo};
+use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
+use tokio::time::Sleep;
+
+/// Which of the two substreams of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Frames that ask and tell: small, and never behind bulk bytes.
+    Control,
+    /// Frames that carry bytes of blobs.
+    Data,
+}
+
+impl AsRef<str> for Kind {
+    fn as_ref(&self) -> &str {
+        match self {
+            Kind::Control => "/swarm/chunk/1/control",
+            Kind::Data => "/swarm/chunk/1/data",
+        }
+    }
+}
+
+/// What this end does on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Opens the session: this end dialled.
+    Open,
+    /// Waits for the session: the other end dialled.
+    Accept,
+    /// Neither: the connection is a duplicate and about to be closed.
+    Refuse,
+}
+
+/// What a handler tells [`Streams`](super::stream::Streams).
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
+pub(crate) enum Report {
+    /// Both substreams are there. Sent once at most.
+    Ready {
+        /// The substream of [`Kind::Control`].
+        control: Stream,
+        /// The substream of [`Kind::Data`].
+        data: Stream,
+    },
+    /// There will be no session on this connection. Sent once at most, and never after `Ready`.
+    Failed(String),
+    /// This many further substreams were refused since the last such report.
+    Refused(usize),
+}
+
+/// The inbound half of the negotiation: speaks both protocols and tells which one was chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accept;
+
+impl UpgradeInfo for Accept {
+    type Info = Kind;
+    type InfoIter = std::array::IntoIter<Kind, 2>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        [Kind::Control, Kind::Data].into_iter()
+    }
+}
+
+impl InboundUpgrade<Stream> for Accept {
+    type Output = (Kind, Stream);
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Output, Infallible>>;
+
+    fn upgrade_inbound(self, stream: Stream, kind: Kind) -> Self::Future {
+        ready(Ok((kind, stream)))
+    }
+}
+
+/// The state of one connection.
+pub(crate) struct Handler {
+    role: Role,
+    timeout: Duration,
+    /// The substreams still to be asked for.
+    to_open: Vec<Kind>,
+    control: Option<Stream>,
+    data: Option<Stream>,
+    failure: Option<String>,
+    /// Substreams refused and not yet reported.
+    refused: usize,
+    /// True until `Ready` or `Failed` was reported.
+    negotiating: bool,
+    /// Made in the first poll: a timer needs the runtime, a handler may be made without one.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Handler {
+    /// A handler that reports `Ready` or `Failed` within `timeout`.
+    pub(crate) fn new(role: Role, timeout: Duration) -> Self {
+        let to_open = match role {
+            Role::Open => vec![Kind::Data, Kind::Control],
+            Role::Accept | Role::Refuse => Vec::new(),
+        };
+        Handler {
+            role,
+            timeout,
+            to_open,
+            control: None,
+            data: None,
+            failure: None,
+            refused: 0,
+            negotiating: role != Role::Refuse,
+            deadline: None,
+        }
+    }
+
+    /// Where a substream of this kind goes, or none if there is no place for it any more.
+    fn place(&mut self, kind: Kind) -> Option<&mut Option<Stream>> {
+        let place = match kind {
+            Kind::Control => &mut self.control,
+            Kind::Data => &mut self.data,
+        };
+        (self.negotiating && place.is_none()).then_some(place)
+    }
+
+    fn on_inbound(&mut self, kind: Kind, stream: Stream) {
+        let place = if self.role == Role::Accept { self.place(kind) } else { None };
+        match place {
+            Some(place) => *place = Some(stream),
+            // Dropping a substream resets it: the peer learns at once, and nothing stays behind here.
+            None => self.refused += 1,
+        }
+    }
+
+    fn on_outbound(&mut self, kind: Kind, stream: Stream) {
+        if let Some(place) = self.place(kind) {
+            *place = Some(stream);
+        }
+    }
+
+    fn on_outbound_failure(&mut self, kind: Kind, error: &StreamUpgradeError<Infallible>) {
+        let protocol = kind.as_ref();
+        self.failure = Some(match error {
+            StreamUpgradeError::Timeout => format!("{protocol}: no answer within {:?}", self.timeout),
+            StreamUpgradeError::NegotiationFailed => format!("the peer does not speak {protocol}"),
+            StreamUpgradeError::Io(error) => format!("{protocol}: {error}"),
+            StreamUpgradeError::Apply(never) => match *never {},
+        });
+    }
+
+    /// The end of the negotiation, once it has come.
+    fn poll_negotiation(&mut self, cx: &mut Context<'_>) -> Poll<Report> {
+        if let Some(reason) = self.failure.take() {
+            return Poll::Ready(Report::Failed(reason));
+        }
+        match (self.control.take(), self.data.take()) {
+            (Some(control), Some(data)) => return Poll::Ready(Report::Ready { control, data }),
+            (control, data) => (self.control, self.data) = (control, data),
+        }
+        let timeout = self.timeout;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        deadline.as_mut().poll(cx).map(|()| Report::Failed(format!("no session within {timeout:?}")))
+    }
+}
+
+impl ConnectionHandler for Handler {
+    type FromBehaviour = Infallible;
+    type ToBehaviour = Report;
+    type InboundProtocol = Accept;
+    type OutboundProtocol = ReadyUpgrade<Kind>;
+    type InboundOpenInfo = ();
+    type OutboundOpenInfo = Kind;
+
+    fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
+        SubstreamProtocol::new(Accept, ()).with_timeout(self.timeout)
+    }
+
+    /// While it negotiates. After that the substreams themselves keep the connection: libp2p counts them, and
+    /// closes the connection its idle timeout after the last one was dropped.
+    fn connection_keep_alive(&self) -> bool {
+        self.negotiating
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<Kind>, Kind, Report>> {
+        if let Some(kind) = self.to_open.pop() {
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(kind), kind).with_timeout(self.timeout);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        if self.refused > 0 {
+            let refused = std::mem::take(&mut self.refused);
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Report::Refused(refused)));
+        }
+        if self.negotiating
+            && let Poll::Ready(report) = self.poll_negotiation(cx)
+        {
+            self.negotiating = false;
+            (self.control, self.data, self.deadline) = (None, None, None);
+            return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(report));
+        }
+        Poll::Pending
+    }
+
+    fn on_behaviour_event(&mut self, event: Infallible) {
+        match event {}
+    }
+
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Accept, ReadyUpgrade<Kind>, (), Kind>,
+    ) {
+        match event {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+                self.on_inbound(protocol.0, protocol.1);
+            }
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
+                self.on_outbound(info, protocol);
+            }
+            ConnectionEvent::DialUpgradeError(failed) => {
+                self.on_outbound_failure(failed.info, &failed.error);
+            }
+            _ => {}
+        }
+    }
+}

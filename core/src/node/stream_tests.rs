@@ -1,0 +1,556 @@
+//! Sessions between real swarms over TCP, and the choice between connections as a model with every order of events.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::core::transport::PortUse;
+use libp2p::core::upgrade::{DeniedUpgrade, ReadyUpgrade};
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{
+    self, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, OneShotHandler,
+    SubstreamProtocol, Swarm, SwarmEvent, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, Stream};
+
+use super::stream::{End, Event, Rank, Rivals, StreamLimits, Streams, Verdict};
+use super::stream_handler::Kind;
+use super::transport;
+
+/// A peer that speaks our protocol or not, and that can open more substreams than it should.
+#[derive(NetworkBehaviour)]
+struct Peer {
+    streams: Toggle<Streams>,
+    flood: Flood,
+}
+
+type Happening = SwarmEvent<PeerEvent>;
+
+async fn peer(limits: Option<StreamLimits>) -> (Swarm<Peer>, Multiaddr) {
+    let keypair = Keypair::generate_ed25519();
+    let local = PeerId::from(keypair.public());
+    let transport = transport::build(&keypair).expect("a transport");
+    let streams = limits.map(|limits| Streams::with_limits(local, limits));
+    let behaviour = Peer { streams: streams.into(), flood: Flood::default() };
+    // A stranger stays, whatever we do; a node stays as long as its session.
+    let idle = if behaviour.streams.is_enabled() { Duration::ZERO } else { Duration::from_secs(3600) };
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
+    let mut swarms = [Swarm::new(transport, behaviour, local, config)];
+    swarms[0].listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("to listen");
+    let address = drive(&mut swarms, |_, event| match event {
+        SwarmEvent::NewListenAddr { address, .. } => Some(address),
+        _ => None,
+    });
+    let address = address.await;
+    let [swarm] = swarms;
+    (swarm, address)
+}
+
+fn dial(from: &mut Swarm<Peer>, to: PeerId, address: &Multiaddr) {
+    let opts = DialOpts::peer_id(to).condition(PeerCondition::Always).addresses(vec![address.clone()]);
+    from.dial(opts.allocate_new_port().build()).expect("a dial");
+}
+
+/// Runs the swarms until one of their events is what the test waits for.
+async fn drive<T>(swarms: &mut [Swarm<Peer>], mut found: impl FnMut(usize, Happening) -> Option<T>) -> T {
+    let search = poll_fn(|cx| {
+        for (at, swarm) in swarms.iter_mut().enumerate() {
+            while let Poll::Ready(Some(event)) = swarm.poll_next_unpin(cx) {
+                if let Some(found) = found(at, event) {
+                    return Poll::Ready(found);
+                }
+            }
+        }
+        Poll::Pending
+    });
+    tokio::time::timeout(Duration::from_secs(30), search).await.expect("it within 30 s")
+}
+
+/// Sessions as the events tell them, with the promises about their order checked.
+#[derive(Default)]
+struct Sessions(Vec<Option<(ConnectionId, Stream, Stream)>>);
+
+impl Sessions {
+    fn of(swarms: usize) -> Self {
+        Sessions((0..swarms).map(|_| None).collect())
+    }
+
+    fn note(&mut self, at: usize, event: Happening) {
+        match event {
+            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Ready { connection, control, data, .. })) => {
+                let before = self.0[at].replace((connection, control, data));
+                assert!(before.is_none(), "a second session before the first was closed");
+            }
+            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { connection, .. })) => {
+                let before = self.0[at].take().expect("only what was ready is closed");
+                assert_eq!(before.0, connection, "closed another than the current session");
+            }
+            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Failed { reason, .. })) => panic!("{reason}"),
+            _ => {}
+        }
+    }
+
+    fn all(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    /// Sends bytes both ways over both substreams; only the two ends of one connection pass this.
+    async fn talk(&mut self) {
+        let [Some((_, control, data)), Some((_, control_there, data_there))] = &mut self.0[..] else {
+            panic!("two sessions");
+        };
+        for (from, to) in [(control, control_there), (data, data_there)] {
+            let here = b"from the first";
+            let there = b"from the second";
+            let (mut at_second, mut at_first) = ([0; 14], [0; 15]);
+            let talk = async {
+                futures::try_join!(from.write_all(here), to.write_all(there))?;
+                futures::try_join!(from.flush(), to.flush())?;
+                futures::try_join!(to.read_exact(&mut at_second), from.read_exact(&mut at_first))
+            };
+            tokio::time::timeout(Duration::from_secs(30), talk).await.expect("in time").expect("an exchange");
+            assert_eq!((&at_second, &at_first), (here, there));
+        }
+    }
+}
+
+async fn pair() -> ([Swarm<Peer>; 2], Sessions) {
+    let (first, _) = peer(Some(StreamLimits::default())).await;
+    let (second, address) = peer(Some(StreamLimits::default())).await;
+    let mut swarms = [first, second];
+    let to = *swarms[1].local_peer_id();
+    dial(&mut swarms[0], to, &address);
+    let mut sessions = Sessions::of(2);
+    drive(&mut swarms, |at, event| {
+        sessions.note(at, event);
+        sessions.all().then_some(())
+    })
+    .await;
+    (swarms, sessions)
+}
+
+#[tokio::test]
+async fn a_session_carries_bytes_both_ways_and_ends_with_its_substreams() {
+    let (mut swarms, mut sessions) = pair().await;
+    sessions.talk().await;
+    sessions.0[0] = None;
+    let errors = both_errors(&mut swarms).await;
+    assert_eq!(errors[0], None, "what this end wanted is no error");
+    assert!(errors[1].is_some(), "the other end learns that it was not its own doing");
+}
+
+/// Waits for the end of the session at both ends.
+async fn both_errors(swarms: &mut [Swarm<Peer>]) -> [Option<String>; 2] {
+    let mut errors = [None, None];
+    drive(swarms, |at, event| {
+        if let SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { error, .. })) = event {
+            errors[at] = Some(error);
+        }
+        errors.iter().all(Option::is_some).then(|| errors.clone().map(Option::flatten))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn closing_a_connection_ends_its_session_at_both_ends() {
+    let (mut swarms, sessions) = pair().await;
+    let connection = sessions.0[0].as_ref().expect("a session").0;
+    let peer = *swarms[1].local_peer_id();
+    swarms[0].behaviour_mut().streams.as_mut().expect("streams").close(peer, connection);
+    let errors = both_errors(&mut swarms).await;
+    assert_eq!(errors[0], None, "what this end wanted is no error");
+    assert!(errors[1].is_some(), "the other end learns that it was not its own doing");
+}
+
+#[tokio::test]
+async fn simultaneous_dials_leave_one_session() {
+    for _ in 0..20 {
+        let (first, first_address) = peer(Some(StreamLimits::default())).await;
+        let (second, second_address) = peer(Some(StreamLimits::default())).await;
+        let mut swarms = [first, second];
+        let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id()];
+        dial(&mut swarms[0], ids[1], &second_address);
+        dial(&mut swarms[1], ids[0], &first_address);
+
+        let mut sessions = Sessions::of(2);
+        let (mut handshakes, mut open) = ([0; 2], [0; 2]);
+        drive(&mut swarms, |at, event| {
+            match &event {
+                SwarmEvent::ConnectionEstablished { num_established, .. } => {
+                    handshakes[at] += 1;
+                    open[at] = num_established.get();
+                }
+                SwarmEvent::ConnectionClosed { num_established, .. } => open[at] = *num_established,
+                SwarmEvent::IncomingConnectionError { .. } | SwarmEvent::OutgoingConnectionError { .. } => {
+                    handshakes[at] += 1;
+                }
+                _ => {}
+            }
+            sessions.note(at, event);
+            (sessions.all() && handshakes == [2; 2] && open == [1; 2]).then_some(())
+        })
+        .await;
+        sessions.talk().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_substreams_ends_its_connection_and_no_other() {
+    let limits = StreamLimits::default();
+    let extra = limits.extra as u64;
+    let (victim, address) = peer(Some(limits)).await;
+    let (flooder, _) = peer(Some(StreamLimits::default())).await;
+    let (honest, _) = peer(Some(StreamLimits::default())).await;
+    let mut swarms = [victim, flooder, honest];
+    let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id(), *swarms[2].local_peer_id()];
+
+    let mut sessions = Sessions::of(2);
+    dial(&mut swarms[2], ids[0], &address);
+    drive(&mut swarms, |at, event| {
+        sessions.note(at.min(1), event);
+        sessions.all().then_some(())
+    })
+    .await;
+
+    dial(&mut swarms[1], ids[0], &address);
+    let mut flood = Vec::new();
+    drive(&mut swarms, |_, event| {
+        if let SwarmEvent::Behaviour(PeerEvent::Streams(Event::Ready { .. })) = event {
+            flood.push(event);
+        }
+        (flood.len() == 2).then_some(())
+    })
+    .await;
+    swarms[1].behaviour_mut().flood.open(ids[0], 100);
+    let error = drive(&mut swarms, |at, event| match event {
+        SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { peer, error, .. })) if at == 0 => {
+            assert_eq!(peer, ids[1], "the flooder is the one to go");
+            Some(error)
+        }
+        _ => None,
+    })
+    .await;
+    assert!(error.as_ref().is_some_and(|error| error.contains("substreams")), "{error:?}");
+    let refused = swarms[0].behaviour().streams.as_ref().expect("streams").refused();
+    assert!((extra..=100).contains(&refused), "refused {refused}");
+    sessions.talk().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_something_else_is_reported() {
+    let (ours, our_address) = peer(Some(StreamLimits { timeout: Duration::from_millis(50), ..Default::default() })).await;
+    let (stranger, address) = peer(None).await;
+    let mut swarms = [ours, stranger];
+    let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id()];
+
+    let failure = |_, event| match event {
+        SwarmEvent::Behaviour(PeerEvent::Streams(Event::Failed { reason, .. })) => Some(reason),
+        SwarmEvent::Behaviour(PeerEvent::Streams(other)) => panic!("{other:?}"),
+        _ => None,
+    };
+    let gone = |at, event| matches!((at, event), (0, SwarmEvent::ConnectionClosed { .. })).then_some(());
+    dial(&mut swarms[0], ids[1], &address);
+    let reason = drive(&mut swarms, failure).await;
+    assert!(reason.contains("does not speak /swarm/chunk/1/"), "{reason}");
+    drive(&mut swarms, gone).await;
+
+    dial(&mut swarms[1], ids[0], &our_address);
+    let reason = drive(&mut swarms, failure).await;
+    assert!(reason.contains("no session within 50ms"), "{reason}");
+    drive(&mut swarms, gone).await;
+}
+
+/// Opens as many substreams as it is told to.
+#[derive(Default)]
+struct Flood(Vec<ToSwarm<Infallible, ReadyUpgrade<Kind>>>);
+
+#[derive(Debug)]
+struct Opened;
+
+impl From<Stream> for Opened {
+    fn from(_: Stream) -> Self {
+        Opened
+    }
+}
+
+impl From<Infallible> for Opened {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Flood {
+    fn open(&mut self, peer_id: PeerId, count: usize) {
+        let event = ReadyUpgrade::new(Kind::Data);
+        let open = || ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event };
+        self.0.extend(std::iter::repeat_with(open).take(count));
+    }
+
+    fn handler() -> OneShotHandler<DeniedUpgrade, ReadyUpgrade<Kind>, Opened> {
+        OneShotHandler::new(SubstreamProtocol::new(DeniedUpgrade, ()), Default::default())
+    }
+}
+
+impl NetworkBehaviour for Flood {
+    type ConnectionHandler = OneShotHandler<DeniedUpgrade, ReadyUpgrade<Kind>, Opened>;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        Ok(Flood::handler())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        Ok(Flood::handler())
+    }
+
+    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, _: THandlerOutEvent<Self>) {}
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        self.0.pop().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+// ---- the choice between connections, without a network ------------------------------------------------------------
+
+fn connection(number: usize) -> ConnectionId {
+    ConnectionId::new_unchecked(number)
+}
+
+#[test]
+fn a_later_dial_of_ours_is_of_no_use_while_the_first_lives() {
+    let rank = Rank { relayed: false, dialler: PeerId::random() };
+    let mut rivals = Rivals::<()>::default();
+    assert!(rivals.add(connection(1), rank, true));
+    assert!(!rivals.add(connection(2), rank, true), "the older is kept, its session complete or not");
+    assert!(rivals.add(connection(3), rank, false), "what the other end dialled is for the other end to close");
+    assert_eq!(rivals.end(connection(1)).0, End::Unnoticed, "the third may still work");
+    assert!(rivals.add(connection(4), rank, true), "nothing of ours lives any more");
+}
+
+#[test]
+fn a_session_on_a_later_connection_tells_that_the_dialler_lost_the_earlier() {
+    let rank = Rank { relayed: false, dialler: PeerId::random() };
+    let mut rivals = Rivals::default();
+    rivals.add(connection(1), rank, false);
+    assert_eq!(rivals.complete(connection(1), 'a'), [Verdict::Announce(connection(1), 'a')]);
+    rivals.add(connection(2), rank, false);
+    let close = Verdict::Close { connection: connection(1), announced: true };
+    assert_eq!(rivals.complete(connection(2), 'b'), [close, Verdict::Announce(connection(2), 'b')]);
+    assert_eq!(rivals.end(connection(1)).0, End::Unnoticed, "its end was told already");
+    assert_eq!(rivals.end(connection(2)).0, End::OfSession);
+}
+
+#[test]
+fn a_direct_connection_takes_over_from_a_relayed_one() {
+    let dialler = PeerId::random();
+    let mut rivals = Rivals::default();
+    rivals.add(connection(1), Rank { relayed: true, dialler }, true);
+    rivals.complete(connection(1), 'r');
+    assert!(rivals.add(connection(2), Rank { relayed: false, dialler }, true));
+    let close = Verdict::Close { connection: connection(1), announced: true };
+    assert_eq!(rivals.complete(connection(2), 'd'), [close, Verdict::Announce(connection(2), 'd')]);
+    assert!(!rivals.add(connection(3), Rank { relayed: true, dialler }, true), "a relay would be a step back");
+}
+
+/// Two ends and the connections between them; a seed decides what happens next.
+struct World {
+    seed: u64,
+    ids: [PeerId; 2],
+    ends: [Rivals<usize>; 2],
+    wires: Vec<Wire>,
+    serving: [Option<usize>; 2],
+    /// Connections that may still break.
+    breaks: usize,
+    /// Whether a node may be stopped for longer than the grace in the midst of anything.
+    freezes: bool,
+}
+
+/// One connection as seen from the two ends.
+#[derive(Default)]
+struct Wire {
+    dialler: usize,
+    relayed: bool,
+    opened: bool,
+    closing: bool,
+    /// It broke, and one end does not know until long after every grace.
+    broken: bool,
+    seen: [View; 2],
+}
+
+#[derive(Default)]
+struct View {
+    up: bool,
+    complete: bool,
+    parked: bool,
+    gone: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Up(usize, usize),
+    Complete(usize, usize),
+    Gone(usize, usize),
+    Break(usize, usize),
+    Grace(usize, usize),
+    Dial(usize),
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut ids = [PeerId::random(), PeerId::random()];
+        ids.sort();
+        let ends = [Rivals::default(), Rivals::default()];
+        let (breaks, freezes) = ((seed % 3) as usize, seed % 5 == 0);
+        let mut world = World { seed, ids, ends, wires: Vec::new(), serving: [None; 2], breaks, freezes };
+        world.dial(0);
+        world.dial(1);
+        world
+    }
+
+    fn random(&mut self, below: usize) -> usize {
+        self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        ((mixed ^ (mixed >> 27)) >> 16) as usize % below
+    }
+
+    fn dial(&mut self, dialler: usize) {
+        let relayed = self.random(4) == 0;
+        self.wires.push(Wire { dialler, relayed, ..Wire::default() });
+    }
+
+    /// What can happen now. Breaks are noticed, and graces end, only when nothing else is left to happen.
+    fn steps(&self) -> Vec<Step> {
+        let (mut soon, mut later, mut last) = (Vec::new(), Vec::new(), Vec::new());
+        for end in 0..2 {
+            for (at, wire) in self.wires.iter().enumerate() {
+                let (here, there) = (&wire.seen[end], &wire.seen[1 - end]);
+                if here.gone {
+                    continue;
+                }
+                let over = wire.closing || there.gone;
+                let accepted = end != wire.dialler || there.complete;
+                match here.up {
+                    _ if over && wire.broken => last.push(Step::Gone(at, end)),
+                    _ if over => soon.push(Step::Gone(at, end)),
+                    false => soon.push(Step::Up(at, end)),
+                    true if wire.opened && !here.complete && accepted => soon.push(Step::Complete(at, end)),
+                    true if self.breaks > 0 => soon.push(Step::Break(at, end)),
+                    true => {}
+                }
+                if here.parked {
+                    if self.freezes { &mut soon } else { &mut later }.push(Step::Grace(at, end));
+                }
+            }
+            if self.wires.iter().all(|wire| wire.seen[end].gone) {
+                soon.push(Step::Dial(end));
+            }
+        }
+        [soon, later, last].into_iter().find(|steps| !steps.is_empty()).unwrap_or_default()
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Up(at, end) => {
+                let Wire { dialler, relayed, .. } = self.wires[at];
+                self.wires[at].seen[end].up = true;
+                let rank = Rank { relayed, dialler: self.ids[dialler] };
+                let kept = self.ends[end].add(connection(at), rank, dialler == end);
+                self.wires[at].opened |= kept && dialler == end;
+                self.wires[at].closing |= !kept;
+            }
+            Step::Complete(at, end) => {
+                self.wires[at].seen[end].complete = true;
+                let verdicts = self.ends[end].complete(connection(at), at);
+                self.apply(end, verdicts);
+            }
+            Step::Break(at, end) => {
+                self.breaks -= 1;
+                self.wires[at].broken = true;
+                self.gone(at, end);
+            }
+            Step::Gone(at, end) => self.gone(at, end),
+            Step::Grace(at, end) => {
+                let verdicts = self.ends[end].grace_over(connection(at));
+                self.apply(end, verdicts);
+            }
+            Step::Dial(end) => self.dial(end),
+        }
+    }
+
+    fn gone(&mut self, at: usize, end: usize) {
+        self.wires[at].seen[end].gone = true;
+        self.wires[at].seen[end].parked = false;
+        let (ended, verdicts) = self.ends[end].end(connection(at));
+        assert_eq!(ended == End::OfSession, self.serving[end] == Some(at));
+        if ended == End::OfSession {
+            self.serving[end] = None;
+        }
+        self.apply(end, verdicts);
+        self.ends[end].forget(connection(at));
+    }
+
+    fn apply(&mut self, end: usize, verdicts: Vec<Verdict<usize>>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Announce(_, at) => {
+                    self.wires[at].seen[end].parked = false;
+                    assert_eq!(self.serving[end].replace(at), None, "one session at a time");
+                }
+                Verdict::Close { connection: id, announced } => {
+                    let at = (0..self.wires.len()).find(|at| connection(*at) == id).expect("a connection");
+                    self.wires[at].closing = true;
+                    self.wires[at].seen[end].parked = false;
+                    if announced {
+                        assert_eq!(self.serving[end].take(), Some(at), "what served is what is closed");
+                    }
+                }
+                Verdict::Park(id) => {
+                    let at = (0..self.wires.len()).find(|at| connection(*at) == id).expect("a connection");
+                    self.wires[at].seen[end].parked = true;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_the_order_both_ends_come_to_serve_the_same_connection() {
+    for seed in 0..20_000 {
+        let mut world = World::new(seed);
+        let quiet = world.breaks == 0 && !world.freezes;
+        loop {
+            let steps = world.steps();
+            if steps.is_empty() {
+                break;
+            }
+            let step = steps[world.random(steps.len())];
+            world.take(step);
+            assert!(world.wires.len() < 100, "seed {seed}: they dial for ever");
+        }
+        let [Some(here), Some(there)] = world.serving else { panic!("seed {seed}: {:?}", world.serving) };
+        assert_eq!(here, there, "seed {seed}");
+        let left = world.wires.iter().filter(|wire| wire.seen.iter().any(|seen| !seen.gone)).count();
+        assert_eq!(left, 1, "seed {seed}: a duplicate stays open");
+        assert!(!quiet || world.wires.len() == 2, "seed {seed}: nobody had to dial again");
+    }
+}

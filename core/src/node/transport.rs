@@ -1,0 +1,131 @@
+//! How two nodes are connected: TCP with TLS (Noise for peers that speak nothing else) and yamux, or QUIC.
+//!
+//! TCP is the fast way within a network, QUIC the way through address translation and loss. There is no DNS here:
+//! addresses are numbers.
+
+use std::io;
+
+use futures::TryFutureExt;
+use futures::future::{BoxFuture, Either};
+use futures::io::{AsyncRead, AsyncWrite};
+use futures_rustls::TlsStream;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::{Boxed, Transport};
+use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, noise, quic, tcp};
+
+use super::muxer::{STREAMS, Yamux};
+use super::read_ahead::ReadAhead;
+use super::secure::{self, Tls, TlsError};
+use crate::limits::HANDSHAKE_TIMEOUT;
+
+/// The name of Noise in the negotiation; from the libp2p Noise spec.
+const NOISE: &str = "/noise";
+
+/// Builds the transport of the node whose identity is `keypair`: it listens on and dials `/ip4|ip6/../tcp/..` and
+/// `/ip4|ip6/../udp/../quic-v1`, and its connections carry at most 64 streams. A handshake that takes longer than
+/// [`HANDSHAKE_TIMEOUT`] fails.
+///
+/// The peer id in the output is proven. Whether it is the one that was dialled is for the caller to compare; libp2p's
+/// `Swarm` does (`DialError::WrongPeerId`).
+///
+/// Use it within a tokio runtime that has I/O and time.
+///
+/// # Errors
+/// [`io::ErrorKind::Other`] when no certificate can be signed with `keypair` or no Noise key be made from it.
+pub fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    // First, because libp2p-quic panics where this returns an error.
+    let security = Security {
+        tls: Tls::new(keypair).map_err(io::Error::other)?,
+        noise: noise::Config::new(keypair).map_err(io::Error::other)?,
+    };
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(Yamux::new())
+        .timeout(HANDSHAKE_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let quic = quic::tokio::Transport::new(quic_config(keypair))
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+}
+
+/// Stock windows (10 MB a stream, 15 MB a connection) with our limits.
+fn quic_config(keypair: &Keypair) -> quic::Config {
+    let mut config = quic::Config::new(keypair);
+    config.handshake_timeout = HANDSHAKE_TIMEOUT;
+    config.max_concurrent_stream_limit = STREAMS as u32;
+    config
+}
+
+/// TLS for whoever speaks it, Noise for the rest.
+#[derive(Clone)]
+struct Security {
+    tls: Tls,
+    noise: noise::Config,
+}
+
+/// Why a peer could not be authenticated.
+#[derive(Debug, thiserror::Error)]
+enum SecurityError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("Noise handshake: {0}")]
+    Noise(#[from] noise::Error),
+}
+
+/// A byte stream to a known peer, by either way.
+type Secured<C> = Either<TlsStream<ReadAhead<C>>, noise::Output<C>>;
+
+impl UpgradeInfo for Security {
+    type Info = &'static str;
+    type InfoIter = std::array::IntoIter<Self::Info, 2>;
+
+    /// Best first: a dialler proposes in this order.
+    fn protocol_info(&self) -> Self::InfoIter {
+        [secure::PROTOCOL, NOISE].into_iter()
+    }
+}
+
+impl<C> InboundConnectionUpgrade<C> for Security
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = (PeerId, Secured<C>);
+    type Error = SecurityError;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_inbound(self, socket: C, name: Self::Info) -> Self::Future {
+        if name == NOISE {
+            Box::pin(self.noise.upgrade_inbound(socket, name).map_ok(by_noise).err_into())
+        } else {
+            Box::pin(self.tls.upgrade_inbound(socket, name).map_ok(by_tls).err_into())
+        }
+    }
+}
+
+impl<C> OutboundConnectionUpgrade<C> for Security
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    type Output = (PeerId, Secured<C>);
+    type Error = SecurityError;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_outbound(self, socket: C, name: Self::Info) -> Self::Future {
+        if name == NOISE {
+            Box::pin(self.noise.upgrade_outbound(socket, name).map_ok(by_noise).err_into())
+        } else {
+            Box::pin(self.tls.upgrade_outbound(socket, name).map_ok(by_tls).err_into())
+        }
+    }
+}
+
+fn by_tls<C>((peer, stream): (PeerId, TlsStream<ReadAhead<C>>)) -> (PeerId, Secured<C>) {
+    (peer, Either::Left(stream))
+}
+
+fn by_noise<C>((peer, stream): (PeerId, noise::Output<C>)) -> (PeerId, Secured<C>) {
+    (peer, Either::Right(stream))
+}

@@ -1,0 +1,44 @@
+//! What a node is told at start: plain values, already merged from flags, environment and files.
+
+use std::path::PathBuf;
+
+/// How one node runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where everything lives; created (0700) when missing.
+    pub home: PathBuf,
+    /// Multiaddrs to listen on; empty: all interfaces, TCP and QUIC, any port.
+    pub listen: Vec<String>,
+    /// Multiaddrs of peers to dial, with or without `/p2p/..`.
+    pub peers: Vec<String>,
+    /// Whether nodes of the same LAN are found by multicast DNS.
+    pub mdns: bool,
+    /// Bytes per second sent at most, over all peers.
+    pub limit_up: Option<u64>,
+    /// Bytes per second received at most, over all peers.
+    pub limit_down: Option<u64>,
+    /// Bytes the store may hold itself (not counting files served in place) before finished blobs are evicted.
+    pub max_store: Option<u64>,
+    /// No sockets at all: for commands that only look at the store.
+    pub offline: bool,
+    /// The store is only read: nothing is fetched or marked; what is whole is served.
+    pub read_only: bool,
+}
+
+impl Options {
+    /// A node in `home` with every default.
+    #[must_use]
+    pub fn new(home: PathBuf) -> Self {
+        Self {
+            home,
+            listen: Vec::new(),
+            peers: Vec::new(),
+            mdns: true,
+            limit_up: None,
+            limit_down: None,
+            max_store: None,
+            offline: false,
+            read_only: false,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One peer as a source: how fast it is, how much it may be asked for, whether it has stopped.
+
+use std::time::Duration;
+
+use super::{BlobKey, Now};
+use crate::limits;
+
+/// The rate is measured over windows of this length.
+const WINDOW: Duration = Duration::from_millis(200);
+/// Before the first byte, this long is patience enough: no honest holder needs it for a first answer on a network that
+/// just carried a handshake and an offer.
+const FIRST_BYTE: Duration = Duration::from_secs(3);
+/// After that many silences in a row the pause stops growing.
+const DOUBLINGS: u32 = 5;
+/// Seconds of its own rate a holder is asked for ahead.
+const AHEAD: u64 = 2;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Holder {
+    near: u8,
+    /// Bytes asked for and not yet here.
+    out: u64,
+    requests: usize,
+    window: u64,
+    rate: u64,
+    measured: (Now, u64),
+    delivered_any: bool,
+    /// The last byte, or the first request after none were out.
+    progress: Now,
+    pause_until: Now,
+    silences: u32,
+    /// The blob last asked for, the chunk after the last one, and the bytes its run may still grow by.
+    run: Option<(BlobKey, u32, u64)>,
+}
+
+impl Holder {
+    /// A holder nothing is known of.
+    #[must_use]
+    pub const fn new(near: u8, now: Now) -> Self {
+        Self {
+            near,
+            out: 0,
+            requests: 0,
+            window: limits::FIRST_WINDOW,
+            rate: 0,
+            measured: (now, 0),
+            delivered_any: false,
+            progress: now,
+            pause_until: Duration::ZERO,
+            silences: 0,
+            run: None,
+        }
+    }
+
+    /// Distance class, 0 is nearest.
+    #[must_use]
+    pub const fn near(&self) -> u8 {
+        self.near
+    }
+
+    /// Bytes per second, smoothed; 0 before the first measurement.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Bytes asked for and not yet here.
+    #[must_use]
+    pub const fn outstanding(&self) -> u64 {
+        self.out
+    }
+
+    /// Another request is allowed now. One always is, whatever its size.
+    #[must_use]
+    pub fn may_ask(&self, now: Now) -> bool {
+        now >= self.pause_until
+            && (self.requests == 0 || (self.out < self.window && self.requests < limits::REQUESTS_PER_PEER))
+    }
+
+    /// A request goes out.
+    pub fn asked(&mut self, blob: BlobKey, chunk: u32, size: u64, now: Now) {
+        if self.requests == 0 {
+            self.progress = now;
+            self.measured = (now, 0);
+        }
+        let left = match self.run {
+            Some((b, next, left)) if b == blob && next == chunk => left.saturating_sub(size),
+            _ => limits::RUN_BYTES.saturating_sub(size),
+        };
+        self.run = Some((blob, chunk + 1, left));
+        self.out += size;
+        self.requests += 1;
+    }
+
+    /// The chunk that continues the last run, while the run is short enough.
+    #[must_use]
+    pub fn next_of_run(&self, blob: BlobKey) -> Option<u32> {
+        self.run.filter(|(b, _, left)| *b == blob && *left > 0).map(|(_, next, _)| next)
+    }
+
+    /// The blob after which it is another's turn: the same while its run lasts.
+    #[must_use]
+    pub fn last_blob(&self) -> BlobKey {
+        match self.run {
+            Some((blob, _, 0)) => BlobKey(blob.0.wrapping_add(1)),
+            Some((blob, ..)) => blob,
+            None => BlobKey(0),
+        }
+    }
+
+    /// A request has ended, with or without its chunk.
+    pub const fn ended(&mut self, size: u64) {
+        self.out = self.out.saturating_sub(size);
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// Bytes of an answer arrived.
+    pub fn received(&mut self, bytes: u64, now: Now) {
+        self.progress = now;
+        self.silences = 0;
+        self.delivered_any = true;
+        self.measured.1 += bytes;
+        let elapsed = now.saturating_sub(self.measured.0);
+        if elapsed >= WINDOW {
+            let sample = (u128::from(self.measured.1) * 1000 / elapsed.as_millis().max(1)) as u64;
+            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample * 2) / 5 };
+            self.measured = (now, 0);
+        }
+    }
+
+    /// A whole chunk verified: the window grows by as much, up to some seconds of the measured rate.
+    pub fn delivered(&mut self, size: u64, now: Now) {
+        self.progress = now;
+        let most = if self.rate == 0 { u64::MAX } else { (self.rate * AHEAD).max(2 * size) };
+        self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
+    }
+
+    /// Asked for something and silent for too long.
+    #[must_use]
+    pub fn is_stalled(&self, now: Now) -> bool {
+        let patience = if self.delivered_any { limits::REQUEST_TIMEOUT / 4 } else { FIRST_BYTE };
+        self.requests > 0 && now.saturating_sub(self.progress) > patience * (1 << self.silences.min(2))
+    }
+
+    /// It lost its requests: small window, and a pause that doubles each time.
+    pub fn stalled(&mut self, now: Now) {
+        self.window = limits::CHUNK_MIN;
+        self.pause_until = now + Duration::from_secs(1 << self.silences.min(DOUBLINGS)).min(limits::REQUEST_TIMEOUT);
+        self.silences += 1;
+    }
+
+    /// It said that it has too much to do.
+    pub fn back_off(&mut self, now: Now) {
+        self.window = (self.window / 2).max(limits::CHUNK_MIN);
+        self.pause_until = now + Duration::from_millis(250);
+    }
+}

@@ -1,0 +1,79 @@
+//! The requests of one peer that wait to be answered: first come, first served, under the limits it was told.
+
+use std::collections::VecDeque;
+
+use crate::limits;
+use crate::wire::{Handle, Why};
+
+/// One chunk (or hash list) a peer asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The peer's number for the blob.
+    pub blob: Handle,
+    /// The chunk's number, or [`crate::wire::LIST`].
+    pub chunk: u32,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub struct Uploads {
+    queue: VecDeque<Asked>,
+}
+
+impl Uploads {
+    /// Takes a request in.
+    ///
+    /// # Errors
+    /// [`Why::Busy`] beyond [`limits::REQUESTS_PER_PEER`]: an honest peer keeps below.
+    pub fn push(&mut self, asked: Asked) -> Result<(), Why> {
+        if self.queue.len() >= limits::REQUESTS_PER_PEER {
+            return Err(Why::Busy);
+        }
+        if !self.queue.contains(&asked) {
+            self.queue.push_back(asked);
+        }
+        Ok(())
+    }
+
+    /// Takes a request back. True if it was waiting.
+    pub fn cancel(&mut self, asked: Asked) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|a| *a != asked);
+        self.queue.len() != before
+    }
+
+    /// Forgets all requests of one blob.
+    pub fn close(&mut self, blob: Handle) {
+        self.queue.retain(|a| a.blob != blob);
+    }
+
+    /// The next to answer.
+    pub fn pop(&mut self) -> Option<Asked> {
+        self.queue.pop_front()
+    }
+
+    /// Nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_and_cancellable() {
+        let mut uploads = Uploads::default();
+        for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
+            assert_eq!(uploads.push(Asked { blob: 1, chunk }), Ok(()));
+        }
+        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Err(Why::Busy));
+        assert!(uploads.cancel(Asked { blob: 1, chunk: 0 }) && !uploads.cancel(Asked { blob: 1, chunk: 0 }));
+        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Ok(()));
+        uploads.close(1);
+        assert_eq!(uploads.pop(), Some(Asked { blob: 2, chunk: 5 }));
+        assert!(uploads.is_empty());
+    }
+}

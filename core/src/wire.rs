@@ -1,0 +1,229 @@
+//! Messages between two nodes, byte by byte. No async, no libp2p: bytes in, messages out, under a limit.
+//!
+//! A connection carries one session of two bidirectional streams:
+//!
+//! * **control** (`/swarm/chunk/1/control`): frames of `u32` length (little endian, at most
+//!   [`limits::CONTROL_FRAME`], checked before anything is allocated), one byte of message kind, and the message's body
+//!   in postcard (varint integers, length-prefixed sequences). A kind that is not known is skipped, so that a later
+//!   version can add messages; a version that is not known is refused by name in [`Hello`].
+//! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk, offset,
+//!   length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk [`LIST`] is the blob's hash list.
+//!
+//! Whoever wants a blob gives it a number of its own choosing ([`Message::Want`]); every later message about that want, in
+//! either direction, names the blob by this number. If both want the same blob of each other there are two wants.
+//!
+//! | kind | message | from | meaning |
+//! |---|---|---|---|
+//! | 0 | Hello | both, first | version, agent, where it listens |
+//! | 1 | Want | wanter | "this id: what have you of it? Keep me told." |
+//! | 2 | Offer | holder | kind, length and have-map, by its word |
+//! | 3 | Absent | holder | nothing of it now (an Offer may follow later) |
+//! | 4 | List | wanter | send the hash list |
+//! | 5 | Have | holder | more chunks than before |
+//! | 6 | Request | wanter | send these chunks |
+//! | 7 | Decline | holder | this chunk not, and why |
+//! | 8 | Cancel | wanter | this chunk no longer |
+//! | 9 | Gone | holder | nothing of this blob any longer |
+//! | 10 | Bad | wanter | what you sent as this chunk failed verification |
+//! | 11 | Peers | holder | others that want or have it |
+//! | 12, 13 | Ping, Pong | both | are you there |
+//! | 14 | Unwant | wanter | the number is free again |
+
+pub mod frame;
+pub mod have;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::tree::Kind;
+use crate::id::ContentId;
+use crate::limits;
+pub use have::Have;
+
+/// The version both ends must speak.
+pub const VERSION: u16 = 1;
+
+/// In place of a chunk's number: the hash list.
+pub const LIST: u32 = u32::MAX;
+
+/// The number a wanting node gives a blob for one session.
+pub type Handle = u32;
+
+/// The first message of both ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub version: u16,
+    /// Program and version, at most 64 bytes are kept.
+    pub agent: String,
+    /// Ports it listens on for TCP; the address is the one the connection shows.
+    pub tcp: Vec<u16>,
+    /// Ports it listens on for QUIC.
+    pub quic: Vec<u16>,
+    /// The locality group it was told it belongs to.
+    pub site: Option<String>,
+}
+
+/// What a holder says of a blob. Nothing of it is believed before it is proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The want it answers.
+    pub blob: Handle,
+    /// What the id names.
+    pub kind: Kind,
+    /// Bytes.
+    pub len: u64,
+    /// The name it would give it.
+    pub name: Option<String>,
+    /// It published it itself.
+    pub origin: bool,
+    /// The chunks it has.
+    pub have: Have,
+}
+
+/// Where a peer can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAddrs {
+    /// Its peer id, binary.
+    pub peer: Vec<u8>,
+    /// Multiaddrs, binary.
+    pub addrs: Vec<Vec<u8>>,
+}
+
+/// Why a chunk is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// Too many requests are waiting.
+    Busy,
+    /// It has not got that chunk (any longer).
+    Missing,
+}
+
+/// A control message; the table is in the module's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Message {
+    Hello(Hello),
+    Want { blob: Handle, id: ContentId },
+    Offer(Offer),
+    Absent { blob: Handle },
+    List { blob: Handle },
+    Have { blob: Handle, add: Have },
+    Request { blob: Handle, first: u32, count: u32 },
+    Decline { blob: Handle, chunk: u32, why: Why },
+    Cancel { blob: Handle, chunk: u32 },
+    Gone { blob: Handle },
+    Bad { blob: Handle, chunk: u32 },
+    Peers { blob: Handle, peers: Vec<PeerAddrs> },
+    Ping(u64),
+    Pong(u64),
+    Unwant { blob: Handle },
+}
+
+/// A frame that no honest node sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    /// Longer than allowed.
+    #[error("a frame of {0} bytes: more than allowed")]
+    TooLong(u64),
+    /// Without even a kind.
+    #[error("an empty frame")]
+    Empty,
+    /// A body that is not that of its kind.
+    #[error("a message of kind {0} that cannot be read")]
+    Body(u8),
+    /// A list of more than is allowed.
+    #[error("a message of kind {0} with too many entries")]
+    TooMany(u8),
+}
+
+impl Message {
+    /// The frame's bytes, without the length before them: kind and body.
+    ///
+    /// # Errors
+    /// [`BadFrame::TooLong`] if it would exceed the limit: a mistake of ours.
+    pub fn encode(&self) -> Result<Vec<u8>, BadFrame> {
+        let bytes = match self {
+            Self::Hello(m) => body(0, m),
+            Self::Want { blob, id } => body(1, &(blob, id)),
+            Self::Offer(m) => body(2, m),
+            Self::Absent { blob } => body(3, blob),
+            Self::List { blob } => body(4, blob),
+            Self::Have { blob, add } => body(5, &(blob, add)),
+            Self::Request { blob, first, count } => body(6, &(blob, first, count)),
+            Self::Decline { blob, chunk, why } => body(7, &(blob, chunk, why)),
+            Self::Cancel { blob, chunk } => body(8, &(blob, chunk)),
+            Self::Gone { blob } => body(9, blob),
+            Self::Bad { blob, chunk } => body(10, &(blob, chunk)),
+            Self::Peers { blob, peers } => body(11, &(blob, peers)),
+            Self::Ping(n) => body(12, n),
+            Self::Pong(n) => body(13, n),
+            Self::Unwant { blob } => body(14, blob),
+        }?;
+        if bytes.len() > limits::CONTROL_FRAME {
+            return Err(BadFrame::TooLong(bytes.len() as u64));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads one frame (kind and body). `None` for a kind of a later version.
+    ///
+    /// # Errors
+    /// [`BadFrame`]: the peer is broken or hostile; close the connection.
+    pub fn decode(frame: &[u8]) -> Result<Option<Self>, BadFrame> {
+        let (&kind, bytes) = frame.split_first().ok_or(BadFrame::Empty)?;
+        if frame.len() > limits::CONTROL_FRAME {
+            return Err(BadFrame::TooLong(frame.len() as u64));
+        }
+        let message = match kind {
+            0 => Self::Hello(read(kind, bytes)?),
+            1 => read(kind, bytes).map(|(blob, id)| Self::Want { blob, id })?,
+            2 => Self::Offer(read(kind, bytes)?),
+            3 => Self::Absent { blob: read(kind, bytes)? },
+            4 => Self::List { blob: read(kind, bytes)? },
+            5 => read(kind, bytes).map(|(blob, add)| Self::Have { blob, add })?,
+            6 => read(kind, bytes).map(|(blob, first, count)| Self::Request { blob, first, count })?,
+            7 => read(kind, bytes).map(|(blob, chunk, why)| Self::Decline { blob, chunk, why })?,
+            8 => read(kind, bytes).map(|(blob, chunk)| Self::Cancel { blob, chunk })?,
+            9 => Self::Gone { blob: read(kind, bytes)? },
+            10 => read(kind, bytes).map(|(blob, chunk)| Self::Bad { blob, chunk })?,
+            11 => read(kind, bytes).map(|(blob, peers)| Self::Peers { blob, peers })?,
+            12 => Self::Ping(read(kind, bytes)?),
+            13 => Self::Pong(read(kind, bytes)?),
+            14 => Self::Unwant { blob: read(kind, bytes)? },
+            _ => return Ok(None),
+        };
+        message.within_limits(kind).map(Some)
+    }
+
+    fn within_limits(self, kind: u8) -> Result<Self, BadFrame> {
+        let ok = match &self {
+            Self::Hello(h) => h.tcp.len() <= limits::PEER_ADDRS && h.quic.len() <= limits::PEER_ADDRS,
+            Self::Peers { peers, .. } => {
+                peers.len() <= limits::EXCHANGE_PEERS
+                    && peers.iter().all(|p| {
+                        p.peer.len() <= limits::ADDR_BYTES
+                            && p.addrs.len() <= limits::PEER_ADDRS
+                            && p.addrs.iter().all(|a| a.len() <= limits::ADDR_BYTES)
+                    })
+            }
+            _ => true,
+        };
+        if ok { Ok(self) } else { Err(BadFrame::TooMany(kind)) }
+    }
+}
+
+fn body<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, BadFrame> {
+    postcard::to_extend(value, vec![kind]).map_err(|_| BadFrame::Body(kind))
+}
+
+/// Reads the body and refuses bytes after it. Postcard allocates no more than the input could hold.
+fn read<'a, T: Deserialize<'a>>(kind: u8, bytes: &'a [u8]) -> Result<T, BadFrame> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(BadFrame::Body(kind)),
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

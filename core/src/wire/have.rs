@@ -1,0 +1,66 @@
+//! Which chunks somebody has, as it travels: whatever form is shortest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::bitmap::Bitmap;
+use crate::limits;
+
+/// A set of chunks. Read it with [`Have::into_bitmap`], which refuses what does not fit the blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Have {
+    /// Every chunk.
+    All,
+    /// Runs of (first, count), ascending, not touching.
+    Runs(Vec<(u32, u32)>),
+    /// One bit a chunk, lowest bit first; spare bits are zero.
+    Bits(Vec<u8>),
+}
+
+/// A set of chunks that does not fit its blob: only a broken or hostile peer sends one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a have-map that does not fit the blob")]
+pub struct Misfit;
+
+impl Have {
+    /// The shortest form of this set.
+    #[must_use]
+    pub fn of(bitmap: &Bitmap) -> Self {
+        if bitmap.is_full() {
+            return Self::All;
+        }
+        let mut runs = Vec::new();
+        for run in bitmap.runs() {
+            if runs.len() == limits::HAVE_RUNS {
+                return Self::Bits(bitmap.to_bytes());
+            }
+            runs.push(run);
+        }
+        // A run takes up to six bytes in postcard; the bitmap wins when the set is ragged.
+        if runs.len() * 6 > bitmap.len() as usize / 8 + 8 { Self::Bits(bitmap.to_bytes()) } else { Self::Runs(runs) }
+    }
+
+    /// The set, for a blob of `chunks` chunks.
+    ///
+    /// # Errors
+    /// [`Misfit`] for a chunk that does not exist, a bitmap of another size, spare bits that are set, or runs that are
+    /// empty, out of order or touching.
+    pub fn into_bitmap(self, chunks: u32) -> Result<Bitmap, Misfit> {
+        match self {
+            Self::All => Ok(Bitmap::full(chunks)),
+            Self::Bits(bytes) => Bitmap::from_bytes(chunks, &bytes).ok_or(Misfit),
+            Self::Runs(runs) => {
+                let mut bitmap = Bitmap::new(chunks);
+                let mut free = 0_u64;
+                for (first, count) in runs {
+                    let end = u64::from(first) + u64::from(count);
+                    if u64::from(first) < free || count == 0 || end > u64::from(chunks) {
+                        return Err(Misfit);
+                    }
+                    (first..first + count).for_each(|c| bitmap.set(c));
+                    free = end + 1;
+                }
+                Ok(bitmap)
+            }
+        }
+    }
+}
