@@ -5,9 +5,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValue, Styles, TypedValueParser as _};
+use clap::builder::{BoolishValueParser, PossibleValue};
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{
+    ArgAction, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    ValueHint,
+};
 
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
@@ -219,7 +222,7 @@ struct Globals {
     #[arg(long, env = "SWARM_NO_PROGRESS", value_parser = BoolishValueParser::new())]
     no_progress: bool,
     /// Log from this level on; SWARM_LOG takes a filter such as swarm_core=debug
-    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_parser = level_parser())]
+    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_enum)]
     log_level: Option<Level>,
 }
 
@@ -233,8 +236,22 @@ impl ValueEnum for Level {
     }
 }
 
-fn level_parser() -> clap::builder::EnumValueParser<Level> {
-    clap::builder::EnumValueParser::new()
+impl Verb {
+    /// Standard output is the content itself.
+    pub(crate) fn writes_content(&self) -> bool {
+        match self {
+            Self::Cat(_) => true,
+            Self::Get(get) => get.to_stdout(),
+            _ => false,
+        }
+    }
+}
+
+impl Get {
+    /// Whether it goes to standard output.
+    pub(crate) fn to_stdout(&self) -> bool {
+        self.output.as_ref().is_some_and(|path| path.as_os_str() == "-")
+    }
 }
 
 /// The command line, read.
@@ -265,7 +282,7 @@ fn command() -> Command {
     fn with_globals(command: Command) -> Command {
         Globals::augment_args(command.mut_subcommands(with_globals))
     }
-    with_globals(Line::command()).styles(Styles::styled()).max_term_width(100)
+    with_globals(Line::command()).max_term_width(100)
 }
 
 /// Reads the command line.

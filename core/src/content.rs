@@ -5,4 +5,5 @@ pub mod geometry;
 pub mod link;
 pub mod manifest;
 pub mod path;
+pub mod select;
 pub mod tree;

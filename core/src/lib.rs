@@ -20,6 +20,3 @@ pub mod store;
 
 #[cfg(feature = "net")]
 pub mod node;
-
-#[cfg(feature = "net")]
-pub mod control;

@@ -31,8 +31,8 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-pub(crate) use super::gate_counts::{GateLimits, Refused, RefusedCounts};
 use super::gate_counts::{Bans, GateCounts, Origin, Place};
+pub(crate) use super::gate_counts::{GateLimits, Refused, RefusedCounts};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Banned {

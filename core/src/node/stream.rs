@@ -36,7 +36,8 @@ use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour,
+    THandlerInEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, Stream};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -237,7 +238,9 @@ impl Streams {
             match verdict {
                 Verdict::Announce(connection, Session { control, data }) => {
                     self.unpark(connection);
-                    let Some(Connection { endpoint, .. }) = self.connections.get(&connection) else { continue };
+                    let Some(Connection { endpoint, .. }) = self.connections.get(&connection) else {
+                        continue;
+                    };
                     let endpoint = endpoint.clone();
                     self.emit(Event::Ready { peer, connection, endpoint, control, data });
                 }
@@ -452,14 +455,6 @@ impl<S> Rivals<S> {
         }
         self.links[at].state = State::Parked(session);
         let mut verdicts = Vec::new();
-        // Rule 1: the dialler opens one session per rank at a time, so an earlier one of this rank is gone for it.
-        let rank = self.links[at].rank;
-        for other in 0..self.links.len() {
-            let parked = matches!(self.links[other].state, State::Parked(_));
-            if other != at && parked && self.links[other].rank == rank {
-                self.discard(other, &mut verdicts);
-            }
-        }
         self.settle(&mut verdicts);
         verdicts
     }

@@ -215,10 +215,7 @@ impl ConnectionHandler for Handler {
         match event {}
     }
 
-    fn on_connection_event(
-        &mut self,
-        event: ConnectionEvent<'_, Accept, ReadyUpgrade<Kind>, (), Kind>,
-    ) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Accept, ReadyUpgrade<Kind>, (), Kind>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
                 self.on_inbound(protocol.0, protocol.1);

@@ -1,44 +1,32 @@
 //! Sessions between real swarms over TCP, and the choice between connections as a model with every order of events.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use libp2p::core::transport::PortUse;
-use libp2p::core::upgrade::{DeniedUpgrade, ReadyUpgrade};
-use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{
-    self, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, OneShotHandler,
-    SubstreamProtocol, Swarm, SwarmEvent, THandlerInEvent, THandlerOutEvent, ToSwarm,
-};
+use libp2p::swarm::{self, ConnectionId, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream};
 
 use super::stream::{End, Event, Rank, Rivals, StreamLimits, Streams, Verdict};
-use super::stream_handler::Kind;
 use super::transport;
 
-/// A peer that speaks our protocol or not, and that can open more substreams than it should.
-#[derive(NetworkBehaviour)]
-struct Peer {
-    streams: Toggle<Streams>,
-    flood: Flood,
-}
+/// A peer that speaks our protocol, or one that does not.
+type Peer = Toggle<Streams>;
 
-type Happening = SwarmEvent<PeerEvent>;
+type Happening = SwarmEvent<Event>;
 
 async fn peer(limits: Option<StreamLimits>) -> (Swarm<Peer>, Multiaddr) {
     let keypair = Keypair::generate_ed25519();
     let local = PeerId::from(keypair.public());
     let transport = transport::build(&keypair).expect("a transport");
     let streams = limits.map(|limits| Streams::with_limits(local, limits));
-    let behaviour = Peer { streams: streams.into(), flood: Flood::default() };
+    let behaviour = Peer::from(streams);
     // A stranger stays, whatever we do; a node stays as long as its session.
-    let idle = if behaviour.streams.is_enabled() { Duration::ZERO } else { Duration::from_secs(3600) };
+    let idle = if behaviour.is_enabled() { Duration::ZERO } else { Duration::from_secs(3600) };
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
     let mut swarms = [Swarm::new(transport, behaviour, local, config)];
     swarms[0].listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("to listen");
@@ -51,13 +39,20 @@ async fn peer(limits: Option<StreamLimits>) -> (Swarm<Peer>, Multiaddr) {
     (swarm, address)
 }
 
+async fn node() -> (Swarm<Peer>, Multiaddr) {
+    peer(Some(StreamLimits::default())).await
+}
+
 fn dial(from: &mut Swarm<Peer>, to: PeerId, address: &Multiaddr) {
     let opts = DialOpts::peer_id(to).condition(PeerCondition::Always).addresses(vec![address.clone()]);
     from.dial(opts.allocate_new_port().build()).expect("a dial");
 }
 
 /// Runs the swarms until one of their events is what the test waits for.
-async fn drive<T>(swarms: &mut [Swarm<Peer>], mut found: impl FnMut(usize, Happening) -> Option<T>) -> T {
+pub(super) async fn drive<B: NetworkBehaviour, T>(
+    swarms: &mut [Swarm<B>],
+    mut found: impl FnMut(usize, SwarmEvent<B::ToSwarm>) -> Option<T>,
+) -> T {
     let search = poll_fn(|cx| {
         for (at, swarm) in swarms.iter_mut().enumerate() {
             while let Poll::Ready(Some(event)) = swarm.poll_next_unpin(cx) {
@@ -81,17 +76,17 @@ impl Sessions {
     }
 
     fn note(&mut self, at: usize, event: Happening) {
+        let SwarmEvent::Behaviour(event) = event else { return };
         match event {
-            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Ready { connection, control, data, .. })) => {
+            Event::Ready { connection, control, data, .. } => {
                 let before = self.0[at].replace((connection, control, data));
                 assert!(before.is_none(), "a second session before the first was closed");
             }
-            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { connection, .. })) => {
+            Event::Closed { connection, .. } => {
                 let before = self.0[at].take().expect("only what was ready is closed");
                 assert_eq!(before.0, connection, "closed another than the current session");
             }
-            SwarmEvent::Behaviour(PeerEvent::Streams(Event::Failed { reason, .. })) => panic!("{reason}"),
-            _ => {}
+            Event::Failed { reason, .. } => panic!("{reason}"),
         }
     }
 
@@ -105,8 +100,7 @@ impl Sessions {
             panic!("two sessions");
         };
         for (from, to) in [(control, control_there), (data, data_there)] {
-            let here = b"from the first";
-            let there = b"from the second";
+            let (here, there) = (b"from the first", b"from the second");
             let (mut at_second, mut at_first) = ([0; 14], [0; 15]);
             let talk = async {
                 futures::try_join!(from.write_all(here), to.write_all(there))?;
@@ -120,8 +114,8 @@ impl Sessions {
 }
 
 async fn pair() -> ([Swarm<Peer>; 2], Sessions) {
-    let (first, _) = peer(Some(StreamLimits::default())).await;
-    let (second, address) = peer(Some(StreamLimits::default())).await;
+    let (first, _) = node().await;
+    let (second, address) = node().await;
     let mut swarms = [first, second];
     let to = *swarms[1].local_peer_id();
     dial(&mut swarms[0], to, &address);
@@ -135,43 +129,35 @@ async fn pair() -> ([Swarm<Peer>; 2], Sessions) {
 }
 
 #[tokio::test]
-async fn a_session_carries_bytes_both_ways_and_ends_with_its_substreams() {
-    let (mut swarms, mut sessions) = pair().await;
-    sessions.talk().await;
-    sessions.0[0] = None;
-    let errors = both_errors(&mut swarms).await;
-    assert_eq!(errors[0], None, "what this end wanted is no error");
-    assert!(errors[1].is_some(), "the other end learns that it was not its own doing");
-}
-
-/// Waits for the end of the session at both ends.
-async fn both_errors(swarms: &mut [Swarm<Peer>]) -> [Option<String>; 2] {
-    let mut errors = [None, None];
-    drive(swarms, |at, event| {
-        if let SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { error, .. })) = event {
-            errors[at] = Some(error);
+async fn a_session_carries_bytes_and_either_way_to_end_it_reaches_both_ends() {
+    for by_dropping in [true, false] {
+        let (mut swarms, mut sessions) = pair().await;
+        sessions.talk().await;
+        let connection = sessions.0[0].as_ref().expect("a session").0;
+        let peer = *swarms[1].local_peer_id();
+        if by_dropping {
+            sessions.0[0] = None;
+        } else {
+            swarms[0].behaviour_mut().as_mut().expect("streams").close(peer, connection);
         }
-        errors.iter().all(Option::is_some).then(|| errors.clone().map(Option::flatten))
-    })
-    .await
-}
-
-#[tokio::test]
-async fn closing_a_connection_ends_its_session_at_both_ends() {
-    let (mut swarms, sessions) = pair().await;
-    let connection = sessions.0[0].as_ref().expect("a session").0;
-    let peer = *swarms[1].local_peer_id();
-    swarms[0].behaviour_mut().streams.as_mut().expect("streams").close(peer, connection);
-    let errors = both_errors(&mut swarms).await;
-    assert_eq!(errors[0], None, "what this end wanted is no error");
-    assert!(errors[1].is_some(), "the other end learns that it was not its own doing");
+        let mut errors = [None, None];
+        drive(&mut swarms, |at, event| {
+            if let SwarmEvent::Behaviour(Event::Closed { error, .. }) = event {
+                errors[at] = Some(error);
+            }
+            errors.iter().all(Option::is_some).then_some(())
+        })
+        .await;
+        assert_eq!(errors[0], Some(None), "what this end wanted is no error");
+        assert!(matches!(errors[1], Some(Some(_))), "the other end learns that it was not its own doing");
+    }
 }
 
 #[tokio::test]
 async fn simultaneous_dials_leave_one_session() {
     for _ in 0..20 {
-        let (first, first_address) = peer(Some(StreamLimits::default())).await;
-        let (second, second_address) = peer(Some(StreamLimits::default())).await;
+        let (first, first_address) = node().await;
+        let (second, second_address) = node().await;
         let mut swarms = [first, second];
         let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id()];
         dial(&mut swarms[0], ids[1], &second_address);
@@ -200,57 +186,16 @@ async fn simultaneous_dials_leave_one_session() {
 }
 
 #[tokio::test]
-async fn a_flood_of_substreams_ends_its_connection_and_no_other() {
-    let limits = StreamLimits::default();
-    let extra = limits.extra as u64;
-    let (victim, address) = peer(Some(limits)).await;
-    let (flooder, _) = peer(Some(StreamLimits::default())).await;
-    let (honest, _) = peer(Some(StreamLimits::default())).await;
-    let mut swarms = [victim, flooder, honest];
-    let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id(), *swarms[2].local_peer_id()];
-
-    let mut sessions = Sessions::of(2);
-    dial(&mut swarms[2], ids[0], &address);
-    drive(&mut swarms, |at, event| {
-        sessions.note(at.min(1), event);
-        sessions.all().then_some(())
-    })
-    .await;
-
-    dial(&mut swarms[1], ids[0], &address);
-    let mut flood = Vec::new();
-    drive(&mut swarms, |_, event| {
-        if let SwarmEvent::Behaviour(PeerEvent::Streams(Event::Ready { .. })) = event {
-            flood.push(event);
-        }
-        (flood.len() == 2).then_some(())
-    })
-    .await;
-    swarms[1].behaviour_mut().flood.open(ids[0], 100);
-    let error = drive(&mut swarms, |at, event| match event {
-        SwarmEvent::Behaviour(PeerEvent::Streams(Event::Closed { peer, error, .. })) if at == 0 => {
-            assert_eq!(peer, ids[1], "the flooder is the one to go");
-            Some(error)
-        }
-        _ => None,
-    })
-    .await;
-    assert!(error.as_ref().is_some_and(|error| error.contains("substreams")), "{error:?}");
-    let refused = swarms[0].behaviour().streams.as_ref().expect("streams").refused();
-    assert!((extra..=100).contains(&refused), "refused {refused}");
-    sessions.talk().await;
-}
-
-#[tokio::test]
 async fn a_peer_that_speaks_something_else_is_reported() {
-    let (ours, our_address) = peer(Some(StreamLimits { timeout: Duration::from_millis(50), ..Default::default() })).await;
+    let (ours, our_address) =
+        peer(Some(StreamLimits { timeout: Duration::from_millis(50), ..Default::default() })).await;
     let (stranger, address) = peer(None).await;
     let mut swarms = [ours, stranger];
     let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id()];
 
     let failure = |_, event| match event {
-        SwarmEvent::Behaviour(PeerEvent::Streams(Event::Failed { reason, .. })) => Some(reason),
-        SwarmEvent::Behaviour(PeerEvent::Streams(other)) => panic!("{other:?}"),
+        SwarmEvent::Behaviour(Event::Failed { reason, .. }) => Some(reason),
+        SwarmEvent::Behaviour(other) => panic!("{other:?}"),
         _ => None,
     };
     let gone = |at, event| matches!((at, event), (0, SwarmEvent::ConnectionClosed { .. })).then_some(());
@@ -265,71 +210,6 @@ async fn a_peer_that_speaks_something_else_is_reported() {
     drive(&mut swarms, gone).await;
 }
 
-/// Opens as many substreams as it is told to.
-#[derive(Default)]
-struct Flood(Vec<ToSwarm<Infallible, ReadyUpgrade<Kind>>>);
-
-#[derive(Debug)]
-struct Opened;
-
-impl From<Stream> for Opened {
-    fn from(_: Stream) -> Self {
-        Opened
-    }
-}
-
-impl From<Infallible> for Opened {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
-impl Flood {
-    fn open(&mut self, peer_id: PeerId, count: usize) {
-        let event = ReadyUpgrade::new(Kind::Data);
-        let open = || ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event };
-        self.0.extend(std::iter::repeat_with(open).take(count));
-    }
-
-    fn handler() -> OneShotHandler<DeniedUpgrade, ReadyUpgrade<Kind>, Opened> {
-        OneShotHandler::new(SubstreamProtocol::new(DeniedUpgrade, ()), Default::default())
-    }
-}
-
-impl NetworkBehaviour for Flood {
-    type ConnectionHandler = OneShotHandler<DeniedUpgrade, ReadyUpgrade<Kind>, Opened>;
-    type ToSwarm = Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
-        Ok(Flood::handler())
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
-        Ok(Flood::handler())
-    }
-
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
-
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, _: THandlerOutEvent<Self>) {}
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        self.0.pop().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
 // ---- the choice between connections, without a network ------------------------------------------------------------
 
 fn connection(number: usize) -> ConnectionId {
@@ -342,7 +222,10 @@ fn a_later_dial_of_ours_is_of_no_use_while_the_first_lives() {
     let mut rivals = Rivals::<()>::default();
     assert!(rivals.add(connection(1), rank, true));
     assert!(!rivals.add(connection(2), rank, true), "the older is kept, its session complete or not");
-    assert!(rivals.add(connection(3), rank, false), "what the other end dialled is for the other end to close");
+    assert!(
+        rivals.add(connection(3), rank, false),
+        "what the other end dialled is for the other end to close"
+    );
     assert_eq!(rivals.end(connection(1)).0, End::Unnoticed, "the third may still work");
     assert!(rivals.add(connection(4), rank, true), "nothing of ours lives any more");
 }
@@ -369,18 +252,49 @@ fn a_direct_connection_takes_over_from_a_relayed_one() {
     assert!(rivals.add(connection(2), Rank { relayed: false, dialler }, true));
     let close = Verdict::Close { connection: connection(1), announced: true };
     assert_eq!(rivals.complete(connection(2), 'd'), [close, Verdict::Announce(connection(2), 'd')]);
-    assert!(!rivals.add(connection(3), Rank { relayed: true, dialler }, true), "a relay would be a step back");
+    assert!(
+        !rivals.add(connection(3), Rank { relayed: true, dialler }, true),
+        "a relay would be a step back"
+    );
+}
+
+#[test]
+fn a_session_waits_for_a_better_connection_but_not_for_ever() {
+    let mut ids = [PeerId::random(), PeerId::random()];
+    ids.sort();
+    let [better, worse] = ids.map(|dialler| Rank { relayed: false, dialler });
+    let both = |ours| {
+        let mut rivals = Rivals::default();
+        rivals.add(connection(1), worse, ours);
+        rivals.add(connection(2), better, !ours);
+        assert_eq!(rivals.complete(connection(1), 'w'), [Verdict::Park(connection(1))]);
+        rivals
+    };
+    let announce = |number, session| Verdict::Announce(connection(number), session);
+    let close = |number, announced| Verdict::Close { connection: connection(number), announced };
+
+    assert_eq!(both(true).end(connection(2)), (End::Unnoticed, vec![announce(1, 'w')]), "it failed");
+    assert_eq!(both(true).complete(connection(2), 'b'), [announce(2, 'b'), close(1, false)], "ours to close");
+
+    let mut theirs = both(false);
+    let waits = Verdict::Park(connection(1));
+    assert_eq!(theirs.complete(connection(2), 'b'), [announce(2, 'b'), waits], "theirs to close");
+    let over = theirs.grace_over(connection(1));
+    assert_eq!(over, [close(2, true), announce(1, 'w')], "they did not: the better one is dead for them");
 }
 
 /// Two ends and the connections between them; a seed decides what happens next.
 struct World {
     seed: u64,
+    /// The smaller first.
     ids: [PeerId; 2],
     ends: [Rivals<usize>; 2],
     wires: Vec<Wire>,
     serving: [Option<usize>; 2],
     /// Connections that may still break.
     breaks: usize,
+    /// Connections that an end may still refuse after their handshake, for reasons of its own.
+    refusals: usize,
     /// Whether a node may be stopped for longer than the grace in the midst of anything.
     freezes: bool,
 }
@@ -420,10 +334,15 @@ impl World {
         let mut ids = [PeerId::random(), PeerId::random()];
         ids.sort();
         let ends = [Rivals::default(), Rivals::default()];
-        let (breaks, freezes) = ((seed % 3) as usize, seed % 5 == 0);
-        let mut world = World { seed, ids, ends, wires: Vec::new(), serving: [None; 2], breaks, freezes };
+        let (breaks, refusals, freezes) = (seed as usize % 3, seed as usize % 2, seed.is_multiple_of(5));
+        let (wires, serving) = (Vec::new(), [None; 2]);
+        let mut world = World { seed, ids, ends, wires, serving, breaks, refusals, freezes };
+        // Each end dials once, as it should; in some worlds one dials twice.
         world.dial(0);
         world.dial(1);
+        if seed.is_multiple_of(7) {
+            world.dial(seed as usize % 2);
+        }
         world
     }
 
@@ -431,6 +350,10 @@ impl World {
         self.seed = self.seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         ((mixed ^ (mixed >> 27)) >> 16) as usize % below
+    }
+
+    fn wire(&self, id: ConnectionId) -> usize {
+        (0..self.wires.len()).find(|at| connection(*at) == id).expect("a connection")
     }
 
     fn dial(&mut self, dialler: usize) {
@@ -450,7 +373,9 @@ impl World {
                 let over = wire.closing || there.gone;
                 let accepted = end != wire.dialler || there.complete;
                 match here.up {
-                    _ if over && wire.broken => last.push(Step::Gone(at, end)),
+                    // The negotiation has a timeout; after it only a write that nobody answers tells.
+                    _ if over && wire.broken && here.complete => last.push(Step::Gone(at, end)),
+                    _ if over && wire.broken => later.push(Step::Gone(at, end)),
                     _ if over => soon.push(Step::Gone(at, end)),
                     false => soon.push(Step::Up(at, end)),
                     true if wire.opened && !here.complete && accepted => soon.push(Step::Complete(at, end)),
@@ -465,11 +390,31 @@ impl World {
                 soon.push(Step::Dial(end));
             }
         }
-        [soon, later, last].into_iter().find(|steps| !steps.is_empty()).unwrap_or_default()
+        if soon.is_empty() && later.is_empty() {
+            self.check_served();
+            return last;
+        }
+        if soon.is_empty() { later } else { soon }
+    }
+
+    /// Nobody waits for a dead connection to be noticed: there is a session, and on one that lives. (Unless several
+    /// died, each noticed by the end that does not depend on it: only silence tells then.)
+    fn check_served(&self) {
+        if self.wires.iter().filter(|wire| wire.broken).count() > 1 {
+            return;
+        }
+        let [Some(here), Some(there)] = self.serving else { panic!("no session: {:?}", self.serving) };
+        assert_eq!(here, there, "each serves another connection");
+        assert!(!self.wires[here].broken, "they serve one that is dead");
     }
 
     fn take(&mut self, step: Step) {
         match step {
+            Step::Up(at, end) if self.refusals > 0 && self.random(3) == 0 => {
+                self.refusals -= 1;
+                self.wires[at].closing = true;
+                self.wires[at].seen[end].gone = true;
+            }
             Step::Up(at, end) => {
                 let Wire { dialler, relayed, .. } = self.wires[at];
                 self.wires[at].seen[end].up = true;
@@ -517,7 +462,7 @@ impl World {
                     assert_eq!(self.serving[end].replace(at), None, "one session at a time");
                 }
                 Verdict::Close { connection: id, announced } => {
-                    let at = (0..self.wires.len()).find(|at| connection(*at) == id).expect("a connection");
+                    let at = self.wire(id);
                     self.wires[at].closing = true;
                     self.wires[at].seen[end].parked = false;
                     if announced {
@@ -525,7 +470,7 @@ impl World {
                     }
                 }
                 Verdict::Park(id) => {
-                    let at = (0..self.wires.len()).find(|at| connection(*at) == id).expect("a connection");
+                    let at = self.wire(id);
                     self.wires[at].seen[end].parked = true;
                 }
             }
@@ -537,7 +482,7 @@ impl World {
 fn whatever_the_order_both_ends_come_to_serve_the_same_connection() {
     for seed in 0..20_000 {
         let mut world = World::new(seed);
-        let quiet = world.breaks == 0 && !world.freezes;
+        let peaceful = world.breaks == 0 && !world.freezes && world.wires.len() == 2;
         loop {
             let steps = world.steps();
             if steps.is_empty() {
@@ -547,10 +492,8 @@ fn whatever_the_order_both_ends_come_to_serve_the_same_connection() {
             world.take(step);
             assert!(world.wires.len() < 100, "seed {seed}: they dial for ever");
         }
-        let [Some(here), Some(there)] = world.serving else { panic!("seed {seed}: {:?}", world.serving) };
-        assert_eq!(here, there, "seed {seed}");
         let left = world.wires.iter().filter(|wire| wire.seen.iter().any(|seen| !seen.gone)).count();
         assert_eq!(left, 1, "seed {seed}: a duplicate stays open");
-        assert!(!quiet || world.wires.len() == 2, "seed {seed}: nobody had to dial again");
+        assert!(!peaceful || world.wires.len() == 2, "seed {seed}: nobody had to dial again");
     }
 }

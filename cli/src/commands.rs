@@ -1,0 +1,124 @@
+//! From the command line to an exit code; below, a file for each verb.
+
+mod cat;
+mod completions;
+mod config;
+mod daemon;
+mod demo;
+mod gc;
+mod get;
+mod help;
+mod info;
+mod ls;
+mod peers;
+mod publish;
+mod rm;
+mod status;
+mod verify;
+
+use std::ffi::OsString;
+
+use crate::args::{self, Config, Verb};
+use crate::config::Settings;
+use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::json::About;
+use crate::logging;
+use crate::ui::{Ui, shell_quote};
+
+/// Runs a command line, says what has to be said, and returns how it ended.
+pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let parsed = match args::parse(args.clone()) {
+        Ok(parsed) => parsed,
+        Err(other) => {
+            let shown = Ui::plain(other.json).usage(&other.text, other.wanted);
+            return if other.wanted { code(&Ui::plain(false), &args, shown) } else { Code::Usage };
+        }
+    };
+    let wants_json = parsed.flags.json.or(parsed.environment.json).unwrap_or(false);
+    let settings = match Settings::load(parsed.environment, parsed.flags) {
+        Ok(settings) => settings,
+        Err(failed) => return code(&Ui::plain(wants_json), &args, Err(failed.into())),
+    };
+    let ui = Ui::new(&settings, parsed.verb.writes_content());
+    let outcome = logging::start(&settings, &ui).map_err(Stop::from).and_then(|()| start(&ui, &settings, parsed.verb));
+    code(&ui, &args, outcome)
+}
+
+/// Runs what needs no node at once, the rest on a runtime of this thread.
+fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
+    match verb {
+        Verb::Config { what: Config::Show { origin } } => return config::show(ui, settings, origin),
+        Verb::Completions { shell } => return completions::run(ui, shell),
+        Verb::Help { topic } => return help::run(ui, topic.as_deref()),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(Code::User, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb)));
+    // A thread may still wait for standard input; nothing else is left by now.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
+    match verb {
+        Verb::Publish(args) => publish::run(ui, settings, args).await,
+        Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args).await,
+        Verb::Get(args) => get::run(ui, settings, &args).await,
+        Verb::Cat(args) => cat::run(ui, settings, &args.target, args.timeout).await,
+        Verb::Ls(args) => ls::run(ui, settings, args.id).await,
+        Verb::Info(args) => info::run(ui, settings, args.id).await,
+        Verb::Rm(args) => rm::run(ui, settings, args.id).await,
+        Verb::Verify(args) => verify::run(ui, settings, args).await,
+        Verb::Gc(args) => gc::run(ui, settings, args.dry_run).await,
+        Verb::Status => status::run(ui, settings).await,
+        Verb::Peers => peers::run(ui, settings).await,
+        Verb::Daemon => daemon::run(ui, settings).await,
+        Verb::Demo(args) => demo::run(ui, args.file).await,
+        Verb::Config { .. } | Verb::Completions { .. } | Verb::Help { .. } => Ok(()),
+    }
+}
+
+/// Says what went wrong and gives the exit code.
+fn code(ui: &Ui, args: &[OsString], outcome: Outcome) -> Code {
+    match outcome {
+        Ok(()) | Err(Stop::ReaderGone) => Code::Done,
+        Err(Stop::Said(code)) => code,
+        Err(Stop::Failed(failed)) => {
+            ui.failed(About::It, &failed);
+            failed.code
+        }
+        Err(Stop::Interrupted) => {
+            let failed = Failed::new(Code::Interrupted, "interrupted; what was verified is kept");
+            ui.failed(About::It, &failed.hint(same_again(args)));
+            Code::Interrupted
+        }
+    }
+}
+
+/// The command that was given, as a line to paste.
+fn same_again(args: &[OsString]) -> String {
+    let words = args.iter().skip(1).map(|arg| shell_quote(&arg.to_string_lossy()).into_owned());
+    std::iter::once("swarm".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Checks what is to name content before a node is started for it.
+fn check_target(text: &str) -> Result<swarm_core::content::link::Target, Failed> {
+    text.parse().map_err(|error: swarm_core::content::link::LinkError| {
+        Failed::new(Code::User, error.to_string()).hint("swarm ls")
+    })
+}
+
+/// The first digits of an id: enough for a person to tell ids apart.
+fn short(id: &str) -> &str {
+    id.get(..16).unwrap_or(id)
+}
+
+/// The answer to another question than the one that was asked: versions of swarm that do not fit together.
+fn unexpected() -> Stop {
+    let failed = Failed::new(Code::User, "the node that runs for this store gave an answer of another version of swarm");
+    failed.hint("stop it and run the command again").into()
+}

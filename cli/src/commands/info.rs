@@ -1,0 +1,51 @@
+//! `swarm info`.
+
+use swarm_core::content::tree::Kind;
+use swarm_core::node::command::Command;
+use swarm_core::node::event::{Event, Info};
+
+use super::{check_target, unexpected};
+use crate::config::Settings;
+use crate::conversation::ask_once;
+use crate::exit::Outcome;
+use crate::size;
+use crate::ui::Ui;
+
+/// Shows all that is known of one item.
+pub(super) async fn run(ui: &Ui, settings: &Settings, id: String) -> Outcome {
+    check_target(&id)?;
+    let Event::Info(info) = ask_once(ui, settings.offline(), Command::Info { id }).await? else {
+        return Err(unexpected());
+    };
+    if ui.is_json() {
+        return Ok(());
+    }
+    for (key, value) in facts(&info) {
+        ui.data(&format!("{key:<9} {value}"))?;
+    }
+    Ok(())
+}
+
+fn facts(info: &Info) -> Vec<(&'static str, String)> {
+    let blob = &info.blob;
+    let amount = |bytes| format!("{} ({})", size::bytes(bytes), size::plural(bytes, "byte"));
+    let kind = match (blob.kind, blob.files) {
+        (Kind::Directory, Some(files)) => format!("directory of {}", size::plural(files, "file")),
+        (Kind::Directory, None) => "directory".to_owned(),
+        (Kind::File, _) => "file".to_owned(),
+    };
+    let chunks = format!("{} of {}", size::count(blob.chunks.into()), size::bytes(info.chunk_size));
+    let mut facts = vec![
+        ("id", blob.id.clone()),
+        ("name", blob.name.clone()),
+        ("kind", kind),
+        ("size", amount(blob.len)),
+        ("here", amount(blob.have)),
+        ("chunks", chunks),
+        ("state", blob.state.clone()),
+        ("holders", info.holders.to_string()),
+    ];
+    facts.extend(blob.path.as_ref().map(|path| ("path", path.to_string_lossy().into_owned())));
+    facts.extend(info.link.clone().map(|link| ("link", link)));
+    facts
+}

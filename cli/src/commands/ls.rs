@@ -1,0 +1,83 @@
+//! `swarm ls`.
+
+use swarm_core::content::tree::Kind;
+use swarm_core::node::command::Command;
+use swarm_core::node::event::{Blob, Entry, Event};
+
+use super::{check_target, short, unexpected};
+use crate::config::Settings;
+use crate::conversation::ask_once_with;
+use crate::exit::Outcome;
+use crate::progress::percent;
+use crate::size;
+use crate::table::Column;
+use crate::ui::Ui;
+
+/// Lists the store, or the entries of a directory.
+pub(super) async fn run(ui: &Ui, settings: &Settings, id: Option<String>) -> Outcome {
+    if let Some(id) = &id {
+        check_target(id)?;
+    }
+    let mut headed = false;
+    let print_entries = |event: &Event| match event {
+        Event::Entries { entries } if !ui.is_json() => {
+            let header = (!std::mem::replace(&mut headed, true)).then(|| entry_line("SIZE", "KIND", "PATH"));
+            header.into_iter().chain(entries.iter().map(entry)).try_for_each(|line| ui.data(&line))
+        }
+        _ => Ok(()),
+    };
+    match ask_once_with(ui, settings.offline(), Command::Ls { id }, print_entries).await? {
+        _ if ui.is_json() => Ok(()),
+        Event::Blobs { blobs } => show_blobs(ui, &blobs),
+        Event::EntriesEnd { count, len } => {
+            let count = if count == 1 { "1 entry".to_owned() } else { format!("{} entries", size::count(count)) };
+            ui.talk(&format!("{count}, {}", size::bytes(len)));
+            Ok(())
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// Entries come in parts, so the widths of the columns are fixed.
+fn entry_line(size: &str, kind: &str, path: &str) -> String {
+    format!("{size:>9}  {kind:<10}  {path}")
+}
+
+fn entry(entry: &Entry) -> String {
+    let size = if entry.kind == "directory" { String::new() } else { size::bytes(entry.len) };
+    let path = match (&entry.detail, entry.kind.as_str()) {
+        (Some(target), "symlink") => format!("{} -> {target}", entry.path),
+        _ => entry.path.clone(),
+    };
+    entry_line(&size, &entry.kind, &path)
+}
+
+fn show_blobs(ui: &Ui, blobs: &[Blob]) -> Outcome {
+    if blobs.is_empty() {
+        ui.talk("nothing here yet; publish a file with: swarm publish PATH");
+        return Ok(());
+    }
+    let columns = [
+        Column::Flexible("NAME"),
+        Column::Right("SIZE"),
+        Column::Left("KIND"),
+        Column::Left("STATE"),
+        Column::Left("ID"),
+    ];
+    let rows: Vec<_> = blobs.iter().map(|blob| row(ui, blob)).collect();
+    ui.table(&columns, &rows)
+}
+
+fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
+    let kind = match blob.kind {
+        Kind::File => "file",
+        Kind::Directory => "dir",
+    };
+    let state = match blob.state.as_str() {
+        "complete" => "complete".to_owned(),
+        state => format!("{state} {}%", percent(blob.have, blob.len)),
+    };
+    // A person can see and type the first digits, a program gets them all.
+    let id = if ui.is_terminal() { short(&blob.id) } else { &blob.id };
+    vec![blob.name.clone(), size::bytes(blob.len), kind.to_owned(), state, id.to_owned()]
+}

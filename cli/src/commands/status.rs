@@ -1,0 +1,84 @@
+//! `swarm status`.
+
+use swarm_core::node::command::Command;
+use swarm_core::node::event::{Event, Status, Transfer};
+
+use super::peers::show_banned;
+use super::{no_node, short, unexpected};
+use crate::config::Settings;
+use crate::conversation::Conversation;
+use crate::exit::Outcome;
+use crate::progress::percent;
+use crate::size;
+use crate::table::Column;
+use crate::ui::Ui;
+
+/// Shows the node at a glance.
+pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
+    let mut conversation = Conversation::open(ui, settings.offline()).await?;
+    let nobody = conversation.is_own();
+    let answer = conversation.answer(Command::Status, |_| Ok(())).await;
+    let Event::Status(status) = conversation.finish(answer).await? else {
+        return Err(unexpected());
+    };
+    if nobody {
+        ui.talk(&no_node(settings));
+    }
+    if ui.is_json() {
+        return Ok(());
+    }
+    for (key, value) in facts(&status, nobody) {
+        ui.data(&format!("{key:<9} {value}"))?;
+    }
+    show_transfers(ui, &status.transfers)?;
+    show_banned(ui, &status.banned)?;
+    status.notices.iter().for_each(|notice| ui.warn(notice));
+    Ok(())
+}
+
+fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("home", status.home.to_string_lossy().into_owned())];
+    let blobs = format!("{}, {} in the store", size::plural(status.blobs, "item"), size::bytes(status.stored));
+    if nobody {
+        facts.push(("content", blobs));
+        return facts;
+    }
+    facts.push(("peer", status.peer.clone()));
+    facts.push(("process", format!("{}, swarm {}, up {}", status.pid, status.version, size::seconds(status.uptime))));
+    facts.extend(status.listen.iter().map(|addr| ("listens", addr.clone())));
+    facts.push(("peers", format!("{} connected", status.peers)));
+    facts.push(("content", blobs));
+    facts.push(("traffic", format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded))));
+    facts.extend(status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))));
+    facts
+}
+
+fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {
+    if transfers.is_empty() {
+        return Ok(());
+    }
+    let columns = [
+        Column::Flexible("NAME"),
+        Column::Left("STATE"),
+        Column::Right("DONE"),
+        Column::Right("SIZE"),
+        Column::Right("RATE"),
+        Column::Right("ETA"),
+        Column::Right("PEERS"),
+        Column::Left("ID"),
+    ];
+    let row = |transfer: &Transfer| {
+        let progress = &transfer.progress;
+        vec![
+            transfer.name.clone(),
+            transfer.state.clone(),
+            format!("{}%", percent(progress.done, progress.total)),
+            size::bytes(progress.total),
+            size::rate(progress.rate),
+            progress.eta.map(size::seconds).unwrap_or_default(),
+            progress.holders.to_string(),
+            if ui.is_terminal() { short(&transfer.id).to_owned() } else { transfer.id.clone() },
+        ]
+    };
+    ui.table(&columns, &transfers.iter().map(row).collect::<Vec<_>>())
+}

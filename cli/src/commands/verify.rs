@@ -1,0 +1,65 @@
+//! `swarm verify`.
+
+use swarm_core::node::command::Command;
+use swarm_core::node::event::{Event, Verified};
+
+use super::{check_target, unexpected};
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::ask_once_with;
+use crate::exit::{Code, Failed, Outcome};
+use crate::progress::Gauge;
+use crate::size;
+use crate::summary;
+use crate::table::Column;
+use crate::ui::Ui;
+
+/// Reads everything again; bad items go to standard output.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: args::Verify) -> Outcome {
+    if let Some(id) = &args.id {
+        check_target(id)?;
+    }
+    // Only repairing needs others.
+    let options = if args.repair { settings.options() } else { settings.offline() };
+    let mut meter = ui.meter("verify");
+    let show = |event: &Event| {
+        match event {
+            Event::Hashing { done, total } => {
+                meter.show(&Gauge { done: *done, total: Some(*total), ..Gauge::default() });
+            }
+            Event::Progress(progress) => meter.show(&summary::gauge(progress)),
+            _ => {}
+        }
+        Ok(())
+    };
+    let repair = args.repair;
+    let command = Command::Verify { id: args.id, repair };
+    let answer = ask_once_with(ui, options, command, show).await?;
+    drop(meter);
+    match answer {
+        Event::Verified(verified) => report(ui, &verified, repair),
+        _ => Err(unexpected()),
+    }
+}
+
+fn report(ui: &Ui, verified: &Verified, repair: bool) -> Outcome {
+    let bad: u64 = verified.bad.iter().map(|(_, chunks)| chunks).sum();
+    if !ui.is_json() && !verified.bad.is_empty() {
+        let columns = [Column::Left("ID"), Column::Right("BAD CHUNKS")];
+        let rows: Vec<_> =
+            verified.bad.iter().map(|(id, chunks)| vec![id.clone(), size::count(*chunks)]).collect();
+        ui.table(&columns, &rows)?;
+    }
+    let read = format!("{}, {}", size::plural(verified.blobs, "item"), size::plural(verified.chunks, "chunk"));
+    let left = bad.saturating_sub(verified.repaired);
+    match (bad, left) {
+        (0, _) => ui.talk(&format!("verified {read}: all good")),
+        (_, 0) => ui.talk(&format!("verified {read}: {bad} bad, all fetched again")),
+        _ => {
+            let message = format!("verified {read}: {} bad, {} fetched again", bad, verified.repaired);
+            let hint = if repair { "swarm verify --repair, when somebody who has it is there" } else { "swarm verify --repair" };
+            return Err(Failed::new(Code::Verification, message).hint(hint).into());
+        }
+    }
+    Ok(())
+}

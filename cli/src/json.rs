@@ -1,0 +1,152 @@
+//! Events as lines of JSON, each with its version.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use swarm_core::node::event::{Blob, Event};
+
+use crate::exit::Failed;
+
+/// The version of the format: readers ignore fields they do not know, and this number rises when one changes.
+const VERSION: u32 = 1;
+
+/// One line.
+#[derive(Serialize)]
+struct Line<'a, T: Serialize> {
+    v: u32,
+    /// Which of several `get` targets it is about, as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    /// Which process of a demo said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'a str>,
+    #[serde(flatten)]
+    event: &'a T,
+}
+
+/// Whom a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About<'a> {
+    /// The one thing asked for.
+    It,
+    /// This target of several.
+    Target(&'a str),
+    /// This process of a demo.
+    Process(&'a str),
+}
+
+/// A failure, as the contract has it, with the exit code.
+#[derive(Serialize)]
+struct FailedLine<'a> {
+    event: &'static str,
+    fault: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+    exit: u8,
+}
+
+/// An event as one line.
+pub(crate) fn event(about: About<'_>, event: &Event) -> String {
+    line(about, event).unwrap_or_else(|| {
+        // A path that is not UTF-8.
+        let readable = with_readable_paths(event.clone());
+        line(about, &readable).unwrap_or_else(|| format!("{{\"v\":{VERSION},\"event\":\"unprintable\"}}"))
+    })
+}
+
+/// A failure as one line.
+pub(crate) fn failed(about: About<'_>, failed: &Failed) -> String {
+    let fields = FailedLine {
+        event: "failed",
+        fault: failed.code.name(),
+        message: &failed.message,
+        hint: failed.hint.as_deref(),
+        exit: failed.code as u8,
+    };
+    object(about, &fields)
+}
+
+/// Something of our own as one line: a struct of texts, numbers and lists.
+pub(crate) fn object(about: About<'_>, fields: &impl Serialize) -> String {
+    line(about, fields).unwrap_or_default()
+}
+
+fn line<T: Serialize>(about: About<'_>, event: &T) -> Option<String> {
+    let (target, process) = match about {
+        About::It => (None, None),
+        About::Target(target) => (Some(target), None),
+        About::Process(process) => (None, Some(process)),
+    };
+    serde_json::to_string(&Line { v: VERSION, target, process, event }).ok()
+}
+
+fn with_readable_paths(mut event: Event) -> Event {
+    fn readable(path: &Path) -> PathBuf {
+        PathBuf::from(path.to_string_lossy().into_owned())
+    }
+    fn of_blob(blob: &mut Blob) {
+        blob.path = blob.path.as_deref().map(readable);
+    }
+    match &mut event {
+        Event::Prefix { path, .. } => *path = readable(path),
+        Event::Found(blob) => of_blob(blob),
+        Event::Published(published) => of_blob(&mut published.blob),
+        Event::Info(info) => of_blob(&mut info.blob),
+        Event::Blobs { blobs } => blobs.iter_mut().for_each(of_blob),
+        Event::Done(done) => done.path = readable(&done.path),
+        Event::Status(status) => status.home = readable(&status.home),
+        _ => {}
+    }
+    event
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use swarm_core::node::event::Done;
+
+    use super::*;
+    use crate::exit::Code;
+
+    fn done(path: PathBuf) -> Event {
+        Event::Done(Done {
+            id: "0".repeat(64),
+            path,
+            len: 1,
+            resumed: 0,
+            took_ms: 2,
+            transfer_ms: 1,
+            sources: Vec::new(),
+            uploaded: 0,
+        })
+    }
+
+    #[test]
+    fn says_version_and_event_and_whom_it_is_about() {
+        let text = event(About::Target("swarm:x"), &done("/a".into()));
+        assert!(text.starts_with("{\"v\":1,\"target\":\"swarm:x\",\"event\":\"done\","), "{text}");
+        let back: Event = serde_json::from_str(&text).expect("an event");
+        assert_eq!(back, done("/a".into()));
+        let text = event(About::It, &Event::Notice { text: String::new() });
+        assert!(text.starts_with("{\"v\":1,\"event\":\"notice\""), "{text}");
+    }
+
+    #[test]
+    fn stays_json_whatever_names_hold() {
+        let path = PathBuf::from(OsString::from_vec(b"/x\xff\"\n\x1b".to_vec()));
+        let text = event(About::It, &done(path));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid");
+        assert_eq!(value["path"], "/x\u{fffd}\"\n\u{1b}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn failures_have_their_code() {
+        let text = failed(About::It, &Failed::new(Code::NotFound, "\"a\"\nb"));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("valid");
+        assert_eq!((value["v"].as_u64(), value["exit"].as_u64()), (Some(1), Some(3)));
+        assert_eq!((&value["event"], &value["fault"]), (&"failed".into(), &"not_found".into()));
+    }
+}

@@ -1,0 +1,156 @@
+//! Transfers in words: where bytes come from, and the line that sums a download up.
+
+use swarm_core::node::event::{Class, Done, Progress, Source};
+
+use crate::progress::Gauge;
+use crate::size;
+
+/// Bytes by kind of giver: the publisher first, then the others from near to far.
+fn shares(sources: &[Source]) -> Vec<(&'static str, u64)> {
+    let kinds: [(&str, fn(&Source) -> bool); 4] = [
+        ("publisher", |source| source.publisher),
+        ("this machine", |source| !source.publisher && source.class == Class::Host),
+        ("lan", |source| !source.publisher && source.class == Class::Lan),
+        ("wan", |source| !source.publisher && source.class == Class::Wan),
+    ];
+    let sum = |of: fn(&Source) -> bool| sources.iter().filter(|source| of(source)).map(|source| source.bytes).sum();
+    kinds.into_iter().map(|(name, of)| (name, sum(of))).filter(|(_, bytes)| *bytes > 0).collect()
+}
+
+/// `publisher 12%, lan 88%`; `None` when nothing has come yet.
+pub(crate) fn shares_text(sources: &[Source]) -> Option<String> {
+    let shares = shares(sources);
+    let total: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
+    let part = |(name, bytes): &(&str, u64)| match rounded_percent(*bytes, total) {
+        0 => format!("{name} <1%"),
+        percent => format!("{name} {percent}%"),
+    };
+    (total > 0).then(|| shares.iter().map(part).collect::<Vec<_>>().join(", "))
+}
+
+fn rounded_percent(part: u64, total: u64) -> u64 {
+    ((u128::from(part) * 200 + u128::from(total)) / (u128::from(total) * 2)) as u64
+}
+
+/// How many of the givers are how near: `lan 5, wan 1`.
+fn classes_text(sources: &[Source]) -> Option<String> {
+    let count = |class| sources.iter().filter(|source| source.bytes > 0 && source.class == class).count();
+    let classes = [("host", Class::Host), ("lan", Class::Lan), ("wan", Class::Wan)];
+    let parts: Vec<_> = classes
+        .into_iter()
+        .map(|(name, class)| (name, count(class)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// What a bar shows of a download.
+pub(crate) fn gauge(progress: &Progress) -> Gauge {
+    let peers = format!("peers {}", progress.holders);
+    let with = |detail: Option<String>| detail.map(|detail| format!("{peers} ({detail})"));
+    let notes = [with(shares_text(&progress.sources)), with(classes_text(&progress.sources)), Some(peers.clone())];
+    Gauge {
+        done: progress.done,
+        total: Some(progress.total),
+        rate: Some(progress.rate),
+        eta: progress.eta,
+        notes: notes.into_iter().flatten().collect(),
+    }
+}
+
+/// `done 1.2 GiB in 14s · 96 MiB/s · from publisher 12%, lan 88% · uploaded 3.4 GiB`.
+pub(crate) fn done_line(done: &Done) -> String {
+    let mut parts = vec![format!("done {} in {}", size::bytes(done.len), size::millis(done.took_ms))];
+    let fetched: u64 = done.sources.iter().map(|source| source.bytes).sum();
+    if fetched > 0 {
+        parts.push(size::rate(average(fetched, done.transfer_ms)));
+    }
+    match shares_text(&done.sources) {
+        Some(shares) => parts.push(format!("from {shares}")),
+        None if done.len > 0 => parts.push("all of it was here".to_owned()),
+        None => {}
+    }
+    if fetched > 0 && done.resumed > 0 {
+        parts.push(format!("{} were here", size::bytes(done.resumed)));
+    }
+    if done.uploaded > 0 {
+        parts.push(format!("uploaded {}", size::bytes(done.uploaded)));
+    }
+    parts.join(" · ")
+}
+
+/// Bytes per second.
+pub(crate) fn average(bytes: u64, ms: u64) -> u64 {
+    u64::try_from(u128::from(bytes) * 1000 / u128::from(ms.max(1))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(publisher: bool, class: Class, bytes: u64) -> Source {
+        Source { peer: "12D3KooWx".into(), publisher, class, bytes }
+    }
+
+    fn done(sources: Vec<Source>) -> Done {
+        Done {
+            id: "0".repeat(64),
+            path: "/tmp/update.bin".into(),
+            len: 1_288_490_189,
+            resumed: 0,
+            took_ms: 14_000,
+            transfer_ms: 12_800,
+            sources,
+            uploaded: 3_650_722_202,
+        }
+    }
+
+    #[test]
+    fn sums_a_download_up() {
+        let sources = vec![
+            source(true, Class::Lan, 154_618_823),
+            source(false, Class::Lan, 1_000_000_000),
+            source(false, Class::Lan, 133_871_366),
+        ];
+        assert_eq!(
+            done_line(&done(sources)),
+            "done 1.2 GiB in 14s · 96 MiB/s · from publisher 12%, lan 88% · uploaded 3.4 GiB"
+        );
+    }
+
+    #[test]
+    fn says_what_was_there_before() {
+        let mut all_here = done(Vec::new());
+        all_here.uploaded = 0;
+        all_here.took_ms = 120;
+        assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here");
+        let mut resumed = done(vec![source(false, Class::Host, 1), source(false, Class::Wan, 999_999)]);
+        (resumed.resumed, resumed.uploaded, resumed.transfer_ms) = (1 << 30, 0, 0);
+        assert_eq!(
+            done_line(&resumed),
+            "done 1.2 GiB in 14s · 954 MiB/s · from this machine <1%, wan 100% · 1.0 GiB were here"
+        );
+        let empty = Done { len: 0, uploaded: 0, ..done(Vec::new()) };
+        assert_eq!(done_line(&empty), "done 0 B in 14s");
+    }
+
+    #[test]
+    fn bars_say_where_bytes_come_from() {
+        let sources = vec![source(true, Class::Lan, 12), source(false, Class::Lan, 44), source(false, Class::Host, 44)];
+        let progress = Progress { done: 1, total: 2, rate: 3, eta: Some(4), holders: 7, sources };
+        assert_eq!(
+            gauge(&progress).notes,
+            ["peers 7 (publisher 12%, this machine 44%, lan 44%)", "peers 7 (host 1, lan 2)", "peers 7"]
+        );
+        let nothing = Progress { sources: Vec::new(), ..progress };
+        assert_eq!(gauge(&nothing).notes, ["peers 7"]);
+    }
+
+    #[test]
+    fn survives_the_largest_numbers() {
+        let sources = vec![source(true, Class::Lan, u64::MAX / 2), source(false, Class::Wan, u64::MAX / 2)];
+        assert_eq!(shares_text(&sources).as_deref(), Some("publisher 50%, wan 50%"));
+        assert_eq!(average(u64::MAX, 0), u64::MAX);
+    }
+}

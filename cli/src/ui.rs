@@ -1,0 +1,242 @@
+//! The one file that prints. Standard output is data, standard error is talk; `--json` turns data into lines of JSON
+//! and silences talk. What may come from a peer is escaped here, whatever the caller did.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is at home")]
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use console::{Style, Term};
+use serde::Serialize;
+use swarm_core::content::path::escape;
+use swarm_core::node::event::Event;
+
+use crate::config::Settings;
+use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::json::{self, About};
+use crate::progress::{Display, Meter};
+use crate::table::{self, Column};
+
+/// Where and how things are said.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    json: bool,
+    quiet: bool,
+    /// Standard output carries the content itself.
+    content: bool,
+    /// Standard output is a terminal.
+    terminal: bool,
+    out_colors: bool,
+    err_colors: bool,
+    display: Display,
+}
+
+impl Ui {
+    /// As the settings want it; `content` when standard output is to carry the content itself.
+    pub(crate) fn new(settings: &Settings, content: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let (json, quiet) = (settings.json.value, settings.quiet.value);
+        let err_colors = colors_on(io::stderr().is_terminal());
+        let bars_fit = io::stderr().is_terminal() && !is_dumb() && !(content && terminal);
+        let display = match (settings.no_progress.value || quiet || json, bars_fit) {
+            (true, _) => Display::Off,
+            (_, true) => Display::bars(err_colors),
+            _ => Display::Lines,
+        };
+        Self { json, quiet, content, terminal, out_colors: colors_on(terminal), err_colors, display }
+    }
+
+    /// Before the settings are known: only to say what is wrong with them.
+    pub(crate) fn plain(json: bool) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let err_colors = colors_on(io::stderr().is_terminal());
+        let out_colors = colors_on(terminal);
+        Self { json, quiet: false, content: false, terminal, out_colors, err_colors, display: Display::Off }
+    }
+
+    /// `--json` was given.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Somebody watches: bars are shown.
+    pub(crate) const fn is_watched(&self) -> bool {
+        matches!(self.display, Display::Bars { .. })
+    }
+
+    /// A progress display of its own for one thing.
+    pub(crate) fn meter(&self, name: &str) -> Meter {
+        self.display.meter(name)
+    }
+
+    /// The writer of the log.
+    pub(crate) fn log_writer(&self) -> LogWriter {
+        LogWriter(self.display.clone())
+    }
+
+    /// A line of data, escaped.
+    ///
+    /// # Errors
+    /// Standard output is closed or full; so for all below that print data.
+    pub(crate) fn data(&self, text: &str) -> Outcome {
+        self.out(format!("{}\n", escape(text)).as_bytes())
+    }
+
+    /// A path as data: exactly its bytes for a program, escaped for a person.
+    pub(crate) fn path(&self, path: &Path) -> Outcome {
+        if self.terminal {
+            return self.data(&path.to_string_lossy());
+        }
+        let mut line = path.as_os_str().as_encoded_bytes().to_vec();
+        line.push(b'\n');
+        self.out(&line)
+    }
+
+    /// Our own text of several lines as data, plain and with colours.
+    pub(crate) fn text(&self, [plain, colored]: &[String; 2]) -> Outcome {
+        self.out(if self.out_colors { colored } else { plain }.as_bytes())
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome {
+        self.out(bytes)
+    }
+
+    /// A table as data.
+    pub(crate) fn table(&self, columns: &[Column], rows: &[Vec<String>]) -> Outcome {
+        let width = self.terminal.then(|| usize::from(Term::stdout().size().1).saturating_sub(1));
+        let lines = table::lines(columns, rows, width);
+        let header = Style::new().bold().force_styling(self.out_colors);
+        let first = lines.first().map(|line| header.apply_to(line).to_string());
+        let all: Vec<_> = first.into_iter().chain(lines.into_iter().skip(1)).collect();
+        self.out(format!("{}\n", all.join("\n")).as_bytes())
+    }
+
+    /// An event as JSON, when that is wanted.
+    pub(crate) fn event(&self, about: About<'_>, event: &Event) -> Outcome {
+        if self.json { self.json_line(&json::event(about, event)) } else { Ok(()) }
+    }
+
+    /// Something of our own as JSON.
+    pub(crate) fn object(&self, about: About<'_>, fields: &impl Serialize) -> Outcome {
+        self.json_line(&json::object(about, fields))
+    }
+
+    fn json_line(&self, line: &str) -> Outcome {
+        if self.content {
+            plain_line(line);
+            return Ok(());
+        }
+        self.out(format!("{line}\n").as_bytes())
+    }
+
+    fn out(&self, bytes: &[u8]) -> Outcome {
+        let print = || {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+        // Bars and data only meet on a terminal.
+        let printed = if self.terminal { self.display.suspend(print) } else { print() };
+        printed.map_err(|error| not_written(&error))
+    }
+
+    /// A line of talk, escaped.
+    pub(crate) fn talk(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.err(&escape(text));
+        }
+    }
+
+    /// A warning: something a person should know, although it goes on.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.json {
+            let word = Style::new().yellow().bold().force_styling(self.err_colors).apply_to("warning:");
+            self.err(&format!("{word} {}", escape(text)));
+        }
+    }
+
+    /// What failed, and what to type next.
+    pub(crate) fn failed(&self, about: About<'_>, failed: &Failed) {
+        if self.json {
+            // The exit code says it as well; there is nobody to tell when this fails too.
+            let _ = self.json_line(&json::failed(about, failed));
+            return;
+        }
+        let word = Style::new().red().bold().force_styling(self.err_colors).apply_to("error:");
+        self.err(&format!("{word} {}", escape(&failed.message)));
+        if let Some(hint) = &failed.hint {
+            self.err(&format!("  try: {}", escape(hint)));
+        }
+    }
+
+    /// The command line was wrong, or asked for help.
+    pub(crate) fn usage(&self, text: &[String; 2], wanted: bool) -> Outcome {
+        if wanted {
+            return self.text(text);
+        }
+        if self.json {
+            let message = text[0].trim().trim_start_matches("error: ").to_owned();
+            return self.json_line(&json::failed(About::It, &Failed::new(Code::Usage, message)));
+        }
+        let text = if self.err_colors { &text[1] } else { &text[0] };
+        self.err(text.trim_end());
+        Ok(())
+    }
+
+    fn err(&self, line: &str) {
+        self.display.suspend(|| plain_line(line));
+    }
+}
+
+/// A line on standard error, as it is. Nobody can be told when that fails.
+pub(crate) fn plain_line(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Content on standard output. It blocks, so it is for a thread that may.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub(crate) fn content(bytes: &[u8]) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| not_written(&error))
+}
+
+fn not_written(error: &io::Error) -> Stop {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Stop::ReaderGone,
+        _ => Failed::new(Code::Disk, format!("cannot write to standard output: {error}")).into(),
+    }
+}
+
+fn colors_on(terminal: bool) -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    terminal && !no_color && !is_dumb()
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
+}
+
+/// Writes log lines to standard error between redraws of the bars.
+#[derive(Debug, Clone)]
+pub(crate) struct LogWriter(Display);
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().lock().write_all(bytes)).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Words as a shell takes them back, for lines to paste.
+pub(crate) fn shell_quote(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+}

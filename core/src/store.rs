@@ -1,0 +1,295 @@
+//! Blobs on disk: where their bytes are, which chunks are verified, and what survives a crash.
+//!
+//! ```text
+//! HOME/lock                     one owner, for life (flock); pid inside
+//! HOME/control.sock             the node's socket (0600)
+//! HOME/identity                 the node's key (0600)
+//! HOME/incoming/                what arrives on standard input
+//! HOME/store/version            format; another one is refused
+//! HOME/store/clean              present only after an orderly close: the index can be believed
+//! HOME/store/index/             sled: a cache of the `info` files, rebuilt from them whenever in doubt
+//! HOME/store/blobs/ab/<id>/     info (the record), list (hash list), have (verified chunks of a partial blob),
+//!                               data (the bytes, unless they are served in place)
+//! ```
+//!
+//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. A chunk enters
+//! it only after it was read back and verified. What was written and not yet entered when the process died is found again
+//! by hashing the allocated, unmarked ranges. Everything else is written to a temporary name, flushed, renamed, and its
+//! folder flushed.
+//!
+//! All methods block; callers on an async runtime give them a thread.
+
+pub mod blob;
+pub mod disk;
+mod export;
+mod extents;
+mod finish;
+mod flush;
+mod gc;
+mod have;
+mod import;
+mod layout;
+mod lock;
+mod meta;
+pub mod record;
+mod recover;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::content::geometry::Geometry;
+use crate::content::manifest::{Manifest, ManifestError};
+use crate::content::tree::{HashList, Kind};
+use crate::id::ContentId;
+pub use blob::{Blob, ReadError};
+pub use disk::DiskError;
+pub use export::Target;
+pub use finish::{Finished, refuse_existing};
+pub use flush::Poisoned;
+pub use gc::Collected;
+pub use import::Import;
+use layout::Layout;
+pub use lock::LockError;
+use record::{Place, Record, State};
+
+/// Why an operation of the store did not work. Says whose fault it was.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// What was asked cannot be done as asked.
+    #[error("{0}")]
+    User(String),
+    /// A path that is published has a name that may not travel.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// Bytes that were verified are no longer what they were.
+    #[error("{0}")]
+    Changed(String),
+    /// It was cancelled.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else owns it.
+    #[error("another swarm (pid {pid}) uses this store")]
+    Busy {
+        /// Its process.
+        pid: u32,
+    },
+    /// It was made by another version.
+    #[error("{0}")]
+    Version(String),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A handle to the one store of a home folder; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    meta: meta::Meta,
+    flusher: flush::Flusher,
+    max_store: Option<u64>,
+    read_only: bool,
+    _lock: lock::Lock,
+}
+
+/// A blob to begin or go on with.
+#[derive(Debug)]
+pub struct Begin {
+    /// Its proven hash list.
+    pub list: HashList,
+    /// The name to remember.
+    pub name: String,
+    /// Where it goes.
+    pub target: Target,
+    /// For a directory's payload: the directory, whose tree the target is.
+    pub of: Option<ContentId>,
+}
+
+impl Store {
+    /// Opens (and if need be creates) the store of a home folder and takes its lock.
+    ///
+    /// # Errors
+    /// [`OpenError::Busy`] with the owner's pid, a foreign format, or the disk.
+    pub fn open(home: &Path, max_store: Option<u64>, read_only: bool) -> Result<Self, OpenError> {
+        let layout = Layout::new(home);
+        if !read_only {
+            layout.create()?;
+        }
+        let lock = lock::Lock::take(&layout.lock(), read_only).map_err(|e| match e {
+            LockError::Held(pid) => OpenError::Busy { pid },
+            LockError::Disk(e) => OpenError::Disk(e),
+        })?;
+        layout.check_version(read_only).map_err(OpenError::Version)?;
+        let meta = if read_only { meta::Meta::in_memory() } else { meta::Meta::open(&layout) };
+        if meta.is_new() || !layout.was_closed_cleanly() {
+            recover::rebuild(&layout, &meta)?;
+        }
+        if !read_only {
+            layout.mark_open()?;
+        }
+        let flusher = flush::Flusher::start();
+        Ok(Self { inner: Arc::new(Inner { layout, meta, flusher, max_store, read_only, _lock: lock }) })
+    }
+
+    /// Flushes everything and marks the store as closed in order.
+    pub fn close(&self) {
+        self.inner.flusher.stop();
+        if !self.inner.read_only && self.inner.meta.flush() {
+            let _ = self.inner.layout.mark_closed();
+        }
+    }
+
+    /// The folder for what arrives on standard input, and for temporary files on the store's file system.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.inner.layout.home().to_owned()
+    }
+
+    /// Nothing may be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.inner.read_only
+    }
+
+    /// What is known of a blob.
+    #[must_use]
+    pub fn record(&self, id: ContentId) -> Option<Record> {
+        self.inner.meta.get(id)
+    }
+
+    /// All records, by id.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        self.inner.meta.all()
+    }
+
+    /// How many blobs it knows, without reading their records.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.inner.meta.count()
+    }
+
+    /// The ids that begin with these hex digits, at most `most`.
+    #[must_use]
+    pub fn by_prefix(&self, digits: &str, most: usize) -> Vec<ContentId> {
+        self.inner.meta.by_prefix(digits, most)
+    }
+
+    /// Opens a blob for reading: a complete one, or what is verified of a partial one. `None` if it is not known, has no
+    /// usable bytes, or its source is gone.
+    #[must_use]
+    pub fn blob(&self, id: ContentId) -> Option<Arc<Blob>> {
+        let record = self.record(id)?;
+        match recover::open(&self.inner.layout, &record) {
+            Ok(blob) => Some(Arc::new(blob)),
+            Err(error) => {
+                tracing::info!(%id, %error, "blob cannot be opened");
+                None
+            }
+        }
+    }
+
+    /// The manifest of a directory that is complete here.
+    ///
+    /// # Errors
+    /// The disk, a changed file, or a manifest that breaks the rules (it came from a peer).
+    pub fn manifest(&self, id: ContentId) -> Result<Manifest, StoreError> {
+        let blob = self.blob(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
+        let mut all = Vec::with_capacity(blob.geometry().len() as usize);
+        let mut chunk_bytes = Vec::new();
+        for chunk in blob.geometry().iter() {
+            blob.read(chunk, &mut chunk_bytes).map_err(StoreError::from)?;
+            all.extend_from_slice(&chunk_bytes);
+        }
+        Ok(Manifest::decode(&all)?)
+    }
+
+    /// The source of a blob no longer has the published bytes: remember it and do not serve it.
+    pub fn mark_changed(&self, id: ContentId) {
+        if let Some(mut record) = self.record(id)
+            && record.state == State::Complete
+        {
+            record.state = State::Changed;
+            let _ = self.save(&record);
+        }
+    }
+
+    /// Waits until `bytes` more may be written without outrunning the disk by more than
+    /// [`crate::limits::UNFLUSHED_BYTES`].
+    pub async fn room(&self, bytes: u64) {
+        self.inner.flusher.room(bytes).await;
+    }
+
+    /// A chunk of a blob from [`Store::begin`] has been written: it will be flushed and entered in the have-map.
+    pub fn written(&self, blob: &Arc<Blob>, chunk: u32) {
+        self.inner.flusher.written(blob, chunk);
+    }
+
+    /// Blobs whose flush failed since the last call. They must not be believed before they are verified again.
+    #[must_use]
+    pub fn poisoned(&self) -> Vec<Poisoned> {
+        self.inner.flusher.poisoned()
+    }
+
+    fn save(&self, record: &Record) -> Result<(), DiskError> {
+        if self.inner.read_only {
+            return Ok(());
+        }
+        record.save(&self.inner.layout)?;
+        self.inner.meta.put(record);
+        Ok(())
+    }
+
+    /// Writes a new blob's folder: list and record, flushed.
+    fn save_new(&self, record: &Record, list: &HashList) -> Result<(), DiskError> {
+        let dir = self.inner.layout.blob_dir(record.id);
+        disk::create_dir_all(&dir)?;
+        disk::write_atomic(&dir.join("list"), &list_file(list), 0o600)?;
+        self.save(record)?;
+        disk::sync_dir(dir.parent().unwrap_or(&dir))
+    }
+}
+
+/// The list as stored: kind and length, so that it can be read without the record, then the values.
+fn list_file(list: &HashList) -> Vec<u8> {
+    let mut bytes = vec![u8::from(list.kind() == Kind::Directory)];
+    bytes.extend(list.geometry().len().to_le_bytes());
+    bytes.extend(list.encode());
+    bytes
+}
+
+/// Reads a stored list and checks it against the id, as one from a peer would be.
+fn read_list(layout: &Layout, id: ContentId) -> Result<HashList, DiskError> {
+    let path = layout.blob_dir(id).join("list");
+    let bytes = disk::read(&path)?;
+    let broken = || DiskError::corrupt(&path, "the hash list is damaged");
+    let (head, values) = bytes.split_at_checked(9).ok_or_else(broken)?;
+    let kind = if head[0] == 0 { Kind::File } else { Kind::Directory };
+    let len = u64::from_le_bytes(head[1..].try_into().map_err(|_| broken())?);
+    let geometry = Geometry::new(len).map_err(|_| broken())?;
+    HashList::decode(id, kind, geometry, values).map_err(|_| broken())
+}
+
+/// Where a complete blob is, if outside the store.
+#[must_use]
+pub fn path_of(record: &Record) -> Option<PathBuf> {
+    match &record.place {
+        Place::Store => None,
+        Place::File { path, .. } => Some(path.clone()),
+        Place::Tree { root, .. } => Some(root.clone()),
+        Place::Part { dest, .. } => Some(dest.clone()),
+    }
+}

@@ -1,0 +1,186 @@
+//! Beginning (or going on with) a blob that is fetched: its hidden place beside the destination.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{self, DiskError};
+use super::extents::{Extents, Tree};
+use super::have::HaveFile;
+use super::record::{Payload, Place, Record, State};
+use super::{Begin, Blob, Store, StoreError, path_of, recover};
+use crate::content::bitmap::Bitmap;
+use crate::content::manifest::Manifest;
+use crate::content::select::Select;
+use crate::id::ContentId;
+use crate::limits;
+
+/// Where fetched bytes go.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Into the store itself.
+    Store,
+    /// Into a file that will be at this absolute path.
+    File(PathBuf),
+    /// Into a tree that will be at this absolute path.
+    Tree {
+        /// Where.
+        dest: PathBuf,
+        /// Its files.
+        manifest: Arc<Manifest>,
+        /// Its id.
+        dir: ContentId,
+        /// Which of them.
+        select: Select,
+    },
+}
+
+impl Store {
+    /// Begins a blob, or goes on with what is there of it: verified chunks are kept, and chunks that were written but not
+    /// entered before a crash are found again.
+    ///
+    /// # Errors
+    /// Not enough room, a destination that cannot be written, or the disk.
+    pub fn begin(&self, begin: Begin) -> Result<Arc<Blob>, StoreError> {
+        if self.inner.read_only {
+            return Err(StoreError::User("the store is read-only: nothing can be fetched into it".into()));
+        }
+        let id = begin.list.id();
+        let geometry = begin.list.geometry();
+        let dir = self.inner.layout.blob_dir(id);
+        let before = self.record(id).filter(|r| r.state == State::Partial);
+        let (place, file) = match &begin.target {
+            Target::Store => (Place::Store, dir.join("data")),
+            Target::File(dest) => part(dest, id, None)?,
+            Target::Tree { dest, dir, .. } => part(dest, id, Some(*dir))?,
+        };
+        disk::create_dir_all(&dir)?;
+        let resumes = before.is_some_and(|r| adopt(&self.inner.layout.blob_dir(id), &r, &file)) && file.exists();
+        if !resumes {
+            let _ = fs::remove_file(dir.join("have"));
+            let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
+            match stale {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DiskError::new("remove", &file, e).into()),
+                _ => {}
+            }
+        }
+        let (map, have) = HaveFile::open(&dir, id, geometry.chunks())?;
+        let missing = geometry.len().saturating_sub(u64::from(have.count()) * geometry.chunk_size());
+        let beside = file.parent().unwrap_or(&file);
+        self.check_room(&begin.target, missing, beside)?;
+        let record = Record {
+            id,
+            kind: begin.list.kind(),
+            len: geometry.len(),
+            name: begin.name,
+            origin: false,
+            added: Record::now(),
+            place,
+            state: State::Partial,
+            payload: None,
+            of: begin.of,
+        };
+        let extents = open_target(&begin.target, &file)?;
+        self.save_new(&record, &begin.list)?;
+        let blob = Blob::new(record, begin.list, extents, &have, Some(map));
+        let blob = if resumes { recover::rescan(blob)? } else { blob };
+        Ok(Arc::new(blob))
+    }
+
+    /// Enough room for `missing` bytes, with the reserve; a quota's room is made by evicting.
+    fn check_room(&self, target: &Target, missing: u64, beside: &Path) -> Result<(), StoreError> {
+        if matches!(target, Target::Store) {
+            self.make_room(missing)?;
+        }
+        match disk::free(beside) {
+            Some(free) if free < missing.saturating_add(limits::DISK_RESERVE) && missing > 0 => {
+                let text = format!("{missing} bytes are needed and {free} are free ({} are kept free)", limits::DISK_RESERVE);
+                let source = std::io::Error::new(std::io::ErrorKind::StorageFull, text);
+                Err(DiskError::new("make room in", beside, source).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is there of a blob changes from `Partial` to complete at this path.
+    pub(super) fn completed(&self, blob: &Blob, place: Place, payload: Option<Payload>) -> Result<(), StoreError> {
+        let mut record = blob.record.clone();
+        record.place = place;
+        record.state = State::Complete;
+        record.payload = payload;
+        self.save(&record)?;
+        let _ = fs::remove_file(self.inner.layout.blob_dir(record.id).join("have"));
+        Ok(())
+    }
+}
+
+/// The hidden name beside `dest`, in a folder that is made if missing.
+fn part(dest: &Path, id: ContentId, dir: Option<ContentId>) -> Result<(Place, PathBuf), StoreError> {
+    let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
+        let shown = disk::Shown(dest.to_owned());
+        return Err(StoreError::User(format!("{shown} is no place for a file: name one with -o")));
+    };
+    fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
+    // Long names are cut so that the hidden one still fits.
+    let name = name.to_string_lossy();
+    let kept: String = name.chars().take(60).collect();
+    let staging = parent.join(format!(".{kept}.{}.swarm-part", id.short()));
+    Ok((Place::Part { staging: staging.clone(), dest: dest.to_owned(), dir }, staging))
+}
+
+/// Brings what an earlier run left to where this run wants it. False if there is nothing to go on with.
+fn adopt(blob_dir: &Path, before: &Record, file: &Path) -> bool {
+    let left = match &before.place {
+        Place::Part { staging, .. } => staging.clone(),
+        Place::Store => blob_dir.join("data"),
+        Place::File { .. } | Place::Tree { .. } => return false,
+    };
+    left == file || (left.exists() && fs::rename(&left, file).is_ok())
+}
+
+fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
+    match target {
+        Target::Store => Ok(Extents::One { file: disk::open_rw(file, 0o600, true)?, path: file.to_owned() }),
+        Target::File(_) => Ok(Extents::One { file: disk::open_rw(file, 0o666, true)?, path: file.to_owned() }),
+        Target::Tree { manifest, select, .. } => {
+            match fs::create_dir(file) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(DiskError::new("create", file, e).into());
+                }
+                _ => {}
+            }
+            let is_link = fs::symlink_metadata(file).is_ok_and(|m| m.is_symlink());
+            if is_link {
+                let error = std::io::Error::other("a symbolic link stands where a folder should be");
+                return Err(DiskError::new("open", file, error).into());
+            }
+            Ok(Extents::Tree(Tree::new(file, manifest, |path| select.wants(path), true)?))
+        }
+    }
+}
+
+impl Blob {
+    /// The chunks that hash right, of those given; the rest is taken out of the have-map. For blobs of earlier runs.
+    #[must_use]
+    pub(super) fn unproven(&self) -> Bitmap {
+        let mut left = self.have();
+        let proven: Vec<u32> = left.iter().filter(|c| self.proven.get(*c)).collect();
+        proven.into_iter().for_each(|c| left.clear(c));
+        left
+    }
+
+    /// Where the bytes of this blob are, or will be.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        path_of(&self.record)
+    }
+
+    /// The file that holds the bytes now, if it is one file.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.extents {
+            Extents::One { path, .. } => Some(path.clone()),
+            Extents::Tree(_) => None,
+        }
+    }
+}

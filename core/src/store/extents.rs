@@ -1,0 +1,196 @@
+//! Where a blob's bytes lie: in one file, or end to end in the files of a tree.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+
+use super::disk::{self, DiskError};
+use crate::content::bitmap::Bitmap;
+use crate::content::geometry::Geometry;
+use crate::content::manifest::{EntryKind, Manifest};
+use crate::limits;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) enum Extents {
+    One { file: File, path: PathBuf },
+    Tree(Tree),
+}
+
+/// A tree's regular files that are not empty, in manifest order: each begins where the one before ends.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    /// All paths are resolved beneath it: no link, however it got there, leads outside.
+    dir: Dir,
+    files: Vec<TreeFile>,
+    /// The files used last. A lock held for a look-up, never across I/O or an await.
+    open: Mutex<Vec<(usize, Arc<File>)>>,
+    writable: bool,
+}
+
+#[derive(Debug)]
+struct TreeFile {
+    path: String,
+    start: u64,
+    size: u64,
+    executable: bool,
+    included: bool,
+}
+
+impl Extents {
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        match self {
+            Self::One { file, path } => {
+                file.read_exact_at(buffer, offset).map_err(|e| DiskError::new("read", path, e))
+            }
+            Self::Tree(tree) => tree.each(offset, buffer.len(), |at, within, range| {
+                if !tree.files[at].included {
+                    return Err(tree.error("read", at, io::ErrorKind::NotFound.into()));
+                }
+                let file = tree.file(at)?;
+                file.read_exact_at(&mut buffer[range], within).map_err(|e| tree.error("read", at, e))
+            }),
+        }
+    }
+
+    pub(super) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        match self {
+            Self::One { file, path } => {
+                file.write_all_at(bytes, offset).map_err(|e| DiskError::new("write", path, e))
+            }
+            Self::Tree(tree) => tree.each(offset, bytes.len(), |at, within, range| {
+                if !tree.files[at].included {
+                    return Ok(());
+                }
+                let file = tree.file(at)?;
+                file.write_all_at(&bytes[range], within).map_err(|e| tree.error("write", at, e))
+            }),
+        }
+    }
+
+    /// Flushes what was written.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        match self {
+            Self::One { file, path } => disk::sync(file, path),
+            Self::Tree(tree) => disk::sync_fs(&tree.dir, &tree.root),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::One { path, .. } => path,
+            Self::Tree(tree) => &tree.root,
+        }
+    }
+
+    pub(super) fn error(&self, verb: &'static str, source: io::Error) -> DiskError {
+        DiskError::new(verb, self.path(), source)
+    }
+
+    /// Chunks that overlap no included file; `None` when every file is included.
+    pub(super) fn skipped(&self, geometry: Geometry) -> Option<Bitmap> {
+        let Self::Tree(tree) = self else { return None };
+        if tree.files.iter().all(|f| f.included) {
+            return None;
+        }
+        let mut skipped = Bitmap::full(geometry.chunks());
+        for file in tree.files.iter().filter(|f| f.included) {
+            let ends = (geometry.chunk_at(file.start), geometry.chunk_at(file.start + file.size - 1));
+            if let (Some(first), Some(last)) = ends {
+                (first.get()..=last.get()).for_each(|c| skipped.clear(c));
+            }
+        }
+        Some(skipped)
+    }
+
+    /// Ranges of the blob that have bytes on disk, as far as the system tells; everything for a tree.
+    pub(super) fn allocated(&self, len: u64) -> Vec<std::ops::Range<u64>> {
+        let Self::One { file, .. } = self else { return std::iter::once(0..len).collect() };
+        let (mut ranges, mut at) = (Vec::new(), 0);
+        let seek = |from| rustix::fs::seek(file, from).ok();
+        while at < len {
+            let Some(start) = seek(rustix::fs::SeekFrom::Data(at)) else { break };
+            let end = seek(rustix::fs::SeekFrom::Hole(start)).unwrap_or(len);
+            ranges.push(start..end.min(len));
+            at = end.max(start + 1);
+        }
+        ranges
+    }
+}
+
+impl Tree {
+    /// The files of a manifest under `root`, which exists. With `writable` parent folders are made.
+    pub(super) fn new(
+        root: &Path, manifest: &Manifest, included: impl Fn(&str) -> bool, writable: bool,
+    ) -> Result<Self, DiskError> {
+        let dir = Dir::open_ambient_dir(root, ambient_authority()).map_err(|e| DiskError::new("open", root, e))?;
+        let mut files = Vec::new();
+        let mut parent = String::new();
+        for (entry, start, size) in manifest.file_offsets() {
+            let EntryKind::File { executable, .. } = entry.kind else { continue };
+            let included = included(&entry.path);
+            let above = entry.path.rsplit_once('/').map_or("", |(above, _)| above);
+            // Entries are sorted, so a folder's files mostly follow each other: one call per folder, not per file.
+            if writable && included && above != parent {
+                dir.create_dir_all(above).map_err(|e| DiskError::new("create", &root.join(above), e))?;
+                above.clone_into(&mut parent);
+            }
+            if size > 0 {
+                files.push(TreeFile { path: entry.path.clone(), start, size, executable, included });
+            }
+        }
+        Ok(Self { root: root.to_owned(), dir, files, open: Mutex::new(Vec::new()), writable })
+    }
+
+    /// Calls `act(file, offset within it, range of the caller's bytes)` for each part of `offset .. offset + len`.
+    fn each(
+        &self, offset: u64, len: usize,
+        mut act: impl FnMut(usize, u64, std::ops::Range<usize>) -> Result<(), DiskError>,
+    ) -> Result<(), DiskError> {
+        let end = offset + len as u64;
+        let first = self.files.partition_point(|f| f.start + f.size <= offset);
+        for (at, file) in self.files.iter().enumerate().skip(first).take_while(|(_, f)| f.start < end) {
+            let (from, to) = (offset.max(file.start), end.min(file.start + file.size));
+            act(at, from - file.start, (from - offset) as usize..(to - offset) as usize)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, at: usize) -> Result<Arc<File>, DiskError> {
+        let entry = &self.files[at];
+        let small = entry.size <= limits::CHUNK_MIN;
+        if !small {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, file)) = open.iter().find(|(i, _)| *i == at) {
+                return Ok(Arc::clone(file));
+            }
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(self.writable).create(self.writable);
+        if self.writable {
+            options.mode(if entry.executable { 0o777 } else { 0o666 });
+        }
+        // A FIFO or device put in the place of a file must not block us.
+        options.custom_flags((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32);
+        let file = self.dir.open_with(&entry.path, &options).map_err(|e| self.error("open", at, e))?;
+        let file = Arc::new(file.into_std());
+        if !small {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if open.len() >= limits::OPEN_FILES {
+                open.remove(0);
+            }
+            open.push((at, Arc::clone(&file)));
+        }
+        Ok(file)
+    }
+
+    fn error(&self, verb: &'static str, at: usize, source: io::Error) -> DiskError {
+        DiskError::new(verb, &self.root.join(&self.files[at].path), source)
+    }
+}

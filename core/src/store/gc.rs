@@ -1,0 +1,125 @@
+//! Forgetting: one blob, what nothing refers to any longer, and what a quota has no room for.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::record::{Place, Record, State};
+use super::{Store, StoreError, path_of, recover};
+use crate::id::ContentId;
+
+/// What [`Store::gc`] deleted, or would.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Bytes.
+    pub freed: u64,
+    /// Ids and file names.
+    pub removed: Vec<String>,
+}
+
+impl Store {
+    /// Forgets a blob and, for a directory, the bytes of its files. What the store holds is deleted, with what a
+    /// download left beside its destination; files served in place are left alone. Returns the bytes freed.
+    pub fn remove(&self, id: ContentId) -> u64 {
+        let Some(record) = self.record(id) else { return 0 };
+        let mut freed = self.discard(&record);
+        let payload = record.payload.and_then(|p| self.record(p.id));
+        if let Some(payload) = payload.filter(|p| p.of == Some(id)) {
+            freed += self.discard(&payload);
+        }
+        freed
+    }
+
+    /// Removes a record and its folder, and nothing else.
+    pub(super) fn forget(&self, id: ContentId) {
+        self.inner.meta.remove(id);
+        let _ = fs::remove_dir_all(self.inner.layout.blob_dir(id));
+    }
+
+    fn discard(&self, record: &Record) -> u64 {
+        let mut freed = size_of(&self.inner.layout.blob_dir(record.id));
+        if let Place::Part { staging, .. } = &record.place {
+            freed += size_of(staging);
+            let _ = if staging.is_dir() { fs::remove_dir_all(staging) } else { fs::remove_file(staging) };
+        }
+        self.forget(record.id);
+        freed
+    }
+
+    /// Deletes (or with `dry_run` names) what nothing refers to: leftovers of crashes, records whose files are gone.
+    pub fn gc(&self, dry_run: bool) -> Collected {
+        let mut collected = Collected::default();
+        for record in self.records().into_iter().filter(is_orphan) {
+            collected.removed.push(record.id.to_string());
+            collected.freed += size_of(&self.inner.layout.blob_dir(record.id));
+            if !dry_run {
+                self.discard(&record);
+            }
+        }
+        let folders = fs::read_dir(self.inner.layout.blobs()).into_iter().flatten().flatten();
+        let blobs = folders.flat_map(|shelf| fs::read_dir(shelf.path()).into_iter().flatten().flatten());
+        let strays = blobs.map(|b| b.path()).filter(|dir| recover::record_in(dir).is_none());
+        let incoming = fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten().map(|f| f.path());
+        for path in strays.chain(incoming) {
+            collected.freed += size_of(&path);
+            collected.removed.push(path.display().to_string());
+            if !dry_run {
+                let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            }
+        }
+        collected
+    }
+
+    /// Bytes the store holds itself.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.records().iter().filter(|r| r.place == Place::Store).map(|r| r.len).sum()
+    }
+
+    /// Room for `bytes` more under the quota: the oldest whole blobs that others gave us go first, never one that is
+    /// being fetched and never one that was published here.
+    ///
+    /// # Errors
+    /// [`StoreError::User`] when that is not enough.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let Some(most) = self.inner.max_store else { return Ok(()) };
+        let mut stored = self.stored();
+        let mut evictable: Vec<Record> = self
+            .records()
+            .into_iter()
+            .filter(|r| r.place == Place::Store && r.state == State::Complete && !r.origin && r.payload.is_none())
+            .collect();
+        evictable.sort_unstable_by_key(|r| r.added);
+        for record in evictable {
+            if stored.saturating_add(bytes) <= most {
+                break;
+            }
+            stored -= record.len;
+            tracing::info!(id = %record.id, "evicted for the quota");
+            self.discard(&record);
+        }
+        if stored.saturating_add(bytes) <= most {
+            return Ok(());
+        }
+        Err(StoreError::User(format!(
+            "{bytes} bytes do not fit into the store: {stored} of --max-store {most} are in use; raise it, or fetch to a file with -o"
+        )))
+    }
+}
+
+/// A record whose bytes cannot be had any longer.
+fn is_orphan(record: &Record) -> bool {
+    match (&record.place, record.state) {
+        (Place::Part { staging, .. }, _) => !staging.exists(),
+        (Place::File { .. } | Place::Tree { .. }, _) => path_of(record).is_none_or(|p| !p.exists()),
+        (Place::Store, _) => false,
+    }
+}
+
+fn size_of(path: &Path) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    if !meta.is_dir() {
+        return meta.blocks() * 512;
+    }
+    fs::read_dir(path).into_iter().flatten().flatten().map(|e| size_of(&e.path())).sum()
+}

@@ -1,0 +1,346 @@
+//! Publishing: one pass over the bytes yields id and hash list together, on all cores.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::disk::{self, DiskError, Stamp};
+use super::record::{Payload, Place, Record, State};
+use super::{Store, StoreError};
+use crate::content::geometry::Geometry;
+use crate::content::manifest::{Entry, EntryKind, Manifest};
+use crate::content::path::{self, Rules};
+use crate::content::tree::{HashList, Kind};
+use crate::id::ContentId;
+use crate::limits;
+
+/// Bytes read and hashed at a time: enough chunks for every core, little memory.
+const WINDOW: u64 = 16 << 20;
+
+/// What to publish, and how.
+#[allow(missing_debug_implementations)]
+pub struct Import<'a> {
+    /// A file or a folder, absolute.
+    pub path: &'a Path,
+    /// The name to offer.
+    pub name: String,
+    /// Into the store instead of served in place.
+    pub copy: bool,
+    /// The file is in the store's incoming folder: move it in.
+    pub take: bool,
+    /// Names Windows and macOS cannot store are allowed.
+    pub rules: Rules,
+    /// Relative symbolic links are kept.
+    pub symlinks: bool,
+    /// Called with (done, total) bytes now and then.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// Set it to stop.
+    pub cancel: &'a AtomicBool,
+}
+
+/// A part of the bytes: a file, where it begins among all bytes, and its length.
+struct Piece {
+    file: PathBuf,
+    start: u64,
+    size: u64,
+}
+
+impl Store {
+    /// Publishes a file or a folder: hashes it, remembers where it is, and returns its record. When this returns, the
+    /// publication survives a power cut.
+    ///
+    /// # Errors
+    /// A path that may not travel, a source that changes while it is read, or the disk.
+    pub fn import(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        if self.inner.read_only {
+            return Err(StoreError::User("the store is read-only: nothing can be published".into()));
+        }
+        let meta = fs::metadata(import.path).map_err(|e| DiskError::new("read", import.path, e))?;
+        if meta.is_dir() {
+            return self.import_tree(import);
+        }
+        if !meta.is_file() {
+            let shown = disk::Shown(import.path.to_owned());
+            return Err(StoreError::User(format!("{shown} is neither a file nor a folder")));
+        }
+        path::check_component(&import.name, import.rules)
+            .map_err(|e| StoreError::User(format!("{e}; give another name with --name")))?;
+        if import.copy || import.take { self.import_copy(import) } else { self.import_in_place(import) }
+    }
+
+    fn import_in_place(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        let file = disk::open(import.path)?;
+        let stamp = Stamp::of(&file, import.path)?;
+        let piece = Piece { file: import.path.to_owned(), start: 0, size: stamp.size() };
+        let list = self.hash(stamp.size(), &[piece], import, &mut |_, _| {})?;
+        if Stamp::of(&file, import.path)? != stamp {
+            return Err(changed(import.path));
+        }
+        disk::sync(&file, import.path)?;
+        let place = Place::File { path: import.path.to_owned(), stamp };
+        self.remember(&list, import, place, None, None)
+    }
+
+    /// The copy is what is hashed, so a source that changes meanwhile does no harm.
+    fn import_copy(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        let temp = self.inner.layout.incoming().join(format!("copy-{}-{}", std::process::id(), Record::now()));
+        if import.take {
+            disk::rename(import.path, &temp)?;
+        } else {
+            self.make_room(fs::metadata(import.path).map_or(0, |m| m.size()))?;
+            reflink_copy::reflink_or_copy(import.path, &temp)
+                .map_err(|e| DiskError::new("copy into the store", import.path, e))?;
+        }
+        let result = self.import_temp(import, &temp);
+        if result.is_err() {
+            let _ = fs::remove_file(&temp);
+        }
+        result
+    }
+
+    fn import_temp(&self, import: &Import<'_>, temp: &Path) -> Result<Record, StoreError> {
+        let file = disk::open(temp)?;
+        let len = Stamp::of(&file, temp)?.size();
+        let piece = Piece { file: temp.to_owned(), start: 0, size: len };
+        let list = self.hash(len, &[piece], import, &mut |_, _| {})?;
+        disk::sync(&file, temp)?;
+        let dir = self.inner.layout.blob_dir(list.id());
+        disk::create_dir_all(&dir)?;
+        disk::rename(temp, &dir.join("data"))?;
+        self.remember(&list, import, Place::Store, None, None)
+    }
+
+    fn import_tree(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        if import.copy {
+            let hint = "publish an archive of it, or leave out --copy to serve it in place";
+            return Err(StoreError::User(format!("a folder cannot be copied into the store: {hint}")));
+        }
+        path::check_component(&import.name, import.rules)
+            .map_err(|e| StoreError::User(format!("{e}; give another name with --name")))?;
+        let mut entries = walk(import)?;
+        let (mut pieces, mut start) = (Vec::new(), 0_u64);
+        for entry in &entries {
+            if let EntryKind::File { size, .. } = entry.kind {
+                pieces.push(Piece { file: import.path.join(&entry.path), start, size });
+                start = start.saturating_add(size);
+            }
+        }
+        let mut ids = vec![ContentId::from(blake3::hash(b"")); pieces.len()];
+        let list = self.hash(start, &pieces, import, &mut |piece, id| ids[piece] = id)?;
+        let mut ids = ids.into_iter();
+        for entry in &mut entries {
+            if let EntryKind::File { id, .. } = &mut entry.kind {
+                *id = ids.next().unwrap_or(*id);
+            }
+        }
+        let files = pieces.len() as u64;
+        let manifest = Manifest { rules: import.rules, payload: list.id(), payload_len: start, entries };
+        let bytes = manifest.encode()?;
+        let geometry = Geometry::new(bytes.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
+        let manifest_list = HashList::of(Kind::Directory, geometry, &bytes);
+        let root = File::open(import.path).map_err(|e| DiskError::new("open", import.path, e))?;
+        disk::sync_fs(&root, import.path)?;
+        let place = Place::Tree { root: import.path.to_owned(), dir: manifest_list.id() };
+        let dir = self.inner.layout.blob_dir(manifest_list.id());
+        disk::create_dir_all(&dir)?;
+        disk::write_atomic(&dir.join("data"), &bytes, 0o600)?;
+        self.remember(&list, import, place, None, Some(manifest_list.id()))?;
+        let payload = Payload { id: list.id(), len: start, files };
+        self.remember(&manifest_list, import, Place::Store, Some(payload), None)
+    }
+
+    fn remember(
+        &self, list: &HashList, import: &Import<'_>, place: Place, payload: Option<Payload>, of: Option<ContentId>,
+    ) -> Result<Record, StoreError> {
+        let before = self.record(list.id());
+        // Bytes that are whole in the store already are kept there: the source may go away.
+        let stored = before.as_ref().is_some_and(|r| r.place == Place::Store && r.state == State::Complete);
+        // A file of its own right does not become a mere part of a directory.
+        let own = before.as_ref().is_some_and(|r| r.of.is_none() && r.state == State::Complete && of.is_some());
+        let record = Record {
+            id: list.id(),
+            kind: list.kind(),
+            len: list.geometry().len(),
+            name: import.name.clone(),
+            origin: true,
+            added: Record::now(),
+            place: if stored { Place::Store } else { place },
+            state: State::Complete,
+            payload,
+            of: if own { None } else { of },
+        };
+        self.save_new(&record, list)?;
+        let _ = fs::remove_file(self.inner.layout.blob_dir(list.id()).join("have"));
+        Ok(record)
+    }
+
+    /// Hashes `len` bytes that lie in `pieces`, window by window: within a window, files are read and chunks and whole
+    /// files hashed in parallel. `whole(piece, id)` is told the id of each piece (only if there are several: a lone
+    /// piece's id is the list's).
+    fn hash(
+        &self, len: u64, pieces: &[Piece], import: &Import<'_>, whole: &mut dyn FnMut(usize, ContentId),
+    ) -> Result<HashList, StoreError> {
+        let geometry = Geometry::new(len).map_err(|e| StoreError::User(e.to_string()))?;
+        let window = WINDOW.max(geometry.chunk_size());
+        let several = pieces.len() > 1 || import.path.is_dir();
+        let mut values = Vec::with_capacity(geometry.chunks() as usize);
+        let mut buffer = vec![0_u8; window.min(len) as usize];
+        let mut running = blake3::Hasher::new();
+        let mut first = 0;
+        for start in (0..len).step_by(window as usize) {
+            if import.cancel.load(Ordering::Relaxed) {
+                return Err(StoreError::Cancelled);
+            }
+            let end = len.min(start + window);
+            let bytes = &mut buffer[..(end - start) as usize];
+            let parts = cut(pieces, &mut first, start, bytes);
+            let ids: Vec<Option<ContentId>> = parts.into_par_iter().map(|part| part.fill(several)).collect::<Result<_, _>>()?;
+            let from = geometry.chunk_at(start).map_or(0, |c| c.get());
+            let to = geometry.chunk_at(end - 1).map_or(0, |c| c.get());
+            let value = |c: u32| {
+                let chunk = geometry.chunk(c)?;
+                let at = (geometry.offset(chunk) - start) as usize;
+                Some(Kind::File.chunk_value(geometry, chunk, &bytes[at..at + geometry.size(chunk)]))
+            };
+            values.par_extend((from..=to).into_par_iter().filter_map(value));
+            if several {
+                finish_files(pieces, start, bytes, &ids, &mut running, whole);
+            }
+            (import.progress)(end, len);
+        }
+        HashList::from_values(Kind::File, geometry, values).map_err(|e| StoreError::User(e.to_string()))
+    }
+}
+
+/// A piece's share of one window.
+struct Part<'a> {
+    piece: &'a Piece,
+    within: u64,
+    bytes: &'a mut [u8],
+}
+
+impl Part<'_> {
+    /// Reads it; the id of a file that lies in this window whole.
+    fn fill(self, identify: bool) -> Result<Option<ContentId>, StoreError> {
+        let path = &self.piece.file;
+        let file = disk::open(path)?;
+        file.read_exact_at(self.bytes, self.within).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => changed(path),
+            _ => DiskError::new("read", path, e).into(),
+        })?;
+        let ends = self.within + self.bytes.len() as u64 == self.piece.size;
+        // A file that grew was being written to.
+        if ends && file.metadata().is_ok_and(|m| m.len() != self.piece.size) {
+            return Err(changed(path));
+        }
+        let is_whole = identify && self.within == 0 && ends;
+        Ok(is_whole.then(|| blake3::hash(self.bytes).into()))
+    }
+}
+
+/// Cuts a window into the parts of the pieces in it, large ones into several so that all cores read.
+fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mut [u8]) -> Vec<Part<'a>> {
+    let several = pieces.len() > 1;
+    let end = start + bytes.len() as u64;
+    while pieces.get(*first).is_some_and(|p| p.start + p.size <= start) {
+        *first += 1;
+    }
+    let mut parts = Vec::new();
+    for piece in pieces[*first..].iter().take_while(|p| p.start < end).filter(|p| p.size > 0) {
+        let (mut at, to) = (start.max(piece.start), end.min(piece.start + piece.size));
+        while at < to {
+            // A file that lies in the window whole stays one part: its id is computed from it.
+            let step = if several && to - at == piece.size { to - at } else { (to - at).min(limits::CHUNK_MAX) };
+            let (head, tail) = bytes.split_at_mut(step as usize);
+            bytes = tail;
+            parts.push(Part { piece, within: at - piece.start, bytes: head });
+            at += step;
+        }
+    }
+    parts
+}
+
+/// Tells the ids of the files that end in this window: whole ones have theirs, longer ones run through `running`.
+fn finish_files(
+    pieces: &[Piece], start: u64, bytes: &[u8], ids: &[Option<ContentId>], running: &mut blake3::Hasher,
+    whole: &mut dyn FnMut(usize, ContentId),
+) {
+    let end = start + bytes.len() as u64;
+    let mut known = ids.iter().flatten();
+    let first = pieces.partition_point(|p| p.start + p.size <= start);
+    let in_window = pieces.iter().enumerate().skip(first).take_while(|(_, p)| p.start < end).filter(|(_, p)| p.size > 0);
+    for (i, piece) in in_window {
+        let (from, to) = (start.max(piece.start), end.min(piece.start + piece.size));
+        if to - from == piece.size && pieces.len() > 1 {
+            if let Some(id) = known.next() {
+                whole(i, *id);
+            }
+            continue;
+        }
+        running.update_rayon(&bytes[(from - start) as usize..(to - start) as usize]);
+        if to == piece.start + piece.size {
+            whole(i, running.finalize().into());
+            running.reset();
+        }
+    }
+}
+
+fn changed(path: &Path) -> StoreError {
+    StoreError::Changed(format!("{} changed while it was being read: publish it again", disk::Shown(path.to_owned())))
+}
+
+/// The entries of a tree, sorted by path, files with the id still to be filled in.
+fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(above) = folders.pop() {
+        let folder = import.path.join(&above);
+        let listing = fs::read_dir(&folder).map_err(|e| DiskError::new("list", &folder, e))?;
+        let before = entries.len() + folders.len();
+        for item in listing {
+            let item = item.map_err(|e| DiskError::new("list", &folder, e))?;
+            let name = item.file_name();
+            let name = path::check_component_bytes(name.as_encoded_bytes(), import.rules)
+                .map_err(|e| StoreError::User(format!("in {}: {e}", disk::Shown(folder.clone()))))?;
+            let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+            let meta = item.metadata().map_err(|e| DiskError::new("inspect", &item.path(), e))?;
+            if meta.is_dir() {
+                folders.push(path);
+            } else {
+                entries.push(Entry { kind: kind_of(import, &item.path(), &meta)?, path });
+            }
+            if entries.len() + folders.len() > limits::MANIFEST_ENTRIES {
+                let most = limits::MANIFEST_ENTRIES;
+                return Err(StoreError::User(format!("more than {most} entries: publish an archive of it instead")));
+            }
+        }
+        if entries.len() + folders.len() == before && !above.is_empty() {
+            entries.push(Entry { path: above, kind: EntryKind::EmptyDir });
+        }
+    }
+    entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    Ok(entries)
+}
+
+fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<EntryKind, StoreError> {
+    let shown = || disk::Shown(path.to_owned());
+    if meta.is_file() {
+        let id = ContentId::from(blake3::hash(b""));
+        return Ok(EntryKind::File { size: meta.len(), id, executable: meta.mode() & 0o111 != 0 });
+    }
+    if !meta.is_symlink() {
+        return Err(StoreError::User(format!("{} is neither a file, a folder nor a link", shown())));
+    }
+    if !import.symlinks {
+        return Err(StoreError::User(format!("{} is a symbolic link: publish with --symlinks to keep it", shown())));
+    }
+    let target = fs::read_link(path).map_err(|e| DiskError::new("read", path, e))?;
+    match target.into_os_string().into_string() {
+        Ok(target) => Ok(EntryKind::Symlink { target }),
+        Err(_) => Err(StoreError::User(format!("the target of {} is not UTF-8", shown()))),
+    }
+}
+

@@ -1,0 +1,90 @@
+//! Where the store keeps what.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::disk::{self, DiskError};
+use crate::id::ContentId;
+
+/// The format this version writes.
+const VERSION: &str = "swarm store 1\n";
+
+/// The paths of one home folder.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    home: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(home: &Path) -> Self {
+        Self { home: home.to_owned() }
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.home.join("lock")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.home.join("store")
+    }
+
+    pub(super) fn index(&self) -> PathBuf {
+        self.store().join("index")
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.store().join("blobs")
+    }
+
+    pub(super) fn incoming(&self) -> PathBuf {
+        self.home.join("incoming")
+    }
+
+    fn clean(&self) -> PathBuf {
+        self.store().join("clean")
+    }
+
+    pub(super) fn blob_dir(&self, id: ContentId) -> PathBuf {
+        let hex = id.to_string();
+        self.blobs().join(&hex[..2]).join(hex)
+    }
+
+    pub(super) fn create(&self) -> Result<(), DiskError> {
+        [self.blobs(), self.incoming()].iter().try_for_each(|dir| disk::create_dir_all(dir))
+    }
+
+    /// A store of another version is left alone.
+    pub(super) fn check_version(&self, read_only: bool) -> Result<(), String> {
+        let path = self.store().join("version");
+        match fs::read_to_string(&path) {
+            Ok(text) if text == VERSION => Ok(()),
+            Ok(text) => Err(format!(
+                "the store in {} was made by another version of swarm (\"{}\"): use that version, or another --home",
+                disk::Shown(self.home.clone()),
+                crate::content::path::escape(text.chars().take(40).collect::<String>().trim_end())
+            )),
+            Err(_) if read_only => Err(format!("there is no store in {}", disk::Shown(self.home.clone()))),
+            Err(_) => disk::write_atomic(&path, VERSION.as_bytes(), 0o600).map_err(|e| e.to_string()),
+        }
+    }
+
+    pub(super) fn was_closed_cleanly(&self) -> bool {
+        self.clean().exists()
+    }
+
+    pub(super) fn mark_open(&self) -> Result<(), DiskError> {
+        match fs::remove_file(self.clean()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", &self.clean(), e)),
+            Err(_) => Ok(()),
+            Ok(()) => disk::sync_dir(&self.store()),
+        }
+    }
+
+    pub(super) fn mark_closed(&self) -> Result<(), DiskError> {
+        disk::write_atomic(&self.clean(), b"", 0o600)
+    }
+}

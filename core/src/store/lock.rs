@@ -1,0 +1,46 @@
+//! One owner per store, by an advisory lock the system releases when the owner dies.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::disk::{self, DiskError};
+
+/// Held for life.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Why the lock was not had.
+#[derive(Debug)]
+pub enum LockError {
+    /// By this process; 0 if it could not be read.
+    Held(u32),
+    /// The disk.
+    Disk(DiskError),
+}
+
+impl Lock {
+    /// Takes the lock or says who has it, at once. A lock left by a dead process is free: the system sees to that.
+    pub(super) fn take(path: &Path, read_only: bool) -> Result<Self, LockError> {
+        let opened = if read_only { disk::open(path) } else { disk::open_rw(path, 0o600, true) };
+        let mut file = opened.map_err(LockError::Disk)?;
+        let how = if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
+        if flock(&file, how).is_err() {
+            let mut text = String::new();
+            let _ = (&mut file).take(64).read_to_string(&mut text);
+            let pid = text.split_whitespace().next().and_then(|word| word.parse().ok());
+            return Err(LockError::Held(pid.unwrap_or(0)));
+        }
+        if !read_only {
+            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs());
+            let text = format!("{} {now}\n", std::process::id());
+            let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+            written.map_err(|e| LockError::Disk(DiskError::new("write", path, e)))?;
+        }
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,142 @@
+//! The index: records by id, for listings and look-ups. A cache of the `info` files; the only place that names sled.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::layout::Layout;
+use super::record::Record;
+use crate::id::ContentId;
+
+/// Memory for the index' pages: a look-up is one or two of them.
+const CACHE_BYTES: u64 = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Meta {
+    records: Records,
+    new: bool,
+}
+
+#[derive(Debug)]
+enum Records {
+    Index(sled::Db),
+    /// A store that may not be written, or whose index cannot be had.
+    Memory(Mutex<BTreeMap<[u8; 32], Vec<u8>>>),
+}
+
+impl Meta {
+    /// Opens the index. One that does not open (or panics while it tries: 0.34 does on some damage) is thrown away and
+    /// made anew, empty.
+    pub(super) fn open(layout: &Layout) -> Self {
+        let path = layout.index();
+        let existed = path.exists();
+        if let Some(db) = open_quietly(&path) {
+            return Self { records: Records::Index(db), new: !existed };
+        }
+        tracing::warn!("the index is damaged and is built again");
+        let _ = std::fs::remove_dir_all(&path);
+        match open_quietly(&path) {
+            Some(db) => Self { records: Records::Index(db), new: true },
+            None => Self::in_memory(),
+        }
+    }
+
+    pub(super) const fn in_memory() -> Self {
+        Self { records: Records::Memory(Mutex::new(BTreeMap::new())), new: true }
+    }
+
+    /// Nothing in it can be relied on: fill it from the `info` files.
+    pub(super) const fn is_new(&self) -> bool {
+        self.new
+    }
+
+    pub(super) fn put(&self, record: &Record) {
+        let (key, value) = (*record.id.as_bytes(), record.encode());
+        match &self.records {
+            // A failed write is no loss: the `info` file is there, and an unclean close rebuilds the index from it.
+            Records::Index(db) => drop(db.insert(key, value)),
+            Records::Memory(map) => drop(map.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value)),
+        }
+    }
+
+    pub(super) fn remove(&self, id: ContentId) {
+        match &self.records {
+            Records::Index(db) => drop(db.remove(id.as_bytes())),
+            Records::Memory(map) => {
+                drop(map.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_bytes()));
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: ContentId) -> Option<Record> {
+        match &self.records {
+            Records::Index(db) => Record::decode(&db.get(id.as_bytes()).ok()??),
+            Records::Memory(map) => {
+                Record::decode(map.lock().unwrap_or_else(PoisonError::into_inner).get(id.as_bytes())?)
+            }
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        match &self.records {
+            Records::Index(db) => drop(db.clear()),
+            Records::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Record> {
+        match &self.records {
+            Records::Index(db) => db.iter().values().filter_map(|v| Record::decode(&v.ok()?)).collect(),
+            Records::Memory(map) => {
+                let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                map.values().filter_map(|v| Record::decode(v)).collect()
+            }
+        }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        match &self.records {
+            Records::Index(db) => db.len() as u64,
+            Records::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+        }
+    }
+
+    pub(super) fn by_prefix(&self, digits: &str, most: usize) -> Vec<ContentId> {
+        let digits = digits.to_ascii_lowercase();
+        let bytes: Vec<u8> =
+            (0..digits.len() / 2).filter_map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+        let ids: Box<dyn Iterator<Item = ContentId>> = match &self.records {
+            Records::Index(db) => Box::new(
+                db.scan_prefix(bytes)
+                    .keys()
+                    .filter_map(|k| Some(ContentId::from_bytes(k.ok()?.as_ref().try_into().ok()?))),
+            ),
+            Records::Memory(_) => Box::new(self.all().into_iter().map(|r| r.id)),
+        };
+        ids.filter(|id| id.to_string().starts_with(&digits)).take(most).collect()
+    }
+
+    /// True when everything put so far is on disk.
+    pub(super) fn flush(&self) -> bool {
+        match &self.records {
+            Records::Index(db) => db.flush().is_ok(),
+            Records::Memory(_) => false,
+        }
+    }
+}
+
+/// Opens a database and reads it once; `None` on any error or panic inside.
+fn open_quietly(path: &Path) -> Option<sled::Db> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(5_000));
+        let db = config.open().ok()?;
+        // The first look at a page finds damage that opening does not.
+        db.iter().next().transpose().ok()?;
+        Some(db)
+    }));
+    std::panic::set_hook(hook);
+    opened.ok().flatten()
+}

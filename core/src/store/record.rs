@@ -1,0 +1,118 @@
+//! What the store knows of one blob, and the file that says so.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{self, DiskError, Stamp};
+use super::layout::Layout;
+use crate::content::tree::Kind;
+use crate::id::ContentId;
+
+/// Where a blob's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// In the store.
+    Store,
+    /// In a file outside, served in place.
+    File {
+        /// Absolute.
+        path: PathBuf,
+        /// As it was when it was hashed or put there.
+        stamp: Stamp,
+    },
+    /// In the files of a directory tree outside, end to end in the order of its manifest.
+    Tree {
+        /// Absolute.
+        root: PathBuf,
+        /// The directory's id: its manifest names the files.
+        dir: ContentId,
+    },
+    /// Being fetched: in a hidden file or folder beside its destination.
+    Part {
+        /// The hidden one, absolute.
+        staging: PathBuf,
+        /// Where it will be.
+        dest: PathBuf,
+        /// For a tree: the directory's id.
+        dir: Option<ContentId>,
+    },
+}
+
+/// How far a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Some chunks are missing; the have-map says which are not.
+    Partial,
+    /// All bytes were verified.
+    Complete,
+    /// The source no longer has the bytes it was published with.
+    Changed,
+}
+
+/// See the module's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub id: ContentId,
+    /// What the id names.
+    pub kind: Kind,
+    /// Bytes (of a directory: of its manifest).
+    pub len: u64,
+    /// As offered to others.
+    pub name: String,
+    /// Published here.
+    pub origin: bool,
+    /// Seconds since 1970.
+    pub added: u64,
+    /// Where the bytes are.
+    pub place: Place,
+    /// How far it is.
+    pub state: State,
+    /// For a directory whose manifest is here: the blob of its files' bytes, and how many.
+    pub payload: Option<Payload>,
+    /// For such a blob: the directory.
+    pub of: Option<ContentId>,
+}
+
+/// The bytes of a directory's files, end to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Their id.
+    pub id: ContentId,
+    /// Bytes.
+    pub len: u64,
+    /// Files.
+    pub files: u64,
+}
+
+const MAGIC: &[u8; 8] = b"swarmrc1";
+
+impl Record {
+    /// Now, as [`Record::added`] counts.
+    #[must_use]
+    pub fn now() -> u64 {
+        std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs())
+    }
+
+    /// As stored: magic, postcard, and the BLAKE3 of both.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = postcard::to_extend(self, MAGIC.to_vec()).unwrap_or_default();
+        let hash = blake3::hash(&bytes);
+        bytes.extend(hash.as_bytes());
+        bytes
+    }
+
+    /// `None` for anything but what [`Record::encode`] made.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, hash) = bytes.split_last_chunk::<32>()?;
+        let value = body.strip_prefix(MAGIC)?;
+        (blake3::hash(body) == *hash).then(|| postcard::from_bytes(value).ok()).flatten()
+    }
+
+    pub(super) fn save(&self, layout: &Layout) -> Result<(), DiskError> {
+        let dir = layout.blob_dir(self.id);
+        disk::create_dir_all(&dir)?;
+        disk::write_atomic(&dir.join("info"), &self.encode(), 0o600)
+    }
+}

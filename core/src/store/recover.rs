@@ -1,0 +1,220 @@
+//! Finding out what is really there: the index from the records, chunks from the bytes.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use super::disk::{self, DiskError, Stamp};
+use super::extents::{Extents, Tree};
+use super::have::{self, HaveFile};
+use super::layout::Layout;
+use super::meta::Meta;
+use super::record::{Place, Record, State};
+use super::{Blob, OpenError, ReadError, Store, StoreError, read_list};
+use crate::content::bitmap::Bitmap;
+use crate::content::manifest::Manifest;
+use crate::id::ContentId;
+
+/// Fills the index from the records on disk.
+pub(super) fn rebuild(layout: &Layout, meta: &Meta) -> Result<(), OpenError> {
+    meta.clear();
+    let folder = layout.blobs();
+    let shelves = match fs::read_dir(&folder) {
+        Ok(shelves) => shelves,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(DiskError::new("list", &folder, e).into()),
+    };
+    let shelves: Vec<_> = shelves.flatten().map(|s| s.path()).collect();
+    shelves.par_iter().for_each(|shelf| {
+        for blob in fs::read_dir(shelf).into_iter().flatten().flatten() {
+            if let Some(record) = record_in(&blob.path()) {
+                meta.put(&record);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The record in a blob's folder, if it is sound and the folder's own.
+pub(super) fn record_in(dir: &Path) -> Option<Record> {
+    let record = Record::decode(&fs::read(dir.join("info")).ok()?)?;
+    (dir.file_name()?.to_str()? == record.id.to_string()).then_some(record)
+}
+
+/// Opens a blob for reading.
+pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError> {
+    let list = read_list(layout, record.id)?;
+    let dir = layout.blob_dir(record.id);
+    let chunks = list.geometry().chunks();
+    let have = match record.state {
+        State::Complete => Bitmap::full(chunks),
+        State::Partial => have::read(&dir.join("have"), record.id, chunks),
+        State::Changed => return Err(StoreError::Changed("the source has changed".into())),
+    };
+    let extents = open_place(layout, record, false)?;
+    if let (Place::File { path, .. }, Extents::One { file, .. }) = (&record.place, &extents)
+        && Stamp::of(file, path)?.size() != record.len
+    {
+        return Err(StoreError::Changed(format!("{} has another size now", disk::Shown(path.clone()))));
+    }
+    Ok(Blob::new(record.clone(), list, extents, &have, None))
+}
+
+fn open_place(layout: &Layout, record: &Record, writable: bool) -> Result<Extents, StoreError> {
+    let one = |path: &Path| {
+        // Not blocking: a FIFO in the place of a file must not hold us.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let opened = fs::OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path);
+        let file = opened.map_err(|e| DiskError::new("open", path, e))?;
+        Ok(Extents::One { file, path: path.to_owned() })
+    };
+    match &record.place {
+        Place::Store => one(&layout.blob_dir(record.id).join("data")),
+        Place::File { path, .. } => one(path),
+        Place::Part { staging, dir: None, .. } => one(staging),
+        Place::Part { dir: Some(_), .. } => Err(StoreError::User("a directory that is still being fetched".into())),
+        Place::Tree { root, dir } => {
+            let manifest = Manifest::decode(&disk::read(&layout.blob_dir(*dir).join("data"))?)?;
+            Ok(Extents::Tree(Tree::new(root, &manifest, |_| true, writable)?))
+        }
+    }
+}
+
+/// Chunks whose bytes are on disk but not in the have-map (the process died between the two) are hashed and marked.
+pub(super) fn rescan(blob: Blob) -> Result<Blob, StoreError> {
+    let geometry = blob.geometry();
+    let allocated = blob.extents.allocated(geometry.len());
+    let mut candidates = Bitmap::new(geometry.chunks());
+    for range in allocated {
+        let ends = (geometry.chunk_at(range.start), geometry.chunk_at(range.end.saturating_sub(1)));
+        if let (Some(first), Some(last)) = ends {
+            (first.get()..=last.get()).for_each(|c| candidates.set(c));
+        }
+    }
+    let marked = blob.have();
+    marked.iter().for_each(|c| candidates.clear(c));
+    let bad = check(&blob, &candidates, &|_| true)?;
+    let mut have = marked;
+    candidates.iter().filter(|c| !bad.get(*c)).for_each(|c| have.set(c));
+    let Blob { record, list, extents, map, .. } = blob;
+    let mut map = map.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(map) = &mut map {
+        extents.sync()?;
+        map.append(&have)?;
+    }
+    Ok(Blob::new(record, list, extents, &have, map))
+}
+
+/// Reads these chunks, on all cores, and returns those that are not what they should be. `on` is told the bytes of each
+/// and stops the check by returning false.
+pub(super) fn check(blob: &Blob, chunks: &Bitmap, on: &(dyn Fn(u64) -> bool + Sync)) -> Result<Bitmap, StoreError> {
+    let all: Vec<u32> = chunks.iter().collect();
+    let failed: Result<Vec<Option<u32>>, StoreError> = all
+        .par_iter()
+        .map_init(Vec::new, |buffer, &number| {
+            let Some(chunk) = blob.geometry().chunk(number) else { return Ok(None) };
+            if !on(blob.geometry().size(chunk) as u64) {
+                return Err(StoreError::Cancelled);
+            }
+            match blob.read_anyway(chunk, buffer) {
+                Ok(()) => {
+                    blob.proven.set(number);
+                    Ok(None)
+                }
+                Err(ReadError::Disk(e)) => Err(e.into()),
+                Err(_) => Ok(Some(number)),
+            }
+        })
+        .collect();
+    let mut bad = Bitmap::new(chunks.len());
+    failed?.into_iter().flatten().for_each(|c| bad.set(c));
+    Ok(bad)
+}
+
+/// A copied file against the hashes of the blob it is a copy of.
+pub(super) fn check_file(path: &Path, blob: &Blob) -> Result<(), StoreError> {
+    let extents = Extents::One { file: disk::open(path)?, path: path.to_owned() };
+    let full = Bitmap::full(blob.geometry().chunks());
+    let copy = Blob::new(blob.record.clone(), blob.list.clone(), extents, &full, None);
+    if check(&copy, &full, &|_| true)?.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Changed(format!("the copy of {} does not verify: its source has changed", blob.id())))
+}
+
+/// The have-map says again exactly what the blob has.
+pub(super) fn rewrite_map(layout: &Layout, blob: &Blob) -> Result<(), DiskError> {
+    let dir = layout.blob_dir(blob.id());
+    let _ = fs::remove_file(dir.join("have"));
+    let (mut map, _) = HaveFile::open(&dir, blob.id(), blob.geometry().chunks())?;
+    map.append(&blob.have())?;
+    *blob.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(map);
+    Ok(())
+}
+
+impl Store {
+    /// Reads every chunk of a blob again. Returns the blob and its bad chunks; a blob with bad chunks is not served from
+    /// then on. `progress` is told the bytes of each chunk.
+    ///
+    /// # Errors
+    /// The source is gone, the disk, or `cancel` was set.
+    pub fn verify(
+        &self, id: ContentId, progress: &(dyn Fn(u64) + Sync), cancel: &AtomicBool,
+    ) -> Result<(Arc<Blob>, Bitmap), StoreError> {
+        let unknown = || StoreError::User(format!("{id} is not in this store"));
+        let record = self.record(id).ok_or_else(unknown)?;
+        let list = read_list(&self.inner.layout, id)?;
+        let chunks = list.geometry().chunks();
+        let have = match record.state {
+            State::Partial => have::read(&self.inner.layout.blob_dir(id).join("have"), id, chunks),
+            State::Complete | State::Changed => Bitmap::full(chunks),
+        };
+        let extents = open_place(&self.inner.layout, &record, false)?;
+        let blob = Blob::new(record, list, extents, &have, None);
+        let on = |bytes| {
+            progress(bytes);
+            !cancel.load(Ordering::Relaxed)
+        };
+        let bad = check(&blob, &have, &on)?;
+        match (bad.is_empty(), blob.record.state) {
+            (false, _) => self.mark_changed(id),
+            (true, State::Changed) => self.mark_whole(id)?,
+            (true, _) => {}
+        }
+        Ok((Arc::new(blob), bad))
+    }
+
+    /// Opens a blob of which some chunks are bad for writing them anew, in place. What its owner published and then
+    /// edited is never overwritten.
+    ///
+    /// # Errors
+    /// [`StoreError::User`] for a published source, or the disk.
+    pub fn begin_repair(&self, blob: &Blob, bad: &Bitmap) -> Result<Arc<Blob>, StoreError> {
+        if blob.record.origin && blob.record.place != Place::Store {
+            let path = super::path_of(&blob.record).unwrap_or_default();
+            let shown = disk::Shown(path);
+            return Err(StoreError::User(format!("{shown} was published from here and edited since: publish it again")));
+        }
+        let extents = open_place(&self.inner.layout, &blob.record, true)?;
+        let mut have = blob.have();
+        bad.iter().for_each(|c| have.clear(c));
+        Ok(Arc::new(Blob::new(blob.record.clone(), blob.list.clone(), extents, &have, None)))
+    }
+
+    /// Every chunk of a blob verifies again: it may be served.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn mark_whole(&self, id: ContentId) -> Result<(), StoreError> {
+        let Some(mut record) = self.record(id) else { return Ok(()) };
+        if let Place::File { path, stamp } = &mut record.place {
+            *stamp = Stamp::of(&disk::open(path)?, path)?;
+        }
+        record.state = State::Complete;
+        Ok(self.save(&record)?)
+    }
+}
