@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PossibleValue};
 use clap::parser::ValueSource;
 use clap::{
-    ArgAction, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-    ValueHint,
+    ArgAction, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    ValueEnum, ValueHint,
 };
+
+pub(crate) use clap_complete::Shell;
 
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
@@ -61,7 +63,7 @@ pub(crate) enum Verb {
     /// Print a completion script for a shell
     Completions {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: Shell,
     },
     /// Explain a command, or the exit codes: `swarm help exit-codes`
     Help {
@@ -305,13 +307,18 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
     while let Some((_, inner)) = levels.last().and_then(|level| level.subcommand()) {
         levels.push(inner);
     }
-    let flags = levels.iter().map(|level| layer(level, ValueSource::CommandLine)).reduce(join).unwrap_or_default();
+    let flags =
+        levels.iter().map(|level| layer(level, ValueSource::CommandLine)).reduce(join).unwrap_or_default();
     Ok(Parsed { verb: line.verb, environment: layer(&matches, ValueSource::EnvVariable), flags })
 }
 
 /// What this source says at this level.
 fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
-    fn one<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, id: &str, source: ValueSource) -> Option<T> {
+    fn one<T: Clone + Send + Sync + 'static>(
+        matches: &ArgMatches,
+        id: &str,
+        source: ValueSource,
+    ) -> Option<T> {
         let here = matches.value_source(id) == Some(source);
         here.then(|| matches.get_one::<T>(id).cloned()).flatten()
     }
@@ -363,7 +370,7 @@ fn join(before: Layer, after: Layer) -> Layer {
 }
 
 /// The completion script for a shell.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "swarm", &mut script);
     script

@@ -18,6 +18,8 @@ mod verify;
 
 use std::ffi::OsString;
 
+use swarm_core::content::link::{LinkError, Target};
+
 use crate::args::{self, Config, Verb};
 use crate::config::Settings;
 use crate::exit::{Code, Failed, Outcome, Stop};
@@ -41,7 +43,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
         Err(failed) => return code(&Ui::plain(wants_json), &args, Err(failed.into())),
     };
     let ui = Ui::new(&settings, parsed.verb.writes_content());
-    let outcome = logging::start(&settings, &ui).map_err(Stop::from).and_then(|()| start(&ui, &settings, parsed.verb));
+    let outcome =
+        logging::start(&settings, &ui).map_err(Stop::from).and_then(|()| start(&ui, &settings, parsed.verb));
     code(&ui, &args, outcome)
 }
 
@@ -65,19 +68,19 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
 
 async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
     match verb {
-        Verb::Publish(args) => publish::run(ui, settings, args).await,
+        Verb::Publish(args) => publish::run(ui, settings, &args).await,
         Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args).await,
         Verb::Get(args) => get::run(ui, settings, &args).await,
         Verb::Cat(args) => cat::run(ui, settings, &args.target, args.timeout).await,
-        Verb::Ls(args) => ls::run(ui, settings, args.id).await,
-        Verb::Info(args) => info::run(ui, settings, args.id).await,
-        Verb::Rm(args) => rm::run(ui, settings, args.id).await,
-        Verb::Verify(args) => verify::run(ui, settings, args).await,
+        Verb::Ls(args) => ls::run(ui, settings, args.id.as_deref()).await,
+        Verb::Info(args) => info::run(ui, settings, &args.id).await,
+        Verb::Rm(args) => rm::run(ui, settings, &args.id).await,
+        Verb::Verify(args) => verify::run(ui, settings, &args).await,
         Verb::Gc(args) => gc::run(ui, settings, args.dry_run).await,
         Verb::Status => status::run(ui, settings).await,
         Verb::Peers => peers::run(ui, settings).await,
         Verb::Daemon => daemon::run(ui, settings).await,
-        Verb::Demo(args) => demo::run(ui, args.file).await,
+        Verb::Demo(args) => demo::run(ui, args.file.as_deref()).await,
         Verb::Config { .. } | Verb::Completions { .. } | Verb::Help { .. } => Ok(()),
     }
 }
@@ -92,7 +95,7 @@ fn code(ui: &Ui, args: &[OsString], outcome: Outcome) -> Code {
             failed.code
         }
         Err(Stop::Interrupted) => {
-            let failed = Failed::new(Code::Interrupted, "interrupted; what was verified is kept");
+            let failed = Failed::new(Code::Interrupted, "interrupted; what was done so far is kept");
             ui.failed(About::It, &failed.hint(same_again(args)));
             Code::Interrupted
         }
@@ -106,10 +109,22 @@ fn same_again(args: &[OsString]) -> String {
 }
 
 /// Checks what is to name content before a node is started for it.
-fn check_target(text: &str) -> Result<swarm_core::content::link::Target, Failed> {
-    text.parse().map_err(|error: swarm_core::content::link::LinkError| {
-        Failed::new(Code::User, error.to_string()).hint("swarm ls")
+fn check_target(text: &str) -> Result<Target, Failed> {
+    text.parse().map_err(|error: LinkError| Failed::new(Code::User, error.to_string()).hint("swarm ls"))
+}
+
+/// The id or prefix of something this store should have.
+fn item(text: &str) -> Result<String, Failed> {
+    Ok(match check_target(text)? {
+        Target::Link(link) => link.id.to_string(),
+        Target::Id(id) => id.to_string(),
+        Target::Prefix(prefix) => prefix,
     })
+}
+
+/// What to say when nobody runs a node and only the store is looked at.
+fn no_node(settings: &Settings) -> String {
+    format!("no node is running for {}; start one with: swarm daemon", settings.home.value.display())
 }
 
 /// The first digits of an id: enough for a person to tell ids apart.
@@ -119,6 +134,9 @@ fn short(id: &str) -> &str {
 
 /// The answer to another question than the one that was asked: versions of swarm that do not fit together.
 fn unexpected() -> Stop {
-    let failed = Failed::new(Code::User, "the node that runs for this store gave an answer of another version of swarm");
+    let failed = Failed::new(
+        Code::User,
+        "the node that runs for this store gave an answer of another version of swarm",
+    );
     failed.hint("stop it and run the command again").into()
 }

@@ -226,11 +226,13 @@ fn bad_file(path: &Path, text: &str, error: &toml::de::Error) -> Failed {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let (before, after) = text.split_at_checked(start).unwrap_or((text, ""));
     let line = before.matches('\n').count() + 1;
-    let line_text = before.rsplit('\n').next().unwrap_or_default().to_owned() + after.lines().next().unwrap_or_default();
+    let line_text =
+        before.rsplit('\n').next().unwrap_or_default().to_owned() + after.lines().next().unwrap_or_default();
     let key = line_text.split_once('=').map(|(key, _)| format!(", key `{}`", key.trim())).unwrap_or_default();
     let why = error.message().replace('\n', ", ");
     let path = path.display();
-    Failed::new(Code::User, format!("configuration file {path}, line {line}{key}: {why}")).hint(format!("edit {path}"))
+    Failed::new(Code::User, format!("configuration file {path}, line {line}{key}: {why}"))
+        .hint(format!("edit {path}"))
 }
 
 /// In a file, `~/` is the user's folder, and another relative path starts where the file is.

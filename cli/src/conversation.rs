@@ -130,7 +130,10 @@ impl<'a> Conversation<'a> {
     async fn reopen(&mut self) -> Outcome {
         self.retries += 1;
         if self.retries > RETRIES {
-            let message = format!("the node of {} ended {RETRIES} times in the middle of this", self.options.home.display());
+            let message = format!(
+                "the node of {} ended {RETRIES} times in the middle of this",
+                self.options.home.display()
+            );
             return Err(Failed::new(Code::User, message).hint("run the command with -v to see why").into());
         }
         self.ui.talk("the node that was doing this has ended; starting again, what was verified is kept");
@@ -176,12 +179,20 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Waits for a signal, or for `other` to end.
-    pub(crate) async fn signalled_before(&mut self, other: impl Future<Output = ()>) -> bool {
+    /// Does something else meanwhile.
+    ///
+    /// # Errors
+    /// A signal came first.
+    pub(crate) async fn unless_signalled<T>(&mut self, other: impl Future<Output = T>) -> Outcome<T> {
         tokio::select! {
-            () = self.signals.first() => true,
-            () = other => false,
+            () = self.signals.first() => Err(Stop::Interrupted),
+            value = other => Ok(value),
         }
+    }
+
+    /// Waits for a signal.
+    pub(crate) async fn until_signalled(&mut self) {
+        self.signals.first().await;
     }
 
     /// Ends: in order and for as long as others need our node when all went well, within a deadline after a signal.

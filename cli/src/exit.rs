@@ -133,7 +133,9 @@ impl Failed {
     /// An error of the local file system: `verb` as in "cannot read".
     pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
         let code = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => Code::User,
+            io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+                Code::User
+            }
             _ => Code::Disk,
         };
         Self::new(code, format!("cannot {verb} {}: {error}", path.display()))

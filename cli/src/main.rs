@@ -8,6 +8,7 @@ mod exit;
 mod json;
 mod logging;
 mod progress;
+mod seeding;
 mod signals;
 mod size;
 mod summary;

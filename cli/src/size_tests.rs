@@ -32,7 +32,9 @@ fn reads_rates_and_sizes() {
 
 #[test]
 fn refuses_what_is_not_one() {
-    for bad in ["", "M", "x", "1x", "-1", "1..5", "1.2.3", "0", "0.1", "99999999T", "1.0000000001M", "5iB", "5/s/s"] {
+    for bad in
+        ["", "M", "x", "1x", "-1", "1..5", "1.2.3", "0", "0.1", "99999999T", "1.0000000001M", "5iB", "5/s/s"]
+    {
         assert!(bad.parse::<Rate>().is_err(), "{bad}");
     }
     for bad in ["5MB/s", "100Mbit"] {
@@ -55,12 +57,19 @@ fn limits_print_as_they_are_read() {
 
 #[test]
 fn reads_durations() {
-    for (text, want) in
-        [("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("500ms", 500), ("90", 90_000), ("1d 2h", 93_600_000)]
-    {
+    for (text, want) in [
+        ("30s", 30_000),
+        ("5m", 300_000),
+        ("1h30m", 5_400_000),
+        ("500ms", 500),
+        ("90", 90_000),
+        ("1d 2h", 93_600_000),
+    ] {
         assert_eq!(parse_duration(text), Ok(Duration::from_millis(want)), "{text}");
     }
-    for bad in ["", "s", "0", "0s", "5x", "1h30", "-3s", "1.5h", "99999999999999999999s", "18446744073709551615d"] {
+    for bad in
+        ["", "s", "0", "0s", "5x", "1h30", "-3s", "1.5h", "99999999999999999999s", "18446744073709551615d"]
+    {
         assert!(parse_duration(bad).is_err(), "{bad}");
     }
 }

@@ -7,14 +7,15 @@ use crate::size;
 
 /// Bytes by kind of giver: the publisher first, then the others from near to far.
 fn shares(sources: &[Source]) -> Vec<(&'static str, u64)> {
-    let kinds: [(&str, fn(&Source) -> bool); 4] = [
-        ("publisher", |source| source.publisher),
-        ("this machine", |source| !source.publisher && source.class == Class::Host),
-        ("lan", |source| !source.publisher && source.class == Class::Lan),
-        ("wan", |source| !source.publisher && source.class == Class::Wan),
-    ];
-    let sum = |of: fn(&Source) -> bool| sources.iter().filter(|source| of(source)).map(|source| source.bytes).sum();
-    kinds.into_iter().map(|(name, of)| (name, sum(of))).filter(|(_, bytes)| *bytes > 0).collect()
+    let kind = |source: &Source| match (source.publisher, source.class) {
+        (true, _) => "publisher",
+        (false, Class::Host) => "this machine",
+        (false, Class::Lan) => "lan",
+        (false, Class::Wan) => "wan",
+    };
+    let sum = |name| sources.iter().filter(|source| kind(source) == name).map(|source| source.bytes).sum();
+    let kinds = ["publisher", "this machine", "lan", "wan"];
+    kinds.into_iter().map(|name| (name, sum(name))).filter(|(_, bytes)| *bytes > 0).collect()
 }
 
 /// `publisher 12%, lan 88%`; `None` when nothing has come yet.
@@ -49,7 +50,8 @@ fn classes_text(sources: &[Source]) -> Option<String> {
 pub(crate) fn gauge(progress: &Progress) -> Gauge {
     let peers = format!("peers {}", progress.holders);
     let with = |detail: Option<String>| detail.map(|detail| format!("{peers} ({detail})"));
-    let notes = [with(shares_text(&progress.sources)), with(classes_text(&progress.sources)), Some(peers.clone())];
+    let notes =
+        [with(shares_text(&progress.sources)), with(classes_text(&progress.sources)), Some(peers.clone())];
     Gauge {
         done: progress.done,
         total: Some(progress.total),
@@ -137,7 +139,8 @@ mod tests {
 
     #[test]
     fn bars_say_where_bytes_come_from() {
-        let sources = vec![source(true, Class::Lan, 12), source(false, Class::Lan, 44), source(false, Class::Host, 44)];
+        let sources =
+            vec![source(true, Class::Lan, 12), source(false, Class::Lan, 44), source(false, Class::Host, 44)];
         let progress = Progress { done: 1, total: 2, rate: 3, eta: Some(4), holders: 7, sources };
         assert_eq!(
             gauge(&progress).notes,

@@ -59,6 +59,11 @@ impl Ui {
         self.json
     }
 
+    /// A person reads standard output.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Somebody watches: bars are shown.
     pub(crate) const fn is_watched(&self) -> bool {
         matches!(self.display, Display::Bars { .. })
@@ -165,7 +170,8 @@ impl Ui {
         let word = Style::new().red().bold().force_styling(self.err_colors).apply_to("error:");
         self.err(&format!("{word} {}", escape(&failed.message)));
         if let Some(hint) = &failed.hint {
-            self.err(&format!("  try: {}", escape(hint)));
+            let word = if failed.code == Code::Interrupted { "go on with" } else { "try" };
+            self.err(&format!("  {word}: {}", escape(hint)));
         }
     }
 

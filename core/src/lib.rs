@@ -20,3 +20,6 @@ pub mod store;
 
 #[cfg(feature = "net")]
 pub mod node;
+
+#[cfg(feature = "net")]
+pub mod control;

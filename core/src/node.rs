@@ -1,3 +1,302 @@
-//! stub
+//! A running node: a handle for whoever asks, a driver on the network, a job for each request.
+
 pub mod command;
 pub mod event;
+pub mod transport;
+
+mod actor;
+mod behaviour;
+mod discovery;
+mod gate;
+mod gate_counts;
+mod get;
+mod identity;
+mod jobs;
+mod limiter;
+mod muxer;
+mod peers;
+mod publish;
+mod read_ahead;
+mod secure;
+mod session;
+mod sharing;
+mod stream;
+mod stream_handler;
+mod transfers;
+
+#[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
+mod stream_tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId, SwarmBuilder};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::control;
+use crate::limits;
+use crate::options::Options;
+use crate::store::{DiskError, OpenError, Store};
+use actor::{Actor, Ask, Parts};
+use behaviour::Behaviour;
+use command::Command;
+use event::Event;
+use limiter::Limiter;
+
+/// How long an orderly end may take before it is cut short.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How long a start waits for the first address to listen on.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process runs the node of this store.
+    #[error("another swarm (pid {pid}) uses this store and does not answer: end it, or use another --home")]
+    Busy {
+        /// That process.
+        pid: u32,
+    },
+    /// An option that cannot be.
+    #[error("{0}")]
+    Option(String),
+    /// The store's format, or the disk.
+    #[error("{0}")]
+    Store(String),
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The network.
+    #[error("cannot {verb}: {source}")]
+    Network {
+        /// What was tried.
+        verb: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What every job gets.
+#[derive(Debug, Clone)]
+struct Context {
+    store: Store,
+    net: Option<Net>,
+    home: PathBuf,
+    started: Instant,
+    mdns: bool,
+}
+
+/// A job's way to the network.
+#[derive(Debug, Clone)]
+struct Net {
+    asks: mpsc::Sender<Ask>,
+    listen: watch::Receiver<Vec<Multiaddr>>,
+    peer: PeerId,
+}
+
+/// A node that runs in this process.
+#[derive(Debug)]
+pub struct Node {
+    caller: Caller,
+    actor: Option<JoinHandle<()>>,
+    server: Option<control::server::Server>,
+    refills: Vec<AbortHandle>,
+}
+
+/// Calls a node; cheap to clone. The control server holds one.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    context: Context,
+}
+
+impl Caller {
+    /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the job.
+    pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(limits::EVENT_QUEUE);
+        tokio::spawn(jobs::run(self.context.clone(), command, events));
+        receiver
+    }
+}
+
+impl Node {
+    /// Opens the store, starts the network (unless `offline`), and answers on the control socket.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let home = options.home.clone();
+        let (max_store, read_only) = (options.max_store, options.read_only);
+        let opening = tokio::task::spawn_blocking(move || Store::open(&home, max_store, read_only));
+        let store = opening.await.map_err(|e| StartError::Store(e.to_string()))?.map_err(|e| match e {
+            OpenError::Busy { pid } => StartError::Busy { pid },
+            OpenError::Disk(e) => StartError::Disk(e),
+            OpenError::Version(text) => StartError::Store(text),
+        })?;
+        let started = Instant::now();
+        let mut node = Self {
+            caller: Caller {
+                context: Context {
+                    store,
+                    net: None,
+                    home: options.home.clone(),
+                    started,
+                    mdns: options.mdns && !options.offline,
+                },
+            },
+            actor: None,
+            server: None,
+            refills: Vec::new(),
+        };
+        if !options.offline {
+            node.connect(&options).await?;
+        }
+        if !options.read_only {
+            node.server = Some(control::server::Server::start(&options.home, node.caller.clone())?);
+        }
+        Ok(node)
+    }
+
+    async fn connect(&mut self, options: &Options) -> Result<(), StartError> {
+        let given = parse(&options.peers, "--peer")?;
+        let listen = parse(&options.listen, "--listen")?;
+        let key = if options.read_only {
+            libp2p::identity::Keypair::generate_ed25519()
+        } else {
+            identity::load(&options.home)?
+        };
+        // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
+        std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).is_ok());
+        let mut network = network(&key, options.mdns)?;
+        let peer = *network.local_peer_id();
+        if listen.is_empty() {
+            listen_everywhere(&mut network)?;
+        }
+        for addr in listen {
+            let failed = |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
+            network.listen_on(addr.clone()).map_err(failed)?;
+        }
+        let (up, up_task) = Limiter::new(options.limit_up);
+        let (down, down_task) = Limiter::new(options.limit_down);
+        self.refills = up_task.into_iter().chain(down_task).collect();
+        let store = self.caller.context.store.clone();
+        let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
+        let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
+        let (addrs, mut listening) = watch::channel(Vec::new());
+        let actor = Actor::new(Parts {
+            network,
+            store: store.clone(),
+            asks: asked,
+            events,
+            shared: session::Shared { store, up, down, events: told },
+            listen: addrs,
+            given,
+            mdns: options.mdns,
+            seed: seed(&peer),
+        });
+        self.actor = Some(tokio::spawn(actor.run()));
+        let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
+        self.caller.context.net = Some(Net { asks, listen: listening, peer });
+        Ok(())
+    }
+
+    /// Starts a job; see [`Caller::call`].
+    pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
+        self.caller.call(command).await
+    }
+
+    /// Ends in order: no new clients; running ones get what they asked for unless `now`; sessions; flush; lock.
+    pub async fn stop(mut self, now: bool) {
+        if let Some(server) = self.server.take() {
+            server.stop(now).await;
+        }
+        if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
+            let _ = net.asks.send(Ask::Quit).await;
+            let _ = tokio::time::timeout(STOP_WITHIN, actor).await;
+        }
+        self.refills.iter().for_each(AbortHandle::abort);
+        let store = self.caller.context.store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+impl Net {
+    async fn ask(&self, ask: Ask) {
+        // The actor is gone only while the node stops; whoever waits for an answer then sees that.
+        let _ = self.asks.send(ask).await;
+    }
+
+    async fn question<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(ask(reply)).await;
+        answer.await.ok()
+    }
+}
+
+/// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
+fn network(key: &libp2p::identity::Keypair, mdns: bool) -> Result<libp2p::Swarm<Behaviour>, StartError> {
+    let failed = |verb: &str| {
+        let verb = verb.to_owned();
+        move |source| StartError::Network { verb, source }
+    };
+    let transport = transport::build(key).map_err(failed("set up encryption"))?;
+    let behaviour = Behaviour::new(key, mdns).map_err(failed("watch the network interfaces"))?;
+    let builder = SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
+    let built = builder
+        .with_other_transport(|_| transport)
+        .map_err(|e| StartError::Option(e.to_string()))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|e| StartError::Option(e.to_string()))?;
+    Ok(built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build())
+}
+
+/// All interfaces, TCP and QUIC, any port; IPv6 where there is any.
+fn listen_everywhere(network: &mut libp2p::Swarm<Behaviour>) -> Result<(), StartError> {
+    let mut heard = false;
+    for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"] {
+        let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
+        match network.listen_on(addr.clone()) {
+            Ok(_) => heard = true,
+            Err(error) => tracing::debug!(%addr, %error, "not listening"),
+        }
+    }
+    if heard {
+        return Ok(());
+    }
+    let source = io::Error::other("no address could be listened on");
+    Err(StartError::Network { verb: "listen".to_owned(), source })
+}
+
+fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
+    let read = |text: &String| {
+        let example = "/ip4/192.168.1.20/tcp/4001";
+        let shown = crate::content::path::escape(text);
+        text.parse().map_err(|_| StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})")))
+    };
+    texts.iter().map(read).collect()
+}
+
+/// Tie-breaks differ from node to node and from start to start.
+fn seed(peer: &PeerId) -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
+    let hash = blake3::Hasher::new().update(&peer.to_bytes()).update(&now.to_le_bytes()).finalize();
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or([0; 8]))
+}
+
+/// A failure of a job, as its last event.
+fn failure(fault: event::Fault, message: impl Into<String>) -> event::Failure {
+    event::Failure { fault, message: message.into(), hint: None }
+}
+
+/// Runs a blocking piece of work of the store.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, event::Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| failure(event::Fault::Disk, format!("a task of the store ended: {e}")))
+}
+
+/// Shares a value with a blocking piece of work.
+type Flag = Arc<std::sync::atomic::AtomicBool>;

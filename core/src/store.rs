@@ -106,7 +106,7 @@ struct Inner {
 }
 
 /// A blob to begin or go on with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Begin {
     /// Its proven hash list.
     pub list: HashList,
@@ -215,6 +215,12 @@ impl Store {
             all.extend_from_slice(&chunk_bytes);
         }
         Ok(Manifest::decode(&all)?)
+    }
+
+    /// The hash list of a blob that this store knows, complete or not.
+    #[must_use]
+    pub fn known_list(&self, id: ContentId) -> Option<HashList> {
+        read_list(&self.inner.layout, id).ok()
     }
 
     /// The source of a blob no longer has the published bytes: remember it and do not serve it.

@@ -30,7 +30,11 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
 }
 
 fn runs_already(status: &Status) -> Failed {
-    let message =
-        format!("a node runs for {} already: process {}, up {}s", status.home.display(), status.pid, status.uptime);
+    let message = format!(
+        "a node runs for {} already: process {}, up {}s",
+        status.home.display(),
+        status.pid,
+        status.uptime
+    );
     Failed::new(Code::User, message).hint("swarm status")
 }

@@ -11,8 +11,11 @@ pub(super) fn run(ui: &Ui, topic: Option<&str>) -> Outcome {
     }
     let text = args::help(topic).ok_or_else(|| {
         let topic = topic.unwrap_or_default();
-        Failed::new(Code::Usage, format!("there is no help on {topic}: it is neither a command nor exit-codes"))
-            .hint("swarm help")
+        Failed::new(
+            Code::Usage,
+            format!("there is no help on {topic}: it is neither a command nor exit-codes"),
+        )
+        .hint("swarm help")
     })?;
     ui.text(&text)
 }

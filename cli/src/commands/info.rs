@@ -4,7 +4,7 @@ use swarm_core::content::tree::Kind;
 use swarm_core::node::command::Command;
 use swarm_core::node::event::{Event, Info};
 
-use super::{check_target, unexpected};
+use super::{item, unexpected};
 use crate::config::Settings;
 use crate::conversation::ask_once;
 use crate::exit::Outcome;
@@ -12,8 +12,8 @@ use crate::size;
 use crate::ui::Ui;
 
 /// Shows all that is known of one item.
-pub(super) async fn run(ui: &Ui, settings: &Settings, id: String) -> Outcome {
-    check_target(&id)?;
+pub(super) async fn run(ui: &Ui, settings: &Settings, id: &str) -> Outcome {
+    let id = item(id)?;
     let Event::Info(info) = ask_once(ui, settings.offline(), Command::Info { id }).await? else {
         return Err(unexpected());
     };

@@ -4,7 +4,7 @@ use swarm_core::content::tree::Kind;
 use swarm_core::node::command::Command;
 use swarm_core::node::event::{Blob, Entry, Event};
 
-use super::{check_target, short, unexpected};
+use super::{item, short, unexpected};
 use crate::config::Settings;
 use crate::conversation::ask_once_with;
 use crate::exit::Outcome;
@@ -14,10 +14,8 @@ use crate::table::Column;
 use crate::ui::Ui;
 
 /// Lists the store, or the entries of a directory.
-pub(super) async fn run(ui: &Ui, settings: &Settings, id: Option<String>) -> Outcome {
-    if let Some(id) = &id {
-        check_target(id)?;
-    }
+pub(super) async fn run(ui: &Ui, settings: &Settings, id: Option<&str>) -> Outcome {
+    let id = id.map(item).transpose()?;
     let mut headed = false;
     let print_entries = |event: &Event| match event {
         Event::Entries { entries } if !ui.is_json() => {
@@ -30,7 +28,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, id: Option<String>) -> Out
         _ if ui.is_json() => Ok(()),
         Event::Blobs { blobs } => show_blobs(ui, &blobs),
         Event::EntriesEnd { count, len } => {
-            let count = if count == 1 { "1 entry".to_owned() } else { format!("{} entries", size::count(count)) };
+            let count =
+                if count == 1 { "1 entry".to_owned() } else { format!("{} entries", size::count(count)) };
             ui.talk(&format!("{count}, {}", size::bytes(len)));
             Ok(())
         }

@@ -3,7 +3,7 @@
 use swarm_core::node::command::Command;
 use swarm_core::node::event::Event;
 
-use super::{check_target, short, unexpected};
+use super::{item, short, unexpected};
 use crate::config::Settings;
 use crate::conversation::ask_once;
 use crate::exit::Outcome;
@@ -11,8 +11,8 @@ use crate::size;
 use crate::ui::Ui;
 
 /// Forgets an item.
-pub(super) async fn run(ui: &Ui, settings: &Settings, id: String) -> Outcome {
-    check_target(&id)?;
+pub(super) async fn run(ui: &Ui, settings: &Settings, id: &str) -> Outcome {
+    let id = item(id)?;
     let Event::Removed { id, freed } = ask_once(ui, settings.offline(), Command::Rm { id }).await? else {
         return Err(unexpected());
     };

@@ -38,18 +38,27 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
 
 fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     let mut facts = vec![("home", status.home.to_string_lossy().into_owned())];
-    let blobs = format!("{}, {} in the store", size::plural(status.blobs, "item"), size::bytes(status.stored));
+    let blobs =
+        format!("{}, {} in the store", size::plural(status.blobs, "item"), size::bytes(status.stored));
     if nobody {
         facts.push(("content", blobs));
         return facts;
     }
     facts.push(("peer", status.peer.clone()));
-    facts.push(("process", format!("{}, swarm {}, up {}", status.pid, status.version, size::seconds(status.uptime))));
+    facts.push((
+        "process",
+        format!("{}, swarm {}, up {}", status.pid, status.version, size::seconds(status.uptime)),
+    ));
     facts.extend(status.listen.iter().map(|addr| ("listens", addr.clone())));
     facts.push(("peers", format!("{} connected", status.peers)));
     facts.push(("content", blobs));
-    facts.push(("traffic", format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded))));
-    facts.extend(status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))));
+    facts.push((
+        "traffic",
+        format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded)),
+    ));
+    facts.extend(
+        status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))),
+    );
     facts
 }
 

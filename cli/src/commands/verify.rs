@@ -3,7 +3,7 @@
 use swarm_core::node::command::Command;
 use swarm_core::node::event::{Event, Verified};
 
-use super::{check_target, unexpected};
+use super::{item, unexpected};
 use crate::args;
 use crate::config::Settings;
 use crate::conversation::ask_once_with;
@@ -15,10 +15,8 @@ use crate::table::Column;
 use crate::ui::Ui;
 
 /// Reads everything again; bad items go to standard output.
-pub(super) async fn run(ui: &Ui, settings: &Settings, args: args::Verify) -> Outcome {
-    if let Some(id) = &args.id {
-        check_target(id)?;
-    }
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Verify) -> Outcome {
+    let id = args.id.as_deref().map(item).transpose()?;
     // Only repairing needs others.
     let options = if args.repair { settings.options() } else { settings.offline() };
     let mut meter = ui.meter("verify");
@@ -33,7 +31,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: args::Verify) -> Out
         Ok(())
     };
     let repair = args.repair;
-    let command = Command::Verify { id: args.id, repair };
+    let command = Command::Verify { id, repair };
     let answer = ask_once_with(ui, options, command, show).await?;
     drop(meter);
     match answer {
@@ -50,14 +48,19 @@ fn report(ui: &Ui, verified: &Verified, repair: bool) -> Outcome {
             verified.bad.iter().map(|(id, chunks)| vec![id.clone(), size::count(*chunks)]).collect();
         ui.table(&columns, &rows)?;
     }
-    let read = format!("{}, {}", size::plural(verified.blobs, "item"), size::plural(verified.chunks, "chunk"));
+    let read =
+        format!("{}, {}", size::plural(verified.blobs, "item"), size::plural(verified.chunks, "chunk"));
     let left = bad.saturating_sub(verified.repaired);
     match (bad, left) {
         (0, _) => ui.talk(&format!("verified {read}: all good")),
         (_, 0) => ui.talk(&format!("verified {read}: {bad} bad, all fetched again")),
         _ => {
             let message = format!("verified {read}: {} bad, {} fetched again", bad, verified.repaired);
-            let hint = if repair { "swarm verify --repair, when somebody who has it is there" } else { "swarm verify --repair" };
+            let hint = if repair {
+                "swarm verify --repair, when somebody who has it is there"
+            } else {
+                "swarm verify --repair"
+            };
             return Err(Failed::new(Code::Verification, message).hint(hint).into());
         }
     }

@@ -25,6 +25,9 @@ pub(crate) struct Behaviour {
 impl Behaviour {
     /// The behaviours of the node with this key. Fails only when mDNS is wanted and the system does not tell its
     /// network interfaces.
+    ///
+    /// mDNS asks, and answers its own question for all to hear, as soon as the swarm is polled: listen before that, or
+    /// the others learn of this node only when somebody asks again, which is minutes later.
     pub(crate) fn new(keypair: &Keypair, mdns: bool) -> io::Result<Self> {
         let local = PeerId::from(keypair.public());
         let mdns = mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), local)).transpose()?;

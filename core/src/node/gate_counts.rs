@@ -115,6 +115,24 @@ pub(crate) struct RefusedCounts {
 }
 
 impl RefusedCounts {
+    /// The counts under the names a person reads.
+    pub(crate) fn rows(&self) -> Vec<(String, u64)> {
+        let rows = [
+            ("too many handshakes", self.pending_inbound),
+            ("too many inbound connections", self.inbound),
+            ("too many outbound connections", self.outbound),
+            ("too many connections", self.connections),
+            ("too many connections with one peer", self.per_peer),
+            ("too many connections from one address", self.public_ip),
+            ("too many connections from one subnet", self.subnet),
+            ("too many connections from the LAN", self.lan),
+            ("too many connections from one LAN host", self.lan_host),
+            ("banned peers", self.banned_peer),
+            ("banned addresses", self.banned_ip),
+        ];
+        rows.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
+    }
+
     /// Counts one more.
     pub(crate) fn count(&mut self, refused: Refused) {
         let counter = match refused {

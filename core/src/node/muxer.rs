@@ -31,6 +31,8 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use yamux::{Connection, ConnectionError, Mode};
 
+use super::read_ahead::JoinWrites;
+
 /// The name both ends agree on; from the yamux and libp2p specs.
 const PROTOCOL: &str = "/yamux/1.0.0";
 
@@ -90,12 +92,12 @@ impl<C> InboundConnectionUpgrade<C> for Yamux
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = Muxer<C>;
+    type Output = Muxer<JoinWrites<C>>;
     type Error = io::Error;
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.config, Mode::Server))))
+        ready(Ok(Muxer::new(Connection::new(JoinWrites::new(socket), self.config, Mode::Server))))
     }
 }
 
@@ -103,12 +105,12 @@ impl<C> OutboundConnectionUpgrade<C> for Yamux
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = Muxer<C>;
+    type Output = Muxer<JoinWrites<C>>;
     type Error = io::Error;
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(socket, self.config, Mode::Client))))
+        ready(Ok(Muxer::new(Connection::new(JoinWrites::new(socket), self.config, Mode::Client))))
     }
 }
 
@@ -290,17 +292,19 @@ mod tests {
     use super::*;
     use crate::node::secure::tests::{LONG, pipe};
 
-    fn server(socket: TcpStream) -> Muxer<TcpStream> {
+    type Tested = Muxer<JoinWrites<TcpStream>>;
+
+    fn server(socket: TcpStream) -> Tested {
         Yamux::new().upgrade_inbound(socket, PROTOCOL).now_or_never().unwrap().unwrap()
     }
 
-    fn client(socket: TcpStream) -> Muxer<TcpStream> {
+    fn client(socket: TcpStream) -> Tested {
         Yamux::new().upgrade_outbound(socket, PROTOCOL).now_or_never().unwrap().unwrap()
     }
 
     /// Runs a muxer in a task of its own, as libp2p does: yields `outbound` streams, and whatever arrives. A `greedy`
     /// one forgets how many it has.
-    fn run(mut muxer: Muxer<TcpStream>, mut outbound: usize, greedy: bool) -> mpsc::Receiver<Substream> {
+    fn run(mut muxer: Tested, mut outbound: usize, greedy: bool) -> mpsc::Receiver<Substream> {
         let (streams, handle) = mpsc::channel(1000);
         tokio::spawn(poll_fn(move |cx| {
             while muxer.poll_unpin(cx)?.is_pending() {
@@ -355,7 +359,8 @@ mod tests {
     async fn streams_beyond_the_limit_are_reset_and_the_others_go_on() {
         const EXTRA: usize = 16;
         let (near, far) = pipe().await;
-        let stock = Muxer::new(Connection::new(near, yamux::Config::default(), Mode::Client));
+        let stock =
+            Muxer::new(Connection::new(JoinWrites::new(near), yamux::Config::default(), Mode::Client));
         let (mut near, mut far) = (run(stock, STREAMS + EXTRA + 1, true), run(server(far), 0, false));
         let busy = tokio::spawn(saturate(next(&mut near).await, 64 << 20));
         let busy_too = tokio::spawn(saturate(next(&mut far).await, 64 << 20));

@@ -41,6 +41,10 @@ pub(crate) const PROTOCOL: &str = "/tls/1.0.0";
 /// The application protocol within TLS; from the libp2p TLS spec.
 const ALPN: &[u8] = b"libp2p";
 
+/// What rustls may encrypt ahead of the socket, bytes: a yamux frame with its header in one system call. Stock 64 KiB
+/// would leave the end of every frame to a second one.
+const BUFFER: usize = 128 << 10;
+
 /// The signatures a peer's certificate may use, best first. RSA with PKCS #1 is missing because TLS 1.3 forbids it
 /// for handshakes, and the handshake must use the certificate's own scheme.
 const SIGNATURES: [SignatureScheme; 6] = [
@@ -181,7 +185,8 @@ where
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
         Box::pin(async move {
-            let accepting = TlsAcceptor::from(self.server).accept(ReadAhead::new(socket));
+            let accepting = TlsAcceptor::from(self.server)
+                .accept_with(ReadAhead::new(socket), |session| session.set_buffer_limit(Some(BUFFER)));
             identify(accepting.await.map_err(TlsError::Handshake)?.into())
         })
     }
@@ -199,7 +204,10 @@ where
         Box::pin(async move {
             // The spec forbids SNI, and an IP address is never sent as one.
             let nobody = ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED));
-            let connecting = TlsConnector::from(self.client).connect(nobody, ReadAhead::new(socket));
+            let connecting =
+                TlsConnector::from(self.client).connect_with(nobody, ReadAhead::new(socket), |session| {
+                    session.set_buffer_limit(Some(BUFFER))
+                });
             identify(connecting.await.map_err(TlsError::Handshake)?.into())
         })
     }

@@ -145,17 +145,30 @@ impl Blob {
     /// # Errors
     /// [`ReadError`]; on any of them `buffer` must not be used.
     pub fn read(&self, chunk: ChunkIndex, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        buffer.resize(self.geometry().size(chunk), 0);
+        self.read_into(chunk, buffer)
+    }
+
+    /// As [`Blob::read`], into bytes that are exactly as many as the chunk has.
+    ///
+    /// # Errors
+    /// As [`Blob::read`].
+    pub fn read_into(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), ReadError> {
         if !self.has(chunk) {
             return Err(ReadError::Missing(chunk.get()));
         }
-        self.read_anyway(chunk, buffer)
+        self.read_exact(chunk, bytes)
     }
 
     /// Reads and verifies a chunk whatever the have-map says.
     pub(super) fn read_anyway(&self, chunk: ChunkIndex, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
         buffer.resize(self.geometry().size(chunk), 0);
-        match self.extents.read_at(self.geometry().offset(chunk), buffer) {
-            Ok(()) if self.list.verify(chunk, buffer) => Ok(()),
+        self.read_exact(chunk, buffer)
+    }
+
+    fn read_exact(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), ReadError> {
+        match self.extents.read_at(self.geometry().offset(chunk), bytes) {
+            Ok(()) if self.list.verify(chunk, bytes) => Ok(()),
             Ok(()) => Err(ReadError::Changed(chunk.get())),
             // Truncated, or a file of the tree gone: changed as well.
             Err(e) if matches!(e.source.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound) => {

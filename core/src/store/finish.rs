@@ -83,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::finish_file`]; [`StoreError::Changed`] when the copy does not verify.
-    pub fn copy_out(&self, blob: &Arc<Blob>, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
+    pub fn copy_out(&self, blob: &Blob, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
         refuse_existing(dest, overwrite)?;
         let source = blob.file().ok_or_else(|| StoreError::User("only a file can be copied out".into()))?;
         let parent = dest.parent().unwrap_or(dest);

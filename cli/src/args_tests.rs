@@ -1,0 +1,114 @@
+use super::*;
+
+fn read(line: &str) -> Parsed {
+    parse(std::iter::once("swarm").chain(line.split_whitespace()).map(OsString::from)).expect(line)
+}
+
+fn refused(line: &str) -> NotParsed {
+    parse(std::iter::once("swarm").chain(line.split_whitespace()).map(OsString::from)).expect_err(line)
+}
+
+#[test]
+fn the_command_is_well_formed() {
+    command().debug_assert();
+}
+
+#[test]
+fn flags_work_before_and_after_the_verb_and_add_up() {
+    let parsed =
+        read("--home /a --peer /p/1 -v --limit-up 1M get --peer /p/2 --home /b -vv -q x --peer /p/3");
+    let Layer { home, peer, verbose, limit_up, quiet, json, .. } = parsed.flags;
+    assert_eq!(home, Some("/b".into()));
+    assert_eq!(peer, Some(vec!["/p/1".to_owned(), "/p/2".to_owned(), "/p/3".to_owned()]));
+    assert_eq!((verbose, limit_up), (Some(3), Some(Rate(Some(1 << 20)))));
+    assert_eq!((quiet, json), (Some(true), None));
+    assert_eq!(read("config show --limit-down none").flags.limit_down, Some(Rate(None)));
+    assert_eq!(read("ls").flags, Layer::default());
+    assert_eq!(read("--listen /a,/b status").flags.listen, Some(vec!["/a".to_owned(), "/b".to_owned()]));
+    assert_eq!(read("--log-level debug ls").flags.log_level, Some(Level::Debug));
+}
+
+#[test]
+fn reads_the_documented_lines() {
+    for line in [
+        "publish update.bin --name N --copy --link --unix-names --symlinks",
+        "publish -",
+        "get swarm:x -o out --overwrite --seed --timeout 1h30m --include *.rs --include a/{b,c} --exclude *.o",
+        "download x",
+        "recv x y z -o folder",
+        "cat x --timeout 5m",
+        "ls",
+        "ls x",
+        "info x",
+        "rm x",
+        "verify",
+        "verify x --repair",
+        "gc --dry-run",
+        "status --json",
+        "peers",
+        "daemon --no-mdns --max-store 20G --read-only --no-progress",
+        "demo",
+        "demo file",
+        "config show --origin",
+        "completions bash",
+        "help",
+        "help exit-codes",
+    ] {
+        read(line);
+    }
+    let Verb::Get(get) = read("get x -o - --include a/{b,c}").verb else { panic!("not get") };
+    assert!(get.to_stdout());
+    assert_eq!(get.include, ["a/{b,c}"]);
+    assert!(read("cat x").verb.writes_content() && !read("ls x").verb.writes_content());
+}
+
+#[test]
+fn refuses_the_rest() {
+    for line in [
+        "",
+        "frobnicate",
+        "get",
+        "publish",
+        "publish a b",
+        "get x --timeout soon",
+        "ls --limit-up 5Mb",
+        "ls --max-store 5Mbit",
+        "gc --dry-run=maybe",
+        "config",
+        "completions tcsh9",
+        "--log-level loud ls",
+    ] {
+        let refused = refused(line);
+        assert!(!refused.wanted && !refused.text[0].is_empty(), "{line}");
+    }
+    assert!(refused("--json frobnicate").json && !refused("frobnicate").json);
+    for line in ["--help", "--version", "get --help"] {
+        assert!(refused(line).wanted, "{line}");
+    }
+}
+
+#[test]
+fn every_flag_has_its_variable() {
+    fn check(command: &Command) {
+        for arg in command.get_arguments() {
+            let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let want = format!("SWARM_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(want.as_str()), "--{long}");
+            assert!(arg.get_help().is_some(), "--{long}");
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&command());
+}
+
+#[test]
+fn helps_with_every_command() {
+    for name in ["publish", "get", "download", "config", "help"] {
+        assert!(help(Some(name)).is_some(), "{name}");
+    }
+    assert!(help(None).is_some_and(|[text, _]| text.contains("exit-codes")));
+    assert!(help(Some("frobnicate")).is_none());
+    assert!(!completions(Shell::Bash).is_empty());
+}

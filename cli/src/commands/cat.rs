@@ -1,0 +1,158 @@
+//! `swarm cat` and `swarm get -o -`: content on standard output while it arrives, every byte verified before.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use swarm_core::content::tree::Kind;
+use swarm_core::node::command::{Command, Get, Output};
+use swarm_core::node::event::Event;
+
+use super::get::{self, Search, provisional_name};
+use super::{check_target, unexpected};
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::{Conversation, say_trouble};
+use crate::exit::{Code, Failed, Outcome};
+use crate::json::About;
+use crate::summary;
+use crate::ui::{self, Ui};
+
+/// How much is copied at once.
+const BUFFER: u64 = 1 << 20;
+
+/// `cat`.
+pub(super) async fn run(ui: &Ui, settings: &Settings, target: &str, timeout: Option<Duration>) -> Outcome {
+    let command = Command::Get(Get {
+        target: target.to_owned(),
+        output: Output::Store,
+        overwrite: false,
+        timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        include: Vec::new(),
+        exclude: Vec::new(),
+    });
+    let (conversation, outcome) = stream(ui, settings, target, command).await?;
+    conversation.finish(outcome).await
+}
+
+/// `get -o -`.
+pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
+    let [target] = args.targets.as_slice() else {
+        let failed = Failed::new(Code::Usage, "only one thing at a time goes to standard output");
+        return Err(failed.hint("swarm cat ID, once for each").into());
+    };
+    let command = get::command(args, target, Output::Store);
+    let (conversation, outcome) = stream(ui, settings, target, command).await?;
+    if args.seed && outcome.is_ok() {
+        return get::share(ui, conversation).await;
+    }
+    conversation.finish(outcome).await
+}
+
+/// Streams; returns the conversation to be closed, and what came of it.
+async fn stream<'a>(
+    ui: &'a Ui,
+    settings: &Settings,
+    text: &str,
+    command: Command,
+) -> Outcome<(Conversation<'a>, Outcome)> {
+    let name = provisional_name(&check_target(text)?);
+    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    conversation.ask(command).await;
+    let mut copy = Copy { source: None, written: 0 };
+    let outcome = copy_events(ui, &mut conversation, name, &mut copy).await;
+    Ok((conversation, outcome))
+}
+
+async fn copy_events(
+    ui: &Ui,
+    conversation: &mut Conversation<'_>,
+    mut name: String,
+    copy: &mut Copy,
+) -> Outcome {
+    let mut meter = ui.meter(&name);
+    let mut search = Search::new(ui);
+    loop {
+        let (_, event) = conversation.next().await?;
+        if !matches!(event, Event::Failed(_)) {
+            ui.event(About::It, &event)?;
+        }
+        say_trouble(ui, &event);
+        match event {
+            Event::Searching { waited_ms, tried } => meter.show(&search.see(&name, waited_ms, tried)),
+            Event::Found(blob) if blob.kind == Kind::Directory => {
+                return Err(is_directory(&blob.name, &blob.id).into());
+            }
+            Event::Found(blob) => {
+                name = blob.name;
+                meter.rename(&name);
+            }
+            Event::Progress(progress) => meter.show(&summary::gauge(&progress)),
+            Event::Prefix { path, bytes } => conversation.unless_signalled(copy.up_to(path, bytes)).await??,
+            Event::Done(done) => {
+                // The last of the events about the prefix may have been dropped while our reader was slow.
+                let path = copy.source.as_ref().map_or(done.path.clone(), |(path, _)| path.clone());
+                conversation.unless_signalled(copy.up_to(path, done.len)).await??;
+                drop(meter);
+                ui.talk(&summary::done_line(&done));
+                return Ok(());
+            }
+            Event::Failed(failure) => return Err(Failed::from(failure).into()),
+            event if event.is_final() => return Err(unexpected()),
+            _ => {}
+        }
+    }
+}
+
+fn is_directory(name: &str, id: &str) -> Failed {
+    let failed =
+        Failed::new(Code::User, format!("{name} is a directory, which has no single stream of bytes"));
+    failed.hint(format!("swarm get {id}"))
+}
+
+/// How much has reached standard output.
+struct Copy {
+    source: Option<(PathBuf, File)>,
+    written: u64,
+}
+
+impl Copy {
+    /// Copies from `path` what is verified and not yet written: up to `end`.
+    async fn up_to(&mut self, path: PathBuf, end: u64) -> Outcome {
+        if end <= self.written {
+            return Ok(());
+        }
+        let open = |path: PathBuf| match File::open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) => Err(Failed { code: Code::Disk, ..Failed::io("read", &path, &error) }),
+        };
+        let (path, file) = match self.source.take() {
+            Some((old, file)) if old == path => (old, file),
+            _ => open(path)?,
+        };
+        let (start, shown) = (self.written, path.clone());
+        // Both ends block: our reader may be slow, and the node runs on this thread.
+        let copied = tokio::task::spawn_blocking(move || copy_range(&file, &path, start, end).map(|()| file));
+        let broke_off =
+            |error| Failed::new(Code::Disk, format!("writing to standard output broke off: {error}"));
+        let file = copied.await.map_err(broke_off)??;
+        self.source = Some((shown, file));
+        self.written = end;
+        Ok(())
+    }
+}
+
+fn copy_range(mut file: &File, path: &Path, start: u64, end: u64) -> Outcome {
+    let failed = |error: std::io::Error| Failed { code: Code::Disk, ..Failed::io("read", path, &error) };
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER.min(end - start) as usize];
+    let mut left = end - start;
+    while left > 0 {
+        let part = &mut buffer[..BUFFER.min(left) as usize];
+        file.read_exact(part).map_err(failed)?;
+        ui::content(part)?;
+        left -= part.len() as u64;
+    }
+    Ok(())
+}

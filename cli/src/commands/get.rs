@@ -1,0 +1,200 @@
+//! `swarm get`.
+
+use std::path::{Path, PathBuf};
+
+use swarm_core::content::link::{Link, Target};
+use swarm_core::node::command::{self, Command, Output};
+use swarm_core::node::event::{Done, Event};
+
+use super::{check_target, short, unexpected};
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::{Conversation, say_trouble};
+use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::json::About;
+use crate::progress::{Gauge, Meter};
+use crate::seeding;
+use crate::size;
+use crate::summary;
+use crate::ui::Ui;
+
+/// Fetches one or several things at once; with `--seed` and our own node, goes on sharing until stopped.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
+    let output = output(args)?;
+    let targets = args.targets.iter().map(|text| check_target(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let mut fetches = Vec::new();
+    for (text, target) in args.targets.iter().zip(&targets) {
+        conversation.ask(command(args, text, output.clone())).await;
+        fetches.push(Fetch::new(ui, text, target, targets.len() > 1));
+    }
+    if let Err(stop) = fetch_all(&mut conversation, fetches).await {
+        return conversation.finish(Err(stop)).await;
+    }
+    if args.seed {
+        return share(ui, conversation).await;
+    }
+    conversation.finish(Ok(())).await
+}
+
+/// After `get --seed`: our own node goes on until stopped, another one does so anyway.
+pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>) -> Outcome {
+    if conversation.is_own() {
+        ui.talk("sharing until Ctrl-C");
+        return seeding::until_stopped(ui, conversation).await;
+    }
+    ui.talk("the node that runs for this store goes on sharing");
+    conversation.finish(Ok(())).await
+}
+
+/// The command for one target.
+pub(super) fn command(args: &args::Get, target: &str, output: Output) -> Command {
+    Command::Get(command::Get {
+        target: target.to_owned(),
+        output,
+        overwrite: args.overwrite,
+        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        include: args.include.clone(),
+        exclude: args.exclude.clone(),
+    })
+}
+
+fn output(args: &args::Get) -> Result<Output, Failed> {
+    let find = |path: &Path| std::path::absolute(path).map_err(|error| Failed::io("find", path, &error));
+    let Some(path) = &args.output else {
+        let here = std::env::current_dir();
+        return here.map(Output::Into).map_err(|error| Failed::io("find", Path::new("."), &error));
+    };
+    let ends_as_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let path = find(path)?;
+    if ends_as_folder && !path.exists() {
+        std::fs::create_dir_all(&path).map_err(|error| Failed::io("create", &path, &error))?;
+    }
+    match path.is_dir() {
+        true => Ok(Output::Into(path)),
+        false if args.targets.len() == 1 && !ends_as_folder => Ok(Output::Path(path)),
+        false => Err(not_a_folder(&path)),
+    }
+}
+
+fn not_a_folder(path: &Path) -> Failed {
+    let folder: PathBuf = path.join("");
+    let message = format!("{} is no folder, and several things go into one", path.display());
+    Failed::new(Code::User, message).hint(format!("-o {}", folder.display()))
+}
+
+async fn fetch_all(conversation: &mut Conversation<'_>, mut fetches: Vec<Fetch<'_>>) -> Outcome {
+    let mut left = fetches.len();
+    let mut failed = None;
+    while left > 0 {
+        let (number, event) = conversation.next().await?;
+        let last = event.is_final();
+        match fetches[number].see(event) {
+            Err(Stop::Said(code)) => failed = failed.or(Some(code)),
+            other => other?,
+        }
+        left -= usize::from(last);
+    }
+    failed.map_or(Ok(()), |code| Err(Stop::Said(code)))
+}
+
+/// One of the things that are fetched.
+struct Fetch<'a> {
+    ui: &'a Ui,
+    target: &'a str,
+    name: String,
+    /// There are others: failures are said at once and lines have names.
+    one_of_several: bool,
+    /// Until it is done.
+    meter: Option<Meter>,
+    search: Search<'a>,
+}
+
+impl<'a> Fetch<'a> {
+    fn new(ui: &'a Ui, text: &'a str, target: &Target, one_of_several: bool) -> Self {
+        let name = provisional_name(target);
+        let meter = Some(ui.meter(&name));
+        Self { ui, target: text, name, one_of_several, meter, search: Search::new(ui) }
+    }
+
+    fn see(&mut self, event: Event) -> Outcome {
+        let about = About::Target(self.target);
+        if !matches!(event, Event::Failed(_)) {
+            self.ui.event(about, &event)?;
+        }
+        say_trouble(self.ui, &event);
+        match event {
+            Event::Searching { waited_ms, tried } => {
+                let gauge = self.search.see(&self.name, waited_ms, tried);
+                self.show(&gauge);
+            }
+            Event::Found(blob) => {
+                self.name = blob.name;
+                if let Some(meter) = &mut self.meter {
+                    meter.rename(&self.name);
+                }
+            }
+            Event::Progress(progress) => self.show(&summary::gauge(&progress)),
+            Event::Done(done) => return self.done(&done),
+            Event::Failed(failure) => return self.failed(failure.into()),
+            event if event.is_final() => return Err(unexpected()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, gauge: &Gauge) {
+        if let Some(meter) = &mut self.meter {
+            meter.show(gauge);
+        }
+    }
+
+    fn done(&mut self, done: &Done) -> Outcome {
+        self.meter = None;
+        let line = summary::done_line(done);
+        self.ui.talk(&if self.one_of_several { format!("{}: {line}", self.name) } else { line });
+        if self.ui.is_json() { Ok(()) } else { self.ui.path(&done.path) }
+    }
+
+    fn failed(&mut self, mut failed: Failed) -> Outcome {
+        self.meter = None;
+        if self.one_of_several && !self.ui.is_json() {
+            failed.message = format!("{}: {}", self.name, failed.message);
+        }
+        self.ui.failed(About::Target(self.target), &failed);
+        Err(Stop::Said(failed.code))
+    }
+}
+
+/// What to call it before its holders have said what it is.
+pub(super) fn provisional_name(target: &Target) -> String {
+    match target {
+        Target::Link(Link { name: Some(name), .. }) => name.clone(),
+        Target::Link(link) => link.id.short(),
+        Target::Id(id) => id.short(),
+        Target::Prefix(prefix) => short(prefix).to_owned(),
+    }
+}
+
+/// The time in which nobody is known to have it.
+pub(super) struct Search<'a> {
+    ui: &'a Ui,
+    tried: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    /// Nothing was tried yet.
+    pub(super) const fn new(ui: &'a Ui) -> Self {
+        Self { ui, tried: Vec::new() }
+    }
+
+    /// Says what was tried when that has changed; a bar shows that it goes on.
+    pub(super) fn see(&mut self, name: &str, waited_ms: u64, tried: Vec<String>) -> Gauge {
+        if self.tried != tried {
+            self.ui.talk(&format!("{name}: nobody is known to have it yet; tried:"));
+            tried.iter().for_each(|way| self.ui.talk(&format!("  {way}")));
+            self.tried = tried;
+        }
+        Gauge::note(format!("waiting for somebody who has it ({})", size::seconds(waited_ms / 1000)))
+    }
+}

@@ -1,0 +1,159 @@
+//! `swarm publish`.
+
+use std::fs::DirBuilder;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use swarm_core::content::tree::Kind;
+use swarm_core::node::command::{self, Command};
+use swarm_core::node::event::{Event, Published};
+use tempfile::{NamedTempFile, TempPath};
+
+use super::unexpected;
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::Conversation;
+use crate::exit::{Code, Failed, Outcome};
+use crate::progress::Gauge;
+use crate::seeding;
+use crate::size;
+use crate::ui::{Ui, shell_quote};
+
+/// How much of standard input is read at once.
+const BUFFER: usize = 1 << 20;
+/// How often reading it is shown.
+const RENEW: Duration = Duration::from_millis(200);
+
+/// Publishes a file, a folder or standard input; with our own node, shares it until stopped.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> Outcome {
+    let path = std::path::absolute(&args.path).map_err(|error| Failed::io("publish", &args.path, &error))?;
+    let from_stdin = args.path.as_os_str() == "-";
+    if !from_stdin {
+        path.symlink_metadata().map_err(|error| Failed::io("publish", &path, &error))?;
+    }
+    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let published = match from_stdin {
+        true => publish_stdin(ui, &mut conversation, &settings.home.value, args).await,
+        false => publish(ui, &mut conversation, path, args).await,
+    };
+    let published = match published {
+        Ok(published) => published,
+        Err(stop) => return conversation.finish(Err(stop)).await,
+    };
+    if let Err(stop) = report(ui, &published, args, conversation.is_own()) {
+        return conversation.finish(Err(stop)).await;
+    }
+    if conversation.is_own() {
+        return seeding::until_stopped(ui, conversation).await;
+    }
+    conversation.finish(Ok(())).await
+}
+
+async fn publish_stdin(
+    ui: &Ui,
+    conversation: &mut Conversation<'_>,
+    home: &Path,
+    args: &args::Publish,
+) -> Outcome<Published> {
+    let spooled = conversation.unless_signalled(spool(ui, home)).await??;
+    // Removed when it goes out of scope, unless the node has taken it by then.
+    publish(ui, conversation, spooled.to_path_buf(), args).await
+}
+
+async fn publish(
+    ui: &Ui,
+    conversation: &mut Conversation<'_>,
+    path: PathBuf,
+    args: &args::Publish,
+) -> Outcome<Published> {
+    let take = args.path.as_os_str() == "-";
+    let name = args.name.clone().or_else(|| take.then(|| "stdin".to_owned()));
+    let shown = name.clone().or_else(|| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let mut meter = ui.meter(&shown.unwrap_or_default());
+    let (copy, unix_names, symlinks) = (args.copy, args.unix_names, args.symlinks);
+    let command = Command::Publish(command::Publish { path, name, copy, take, unix_names, symlinks });
+    let show = |event: &Event| {
+        if let Event::Hashing { done, total } = event {
+            let notes = vec!["hashing".to_owned()];
+            meter.show(&Gauge { done: *done, total: Some(*total), notes, ..Gauge::default() });
+        }
+        Ok(())
+    };
+    match conversation.answer(command, show).await? {
+        Event::Published(published) => Ok(published),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The id or the link on standard output, the rest beside it.
+fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Outcome {
+    let blob = &published.blob;
+    published.warnings.iter().for_each(|warning| ui.warn(warning));
+    if !ui.is_json() {
+        ui.data(if args.link { &published.link } else { &blob.id })?;
+    }
+    let parts = match (blob.kind, blob.files) {
+        (Kind::Directory, Some(files)) => size::plural(files, "file"),
+        _ => size::plural(blob.chunks.into(), "chunk"),
+    };
+    let size = size::bytes(blob.len);
+    ui.talk(&format!("published {}  {size}  {parts}  in {}", blob.name, size::millis(published.took_ms)));
+    ui.talk("get it elsewhere with:");
+    ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
+    match (own, &blob.path) {
+        (true, Some(path)) => ui.talk(&format!("sharing {} as it lies there, until Ctrl-C", path.display())),
+        (true, None) => ui.talk("sharing it until Ctrl-C"),
+        (false, _) => ui.talk("the node that runs for this store shares it"),
+    }
+    Ok(())
+}
+
+/// Writes standard input to a file that only we can read, in the store's own folder.
+async fn spool(ui: &Ui, home: &Path) -> Result<TempPath, Failed> {
+    let folder = home.join("incoming");
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|error| disk("create", &folder, &error))?;
+    let file = tempfile::Builder::new().prefix("stdin-").tempfile_in(&folder);
+    let file = file.map_err(|error| disk("create a file in", &folder, &error))?;
+    if io::stdin().is_terminal() {
+        ui.talk("reading standard input; end it with Ctrl-D");
+    }
+    let read = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&read);
+    let mut copying = tokio::task::spawn_blocking(move || copy_stdin(file, &counter));
+    let mut meter = ui.meter("standard input");
+    let mut renew = tokio::time::interval(RENEW);
+    loop {
+        tokio::select! {
+            copied = &mut copying => {
+                return copied.map_err(|error| Failed::new(Code::Disk, format!("reading standard input broke off: {error}")))?;
+            }
+            _ = renew.tick() => meter.show(&Gauge::note(size::bytes(read.load(Ordering::Relaxed)))),
+        }
+    }
+}
+
+fn copy_stdin(mut file: NamedTempFile, read: &AtomicU64) -> Result<TempPath, Failed> {
+    let mut stdin = io::stdin().lock();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let got = match stdin.read(&mut buffer) {
+            Ok(0) => return Ok(file.into_temp_path()),
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                return Err(Failed::new(Code::User, format!("cannot read standard input: {error}")));
+            }
+        };
+        file.write_all(&buffer[..got]).map_err(|error| disk("write", file.path(), &error))?;
+        read.fetch_add(got as u64, Ordering::Relaxed);
+    }
+}
+
+fn disk(verb: &str, path: &Path, error: &io::Error) -> Failed {
+    Failed { code: Code::Disk, ..Failed::io(verb, path, error) }
+}

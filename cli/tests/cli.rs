@@ -1,0 +1,193 @@
+//! The built binary where no network is needed: help, mistakes, configuration.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A person with nothing but a home.
+struct Person(TempDir);
+
+impl Person {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarm"));
+        command.env_clear().env("HOME", self.path()).current_dir(self.path()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.command(args).output().expect("starts"))
+    }
+
+    fn configure(&self, text: &str) {
+        let folder = self.path().join(".config/swarm");
+        std::fs::create_dir_all(&folder).expect("creates");
+        std::fs::write(folder.join("config.toml"), text).expect("writes");
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// Standard output as the one line of JSON it must be.
+    fn json(&self) -> Value {
+        assert_eq!((self.out.lines().count(), self.err.as_str()), (1, ""), "{}", self.out);
+        let value: Value = serde_json::from_str(&self.out).expect(&self.out);
+        assert_eq!(value["v"], 1, "{value}");
+        value
+    }
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let person = Person::new();
+    let codes = person.run(&["help", "exit-codes"]);
+    assert_eq!((codes.code, codes.err.as_str()), (Some(0), ""));
+    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", " 65 ", "130 "] {
+        assert!(codes.out.contains(code), "{code}: {}", codes.out);
+    }
+    assert!(codes.out.contains("bad manifest"), "{}", codes.out);
+    for args in [&["help"][..], &["--help"], &["help", "get"], &["get", "--help"], &["--version"]] {
+        let help = person.run(args);
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{args:?}");
+        assert!(help.out.contains("swarm") && !help.out.contains('\u{1b}'), "{}", help.out);
+        assert!(help.out.lines().all(|line| line.chars().count() <= 100), "{}", help.out);
+    }
+}
+
+#[test]
+fn a_wrong_line_is_exit_2_and_talk() {
+    let person = Person::new();
+    for args in
+        [&[][..], &["frobnicate"], &["get"], &["get", "x", "--timeout", "soon"], &["help", "frobnicate"]]
+    {
+        let ran = person.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{args:?}: {}", ran.err);
+        assert!(!ran.err.is_empty() && !ran.err.contains('\u{1b}'), "{args:?}: {}", ran.err);
+    }
+    let two = person.run(&["get", "aaaa", "bbbb", "-o", "-"]);
+    assert_eq!((two.code, two.out.as_str()), (Some(2), ""), "{}", two.err);
+}
+
+#[test]
+fn what_names_nothing_is_exit_1_before_a_node_is_started() {
+    let person = Person::new();
+    for verb in ["get", "cat", "info", "rm", "ls", "verify"] {
+        for bad in ["update.bin", "swarm:1234", "", "swarm:x\u{1b}[2Jy"] {
+            let ran = person.run(&[verb, bad]);
+            assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{verb} {bad}: {}", ran.err);
+            assert!(ran.err.starts_with("error: ") && ran.err.contains("  try: "), "{}", ran.err);
+            assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+        }
+    }
+    let missing = person.run(&["publish", "no-such-file"]);
+    assert_eq!(missing.code, Some(1), "{}", missing.err);
+    assert!(missing.err.contains("no-such-file"), "{}", missing.err);
+    assert!(!person.path().join(".local").exists());
+}
+
+#[test]
+fn mistakes_are_json_when_asked() {
+    let person = Person::new();
+    let bad = person.run(&["--json", "get", "\"\u{1b}\n\\"]);
+    assert_eq!(bad.code, Some(1));
+    let value = bad.json();
+    assert_eq!(
+        (&value["event"], &value["fault"], &value["exit"]),
+        (&"failed".into(), &"user".into(), &1.into())
+    );
+    let usage = person.run(&["frobnicate", "--json"]);
+    assert_eq!(usage.code, Some(2));
+    assert_eq!(usage.json()["fault"], "usage");
+    let by_environment = person.command(&["get", "?"]).env("SWARM_JSON", "true").output().expect("starts");
+    assert_eq!(Ran::from(by_environment).json()["event"], "failed");
+    person.configure("limit-up = []");
+    let configuration = person.run(&["status", "--json"]);
+    assert_eq!(configuration.code, Some(1));
+    assert!(configuration.json()["message"].as_str().is_some_and(|text| text.contains("config.toml")));
+}
+
+#[test]
+fn shows_settings_and_where_they_come_from() {
+    let person = Person::new();
+    person.configure("limit-up = \"5MB/s\"\nlimit-down = \"1M\"\n");
+    let args = ["config", "show", "--origin", "--no-mdns"];
+    let ran = person.command(&args).env("SWARM_LIMIT_DOWN", "100Mbit").output().expect("starts");
+    let ran = Ran::from(ran);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let line = |key: &str| ran.out.lines().find(|line| line.starts_with(key)).expect(key);
+    assert!(
+        line("home").contains("/.local/share/swarm\" ") && line("home").ends_with("# default"),
+        "{}",
+        ran.out
+    );
+    assert!(line("limit-up").contains(".config/swarm/config.toml"), "{}", ran.out);
+    assert!(line("limit-down").ends_with("# environment SWARM_LIMIT_DOWN"), "{}", ran.out);
+    assert!(line("no-mdns").ends_with("# flag --no-mdns"), "{}", ran.out);
+    assert!(ran.out.parse::<toml::Table>().is_ok(), "{}", ran.out);
+    let value = person.run(&["config", "show", "--json", "--home", "relative"]).json();
+    let home = person.path().join("relative");
+    assert_eq!(value["settings"][0]["value"].as_str().map(Path::new), Some(home.as_path()));
+    assert_eq!(value["settings"][0]["origin"], "flag --home");
+}
+
+#[test]
+fn a_wrong_setting_is_exit_1_and_names_file_and_key() {
+    let person = Person::new();
+    person.configure("limit_up = 1");
+    let ran = person.run(&["config", "show"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert!(ran.err.contains(".config/swarm/config.toml") && ran.err.contains("`limit_up`"), "{}", ran.err);
+    person.configure("");
+    let filter = person.command(&["config", "show"]).env("SWARM_LOG", "a=b=c").output().expect("starts");
+    let filter = Ran::from(filter);
+    assert_eq!(filter.code, Some(1));
+    assert!(filter.err.contains("SWARM_LOG"), "{}", filter.err);
+    let homeless =
+        person.command(&["config", "show", "--home", "/x"]).env_remove("HOME").output().expect("starts");
+    assert_eq!(Ran::from(homeless).code, Some(0));
+}
+
+#[test]
+fn completes_for_every_shell() {
+    let person = Person::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = person.run(&["completions", shell]);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+        assert!(ran.out.contains("publish") && ran.out.contains("limit-up"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let person = Person::new();
+    let mut child = person
+        .command(&["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let ran = Ran::from(child.wait_with_output().expect("ends"));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}

@@ -1,0 +1,269 @@
+//! Whom to dial: candidates from every source, side by side, under the dial limits. Decides; the actor dials.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use super::event::Class;
+use crate::limits;
+
+/// How an address became known. More will come (tracker, DHT); each is only a hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// `--peer`: dialled at once, and again whenever it is lost.
+    Given,
+    /// In the link of a download.
+    Link,
+    /// Multicast DNS.
+    Lan,
+    /// Another peer named it.
+    Exchange,
+}
+
+/// The first pause after a failed dial; it doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause while something is wanted: a healed network is used within seconds.
+const RETRY_WANTING: Duration = Duration::from_secs(4);
+/// The longest pause otherwise.
+const RETRY_IDLE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Candidate {
+    addrs: Vec<Multiaddr>,
+    source: Source,
+    fails: u32,
+    next: Instant,
+    state: State,
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Dialling,
+    Connected,
+}
+
+/// A candidate's name: its peer id, or its address when the id is not known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// A peer.
+    Peer(PeerId),
+    /// An address without one.
+    Addr(Multiaddr),
+}
+
+/// Somebody to dial now.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) name: Name,
+    pub(super) addrs: Vec<Multiaddr>,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    candidates: BTreeMap<Name, Candidate>,
+    /// Addresses each peer made us try lately.
+    named: BTreeMap<PeerId, VecDeque<Instant>>,
+    /// Dials to an address without a handshake, lately.
+    failed: BTreeMap<IpAddr, VecDeque<Instant>>,
+}
+
+impl Discovery {
+    /// An address to try. `by` is the peer that named it, if a peer did.
+    pub(super) fn found(&mut self, addr: &Multiaddr, peer: Option<PeerId>, source: Source, now: Instant) {
+        let (bare, in_addr) = split_peer(addr);
+        let name = peer.or(in_addr).map_or_else(|| Name::Addr(bare.clone()), Name::Peer);
+        if self.candidates.len() >= limits::DIAL_QUEUE && !self.candidates.contains_key(&name) {
+            let stale = |c: &Candidate| c.state == State::Idle && c.source > Source::Link && c.fails > 0;
+            let Some(old) = self.candidates.iter().find(|(_, c)| stale(c)).map(|(n, _)| n.clone()) else { return };
+            self.candidates.remove(&old);
+        }
+        let fresh = Candidate { addrs: Vec::new(), source, fails: 0, next: now, state: State::Idle, error: None };
+        let candidate = self.candidates.entry(name).or_insert(fresh);
+        candidate.source = candidate.source.min(source);
+        if !candidate.addrs.contains(&bare) {
+            candidate.addrs.truncate(limits::PEER_ADDRS - 1);
+            candidate.addrs.push(bare);
+            // A new address is a new chance.
+            candidate.next = candidate.next.min(now);
+        }
+    }
+
+    /// An address that another peer named: only what it could itself have met, and not too many at once.
+    pub(super) fn exchanged(&mut self, addr: &Multiaddr, peer: PeerId, by: (PeerId, Class), now: Instant) {
+        let Some(ip) = ip_of(addr) else { return };
+        if class_of(ip) < by.1 || self.candidates.get(&Name::Peer(peer)).is_some_and(|c| c.addrs.contains(addr)) {
+            return;
+        }
+        let named = self.named.entry(by.0).or_default();
+        named.retain(|t| now.duration_since(*t) < limits::DIAL_WINDOW);
+        if named.len() >= limits::DIALS_PER_SOURCE {
+            return;
+        }
+        named.push_back(now);
+        self.found(addr, Some(peer), Source::Exchange, now);
+    }
+
+    /// Multicast no longer shows this peer.
+    pub(super) fn expired(&mut self, peer: PeerId) {
+        let name = Name::Peer(peer);
+        if self.candidates.get(&name).is_some_and(|c| c.source == Source::Lan && c.state == State::Idle) {
+            self.candidates.remove(&name);
+        }
+    }
+
+    /// Whom to dial now: given peers always, all others while something is wanted and there is `room`.
+    pub(super) fn due(&mut self, wanting: bool, mut room: usize, now: Instant) -> Vec<Dial> {
+        let mut dials = Vec::new();
+        for (name, candidate) in &mut self.candidates {
+            let wanted = candidate.source == Source::Given || (wanting && room > 0);
+            if !wanted || candidate.state != State::Idle || now < candidate.next || candidate.addrs.is_empty() {
+                continue;
+            }
+            let limited = candidate.source == Source::Exchange && {
+                let too_often = |addr: &Multiaddr| {
+                    let tried = ip_of(addr).and_then(|ip| self.failed.get(&ip));
+                    tried.is_some_and(|t| t.iter().filter(|t| now.duration_since(**t) < limits::DIAL_IP_WINDOW).count() >= limits::DIALS_PER_ADDR)
+                };
+                candidate.addrs.iter().all(too_often)
+            };
+            if limited {
+                continue;
+            }
+            room = room.saturating_sub(1);
+            candidate.state = State::Dialling;
+            dials.push(Dial { name: name.clone(), addrs: candidate.addrs.clone() });
+        }
+        dials
+    }
+
+    /// A session with this peer is up. `name` is what was dialled, if we dialled.
+    pub(super) fn connected(&mut self, peer: PeerId, addr: &Multiaddr, dialled: bool, now: Instant) {
+        let (bare, _) = split_peer(addr);
+        // What was dialled by address alone has a name now.
+        if let Some(candidate) = self.candidates.remove(&Name::Addr(bare.clone())) {
+            self.candidates.entry(Name::Peer(peer)).or_insert(candidate);
+        }
+        if dialled {
+            self.found(&bare, Some(peer), Source::Exchange, now);
+            if let Some(ip) = ip_of(&bare) {
+                self.failed.remove(&ip);
+            }
+        }
+        if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
+            candidate.state = State::Connected;
+            candidate.fails = 0;
+            candidate.error = None;
+        }
+    }
+
+    /// The session with this peer has ended.
+    pub(super) fn lost(&mut self, peer: PeerId, now: Instant) {
+        if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
+            candidate.state = State::Idle;
+            candidate.next = now + RETRY_FIRST;
+        }
+    }
+
+    /// A dial did not lead to a session.
+    pub(super) fn failed(&mut self, name: &Name, error: String, wanting: bool, now: Instant) {
+        let Some(candidate) = self.candidates.get_mut(name) else { return };
+        if candidate.state == State::Connected {
+            return;
+        }
+        candidate.state = State::Idle;
+        candidate.error = Some(error);
+        let most = if wanting { RETRY_WANTING } else { RETRY_IDLE };
+        // Peers that fail together do not all come back together: up to a quarter is taken off, by name.
+        let pause = (RETRY_FIRST * (1 << candidate.fails.min(10))).min(most);
+        let jitter = pause / 4 * (blake3::hash(format!("{name:?}").as_bytes()).as_bytes()[0].into()) / 256;
+        candidate.next = now + pause - jitter;
+        candidate.fails += 1;
+        for ip in candidate.addrs.iter().filter_map(ip_of) {
+            let tried = self.failed.entry(ip).or_default();
+            tried.push_back(now);
+            if tried.len() > limits::DIALS_PER_ADDR {
+                tried.pop_front();
+            }
+        }
+        if self.failed.len() > limits::DIAL_QUEUE {
+            self.failed.pop_first();
+        }
+    }
+
+    /// Something is wanted again: nobody waits out a long pause.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        for candidate in self.candidates.values_mut().filter(|c| c.state == State::Idle) {
+            candidate.next = candidate.next.min(now);
+        }
+    }
+
+    /// One phrase per source, for a person who waits.
+    pub(super) fn tried(&self, mdns: bool) -> Vec<String> {
+        let mut phrases = Vec::new();
+        let of = |source| self.candidates.iter().filter(move |(_, c)| c.source == source);
+        let connected = |source| of(source).filter(|(_, c)| c.state == State::Connected).count();
+        if mdns {
+            phrases.push(match (of(Source::Lan).count(), connected(Source::Lan)) {
+                (0, _) => "LAN discovery: no other node answered".to_owned(),
+                (found, up) => format!("LAN discovery: {found} nodes found, {up} connected"),
+            });
+        } else {
+            phrases.push("LAN discovery: off".to_owned());
+        }
+        for (label, source) in [("--peer", Source::Given), ("link", Source::Link)] {
+            for (name, candidate) in of(source).take(4) {
+                let addr = candidate.addrs.first().map_or_else(|| format!("{name:?}"), ToString::to_string);
+                let what = match (candidate.state, &candidate.error) {
+                    (State::Connected, _) => "connected".to_owned(),
+                    (State::Dialling, None) => "connecting".to_owned(),
+                    (_, Some(error)) => error.clone(),
+                    (State::Idle, None) => "not tried yet".to_owned(),
+                };
+                phrases.push(format!("{label} {addr}: {what}"));
+            }
+        }
+        match (of(Source::Exchange).count(), connected(Source::Exchange)) {
+            (0, _) => {}
+            (found, up) => phrases.push(format!("named by peers: {found} nodes, {up} connected")),
+        }
+        phrases
+    }
+}
+
+/// An address without a trailing `/p2p/..`, and that id.
+pub(super) fn split_peer(addr: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
+    let mut bare = addr.clone();
+    match bare.pop() {
+        Some(Protocol::P2p(peer)) => (bare, Some(peer)),
+        _ => (addr.clone(), None),
+    }
+}
+
+/// The address' IP.
+pub(super) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
+    addr.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), Into::into)),
+        _ => None,
+    })
+}
+
+/// How near an address is, by itself.
+pub(super) const fn class_of(ip: IpAddr) -> Class {
+    match ip {
+        ip if ip.is_loopback() => Class::Host,
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Class::Lan,
+        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Class::Lan,
+        _ => Class::Wan,
+    }
+}
+
+#[cfg(test)]
+#[path = "discovery_tests.rs"]
+mod tests;

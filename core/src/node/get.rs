@@ -1,0 +1,583 @@
+//! Fetching: from what a person typed to a file or tree in place.
+//!
+//! `learn` (what is it?) -> `begin` (where does it go?) -> `fetch` (the scheduler works) -> `prove` (read it once more) ->
+//! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use libp2p::Multiaddr;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
+
+use super::actor::Ask;
+use super::command::{Get, Output};
+use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
+use super::jobs::{blob_row, resolve, store_failure};
+use super::session::{Outcome, receive};
+use super::transfers::{Learned, Stage, View};
+use super::{Context, Net, blocking, failure};
+use crate::content::bitmap::Bitmap;
+use crate::content::geometry::Geometry;
+use crate::content::manifest::Manifest;
+use crate::content::path::sanitize_name;
+use crate::content::select::Select;
+use crate::content::tree::{HashList, Kind};
+use crate::id::ContentId;
+use crate::limits;
+use crate::schedule::Order;
+use crate::store::record::{Payload, State};
+use crate::store::{Begin, Blob, Finished, Store, StoreError, Target, refuse_existing};
+
+/// A person who waits hears what was tried after this long, and every so often again.
+const SEARCHING_EVERY: Duration = Duration::from_secs(3);
+/// Progress is told this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Times a download is completed, found wrong on disk, and completed again before the disk is blamed.
+const PROOFS: u32 = 3;
+
+/// One get, as it goes on.
+struct Job {
+    context: Context,
+    net: Net,
+    get: Get,
+    hints: Vec<Multiaddr>,
+    name: Option<String>,
+    select: Select,
+    events: Sender<Event>,
+    started: Instant,
+    deadline: Option<Instant>,
+    uploaded: u64,
+}
+
+pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
+    let started = Instant::now();
+    let (id, hints, name) = resolve(&context.store, &get.target)?;
+    let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
+    let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
+    let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
+    let hints = hints.iter().filter_map(|text| text.parse().ok()).collect();
+    let closed = events.clone();
+    let mut job =
+        Job { context, net, get, hints, name, select, events, started, deadline, uploaded: 0 };
+    tokio::select! {
+        result = job.run(id) => result,
+        () = closed.closed() => Err(failure(Fault::Interrupted, "stopped")),
+    }
+}
+
+/// Fetches bad chunks of a blob again, in place.
+pub(super) async fn repair(
+    context: &Context, blob: &Arc<Blob>, bad: &Bitmap, events: &Sender<Event>,
+) -> Result<(), Failure> {
+    let net = context.net.clone().ok_or_else(|| failure(Fault::User, "repair needs the network"))?;
+    let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
+    let get = Get {
+        target: blob.id().to_string(),
+        output: Output::Store,
+        overwrite: false,
+        timeout_ms: None,
+        include: Vec::new(),
+        exclude: Vec::new(),
+    };
+    let job = Job {
+        context: context.clone(),
+        net,
+        get,
+        hints: Vec::new(),
+        name: None,
+        select: Select::default(),
+        events: events.clone(),
+        started: Instant::now(),
+        deadline: None,
+        uploaded: 0,
+    };
+    let mut view = job.start(&target, Order::Rarest).await?;
+    job.watch(&mut view, &target).await?;
+    job.prove(&target).await?;
+    let (store, id) = (context.store.clone(), blob.id());
+    blocking(move || store.mark_whole(id)).await?.map_err(store_failure)?;
+    job.net.ask(Ask::Stop { id, whole: Some(target) }).await;
+    Ok(())
+}
+
+impl Job {
+    async fn run(&mut self, id: ContentId) -> Result<Event, Failure> {
+        if let Some(done) = self.already_there(id).await? {
+            return Ok(done);
+        }
+        if let Output::Path(path) = &self.get.output
+            && !path.is_dir()
+        {
+            refuse_existing(path, self.get.overwrite).map_err(store_failure)?;
+        }
+        loop {
+            match self.state(id) {
+                Some(State::Complete) => return self.from_store(id).await,
+                _ => {
+                    if let Some(done) = self.fetch(id).await? {
+                        return Ok(done);
+                    }
+                    // Somebody else was at it and has ended, one way or the other: look again.
+                }
+            }
+        }
+    }
+
+    fn state(&self, id: ContentId) -> Option<State> {
+        let record = self.context.store.record(id)?;
+        match record.payload.filter(|p| p.len > 0) {
+            // A directory is complete when its files' bytes are; what is known of its manifest is used either way.
+            Some(payload) => self.context.store.record(payload.id).map(|r| r.state).or(Some(State::Partial)),
+            None => Some(record.state),
+        }
+    }
+
+    /// What is wanted stands at its destination already: nothing to do, and nothing to overwrite.
+    async fn already_there(&self, id: ContentId) -> Result<Option<Event>, Failure> {
+        let Output::Path(path) = self.get.output.clone() else { return Ok(None) };
+        let len = match std::fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => meta.len(),
+            _ => return Ok(None),
+        };
+        let known = self.context.store.record(id).is_some_and(|r| r.kind == Kind::File && r.len == len);
+        if !known && self.get.overwrite {
+            return Ok(None);
+        }
+        let hashed = {
+            let path = path.clone();
+            blocking(move || {
+                let mut hasher = blake3::Hasher::new();
+                let file = std::fs::File::open(&path).ok()?;
+                hasher.update_reader(file).ok().map(|h| ContentId::from(h.finalize()))
+            })
+            .await?
+        };
+        Ok((hashed == Some(id)).then(|| self.done(id, path, len, len, &View::default())))
+    }
+
+    fn done(&self, id: ContentId, path: PathBuf, len: u64, resumed: u64, view: &View) -> Event {
+        Event::Done(Done {
+            id: id.to_string(),
+            path,
+            len,
+            resumed,
+            took_ms: self.started.elapsed().as_millis() as u64,
+            transfer_ms: view.transfer.as_millis() as u64,
+            sources: view.progress.sources.clone(),
+            uploaded: self.uploaded,
+        })
+    }
+
+    /// `None`: another job fetched the same meanwhile; look again.
+    async fn fetch(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
+        let Some(learned) = self.learn(id, None).await? else { return Ok(None) };
+        match learned.list.kind() {
+            Kind::File => self.fetch_file(id, learned).await.map(Some),
+            Kind::Directory => self.fetch_directory(id, learned).await,
+        }
+    }
+
+    async fn fetch_file(&mut self, id: ContentId, learned: Known) -> Result<Event, Failure> {
+        let len = learned.list.geometry().len();
+        let name = self.name_for(&learned);
+        let dest = self.destination(&name)?;
+        self.found(id, Kind::File, &name, len, None).await;
+        let target = dest.clone().map_or(Target::Store, Target::File);
+        let order = if dest.is_some() { Order::Rarest } else { Order::Ascending };
+        let begin = Begin { list: learned.list, name, target, of: None };
+        let (blob, view) = self.download(begin, learned.proof, order).await?;
+        let store = self.context.store.clone();
+        let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
+        let path = blocking(move || match dest {
+            Some(dest) => store.finish_file(&whole, &dest, overwrite),
+            None => store.finish_stored(&whole, None).map(|()| whole.file().unwrap_or_default()),
+        });
+        let path = path.await?.map_err(store_failure)?;
+        if matches!(self.get.output, Output::Store) {
+            let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
+        }
+        self.count_uploads(id).await;
+        let resumed = blob.resumed();
+        self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
+        Ok(self.done(id, path, len, resumed, &view))
+    }
+
+    async fn fetch_directory(&mut self, id: ContentId, learned: Known) -> Result<Option<Event>, Failure> {
+        if matches!(self.get.output, Output::Store) {
+            let text = "a directory cannot be written to standard output: get it with -o PATH";
+            return Err(failure(Fault::User, text));
+        }
+        if learned.list.geometry().len() > limits::MANIFEST_BYTES as u64 {
+            return Err(failure(Fault::BadContent, "bad manifest: it is larger than allowed"));
+        }
+        let name = self.name_for(&learned);
+        let dest = self.destination(&name)?.unwrap_or_default();
+        if let Some(manifest) = self.known_manifest(id).await {
+            return self.fetch_tree(id, Arc::new(manifest), dest, name).await;
+        }
+        let begin = Begin { list: learned.list, name: name.clone(), target: Target::Store, of: None };
+        let (blob, _) = self.download(begin, learned.proof, Order::Ascending).await?;
+        let manifest = self.keep_manifest(&blob).await?;
+        self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
+        self.fetch_tree(id, Arc::new(manifest), dest, name).await
+    }
+
+    async fn known_manifest(&self, id: ContentId) -> Option<Manifest> {
+        let store = self.context.store.clone();
+        let known = move || store.record(id).filter(|r| r.payload.is_some()).and_then(|_| store.manifest(id).ok());
+        blocking(known).await.ok().flatten()
+    }
+
+    /// Reads the manifest that was fetched. One that breaks the rules is forgotten, and with it the whole directory.
+    async fn keep_manifest(&self, blob: &Arc<Blob>) -> Result<Manifest, Failure> {
+        let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
+        let read = move || {
+            let id = blob.id();
+            store.finish_stored(&blob, None)?;
+            let manifest = store.manifest(id).inspect_err(|_| drop(store.remove(id)))?;
+            let files = manifest.file_offsets().count() as u64;
+            let payload = Payload { id: manifest.payload, len: manifest.payload_len, files };
+            store.finish_stored(&blob, Some(payload))?;
+            Ok(manifest)
+        };
+        blocking(read).await?.map_err(|e: StoreError| match e {
+            StoreError::Manifest(e) => failure(Fault::BadContent, format!("{e}: nothing of it was fetched")),
+            other => store_failure(other),
+        })
+    }
+
+    async fn fetch_tree(
+        &mut self, id: ContentId, manifest: Arc<Manifest>, dest: PathBuf, name: String,
+    ) -> Result<Option<Event>, Failure> {
+        refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
+        let (payload, len) = (manifest.payload, manifest.payload_len);
+        self.found(id, Kind::Directory, &name, len, Some(manifest.file_offsets().count() as u64)).await;
+        let select = self.select.clone();
+        let target = Target::Tree { dest: dest.clone(), manifest: Arc::clone(&manifest), dir: id, select };
+        let (list, proof, from_here) = if len == 0 {
+            let geometry = Geometry::new(0).map_err(|e| failure(Fault::BadContent, e.to_string()))?;
+            (HashList::of(Kind::File, geometry, &[]), None, None)
+        } else if let Some(State::Complete) = self.context.store.record(payload).map(|r| r.state) {
+            let store = self.context.store.clone();
+            let source = blocking(move || store.blob(payload)).await?;
+            match source {
+                Some(source) => (source.list().clone(), None, Some(source)),
+                None => return Err(failure(Fault::Verification, "the copy that is here has changed: remove it with swarm rm and get it again")),
+            }
+        } else {
+            match self.learn(payload, Some((Kind::File, len))).await? {
+                Some(learned) => (learned.list, learned.proof, None),
+                None => return Ok(None),
+            }
+        };
+        let begin = Begin { list, name, target, of: Some(id) };
+        let (blob, view) = match from_here {
+            Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
+            None if len == 0 => (self.begin(&begin).await?, View::default()),
+            None => self.download(begin, proof, Order::Rarest).await?,
+        };
+        let (store, whole, select) = (self.context.store.clone(), Arc::clone(&blob), self.select.clone());
+        let (overwrite, at) = (self.get.overwrite, dest.clone());
+        let finished = move || {
+            let tree = Finished { manifest: &manifest, dir: id, select: &select };
+            store.finish_tree(&whole, &tree, &at, overwrite)
+        };
+        let path = blocking(finished).await?.map_err(store_failure)?;
+        self.count_uploads(payload).await;
+        let resumed = blob.resumed();
+        let whole = blob.is_shareable().then_some(blob);
+        self.net.ask(Ask::Stop { id: payload, whole }).await;
+        Ok(Some(self.done(id, path, len, resumed, &view)))
+    }
+
+    /// It is whole in the store: copied to where it is wanted, verified on the way.
+    async fn from_store(&mut self, id: ContentId) -> Result<Event, Failure> {
+        let unknown = || failure(Fault::Verification, format!("{id} is no longer here"));
+        let record = self.context.store.record(id).ok_or_else(unknown)?;
+        if record.kind == Kind::Directory {
+            let manifest = self.known_manifest(id).await.ok_or_else(unknown)?;
+            let name = self.name.clone().unwrap_or_else(|| record.name.clone());
+            let dest = self.destination(&name)?;
+            let dest = dest.ok_or_else(|| failure(Fault::User, "a directory cannot be written to standard output"))?;
+            return self.fetch_tree(id, Arc::new(manifest), dest, name).await?.ok_or_else(unknown);
+        }
+        let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
+        let (len, dest) = (record.len, self.destination(&name)?);
+        self.found(id, Kind::File, &name, len, None).await;
+        let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
+        let path = blocking(move || copy_from_store(&store, id, dest.as_deref(), overwrite)).await?;
+        let path = path.map_err(store_failure)?;
+        if matches!(self.get.output, Output::Store) {
+            let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
+        }
+        Ok(self.done(id, path, len, len, &View::default()))
+    }
+
+    /// A tree whose bytes are whole at another place here.
+    async fn copy_chunks(&self, begin: Begin, source: Arc<Blob>) -> Result<Arc<Blob>, Failure> {
+        let blob = self.begin(&begin).await?;
+        let mut buffer = Vec::new();
+        for chunk in source.geometry().iter() {
+            if blob.has(chunk) {
+                continue;
+            }
+            source.read(chunk, &mut buffer).map_err(|e| store_failure(e.into()))?;
+            if let Outcome::Disk { error, .. } = receive::write(&self.context.store, &blob, chunk, &buffer).await {
+                return Err(failure(Fault::Disk, error));
+            }
+        }
+        self.prove(&blob).await?;
+        Ok(blob)
+    }
+
+    /// Finds out what an id is: from the store if an earlier run knew, else from peers. `None` if another job is at it and
+    /// has now ended.
+    async fn learn(&self, id: ContentId, expect: Option<(Kind, u64)>) -> Result<Option<Known>, Failure> {
+        let store = self.context.store.clone();
+        if let Some(known) = blocking(move || known(&store, id)).await? {
+            return Ok(Some(known));
+        }
+        let ask = |reply| Ask::Learn { id, expect, hints: self.hints.clone(), reply };
+        let (mut view, first) = self.net.question(ask).await.ok_or_else(stopped)?;
+        let mut told = Instant::now();
+        loop {
+            let stage = view.borrow_and_update().stage.clone();
+            match stage {
+                Stage::Learned(learned) if first => return Ok(Some(Known::from(&*learned))),
+                _ if first => {}
+                _ => return self.wait_for_other(view).await,
+            }
+            if told.elapsed() >= SEARCHING_EVERY {
+                told = Instant::now();
+                let tried = view.borrow().tried.clone();
+                let waited_ms = self.started.elapsed().as_millis() as u64;
+                let _ = self.events.send(Event::Searching { waited_ms, tried }).await;
+            }
+            self.changed(&mut view, SEARCHING_EVERY.saturating_sub(told.elapsed())).await?;
+        }
+    }
+
+    /// Another job fetches the same: show its progress as ours.
+    async fn wait_for_other(&self, mut view: watch::Receiver<View>) -> Result<Option<Known>, Failure> {
+        loop {
+            let progress = view.borrow_and_update().progress.clone();
+            let _ = self.events.try_send(Event::Progress(progress));
+            if self.changed(&mut view, PROGRESS_EVERY).await.is_err() {
+                self.check_deadline(false)?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for news, for `most`, or for the deadline.
+    async fn changed(&self, view: &mut watch::Receiver<View>, most: Duration) -> Result<(), Failure> {
+        let left = self.deadline.map_or(most, |d| most.min(d.saturating_duration_since(Instant::now())));
+        match tokio::time::timeout(left, view.changed()).await {
+            Ok(Err(_)) => return Err(stopped()),
+            Ok(Ok(())) | Err(_) => {}
+        }
+        let found = !matches!(view.borrow().stage, Stage::Searching);
+        let tried = view.borrow().tried.clone();
+        self.check_deadline(found).map_err(|mut e| {
+            if !found {
+                e.message = format!("{}; {}", e.message, tried.join("; "));
+            }
+            e
+        })
+    }
+
+    fn check_deadline(&self, found: bool) -> Result<(), Failure> {
+        if self.deadline.is_none_or(|d| Instant::now() < d) {
+            return Ok(());
+        }
+        let waited = self.started.elapsed().as_secs_f64();
+        Err(if found {
+            Failure {
+                fault: Fault::Timeout,
+                message: format!("not complete after {waited:.1} s"),
+                hint: Some("what is verified is kept: the same command goes on from there".to_owned()),
+            }
+        } else {
+            Failure {
+                fault: Fault::NotFound,
+                message: format!("nobody reachable has it (waited {waited:.1} s)"),
+                hint: Some("is it still being published? A link, or --peer with the address of a holder, reaches beyond this network".to_owned()),
+            }
+        })
+    }
+
+    async fn begin(&self, begin: &Begin) -> Result<Arc<Blob>, Failure> {
+        let (store, begin) = (self.context.store.clone(), begin.clone());
+        blocking(move || store.begin(begin)).await?.map_err(store_failure)
+    }
+
+    async fn start(&self, blob: &Arc<Blob>, order: Order) -> Result<watch::Receiver<View>, Failure> {
+        let ask = |reply| Ask::Start { blob: Arc::clone(blob), order, hints: self.hints.clone(), reply };
+        self.net.question(ask).await.ok_or_else(stopped)
+    }
+
+    /// Fetches a blob until it is whole and every chunk was read back.
+    async fn download(
+        &mut self, begin: Begin, mut proof: Option<(u32, Vec<u8>)>, order: Order,
+    ) -> Result<(Arc<Blob>, View), Failure> {
+        let mut proofs = 0;
+        let mut blob = self.begin(&begin).await?;
+        loop {
+            if let Some((chunk, bytes)) = proof.take()
+                && let Some(chunk) = blob.geometry().chunk(chunk).filter(|c| !blob.has(*c))
+            {
+                // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
+                receive::write(&self.context.store, &blob, chunk, &bytes).await;
+            }
+            let mut view = self.start(&blob, order).await?;
+            match self.watch(&mut view, &blob).await? {
+                Ended::Complete if self.prove(&blob).await? => {
+                    let last = view.borrow().clone();
+                    return Ok((blob, last));
+                }
+                Ended::Complete => proofs += 1,
+                Ended::Full(error) => {
+                    self.net.ask(Ask::Stop { id: blob.id(), whole: None }).await;
+                    let text = format!("the disk is full, the transfer waits for room: {error}");
+                    let _ = self.events.send(Event::Notice { text }).await;
+                    tokio::time::sleep(limits::DISK_FULL_RETRY).await;
+                    self.check_deadline(true)?;
+                    blob = self.begin(&begin).await?;
+                }
+            }
+            if proofs == PROOFS {
+                let text = "what was verified is read back wrong from the disk, again and again";
+                return Err(failure(Fault::Disk, text));
+            }
+        }
+    }
+
+    /// Follows a download to its end, telling its events.
+    async fn watch(&self, view: &mut watch::Receiver<View>, blob: &Arc<Blob>) -> Result<Ended, Failure> {
+        let (mut banned, mut notices, mut prefix) = (0, 0, 0);
+        let mut told = None::<Instant>;
+        loop {
+            let now = view.borrow_and_update().clone();
+            for (peer, reason) in now.banned.iter().skip(banned) {
+                let (peer, reason) = (peer.clone(), reason.clone());
+                let _ = self.events.send(Event::Banned { peer, reason }).await;
+            }
+            for text in now.notices.iter().skip(notices) {
+                let _ = self.events.send(Event::Notice { text: text.clone() }).await;
+            }
+            (banned, notices) = (now.banned.len(), now.notices.len());
+            if let (Output::Store, true, Some(path)) = (&self.get.output, now.prefix > prefix, blob.file()) {
+                prefix = now.prefix;
+                let _ = self.events.try_send(Event::Prefix { path, bytes: prefix });
+            }
+            let complete = matches!(now.stage, Stage::Complete);
+            if complete || told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
+                told = Some(Instant::now());
+                let _ = self.events.try_send(Event::Progress(now.progress.clone()));
+            }
+            match now.broken {
+                Some(broken) if broken.full => return Ok(Ended::Full(broken.error)),
+                Some(broken) => return Err(failure(Fault::Disk, broken.error)),
+                None if complete => return Ok(Ended::Complete),
+                None => {}
+            }
+            self.changed(view, PROGRESS_EVERY).await?;
+        }
+    }
+
+    /// Flushes and reads back; false if some chunks must be fetched again.
+    async fn prove(&self, blob: &Arc<Blob>) -> Result<bool, Failure> {
+        let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
+        let bad = blocking(move || store.prove(&blob)).await?.map_err(store_failure)?;
+        Ok(bad.is_empty())
+    }
+
+    async fn count_uploads(&mut self, _id: ContentId) {
+        if let Some(report) = self.net.question(Ask::Report).await {
+            self.uploaded = report.uploaded;
+        }
+    }
+
+    fn name_for(&self, learned: &Known) -> String {
+        sanitize_name(self.name.as_deref().or(learned.name.as_deref()).unwrap_or("download"))
+    }
+
+    /// Where it goes; `None` for the store.
+    fn destination(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
+        let name = sanitize_name(name);
+        let dest = match &self.get.output {
+            Output::Store => return Ok(None),
+            Output::Into(folder) => folder.join(name),
+            Output::Path(path) if path.is_dir() && !self.get.overwrite => path.join(name),
+            Output::Path(path) => path.clone(),
+        };
+        refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
+        Ok(Some(dest))
+    }
+
+    async fn found(&self, id: ContentId, kind: Kind, name: &str, len: u64, files: Option<u64>) {
+        let row = self.context.store.record(id).map(|r| blob_row(&self.context.store, &r, Some(0)));
+        let fresh = BlobRow {
+            id: id.to_string(),
+            kind,
+            name: name.to_owned(),
+            len,
+            have: 0,
+            chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
+            files,
+            state: "downloading".to_owned(),
+            path: None,
+        };
+        let row = row.map_or(fresh.clone(), |r| BlobRow { name: fresh.name, files, len, ..r });
+        let _ = self.events.send(Event::Found(row)).await;
+    }
+}
+
+/// How a download ended.
+enum Ended {
+    Complete,
+    /// A flush found the disk full.
+    Full(String),
+}
+
+/// What is proven of an id.
+struct Known {
+    list: HashList,
+    name: Option<String>,
+    proof: Option<(u32, Vec<u8>)>,
+}
+
+impl From<&Learned> for Known {
+    fn from(learned: &Learned) -> Self {
+        Self { list: learned.list.clone(), name: learned.name.clone(), proof: learned.proof.clone() }
+    }
+}
+
+/// What an earlier run proved, or what needs no peer: nothing at all is also content.
+fn known(store: &Store, id: ContentId) -> Option<Known> {
+    if id == Kind::File.id_of(&[]) {
+        let geometry = Geometry::new(0).ok()?;
+        return Some(Known { list: HashList::of(Kind::File, geometry, &[]), name: None, proof: None });
+    }
+    let record = store.record(id)?;
+    let list = store.known_list(id)?;
+    Some(Known { list, name: Some(record.name), proof: None })
+}
+
+fn copy_from_store(store: &Store, id: ContentId, dest: Option<&Path>, overwrite: bool) -> Result<PathBuf, StoreError> {
+    let gone = || StoreError::Changed("its source has changed since it was published: publish it again".into());
+    match dest {
+        Some(dest) => store.copy_out(&*store.blob(id).ok_or_else(gone)?, dest, overwrite),
+        None => {
+            let (blob, bad) = store.verify(id, &|_| {}, &AtomicBool::new(false))?;
+            if bad.is_empty() { blob.file().ok_or_else(gone) } else { Err(gone()) }
+        }
+    }
+}
+
+fn stopped() -> Failure {
+    failure(Fault::Interrupted, "the node stopped")
+}

@@ -1,0 +1,311 @@
+//! One job per request: looks things up, or starts what takes longer, and tells its events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::mpsc::Sender;
+
+use super::actor::{Ask, Report};
+use super::command::Command;
+use super::event::{Blob, Entry, Event, Failure, Fault, Info, Status, Transfer, Verified};
+use super::transfers::Stage;
+use super::{Context, Flag, blocking, failure, get, publish};
+use crate::content::geometry::Geometry;
+use crate::content::link::Target;
+use crate::content::manifest::{EntryKind, Manifest};
+use crate::content::tree::Kind;
+use crate::id::ContentId;
+use crate::store::record::{Record, State};
+use crate::store::{Store, StoreError, path_of};
+
+/// Entries of a listing that travel together.
+const ENTRIES: usize = 500;
+
+/// Runs a job to its final event.
+pub(super) async fn run(context: Context, command: Command, events: Sender<Event>) {
+    let told = events.clone();
+    let result = match command {
+        Command::Publish(publish) => publish::publish(context, publish, told).await,
+        Command::Get(get) => Box::pin(get::get(context, get, told)).await,
+        Command::Ls { id: None } => ls(context).await,
+        Command::Ls { id: Some(id) } => entries(context, &id, &told).await,
+        Command::Info { id } => info(context, &id).await,
+        Command::Rm { id } => rm(context, &id).await,
+        Command::Verify { id, repair } => verify(context, id, repair, told).await,
+        Command::Gc { dry_run } => gc(context, dry_run).await,
+        Command::Status => status(context).await,
+        Command::Peers => peers(context).await,
+    };
+    let last = result.unwrap_or_else(Event::Failed);
+    let _ = events.send(last).await;
+}
+
+/// What a person typed as an id: the id, the addresses and the name that came with it.
+pub(super) fn resolve(store: &Store, text: &str) -> Result<(ContentId, Vec<String>, Option<String>), Failure> {
+    let target: Target = text.parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
+    match target {
+        Target::Id(id) => Ok((id, Vec::new(), None)),
+        Target::Link(link) => Ok((link.id, link.peers, link.name)),
+        Target::Prefix(digits) => match store.by_prefix(&digits, 2).as_slice() {
+            [id] => Ok((*id, Vec::new(), None)),
+            [] => Err(Failure {
+                fault: Fault::User,
+                message: format!("no blob here has an id that begins with {digits}"),
+                hint: Some("give the whole id (64 digits) or a link; swarm ls shows what is here".to_owned()),
+            }),
+            _ => Err(failure(Fault::User, format!("several blobs here have an id that begins with {digits}: give more of it"))),
+        },
+    }
+}
+
+/// A failure of the store in a person's words.
+pub(super) fn store_failure(error: StoreError) -> Failure {
+    let fault = match &error {
+        StoreError::Disk(_) => Fault::Disk,
+        StoreError::User(_) | StoreError::Manifest(_) => Fault::User,
+        StoreError::Changed(_) => Fault::Verification,
+        StoreError::Cancelled => Fault::Interrupted,
+    };
+    failure(fault, error.to_string())
+}
+
+/// A listing's row. `have` is how much of a running download is there.
+pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blob {
+    let len = record.payload.map_or(record.len, |p| p.len);
+    let whole = match record.payload {
+        Some(payload) => store.record(payload.id).is_some_and(|r| r.state == State::Complete) || payload.len == 0,
+        None => true,
+    };
+    let state = match (have, record.state) {
+        (Some(_), _) => "downloading",
+        (None, State::Complete) if whole => "complete",
+        (None, State::Complete | State::Partial) => "partial",
+        (None, State::Changed) => "source changed",
+    };
+    let place = record.payload.and_then(|p| store.record(p.id)).map_or_else(|| path_of(record), |r| path_of(&r));
+    Blob {
+        id: record.id.to_string(),
+        kind: record.kind,
+        name: record.name.clone(),
+        len,
+        have: have.unwrap_or(if state == "complete" { len } else { 0 }),
+        chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
+        files: record.payload.map(|p| p.files),
+        state: state.to_owned(),
+        path: place,
+    }
+}
+
+async fn report(context: &Context) -> Option<Report> {
+    context.net.as_ref()?.question(Ask::Report).await
+}
+
+async fn ls(context: Context) -> Result<Event, Failure> {
+    let running = report(&context).await.map_or_else(Vec::new, |r| r.transfers);
+    let store = context.store;
+    let rows = move || {
+        let shown = store.records().into_iter().filter(|r| r.of.is_none());
+        let mut blobs: Vec<Blob> = shown
+            .map(|r| {
+                let id = r.payload.map_or(r.id, |p| p.id);
+                let have = running.iter().find(|(i, _)| *i == id).map(|(_, v)| v.progress.done);
+                blob_row(&store, &r, have.filter(|_| r.state == State::Partial || r.payload.is_some()))
+            })
+            .collect();
+        blobs.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
+        blobs
+    };
+    Ok(Event::Blobs { blobs: blocking(rows).await? })
+}
+
+async fn entries(context: Context, id: &str, events: &Sender<Event>) -> Result<Event, Failure> {
+    let (id, ..) = resolve(&context.store, id)?;
+    let store = context.store;
+    let record = store.record(id).ok_or_else(|| not_here(id))?;
+    if record.kind == Kind::File {
+        return Ok(Event::Blobs { blobs: vec![blob_row(&store, &record, None)] });
+    }
+    let manifest: Manifest = blocking(move || store.manifest(id)).await?.map_err(store_failure)?;
+    let mut batch = Vec::with_capacity(ENTRIES);
+    for entry in &manifest.entries {
+        let (kind, len, detail) = match &entry.kind {
+            EntryKind::File { size, id, executable: false } => ("file", *size, Some(id.to_string())),
+            EntryKind::File { size, id, executable: true } => ("executable", *size, Some(id.to_string())),
+            EntryKind::EmptyDir => ("directory", 0, None),
+            EntryKind::Symlink { target } => ("symlink", 0, Some(target.clone())),
+        };
+        batch.push(Entry { path: entry.path.clone(), kind: kind.to_owned(), len, detail });
+        if batch.len() == ENTRIES {
+            let entries = std::mem::replace(&mut batch, Vec::with_capacity(ENTRIES));
+            let _ = events.send(Event::Entries { entries }).await;
+        }
+    }
+    let _ = events.send(Event::Entries { entries: batch }).await;
+    Ok(Event::EntriesEnd { count: manifest.entries.len() as u64, len: manifest.payload_len })
+}
+
+fn not_here(id: ContentId) -> Failure {
+    Failure {
+        fault: Fault::User,
+        message: format!("{id} is not in this store"),
+        hint: Some(format!("swarm get {id}")),
+    }
+}
+
+async fn info(context: Context, id: &str) -> Result<Event, Failure> {
+    let (id, ..) = resolve(&context.store, id)?;
+    let record = context.store.record(id).ok_or_else(|| not_here(id))?;
+    let report = report(&context).await;
+    let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
+    let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
+    let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
+    let link = context.net.is_some().then(|| publish::link(&context, id, &record.name));
+    let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
+    Ok(Event::Info(Info { blob, chunk_size, link, holders }))
+}
+
+async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
+    let (id, ..) = resolve(&context.store, id)?;
+    let record = context.store.record(id).ok_or_else(|| not_here(id))?;
+    let payload = record.payload.map(|p| p.id);
+    if let Some(report) = report(&context).await
+        && report.transfers.iter().any(|(i, _)| *i == id || Some(*i) == payload)
+    {
+        return Err(failure(Fault::User, format!("{id} is being fetched: stop that first")));
+    }
+    if let Some(net) = &context.net {
+        for id in payload.into_iter().chain([id]) {
+            net.ask(Ask::Withdraw(id)).await;
+        }
+    }
+    let store = context.store;
+    let freed = blocking(move || store.remove(id)).await?;
+    Ok(Event::Removed { id: id.to_string(), freed })
+}
+
+async fn gc(context: Context, dry_run: bool) -> Result<Event, Failure> {
+    if context.store.is_read_only() && !dry_run {
+        return Err(failure(Fault::User, "the store is read-only: nothing can be deleted"));
+    }
+    let store = context.store;
+    let collected = blocking(move || store.gc(dry_run)).await?;
+    Ok(Event::Collected { freed: collected.freed, removed: collected.removed, dry_run })
+}
+
+async fn verify(context: Context, id: Option<String>, repair: bool, events: Sender<Event>) -> Result<Event, Failure> {
+    let records: Vec<Record> = match &id {
+        Some(text) => {
+            let (id, ..) = resolve(&context.store, text)?;
+            let record = context.store.record(id).ok_or_else(|| not_here(id))?;
+            let payload = record.payload.and_then(|p| context.store.record(p.id));
+            std::iter::once(record).chain(payload).collect()
+        }
+        None => {
+            let store = context.store.clone();
+            let all = blocking(move || store.records()).await?;
+            all.into_iter().filter(|r| r.state != State::Partial).collect()
+        }
+    };
+    let total = records.iter().map(|r| r.len).sum();
+    let done = Arc::new(AtomicU64::new(0));
+    let mut result = Verified { blobs: 0, chunks: 0, bad: Vec::new(), repaired: 0 };
+    for record in records {
+        let id = record.id;
+        let cancel: Flag = Arc::new(AtomicBool::new(false));
+        let work = {
+            let (store, cancel, done, events) = (context.store.clone(), Arc::clone(&cancel), Arc::clone(&done), events.clone());
+            move || {
+                let progress = |bytes: u64| {
+                    let now = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                    let _ = events.try_send(Event::Hashing { done: now, total });
+                };
+                store.verify(id, &progress, &cancel)
+            }
+        };
+        let checked = tokio::select! {
+            checked = blocking(work) => checked?,
+            () = events.closed() => {
+                cancel.store(true, Ordering::Relaxed);
+                return Err(failure(Fault::Interrupted, "stopped"));
+            }
+        };
+        result.blobs += 1;
+        match checked {
+            Ok((blob, bad)) => {
+                result.chunks += u64::from(blob.geometry().chunks());
+                if bad.is_empty() {
+                    continue;
+                }
+                if let Some(net) = &context.net {
+                    net.ask(Ask::Withdraw(id)).await;
+                }
+                result.bad.push((id.to_string(), u64::from(bad.count())));
+                if repair {
+                    let count = u64::from(bad.count());
+                    get::repair(&context, &blob, &bad, &events).await?;
+                    result.repaired += count;
+                }
+            }
+            // Its file is gone: every chunk of it is bad, and it is not served any longer.
+            Err(error) => {
+                context.store.mark_changed(id);
+                let _ = events.send(Event::Notice { text: format!("{}: {error}", record.name) }).await;
+                result.bad.push((id.to_string(), u64::from(Geometry::new(record.len).map_or(0, |g| g.chunks()))));
+            }
+        }
+    }
+    Ok(Event::Verified(result))
+}
+
+async fn peers(context: Context) -> Result<Event, Failure> {
+    Ok(match report(&context).await {
+        Some(report) => Event::Peers { peers: report.peers, banned: report.banned },
+        None => Event::Peers { peers: Vec::new(), banned: Vec::new() },
+    })
+}
+
+async fn status(context: Context) -> Result<Event, Failure> {
+    let report = report(&context).await;
+    let store = context.store.clone();
+    let (blobs, stored) = blocking(move || (store.count(), store.stored())).await?;
+    let mut notices = Vec::new();
+    let mut transfers = Vec::new();
+    for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
+        let state = match &view.stage {
+            Stage::Searching => "searching",
+            Stage::Learned(_) => "starting",
+            Stage::Active if view.notices.is_empty() => "downloading",
+            Stage::Active => "waiting for the disk",
+            Stage::Complete => "finishing",
+        };
+        notices.extend(view.notices.last().cloned());
+        let name = context.store.record(*id).map_or_else(String::new, |r| r.name);
+        let (id, progress) = (id.to_string(), view.progress.clone());
+        transfers.push(Transfer { id, name, state: state.to_owned(), progress });
+    }
+    let listen = report.as_ref().map_or_else(Vec::new, |r| r.listen.iter().map(ToString::to_string).collect());
+    let mut status = Status {
+        peer: report.as_ref().map_or_else(String::new, |r| r.peer.to_string()),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        home: PathBuf::from(&context.home),
+        uptime: context.started.elapsed().as_secs(),
+        listen,
+        peers: 0,
+        blobs,
+        stored,
+        uploaded: 0,
+        downloaded: 0,
+        transfers,
+        refused: Vec::new(),
+        banned: Vec::new(),
+        notices,
+    };
+    if let Some(report) = report {
+        status.peers = report.peers.len() as u32;
+        (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
+        (status.refused, status.banned) = (report.refused, report.banned);
+    }
+    Ok(Event::Status(Box::new(status)))
+}

@@ -1,0 +1,249 @@
+//! The peers of running sessions: where they are, what goes out to them, who is to be dropped.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::mpsc::Sender;
+
+use super::discovery::{class_of, ip_of};
+use super::event::{self, Ban, Class};
+use super::session::{Expect, Serve, Session};
+use crate::limits;
+use crate::schedule::PeerKey;
+use crate::wire::{Hello, Message, PeerAddrs};
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) connection: ConnectionId,
+    pub(super) addr: Multiaddr,
+    pub(super) class: Class,
+    /// `None` until it has introduced itself.
+    pub(super) hello: Option<Hello>,
+    pub(super) session: Session,
+    heard: Instant,
+    heard_bytes: u64,
+    ping: Option<(u64, Instant)>,
+    rtt: Option<Duration>,
+}
+
+/// A session that must end.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) key: PeerKey,
+    pub(super) reason: String,
+    /// It misbehaved: keep it away for a while.
+    pub(super) ban: bool,
+}
+
+/// A ban as a person sees it.
+#[derive(Debug)]
+struct Banned {
+    peer: PeerId,
+    reason: String,
+    until: Instant,
+    at: Instant,
+}
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    next: u64,
+    peers: BTreeMap<PeerKey, Peer>,
+    by_id: HashMap<PeerId, PeerKey>,
+    doomed: Vec<Doomed>,
+    banned: VecDeque<Banned>,
+    /// Bytes of sessions that have ended.
+    past: (u64, u64),
+}
+
+impl Peers {
+    /// The key the next session gets.
+    pub(super) fn next_key(&mut self) -> PeerKey {
+        self.next += 1;
+        PeerKey(self.next)
+    }
+
+    pub(super) fn add(&mut self, key: PeerKey, peer: Peer) {
+        self.by_id.insert(peer.id, key);
+        self.peers.insert(key, peer);
+    }
+
+    pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
+        let peer = self.peers.remove(&key)?;
+        self.by_id.remove(&peer.id);
+        self.past.0 += peer.session.traffic.up();
+        self.past.1 += peer.session.traffic.down();
+        Some(peer)
+    }
+
+    pub(super) fn get(&self, key: PeerKey) -> Option<&Peer> {
+        self.peers.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        self.peers.get_mut(&key)
+    }
+
+    pub(super) fn key_of(&self, peer: &PeerId) -> Option<PeerKey> {
+        self.by_id.get(peer).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// The peers that have introduced themselves.
+    pub(super) fn ready(&self) -> Vec<PeerKey> {
+        self.peers.iter().filter(|(_, p)| p.hello.is_some()).map(|(key, _)| *key).collect()
+    }
+
+    pub(super) fn send(&mut self, key: PeerKey, message: Message) {
+        self.push(key, message, |session| &session.outbox);
+    }
+
+    pub(super) fn expect(&mut self, key: PeerKey, expect: Expect) {
+        self.push(key, expect, |session| &session.expects);
+    }
+
+    pub(super) fn serve(&mut self, key: PeerKey, serve: Serve) {
+        self.push(key, serve, |session| &session.serves);
+    }
+
+    fn push<T>(&mut self, key: PeerKey, value: T, queue: impl Fn(&Session) -> &Sender<T>) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        if queue(&peer.session).try_send(value).is_err() {
+            self.doom(key, "does not keep up with what it is sent", false);
+        }
+    }
+
+    /// The session will be ended as soon as the present event is dealt with.
+    pub(super) fn doom(&mut self, key: PeerKey, reason: impl Into<String>, ban: bool) {
+        if !self.doomed.iter().any(|d| d.key == key) {
+            self.doomed.push(Doomed { key, reason: reason.into(), ban });
+        }
+    }
+
+    pub(super) fn take_doomed(&mut self) -> Vec<Doomed> {
+        std::mem::take(&mut self.doomed)
+    }
+
+    /// Remembers a ban; returns until when it holds.
+    pub(super) fn ban(&mut self, peer: PeerId, reason: String, now: Instant) -> Instant {
+        let day = |b: &&Banned| b.peer == peer && now.duration_since(b.at) < limits::BAN_REPEATED;
+        let before = self.banned.iter().filter(day).count();
+        let until = now + if before >= 2 { limits::BAN_REPEATED } else { limits::BAN_FIRST };
+        if self.banned.len() >= limits::BANS {
+            self.banned.pop_front();
+        }
+        self.banned.push_back(Banned { peer, reason, until, at: now });
+        until
+    }
+
+    /// The bans in force.
+    pub(super) fn bans(&self, now: Instant) -> Vec<Ban> {
+        let in_force = self.banned.iter().filter(|b| b.until > now);
+        let row = |b: &Banned| Ban {
+            peer: b.peer.to_string(),
+            reason: b.reason.clone(),
+            left: b.until.duration_since(now).as_secs(),
+        };
+        in_force.map(row).collect()
+    }
+
+    /// Something arrived from this peer.
+    pub(super) fn heard(&mut self, key: PeerKey, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.heard = now;
+        }
+    }
+
+    /// The answer to a ping.
+    pub(super) fn pong(&mut self, key: PeerKey, number: u64, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&key)
+            && let Some((_, sent)) = peer.ping.take_if(|(n, _)| *n == number)
+        {
+            peer.rtt = Some(now.duration_since(sent));
+        }
+    }
+
+    /// Probes peers that have been silent, and drops those whose probe stayed without an answer.
+    pub(super) fn probe(&mut self, now: Instant) {
+        let mut pings = Vec::new();
+        let mut silent = Vec::new();
+        for (key, peer) in &mut self.peers {
+            let bytes = peer.session.traffic.down();
+            if bytes != peer.heard_bytes {
+                (peer.heard_bytes, peer.heard) = (bytes, now);
+            }
+            let quiet = now.duration_since(peer.heard);
+            match peer.ping {
+                Some((_, sent)) if quiet > limits::SESSION_SILENCE && now.duration_since(sent) > limits::PING_EVERY => {
+                    silent.push(*key);
+                }
+                None if quiet > limits::PING_EVERY => {
+                    peer.ping = Some((key.0, now));
+                    pings.push(*key);
+                }
+                _ => {}
+            }
+        }
+        pings.into_iter().for_each(|key| self.send(key, Message::Ping(key.0)));
+        silent.into_iter().for_each(|key| self.doom(key, "silent for too long", false));
+    }
+
+    /// Payload bytes sent and received since start.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        let live = self.peers.values().map(|p| &p.session.traffic);
+        live.fold(self.past, |(up, down), t| (up + t.up(), down + t.down()))
+    }
+
+    /// The rows of `swarm peers`; `rate` tells a peer's speed.
+    pub(super) fn rows(&self, rate: impl Fn(PeerKey) -> u64) -> Vec<event::Peer> {
+        let row = |(key, p): (&PeerKey, &Peer)| event::Peer {
+            peer: p.id.to_string(),
+            addr: p.addr.to_string(),
+            class: p.class,
+            agent: p.hello.as_ref().map_or_else(String::new, |h| h.agent.chars().take(64).collect()),
+            down: p.session.traffic.down(),
+            up: p.session.traffic.up(),
+            rtt_us: p.rtt.map(|d| d.as_micros() as u64),
+            rate: rate(*key),
+        };
+        self.peers.iter().map(row).collect()
+    }
+}
+
+impl Peer {
+    pub(super) fn new(id: PeerId, connection: ConnectionId, addr: Multiaddr, class: Class, session: Session) -> Self {
+        let heard = Instant::now();
+        Self { id, connection, addr, class, hello: None, session, heard, heard_bytes: 0, ping: None, rtt: None }
+    }
+
+    /// Where others can reach it: the address it is seen at, with the ports it says it listens on.
+    pub(super) fn reachable(&self) -> Option<PeerAddrs> {
+        let (ip, hello) = (ip_of(&self.addr)?, self.hello.as_ref()?);
+        let base = || match ip {
+            IpAddr::V4(ip) => Multiaddr::from(ip),
+            IpAddr::V6(ip) => Multiaddr::from(ip),
+        };
+        let tcp = hello.tcp.iter().map(|port| base().with(Protocol::Tcp(*port)));
+        let quic = hello.quic.iter().map(|port| base().with(Protocol::Udp(*port)).with(Protocol::QuicV1));
+        let addrs: Vec<Vec<u8>> = tcp.chain(quic).take(limits::PEER_ADDRS).map(|a| a.to_vec()).collect();
+        (!addrs.is_empty()).then(|| PeerAddrs { peer: self.id.to_bytes(), addrs })
+    }
+}
+
+/// How near a peer at this address is; our own addresses count as this machine.
+pub(super) fn class_at(addr: &Multiaddr, own: &[Multiaddr]) -> Class {
+    match ip_of(addr) {
+        Some(ip) if own.iter().any(|a| ip_of(a) == Some(ip)) => Class::Host,
+        Some(ip) => class_of(ip),
+        None => Class::Wan,
+    }
+}

@@ -1,0 +1,105 @@
+//! Publishing, and the link others fetch by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tokio::sync::mpsc::Sender;
+
+use super::actor::Ask;
+use super::command::Publish;
+use super::discovery::ip_of;
+use super::event::{Event, Failure, Fault, Published};
+use super::jobs::{blob_row, store_failure};
+use super::{Context, Flag, blocking, failure};
+use crate::content::link::Link;
+use crate::content::path::{self, Rules};
+use crate::id::ContentId;
+use crate::limits;
+use crate::store::record::Record;
+use crate::store::{Import, StoreError};
+
+/// Addresses a link carries: it is meant to be pasted.
+const LINK_ADDRS: usize = 3;
+/// Progress is told every so many bytes.
+const TELL_BYTES: u64 = 64 << 20;
+
+pub(super) async fn publish(context: Context, publish: Publish, events: Sender<Event>) -> Result<Event, Failure> {
+    let started = Instant::now();
+    let cancel: Flag = Arc::new(AtomicBool::new(false));
+    let importing = blocking({
+        let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
+        move || import(&store, &publish, &cancel, &events)
+    });
+    let (record, warnings) = tokio::select! {
+        done = importing => done?.map_err(store_failure)?,
+        () = events.closed() => {
+            cancel.store(true, Ordering::Relaxed);
+            return Err(failure(Fault::Interrupted, "stopped"));
+        }
+    };
+    let (store, id, payload) = (context.store.clone(), record.id, record.payload);
+    let open = move || (store.blob(id), payload.and_then(|p| store.blob(p.id)));
+    let (blob, files) = blocking(open).await?;
+    if let Some(net) = &context.net {
+        for blob in blob.into_iter().chain(files) {
+            net.ask(Ask::Publish(blob)).await;
+        }
+    }
+    let row = blob_row(&context.store, &record, None);
+    let link = link(&context, record.id, &record.name);
+    let took_ms = started.elapsed().as_millis() as u64;
+    Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
+}
+
+fn import(
+    store: &crate::store::Store, publish: &Publish, cancel: &AtomicBool, events: &Sender<Event>,
+) -> Result<(Record, Vec<String>), StoreError> {
+    let own = publish.path.file_name().map(|n| n.to_string_lossy().into_owned());
+    let name = publish.name.clone().or(own).unwrap_or_else(|| "root".to_owned());
+    let told = AtomicU64::new(0);
+    let progress = |done: u64, total: u64| {
+        if done >= told.load(Ordering::Relaxed) + TELL_BYTES || done == total {
+            told.store(done, Ordering::Relaxed);
+            let _ = events.try_send(Event::Hashing { done, total });
+        }
+    };
+    let rules = if publish.unix_names { Rules::Unix } else { Rules::Portable };
+    let record = store.import(&Import {
+        path: &publish.path,
+        name,
+        copy: publish.copy,
+        take: publish.take,
+        rules,
+        symlinks: publish.symlinks,
+        progress: &progress,
+        cancel,
+    })?;
+    let mut warnings = Vec::new();
+    if path::warns(&record.name) {
+        warnings.push(format!("{} looks like a short name of Windows", record.name));
+    }
+    Ok((record, warnings))
+}
+
+/// `swarm:<id>?name=..&peer=..` with the addresses a stranger is likeliest to reach.
+pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
+    let mut peers = Vec::new();
+    if let Some(net) = &context.net {
+        let mut addrs: Vec<Multiaddr> = net.listen.borrow().clone();
+        let rank = |addr: &Multiaddr| {
+            let ip = ip_of(addr);
+            let quic = addr.iter().any(|p| matches!(p, Protocol::Udp(_)));
+            (ip.is_some_and(|ip| ip.is_loopback()), quic, ip.is_some_and(|ip| ip.is_ipv6()))
+        };
+        addrs.sort_by_key(rank);
+        let outside = addrs.iter().any(|a| ip_of(a).is_some_and(|ip| !ip.is_loopback()));
+        let link_local = |a: &Multiaddr| matches!(ip_of(a), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
+        addrs.retain(|a| !link_local(a) && (!outside || ip_of(a).is_some_and(|ip| !ip.is_loopback())));
+        peers = addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
+    }
+    let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
+    Link { id, name, peers }.to_string()
+}

@@ -1,0 +1,163 @@
+//! The data stream, outbound: chunks read, verified, and sent in frames. One buffer a session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::AsyncWriteExt;
+use futures::io::WriteHalf;
+use libp2p::Stream;
+use tokio::sync::mpsc;
+
+use super::{End, Serve, SessionEvent, Shared, Tell};
+use crate::limits;
+use crate::metrics::Traffic;
+use crate::node::limiter::Limiter;
+use crate::schedule::upload::{Asked, Uploads};
+use crate::store::{Blob, ReadError};
+use crate::wire::frame::{DataHeader, HEADER};
+use crate::wire::{Handle, LIST, Message, Why};
+
+pub(super) struct Sender {
+    serves: mpsc::Receiver<Serve>,
+    tell: Tell,
+    outbox: mpsc::Sender<Message>,
+    limiter: Limiter,
+    traffic: Arc<Traffic>,
+    open: BTreeMap<Handle, Arc<Blob>>,
+    queue: Uploads,
+    /// Room for a header, then the chunk; later frames' headers overwrite bytes already sent.
+    buffer: Vec<u8>,
+    /// The chunk that is being sent; a cancel takes it away.
+    current: Option<Asked>,
+}
+
+impl Sender {
+    pub(super) fn new(
+        serves: mpsc::Receiver<Serve>, tell: Tell, outbox: mpsc::Sender<Message>, shared: &Shared,
+        traffic: Arc<Traffic>,
+    ) -> Self {
+        Self {
+            serves,
+            tell,
+            outbox,
+            limiter: shared.up.clone(),
+            traffic,
+            open: BTreeMap::new(),
+            queue: Uploads::default(),
+            buffer: Vec::new(),
+            current: None,
+        }
+    }
+
+    /// Answers requests until the node ends the session.
+    pub(super) async fn run(mut self, mut stream: WriteHalf<Stream>) -> Result<(), End> {
+        loop {
+            while let Ok(serve) = self.serves.try_recv() {
+                self.take(serve)?;
+            }
+            match self.queue.pop() {
+                Some(asked) => self.answer(asked, &mut stream).await?,
+                None => {
+                    stream.flush().await?;
+                    let serve = self.serves.recv().await.ok_or(End::Node)?;
+                    self.take(serve)?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, serve: Serve) -> Result<(), End> {
+        match serve {
+            Serve::Open { blob, source } => drop(self.open.insert(blob, source)),
+            Serve::Close { blob } => {
+                self.open.remove(&blob);
+                self.queue.close(blob);
+                self.current = self.current.filter(|asked| asked.blob != blob);
+            }
+            Serve::List { blob } => self.push(Asked { blob, chunk: LIST })?,
+            Serve::Request { blob, first, count } => {
+                // A run beyond what may wait is a broken peer; its end is checked chunk by chunk.
+                let end = first.checked_add(count).filter(|_| count as usize <= limits::REQUESTS_PER_PEER);
+                let end = end.ok_or_else(|| End::Protocol("asks for chunks that cannot be".into()))?;
+                for chunk in first..end {
+                    self.push(Asked { blob, chunk })?;
+                }
+            }
+            Serve::Cancel { blob, chunk } => {
+                let asked = Asked { blob, chunk };
+                self.queue.cancel(asked);
+                self.current = self.current.filter(|current| *current != asked);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, asked: Asked) -> Result<(), End> {
+        match self.queue.push(asked) {
+            Ok(()) => Ok(()),
+            Err(why) => self.decline(asked, why),
+        }
+    }
+
+    fn decline(&self, Asked { blob, chunk }: Asked, why: Why) -> Result<(), End> {
+        let full = |_| End::Protocol("does not read what it is sent".into());
+        self.outbox.try_send(Message::Decline { blob, chunk, why }).map_err(full)
+    }
+
+    async fn answer(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
+        // Not open (any longer): a request that crossed our Gone. The peer knows.
+        let Some(source) = self.open.get(&asked.blob).cloned() else { return self.decline(asked, Why::Missing) };
+        match self.load(&source, asked.chunk) {
+            Ok(()) => {}
+            Err(ReadError::Missing(_)) => return self.decline(asked, Why::Missing),
+            Err(error) => {
+                tracing::warn!(id = %source.id(), %error, "cannot serve a chunk");
+                self.decline(asked, Why::Missing)?;
+                if let ReadError::Changed(_) = error {
+                    self.tell.event(SessionEvent::SourceChanged(source.id())).await?;
+                }
+                return Ok(());
+            }
+        }
+        self.current = Some(asked);
+        self.frames(asked, stream).await?;
+        self.current = None;
+        Ok(())
+    }
+
+    /// Fills the buffer with the list or a verified chunk.
+    fn load(&mut self, source: &Blob, chunk: u32) -> Result<(), ReadError> {
+        if chunk == LIST {
+            let list = source.list().encode();
+            self.buffer.resize(HEADER, 0);
+            self.buffer.truncate(HEADER);
+            self.buffer.extend(list);
+            return Ok(());
+        }
+        let index = source.geometry().chunk(chunk).ok_or(ReadError::Missing(chunk))?;
+        self.buffer.resize(HEADER + source.geometry().size(index), 0);
+        source.read_into(index, &mut self.buffer[HEADER..])
+    }
+
+    async fn frames(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
+        let total = self.buffer.len() - HEADER;
+        let mut offset = 0;
+        while offset < total {
+            let len = (total - offset).min(limits::DATA_FRAME);
+            let header =
+                DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
+            self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
+            self.limiter.pass(len).await;
+            stream.write_all(&self.buffer[offset..offset + HEADER + len]).await?;
+            self.traffic.sent(len as u64);
+            offset += len;
+            while let Ok(serve) = self.serves.try_recv() {
+                self.take(serve)?;
+            }
+            if self.current.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! What we give: which peers want which blob of us, and what they were told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::peers::Peers;
+use super::session::Serve;
+use crate::content::bitmap::Bitmap;
+use crate::id::ContentId;
+use crate::limits;
+use crate::schedule::PeerKey;
+use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
+use crate::store::Blob;
+
+/// See the module's text.
+#[derive(Debug, Default)]
+pub(super) struct Sharing {
+    /// Blobs that are open, for whoever wants them.
+    open: HashMap<ContentId, Arc<Blob>>,
+    /// Who wants what, under which number.
+    wants: BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>,
+    /// The other way round.
+    handles: BTreeMap<(PeerKey, Handle), ContentId>,
+    /// Being opened.
+    opening: BTreeSet<ContentId>,
+}
+
+/// What a new want needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It was answered.
+    Answered,
+    /// The store must be asked; tell with [`Sharing::opened`].
+    Open,
+}
+
+impl Sharing {
+    /// A peer wants a blob. `None` when it breaks the rules.
+    pub(super) fn want(&mut self, key: PeerKey, handle: Handle, id: ContentId, peers: &mut Peers) -> Option<Next> {
+        let count = self.handles.range((key, 0)..=(key, Handle::MAX)).count();
+        if count >= limits::SESSION_BLOBS || self.handles.contains_key(&(key, handle)) {
+            return None;
+        }
+        self.handles.insert((key, handle), id);
+        self.wants.entry(id).or_default().insert(key, handle);
+        if let Some(blob) = self.open.get(&id) {
+            offer(key, handle, blob, peers);
+            return Some(Next::Answered);
+        }
+        Some(if self.opening.insert(id) { Next::Open } else { Next::Answered })
+    }
+
+    /// A peer no longer wants what it called by this number.
+    pub(super) fn unwant(&mut self, key: PeerKey, handle: Handle, peers: &mut Peers) {
+        if let Some(id) = self.handles.remove(&(key, handle)) {
+            peers.serve(key, Serve::Close { blob: handle });
+            self.forget(id, key);
+        }
+    }
+
+    pub(super) fn peer_down(&mut self, key: PeerKey) {
+        let gone: Vec<_> = self.handles.range((key, 0)..=(key, Handle::MAX)).map(|(k, id)| (*k, *id)).collect();
+        for (handle, id) in gone {
+            self.handles.remove(&handle);
+            self.forget(id, key);
+        }
+    }
+
+    fn forget(&mut self, id: ContentId, key: PeerKey) {
+        if let Some(wants) = self.wants.get_mut(&id) {
+            wants.remove(&key);
+            if wants.is_empty() {
+                self.wants.remove(&id);
+            }
+        }
+    }
+
+    /// The store's answer to [`Next::Open`].
+    pub(super) fn opened(&mut self, id: ContentId, blob: Option<Arc<Blob>>, peers: &mut Peers) {
+        self.opening.remove(&id);
+        match blob {
+            // A download may have begun meanwhile: what it offers is fresher.
+            Some(blob) if !self.open.contains_key(&id) => self.share(blob, peers),
+            Some(_) => {}
+            None if self.open.contains_key(&id) => {}
+            None => self.tell(id, peers, |blob| Message::Absent { blob }),
+        }
+    }
+
+    /// A blob can be had from now on: everyone who wants it is told.
+    pub(super) fn share(&mut self, blob: Arc<Blob>, peers: &mut Peers) {
+        if !blob.is_shareable() {
+            return;
+        }
+        for (key, handle) in self.wants.get(&blob.id()).into_iter().flatten() {
+            offer(*key, *handle, &blob, peers);
+        }
+        self.open.insert(blob.id(), blob);
+    }
+
+    /// More chunks of a blob are here.
+    pub(super) fn announce(&self, id: ContentId, chunks: &Bitmap, peers: &mut Peers) {
+        if self.open.contains_key(&id) {
+            let add = Have::of(chunks);
+            self.tell(id, peers, |blob| Message::Have { blob, add: add.clone() });
+        }
+    }
+
+    /// A blob can no longer be had.
+    pub(super) fn withdraw(&mut self, id: ContentId, peers: &mut Peers) {
+        if self.open.remove(&id).is_none() {
+            return;
+        }
+        self.tell(id, peers, |blob| Message::Gone { blob });
+        for (key, handle) in self.wants.get(&id).into_iter().flatten() {
+            peers.serve(*key, Serve::Close { blob: *handle });
+        }
+    }
+
+    fn tell(&self, id: ContentId, peers: &mut Peers, message: impl Fn(Handle) -> Message) {
+        for (key, handle) in self.wants.get(&id).into_iter().flatten() {
+            peers.send(*key, message(*handle));
+        }
+    }
+
+    /// Introduces those who want a blob (and `holders`, who have some of it) to a newcomer, and the newcomer to them.
+    pub(super) fn introduce(&self, newcomer: PeerKey, id: ContentId, holders: &[PeerKey], peers: &mut Peers) {
+        let Some(wants) = self.wants.get(&id) else { return };
+        let Some(&its_handle) = wants.get(&newcomer) else { return };
+        let others: BTreeSet<PeerKey> =
+            wants.keys().chain(holders).copied().filter(|k| *k != newcomer).collect();
+        // A sample that starts at the newcomer's own number: not everybody is sent to the same few.
+        let start = newcomer.0 as usize % others.len().max(1);
+        let sample: Vec<PeerKey> =
+            others.iter().cycle().skip(start).take(others.len().min(limits::EXCHANGE_PEERS)).copied().collect();
+        let known: Vec<PeerAddrs> = sample.iter().filter_map(|k| peers.get(*k)?.reachable()).collect();
+        if !known.is_empty() {
+            peers.send(newcomer, Message::Peers { blob: its_handle, peers: known });
+        }
+        let Some(itself) = peers.get(newcomer).and_then(super::peers::Peer::reachable) else { return };
+        for key in sample {
+            if let Some(handle) = wants.get(&key) {
+                peers.send(key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
+            }
+        }
+    }
+
+    /// Closes blobs nobody wants.
+    pub(super) fn prune(&mut self, busy: impl Fn(ContentId) -> bool) {
+        let wants = &self.wants;
+        self.open.retain(|id, _| wants.contains_key(id) || busy(*id));
+    }
+
+    /// Whether a blob is open here.
+    pub(super) fn get(&self, id: ContentId) -> Option<&Arc<Blob>> {
+        self.open.get(&id)
+    }
+}
+
+fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, peers: &mut Peers) {
+    peers.serve(key, Serve::Open { blob: handle, source: Arc::clone(blob) });
+    let offer = Offer {
+        blob: handle,
+        kind: blob.kind(),
+        len: blob.geometry().len(),
+        name: Some(blob.name().to_owned()),
+        origin: blob.is_origin(),
+        have: Have::of(&blob.have()),
+    };
+    peers.send(key, Message::Offer(offer));
+}

@@ -1,0 +1,650 @@
+//! What we fetch: learning each blob, then carrying out what the scheduler decides.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use tokio::sync::watch;
+
+use super::event::{Class, Progress, Source};
+use super::peers::Peers;
+use super::session::{Expect, Outcome};
+use super::sharing::Sharing;
+use crate::content::bitmap::Bitmap;
+use crate::content::geometry::Geometry;
+use crate::content::tree::{HashList, Kind, encoded_len};
+use crate::id::ContentId;
+use crate::limits;
+use crate::schedule::learn::{Claim, Learner, Step};
+use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
+use crate::store::{Blob, Poisoned};
+use crate::wire::{Have, Message, Offer, Why};
+
+/// How the rate shown to people is smoothed: the share of the newest sample.
+const SMOOTH: f64 = 0.3;
+
+/// What is proven about an id.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub(super) list: HashList,
+    /// As a holder offers it: not to be trusted.
+    pub(super) name: Option<String>,
+    /// The last chunk, which came with the proof.
+    pub(super) proof: Option<(u32, Vec<u8>)>,
+}
+
+/// Where a download is.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    Searching,
+    Learned(Arc<Learned>),
+    Active,
+    Complete,
+}
+
+/// What whoever asked for a download sees of it.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) stage: Stage,
+    pub(super) progress: Progress,
+    /// Verified from the start, bytes.
+    pub(super) prefix: u64,
+    pub(super) transfer: Duration,
+    pub(super) banned: Vec<(String, String)>,
+    pub(super) notices: Vec<String>,
+    pub(super) tried: Vec<String>,
+    /// A flush failed: what was written since the last one is not believed. Begin again from the have-map.
+    pub(super) broken: Option<Broken>,
+}
+
+/// See [`View::broken`].
+#[derive(Debug, Clone)]
+pub(super) struct Broken {
+    pub(super) error: String,
+    /// For want of space: worth trying again.
+    pub(super) full: bool,
+}
+
+enum Doing {
+    Learning { learner: Learner, lists: BTreeMap<PeerKey, Arc<HashList>>, expect: Option<(Kind, u64)>, proof: Option<(u32, Vec<u8>)> },
+    Learned(Geometry, Kind),
+    Active { blob: Arc<Blob>, paused: Option<Instant> },
+}
+
+struct Held {
+    have: Bitmap,
+    name: Option<String>,
+    origin: bool,
+    claim: Claim,
+}
+
+struct Download {
+    id: ContentId,
+    doing: Doing,
+    offers: BTreeMap<PeerKey, Held>,
+    view: watch::Sender<View>,
+    sources: BTreeMap<PeerId, Source>,
+    done: u64,
+    prefix: u32,
+    meter: (Instant, u64, f64),
+    started: Option<Instant>,
+}
+
+/// See the module's text.
+pub(super) struct Transfers {
+    scheduler: Scheduler,
+    epoch: Instant,
+    next: u32,
+    downloads: BTreeMap<BlobKey, Download>,
+    by_id: HashMap<ContentId, BlobKey>,
+    out: Vec<Output>,
+}
+
+impl Transfers {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            scheduler: Scheduler::new(seed),
+            epoch: Instant::now(),
+            next: 0,
+            downloads: BTreeMap::new(),
+            by_id: HashMap::new(),
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.downloads.is_empty()
+    }
+
+    /// How many more neighbours are worth looking for.
+    pub(super) fn room(&self, peers: usize) -> usize {
+        if self.is_idle() { 0 } else { limits::NEIGHBOURS.saturating_sub(peers) }
+    }
+
+    pub(super) fn next_tick(&self) -> Duration {
+        self.scheduler.next_tick().unwrap_or(if self.is_idle() { Duration::from_secs(1) } else { limits::TICK })
+    }
+
+    pub(super) fn rate(&self, key: PeerKey) -> u64 {
+        self.scheduler.rate(key)
+    }
+
+    pub(super) fn is_active(&self, id: ContentId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// The id that a number of ours names.
+    pub(super) fn id_of(&self, handle: u32) -> Option<ContentId> {
+        self.downloads.get(&BlobKey(handle)).map(|d| d.id)
+    }
+
+    /// Peers that offer some of a blob.
+    pub(super) fn holders(&self, id: ContentId) -> Vec<PeerKey> {
+        let download = self.by_id.get(&id).and_then(|key| self.downloads.get(key));
+        download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
+    }
+
+    /// Starts finding out what an id is. True when nobody did before: the caller then decides where it goes.
+    pub(super) fn learn(
+        &mut self, id: ContentId, expect: Option<(Kind, u64)>, peers: &mut Peers,
+    ) -> (watch::Receiver<View>, bool) {
+        if let Some(download) = self.by_id.get(&id).and_then(|key| self.downloads.get(key)) {
+            return (download.view.subscribe(), false);
+        }
+        let doing = Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, proof: None };
+        (self.add(id, doing, peers), true)
+    }
+
+    /// Starts fetching into a blob, after [`Transfers::learn`] or with what the store knew.
+    pub(super) fn start(
+        &mut self, blob: &Arc<Blob>, order: Order, peers: &mut Peers, sharing: &mut Sharing,
+    ) -> watch::Receiver<View> {
+        let id = blob.id();
+        if !self.by_id.contains_key(&id) {
+            drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), peers));
+        }
+        sharing.share(Arc::clone(blob), peers);
+        let key = self.by_id.get(&id).copied().unwrap_or(BlobKey(0));
+        let now = self.epoch.elapsed();
+        let Some(download) = self.downloads.get_mut(&key) else { return watch::channel(View::default()).1 };
+        let (geometry, have) = (blob.geometry(), blob.have());
+        download.doing = Doing::Active { blob: Arc::clone(blob), paused: None };
+        download.done = have.iter().filter_map(|c| geometry.chunk(c)).map(|c| geometry.size(c) as u64).sum();
+        download.meter = (Instant::now(), download.done, 0.0);
+        download.started = Some(Instant::now());
+        let claim = Claim { kind: blob.kind(), geometry };
+        let held: Vec<(PeerKey, Bitmap)> =
+            download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(k, h)| (*k, h.have.clone())).collect();
+        download.offers.retain(|_, h| h.claim == claim);
+        download.view.send_modify(|v| v.stage = Stage::Active);
+        let view = download.view.subscribe();
+        let want = Input::Want { blob: key, geometry, have, skip: blob.skipped(), order };
+        self.scheduler.handle(want, now, &mut self.out);
+        for (peer, have) in held {
+            self.scheduler.handle(Input::Holds { peer, blob: key, have }, now, &mut self.out);
+        }
+        self.carry_out(peers, sharing);
+        self.refresh();
+        view
+    }
+
+    fn add(&mut self, id: ContentId, doing: Doing, peers: &mut Peers) -> watch::Receiver<View> {
+        self.next += 1;
+        let key = BlobKey(self.next);
+        let (view, seen) = watch::channel(View::default());
+        let download = Download {
+            id,
+            doing,
+            offers: BTreeMap::new(),
+            view,
+            sources: BTreeMap::new(),
+            done: 0,
+            prefix: 0,
+            meter: (Instant::now(), 0, 0.0),
+            started: None,
+        };
+        self.downloads.insert(key, download);
+        self.by_id.insert(id, key);
+        for peer in peers.ready() {
+            peers.send(peer, Message::Want { blob: key.0, id });
+        }
+        seen
+    }
+
+    /// Ends a download, finished or not. What is verified stays in the store.
+    pub(super) fn stop(&mut self, id: ContentId, peers: &mut Peers, sharing: &mut Sharing) {
+        let Some(key) = self.by_id.remove(&id) else { return };
+        self.downloads.remove(&key);
+        self.scheduler.handle(Input::Unwant { blob: key }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+        for peer in peers.ready() {
+            peers.send(peer, Message::Unwant { blob: key.0 });
+        }
+    }
+
+    /// A peer has introduced itself: it is told all we want.
+    pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, peers: &mut Peers) {
+        self.scheduler.handle(Input::PeerUp { peer, near: class as u8 }, self.epoch.elapsed(), &mut self.out);
+        for (key, download) in &self.downloads {
+            peers.send(peer, Message::Want { blob: key.0, id: download.id });
+        }
+    }
+
+    pub(super) fn peer_down(&mut self, peer: PeerKey, peers: &mut Peers, sharing: &mut Sharing) {
+        let now = self.epoch.elapsed();
+        for key in self.downloads.keys().copied().collect::<Vec<_>>() {
+            self.lost(key, peer, peers);
+        }
+        self.scheduler.handle(Input::PeerDown { peer }, now, &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    fn lost(&mut self, key: BlobKey, peer: PeerKey, peers: &mut Peers) {
+        let now = self.epoch.elapsed();
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        download.offers.remove(&peer);
+        if let Doing::Learning { learner, lists, .. } = &mut download.doing {
+            lists.remove(&peer);
+            let step = learner.lost(peer, now);
+            self.step(key, step, peers);
+        }
+    }
+
+    /// A holder says what it has.
+    pub(super) fn offer(&mut self, peer: PeerKey, offer: Offer, peers: &mut Peers, sharing: &mut Sharing) {
+        let (key, now) = (BlobKey(offer.blob), self.epoch.elapsed());
+        // Not (or no longer) wanted: the offer crossed our Unwant.
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let read = Geometry::new(offer.len).ok().and_then(|g| Some((g, offer.have.into_bitmap(g.chunks()).ok()?)));
+        let Some((geometry, have)) = read else {
+            return peers.doom(peer, "offered a blob of a length or with chunks that cannot be", true);
+        };
+        let claim = Claim { kind: offer.kind, geometry };
+        let held = Held { have: have.clone(), name: offer.name, origin: offer.origin, claim };
+        let proven = match &mut download.doing {
+            Doing::Learning { learner, expect, .. } => {
+                let expected = expect.is_none_or(|(kind, len)| kind == claim.kind && len == geometry.len());
+                if expected && !have.is_empty() {
+                    download.offers.insert(peer, held);
+                    let step = learner.claim(peer, claim, now);
+                    self.step(key, step, peers);
+                }
+                return;
+            }
+            Doing::Learned(geometry, kind) => Claim { kind: *kind, geometry: *geometry },
+            Doing::Active { blob, .. } => Claim { kind: blob.kind(), geometry: blob.geometry() },
+        };
+        if claim != proven {
+            return peers.doom(peer, "offered the blob with another length than it has", true);
+        }
+        download.offers.insert(peer, held);
+        self.scheduler.handle(Input::Holds { peer, blob: key, have }, now, &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A holder has more.
+    pub(super) fn have(&mut self, peer: PeerKey, blob: u32, add: Have, peers: &mut Peers, sharing: &mut Sharing) {
+        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
+        let held = self.downloads.get_mut(&key).and_then(|d| d.offers.get_mut(&peer));
+        let Some(held) = held else { return };
+        let Ok(add) = add.into_bitmap(held.have.len()) else {
+            return peers.doom(peer, "announced chunks that cannot be", true);
+        };
+        add.iter().for_each(|c| held.have.set(c));
+        self.scheduler.handle(Input::HoldsMore { peer, blob: key, add }, now, &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    pub(super) fn gone(&mut self, peer: PeerKey, blob: u32, peers: &mut Peers, sharing: &mut Sharing) {
+        let key = BlobKey(blob);
+        self.lost(key, peer, peers);
+        self.scheduler.handle(Input::Gone { peer, blob: key }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    pub(super) fn declined(
+        &mut self, peer: PeerKey, blob: u32, chunk: u32, why: Why, peers: &mut Peers, sharing: &mut Sharing,
+    ) {
+        let key = BlobKey(blob);
+        let exists = self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
+        if let Some(Doing::Learning { .. }) = self.downloads.get(&key).map(|d| &d.doing) {
+            return self.lost(key, peer, peers);
+        }
+        if exists {
+            peers.expect(peer, Expect::Cancel { blob, chunk });
+            let why = if why == Why::Busy { Failure::Busy } else { Failure::Missing };
+            self.failed(peer, key, chunk, why, peers, sharing);
+        }
+    }
+
+    fn failed(
+        &mut self, peer: PeerKey, blob: BlobKey, chunk: u32, why: Failure, peers: &mut Peers, sharing: &mut Sharing,
+    ) {
+        let input = Input::Failed { peer, blob, chunk, why };
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// The hash list a peer was asked for.
+    pub(super) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
+        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
+        let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
+        let list = HashList::decode(download.id, claim.kind, claim.geometry, bytes);
+        let ok = list.is_ok();
+        if let Ok(list) = list {
+            lists.insert(peer, Arc::new(list));
+        }
+        let step = learner.list(peer, ok, now);
+        self.step(key, step, peers);
+    }
+
+    /// The last chunk a peer was asked for; `None` if it did not verify.
+    pub(super) fn proof(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: Option<Vec<u8>>, peers: &mut Peers) {
+        let key = BlobKey(blob);
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
+        let ok = bytes.is_some();
+        *proof = bytes.map(|b| (chunk, b));
+        let step = learner.proof(peer, ok);
+        self.step(key, step, peers);
+    }
+
+    fn step(&mut self, key: BlobKey, mut step: Option<Step>, peers: &mut Peers) {
+        while let Some(now_do) = step.take() {
+            let Some(download) = self.downloads.get_mut(&key) else { return };
+            let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
+            match now_do {
+                Step::AskList(peer, claim) => {
+                    peers.expect(peer, Expect::List { blob: key.0, len: encoded_len(claim.geometry) });
+                    peers.send(peer, Message::List { blob: key.0 });
+                }
+                Step::AskProof(peer, claim) => {
+                    let known = lists.get(&peer).cloned();
+                    let own = || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
+                    if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
+                        lists.insert(peer, Arc::clone(&list));
+                        peers.expect(peer, Expect::Proof { blob: key.0, chunk: last.get(), list });
+                        peers.send(peer, Message::Request { blob: key.0, first: last.get(), count: 1 });
+                    }
+                }
+                Step::Liar(peer) => {
+                    step = learner.tick(self.epoch.elapsed());
+                    download.offers.remove(&peer);
+                    download.ban(peer, "its hash list or length is not that of the id", peers);
+                }
+                Step::Proven(claim) => self.proven(key, claim, peers),
+            }
+        }
+    }
+
+    fn proven(&mut self, key: BlobKey, claim: Claim, peers: &mut Peers) {
+        let now = self.epoch.elapsed();
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Doing::Learning { learner, lists, proof, .. } = &mut download.doing else { return };
+        let peer = lists.iter().find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind).map(|(p, _)| *p);
+        let list = peer.and_then(|p| lists.get(&p)).map(|l| HashList::clone(l));
+        let list = list.or_else(|| HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok());
+        let Some(list) = list else {
+            // Claims to be empty, and the id is not that of nothing.
+            let liars: Vec<PeerKey> = download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(p, _)| *p).collect();
+            let mut step = None;
+            for liar in liars {
+                step = learner.lost(liar, now).or(step);
+                download.offers.remove(&liar);
+                peers.doom(liar, "says that the id is that of an empty file", true);
+            }
+            return self.step(key, step, peers);
+        };
+        let proof = proof.take();
+        let names = download.offers.iter().filter(|(_, h)| h.claim == claim);
+        let name = names.max_by_key(|(_, h)| h.origin).and_then(|(_, h)| h.name.clone());
+        download.doing = Doing::Learned(claim.geometry, claim.kind);
+        let liars: Vec<PeerKey> = download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
+        for liar in liars {
+            download.offers.remove(&liar);
+            download.ban(liar, "offered the blob with another length than it has", peers);
+        }
+        let learned = Arc::new(Learned { list, name, proof });
+        download.view.send_modify(|v| v.stage = Stage::Learned(learned));
+    }
+
+    /// A part of a chunk arrived.
+    pub(super) fn bytes(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: u64) {
+        let input = Input::Bytes { peer, blob: BlobKey(blob), chunk, bytes };
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+    }
+
+    /// A chunk arrived.
+    pub(super) fn chunk(
+        &mut self, peer: PeerKey, (blob, chunk, bytes): (u32, u32, u64), outcome: Outcome, peers: &mut Peers,
+        sharing: &mut Sharing,
+    ) {
+        let key = BlobKey(blob);
+        self.bytes(peer, blob, chunk, bytes);
+        match outcome {
+            Outcome::Written => {
+                if let Some(download) = self.downloads.get_mut(&key) {
+                    download.credit(peer, chunk, peers);
+                }
+                let input = Input::Verified { peer: Some(peer), blob: key, chunk };
+                self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+                self.carry_out(peers, sharing);
+            }
+            Outcome::Bad => {
+                peers.send(peer, Message::Bad { blob, chunk });
+                self.failed(peer, key, chunk, Failure::Bad, peers, sharing);
+            }
+            Outcome::Disk { full, error } => {
+                self.failed(peer, key, chunk, Failure::Local, peers, sharing);
+                self.pause(key, full, error, peers, sharing);
+            }
+        }
+    }
+
+    /// The disk refused: wait, and try again now and then. Other downloads go on.
+    fn pause(&mut self, key: BlobKey, full: bool, error: String, peers: &mut Peers, sharing: &mut Sharing) {
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Doing::Active { paused, .. } = &mut download.doing else { return };
+        if paused.replace(Instant::now()).is_none() {
+            let state = if full { "the disk is full, the transfer waits for room" } else { "the disk fails, the transfer waits" };
+            tracing::warn!(id = %download.id, %error, "paused");
+            download.view.send_modify(|v| v.notices.push(format!("{state}: {error}")));
+        }
+        let input = Input::Pause { blob: key, paused: true };
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A flush failed: whoever asked decides.
+    pub(super) fn poisoned(&mut self, poisoned: &Poisoned) {
+        let download = self.by_id.get(&poisoned.id).and_then(|key| self.downloads.get(key));
+        if let Some(download) = download {
+            let broken = Broken { error: poisoned.error.clone(), full: poisoned.full };
+            download.view.send_modify(|v| v.broken = Some(broken));
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, peers: &mut Peers, sharing: &mut Sharing) {
+        let now = self.epoch.elapsed();
+        for key in self.downloads.keys().copied().collect::<Vec<_>>() {
+            let Some(download) = self.downloads.get_mut(&key) else { continue };
+            match &mut download.doing {
+                Doing::Learning { learner, .. } => {
+                    let step = learner.tick(now);
+                    self.step(key, step, peers);
+                }
+                Doing::Active { paused, .. } => {
+                    if paused.take_if(|since| since.elapsed() >= limits::DISK_FULL_RETRY).is_some() {
+                        self.scheduler.handle(Input::Pause { blob: key, paused: false }, now, &mut self.out);
+                    }
+                }
+                Doing::Learned(..) => {}
+            }
+        }
+        self.scheduler.handle(Input::Tick, now, &mut self.out);
+        self.carry_out(peers, sharing);
+        // Whoever asked has gone: stop, and keep what is verified.
+        let orphans: Vec<ContentId> =
+            self.downloads.values().filter(|d| d.view.receiver_count() == 0).map(|d| d.id).collect();
+        for id in orphans {
+            self.stop(id, peers, sharing);
+        }
+    }
+
+    /// Brings the views up to date; `tried` tells those who still search what was done.
+    pub(super) fn show(&mut self, tried: &[String]) {
+        for download in self.downloads.values_mut() {
+            if matches!(download.doing, Doing::Learning { .. }) {
+                download.view.send_modify(|v| v.tried = tried.to_vec());
+            }
+        }
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        for (key, download) in &mut self.downloads {
+            let holders = match download.doing {
+                Doing::Active { .. } => self.scheduler.holders(*key),
+                _ => download.offers.len(),
+            };
+            download.refresh(holders as u32);
+        }
+    }
+
+    /// All running downloads, for status: id, view.
+    pub(super) fn views(&self) -> Vec<(ContentId, View)> {
+        self.downloads.values().map(|d| (d.id, d.view.borrow().clone())).collect()
+    }
+
+    fn carry_out(&mut self, peers: &mut Peers, sharing: &mut Sharing) {
+        let mut runs: Vec<(PeerKey, BlobKey, u32, u32)> = Vec::new();
+        for output in std::mem::take(&mut self.out) {
+            match output {
+                Output::Request { peer, blob, chunk } => {
+                    let Some(Doing::Active { blob: target, .. }) = self.downloads.get(&blob).map(|d| &d.doing) else { continue };
+                    peers.expect(peer, Expect::Chunk { blob: blob.0, chunk, target: Arc::clone(target) });
+                    match runs.last_mut() {
+                        Some((p, b, first, count)) if *p == peer && *b == blob && *first + *count == chunk => *count += 1,
+                        _ => runs.push((peer, blob, chunk, 1)),
+                    }
+                }
+                Output::Cancel { peer, blob, chunk } => {
+                    send_runs(&mut runs, peers);
+                    peers.expect(peer, Expect::Cancel { blob: blob.0, chunk });
+                    peers.send(peer, Message::Cancel { blob: blob.0, chunk });
+                }
+                Output::Announce { blob, chunks } => {
+                    if let Some(download) = self.downloads.get(&blob) {
+                        sharing.announce(download.id, &chunks, peers);
+                    }
+                }
+                Output::Ban { peer, blob, chunk } => {
+                    if let Some(download) = self.downloads.get_mut(&blob) {
+                        download.ban(peer, &format!("chunk {chunk} from it did not verify"), peers);
+                    }
+                }
+                Output::Complete { blob } => {
+                    if let Some(download) = self.downloads.get_mut(&blob) {
+                        let holders = self.scheduler.holders(blob) as u32;
+                        download.complete(holders);
+                    }
+                }
+            }
+        }
+        send_runs(&mut runs, peers);
+    }
+}
+
+fn send_runs(runs: &mut Vec<(PeerKey, BlobKey, u32, u32)>, peers: &mut Peers) {
+    for (peer, blob, first, count) in runs.drain(..) {
+        peers.send(peer, Message::Request { blob: blob.0, first, count });
+    }
+}
+
+impl Download {
+    fn geometry(&self) -> Option<Geometry> {
+        match &self.doing {
+            Doing::Learning { .. } => None,
+            Doing::Learned(geometry, _) => Some(*geometry),
+            Doing::Active { blob, .. } => Some(blob.geometry()),
+        }
+    }
+
+    /// A peer delivered a chunk.
+    fn credit(&mut self, peer: PeerKey, chunk: u32, peers: &Peers) {
+        let (Some(size), Some(row)) = (self.size(chunk), peers.get(peer)) else { return };
+        self.done += size;
+        let publisher = self.offers.get(&peer).is_some_and(|h| h.origin);
+        let fresh = Source { peer: row.id.to_string(), publisher, class: row.class, bytes: 0 };
+        self.sources.entry(row.id).or_insert(fresh).bytes += size;
+    }
+
+    fn size(&self, chunk: u32) -> Option<u64> {
+        let geometry = self.geometry()?;
+        geometry.chunk(chunk).map(|c| geometry.size(c) as u64)
+    }
+
+    fn ban(&self, peer: PeerKey, reason: &str, peers: &mut Peers) {
+        if let Some(row) = peers.get(peer) {
+            let name = row.id.to_string();
+            self.view.send_modify(|v| v.banned.push((name, reason.to_owned())));
+        }
+        peers.doom(peer, reason, true);
+    }
+
+    fn refresh(&mut self, holders: u32) {
+        let (at, before, rate) = self.meter;
+        let elapsed = at.elapsed().as_secs_f64();
+        if elapsed >= 0.2 {
+            let sample = self.done.saturating_sub(before) as f64 / elapsed;
+            let smooth = if rate == 0.0 { sample } else { rate * (1.0 - SMOOTH) + sample * SMOOTH };
+            self.meter = (Instant::now(), self.done, smooth);
+        }
+        let total = self.geometry().map_or(0, |g| g.len());
+        let rate = self.meter.2 as u64;
+        let eta = (rate > 0).then(|| total.saturating_sub(self.done) / rate);
+        let sources = self.sources.values().cloned().collect();
+        let progress = Progress { done: self.done, total, rate, eta, holders, sources };
+        let prefix = self.prefix_bytes();
+        let transfer = self.started.map_or(Duration::ZERO, |s| s.elapsed());
+        self.view.send_if_modified(|v| {
+            let changed = v.progress != progress || v.prefix != prefix;
+            (v.progress, v.prefix, v.transfer) = (progress, prefix, transfer);
+            changed
+        });
+    }
+
+    /// Walks on from where it was: O(1) a chunk over the whole download.
+    fn prefix_bytes(&mut self) -> u64 {
+        let Doing::Active { blob, .. } = &self.doing else { return 0 };
+        let geometry = blob.geometry();
+        while geometry.chunk(self.prefix).is_some_and(|c| blob.has(c)) {
+            self.prefix += 1;
+        }
+        geometry.chunk(self.prefix).map_or(geometry.len(), |c| geometry.offset(c))
+    }
+
+    fn complete(&mut self, holders: u32) {
+        self.refresh(holders);
+        self.view.send_modify(|v| v.stage = Stage::Complete);
+    }
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Searching,
+            progress: Progress { done: 0, total: 0, rate: 0, eta: None, holders: 0, sources: Vec::new() },
+            prefix: 0,
+            transfer: Duration::ZERO,
+            banned: Vec::new(),
+            notices: Vec::new(),
+            tried: Vec::new(),
+            broken: None,
+        }
+    }
+}
