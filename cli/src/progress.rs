@@ -1,12 +1,15 @@
 //! Progress: bars on a terminal, now and then a plain line elsewhere. The numbers are the node's; nothing here
 //! estimates.
 
+mod screen;
+
 use std::time::{Duration, Instant};
 
-use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Alignment, Style, measure_text_width, pad_str, truncate_str};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike as _};
 use swarm_core::content::path::escape;
 
+use self::screen::Screen;
 use crate::size;
 use crate::ui;
 
@@ -56,7 +59,10 @@ pub(crate) enum Display {
 impl Display {
     /// Bars on standard error.
     pub(crate) fn bars(colors: bool) -> Self {
-        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS));
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+            Box::new(Screen::stderr()),
+            REDRAWS,
+        ));
         Self::Bars { bars, colors }
     }
 
@@ -122,9 +128,7 @@ impl Meter {
                 ui::plain_line(&sentence(&self.name, gauge));
             }
             Sink::Bar { bar, colors } => {
-                // A column less than there is: some terminals wrap when the last one is written.
-                let width = usize::from(Term::stderr().size().1).saturating_sub(1);
-                bar.set_message(line(&self.name, gauge, width, *colors));
+                bar.set_message(line(&self.name, gauge, Screen::stderr().width().into(), *colors));
             }
         }
     }
@@ -181,8 +185,8 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let eta = gauge.eta.map(eta).unwrap_or_default();
     let name_width = width.saturating_sub(66).clamp(8, 30);
     let name = pad_str(&name, name_width, Alignment::Left, Some("..")).into_owned();
-    let numbers = format!("{counts:>17} {rate:>10}");
-    let with_eta = format!("{numbers} {eta:<10}");
+    let numbers = if rate.is_empty() { format!("{counts:>17}") } else { format!("{counts:>17} {rate:>10}") };
+    let with_eta = if eta.is_empty() { numbers.clone() } else { format!("{numbers} {eta:<10}") };
     let noted = gauge.notes.iter().map(|note| format!("{with_eta} {}", escape(note)));
     for right in noted.chain([with_eta.as_str(), &numbers, &counts].map(str::to_owned)) {
         let used = name_width + 1 + 1 + measure_text_width(&right);

@@ -1,5 +1,8 @@
 use super::*;
 
+/// What a bar gets of 80 columns.
+const WIDTH: usize = 80 - screen::MARGIN as usize;
+
 fn gauge(done: u64, total: u64) -> Gauge {
     Gauge {
         done,
@@ -27,8 +30,8 @@ fn worst() -> Gauge {
 
 #[test]
 fn shows_everything_in_80_columns() {
-    let text = line("update.bin", &gauge(412 << 20, 1_288_490_189), 79, false);
-    assert_eq!(text, "update.bin    [==>    ]   412 MiB/1.2 GiB   96 MiB/s ETA 9s     peers 7 (lan 5)");
+    let text = line("update.bin", &gauge(412 << 20, 1_288_490_189), WIDTH, false);
+    assert_eq!(text, "update.bin  [==>    ]   412 MiB/1.2 GiB   96 MiB/s ETA 9s     peers 7 (lan 5)");
     let wide = line("update.bin", &gauge(412 << 20, 1_288_490_189), 120, false);
     assert!(wide.contains("publisher 12%, lan 88%"), "{wide}");
 }
@@ -59,15 +62,15 @@ fn never_wraps_whatever_the_name_and_the_width() {
 
 #[test]
 fn keeps_the_columns_of_several_bars_aligned() {
-    let at = |gauge: &Gauge, name: &str| line(name, gauge, 79, false).find(']');
+    let at = |gauge: &Gauge, name: &str| line(name, gauge, WIDTH, false).find(']');
     assert_eq!(at(&gauge(5, 1 << 40), "a"), at(&gauge(9 << 20, 77 << 20), "another-name-that-is-long"));
 }
 
 #[test]
 fn drops_the_least_important_first() {
     let worst = worst();
-    assert!(line("n", &worst, 79, false).ends_with("peers 256"));
-    let narrow = line("n", &worst, 60, false);
+    assert!(line("n", &worst, WIDTH, false).ends_with("peers 256"));
+    let narrow = line("n", &worst, 55, false);
     assert!(narrow.contains("1023 MiB/1023 GiB") && !narrow.contains("peers"), "{narrow}");
     assert!(line("n", &worst, 30, false).contains("1023 MiB/1023 GiB"));
 }

@@ -81,6 +81,17 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whose fault it was.
+    #[must_use]
+    pub const fn fault(&self) -> event::Fault {
+        match self {
+            Self::Disk(_) => event::Fault::Disk,
+            _ => event::Fault::User,
+        }
+    }
+}
+
 /// What every job gets.
 #[derive(Debug, Clone)]
 struct Context {
@@ -88,7 +99,6 @@ struct Context {
     net: Option<Net>,
     home: PathBuf,
     started: Instant,
-    mdns: bool,
 }
 
 /// A job's way to the network.
@@ -145,7 +155,6 @@ impl Node {
                     net: None,
                     home: options.home.clone(),
                     started,
-                    mdns: options.mdns && !options.offline,
                 },
             },
             actor: None,

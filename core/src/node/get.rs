@@ -237,7 +237,9 @@ impl Job {
         let read = move || {
             let id = blob.id();
             store.finish_stored(&blob, None)?;
-            let manifest = store.manifest(id).inspect_err(|_| drop(store.remove(id)))?;
+            let manifest = store.manifest(id).inspect_err(|_| {
+                store.remove(id);
+            })?;
             let files = manifest.file_offsets().count() as u64;
             let payload = Payload { id: manifest.payload, len: manifest.payload_len, files };
             store.finish_stored(&blob, Some(payload))?;

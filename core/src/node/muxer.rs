@@ -16,12 +16,12 @@
 //! "pong" or "go away" waits to be written, so whoever reads must never wait for a write.
 
 use std::collections::VecDeque;
-use std::future::{Future, Ready, ready};
-use std::io::{self, IoSlice};
+use std::future::{self, Future, Ready};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite};
@@ -77,6 +77,11 @@ impl Yamux {
         config.set_read_after_close(true);
         Self { config }
     }
+
+    fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<JoinWrites<C>> {
+        let connection = Connection::new(JoinWrites::new(socket), self.config, mode);
+        Muxer { connection, arrived: VecDeque::new(), acceptor: None, places: Arc::default(), closing: None }
+    }
 }
 
 impl UpgradeInfo for Yamux {
@@ -97,7 +102,7 @@ where
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(JoinWrites::new(socket), self.config, Mode::Server))))
+        future::ready(Ok(self.muxer(socket, Mode::Server)))
     }
 }
 
@@ -110,7 +115,7 @@ where
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
-        ready(Ok(Muxer::new(Connection::new(JoinWrites::new(socket), self.config, Mode::Client))))
+        future::ready(Ok(self.muxer(socket, Mode::Client)))
     }
 }
 
@@ -139,10 +144,6 @@ pub(crate) struct Muxer<C> {
 }
 
 impl<C> Muxer<C> {
-    fn new(connection: Connection<C>) -> Self {
-        Self { connection, arrived: VecDeque::new(), acceptor: None, places: Arc::default(), closing: None }
-    }
-
     /// Keeps a stream the peer opened, or resets it (by dropping it) when there is no place left.
     fn admit(&mut self, stream: yamux::Stream) {
         let Some(place) = self.places.take() else {
@@ -163,10 +164,7 @@ where
     type Substream = Substream;
     type Error = MuxerError;
 
-    fn poll_inbound(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Substream, Self::Error>> {
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, MuxerError>> {
         if let Some(stream) = self.arrived.pop_front() {
             return Poll::Ready(Ok(stream));
         }
@@ -174,18 +172,15 @@ where
         Poll::Pending
     }
 
-    fn poll_outbound(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Self::Substream, Self::Error>> {
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, MuxerError>> {
         let Some(place) = self.places.take_or_wait(cx) else {
             return Poll::Pending;
         };
-        let stream = std::task::ready!(self.connection.poll_new_outbound(cx))?;
+        let stream = ready!(self.connection.poll_new_outbound(cx))?;
         Poll::Ready(Ok(Substream { stream, _place: place }))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), MuxerError>> {
         if let Poll::Ready(closed) = self.connection.poll_close(cx) {
             return Poll::Ready(closed.map_err(MuxerError::from));
         }
@@ -193,7 +188,7 @@ where
         deadline.as_mut().poll(cx).map(|()| Err(MuxerError::CloseTimeout))
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, MuxerError>> {
         for _ in 0..ARRIVALS_PER_TURN {
             match self.connection.poll_next_inbound(cx) {
                 Poll::Ready(Some(Ok(stream))) => self.admit(stream),
@@ -262,14 +257,6 @@ impl AsyncWrite for Substream {
         Pin::new(&mut self.stream).poll_write(cx, from)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, from)
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -286,20 +273,19 @@ mod tests {
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     use libp2p::core::muxing::StreamMuxerExt;
     use libp2p::tcp::tokio::TcpStream;
-    use tokio::sync::mpsc;
-    use tokio::time::timeout;
+    use tokio::{sync::mpsc, time::timeout};
 
     use super::*;
     use crate::node::secure::tests::{LONG, pipe};
 
     type Tested = Muxer<JoinWrites<TcpStream>>;
 
-    fn server(socket: TcpStream) -> Tested {
-        Yamux::new().upgrade_inbound(socket, PROTOCOL).now_or_never().unwrap().unwrap()
+    fn client(socket: TcpStream) -> Tested {
+        Yamux::new().muxer(socket, Mode::Client)
     }
 
-    fn client(socket: TcpStream) -> Tested {
-        Yamux::new().upgrade_outbound(socket, PROTOCOL).now_or_never().unwrap().unwrap()
+    fn server(socket: TcpStream) -> Tested {
+        Yamux::new().muxer(socket, Mode::Server)
     }
 
     /// Runs a muxer in a task of its own, as libp2p does: yields `outbound` streams, and whatever arrives. A `greedy`
@@ -316,7 +302,7 @@ mod tests {
                     outbound -= 1;
                     stream?
                 } else {
-                    std::task::ready!(muxer.poll_inbound_unpin(cx))?
+                    ready!(muxer.poll_inbound_unpin(cx))?
                 };
                 let _ = streams.try_send(stream);
             }
@@ -359,8 +345,7 @@ mod tests {
     async fn streams_beyond_the_limit_are_reset_and_the_others_go_on() {
         const EXTRA: usize = 16;
         let (near, far) = pipe().await;
-        let stock =
-            Muxer::new(Connection::new(JoinWrites::new(near), yamux::Config::default(), Mode::Client));
+        let stock = Yamux { config: yamux::Config::default() }.muxer(near, Mode::Client);
         let (mut near, mut far) = (run(stock, STREAMS + EXTRA + 1, true), run(server(far), 0, false));
         let busy = tokio::spawn(saturate(next(&mut near).await, 64 << 20));
         let busy_too = tokio::spawn(saturate(next(&mut far).await, 64 << 20));

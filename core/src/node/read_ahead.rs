@@ -154,7 +154,6 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for JoinWrites<C> {
 
 #[cfg(test)]
 mod tests {
-    use futures::executor::block_on;
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -223,34 +222,37 @@ mod tests {
         }
     }
 
-    /// Ends in a 1, so that the socket gets on at last.
+    /// Ends in a small step, so that the socket gets on at last.
     fn script() -> impl Strategy<Value = Vec<usize>> {
-        vec(prop_oneof![Just(0), 1..20_usize, 1..100_000_usize], 0..12)
-            .prop_map(|head| [head, vec![1]].concat())
+        vec(prop_oneof![Just(0), 1..20_usize, 1..100_000_usize], 0..6)
+            .prop_map(|head| [head, vec![97]].concat())
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
         #[test]
         fn nothing_is_lost_doubled_or_moved(
             script in script(),
-            sizes in vec(prop_oneof![1..20_usize, 500..530_usize, 1..80_000_usize], 0..20),
+            sizes in vec(prop_oneof![1..20_usize, 500..530_usize, 1..9_000_usize], 0..8),
         ) {
             let bytes: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|index| (index * 31 >> 3) as u8).collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let moody = |bytes| Moody { script: script.clone(), step: 0, bytes };
 
             let mut writer = JoinWrites::new(moody(Vec::new()));
             let mut rest = &bytes[..];
             for size in sizes {
                 let (part, after) = rest.split_at(size);
-                block_on(writer.write_all(part)).unwrap();
+                runtime.block_on(writer.write_all(part)).unwrap();
                 prop_assert!(writer.held.len() <= HOLD);
                 rest = after;
             }
-            block_on(writer.close()).unwrap();
+            runtime.block_on(writer.close()).unwrap();
             prop_assert!(writer.inner.bytes == bytes);
 
             let mut read = Vec::new();
-            block_on(ReadAhead::new(moody(bytes.clone())).read_to_end(&mut read)).unwrap();
+            runtime.block_on(ReadAhead::new(moody(bytes.clone())).read_to_end(&mut read)).unwrap();
             prop_assert!(read == bytes);
         }
     }

@@ -150,11 +150,6 @@ impl Sharing {
         let wants = &self.wants;
         self.open.retain(|id, _| wants.contains_key(id) || busy(*id));
     }
-
-    /// Whether a blob is open here.
-    pub(super) fn get(&self, id: ContentId) -> Option<&Arc<Blob>> {
-        self.open.get(&id)
-    }
 }
 
 fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, peers: &mut Peers) {
