@@ -21,7 +21,7 @@ use crate::size::{self, Rate, Size};
 #[derive(Debug, Parser)]
 #[command(name = "swarm", version, disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(after_help = "The first `swarm` process on a store is its node; later ones talk to it. \
-    `swarm help exit-codes` lists the exit codes.")]
+    SWARM_LOG takes a filter for the log such as swarm_core=debug. `swarm help exit-codes` lists the exit codes.")]
 struct Line {
     #[command(subcommand)]
     verb: Verb,
@@ -183,7 +183,7 @@ pub(crate) enum Config {
     },
 }
 
-/// Flags of every command, taken before and after the verb.
+// Flags of every command, taken before and after the verb. No doc comment: it would become the help of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Globals {
@@ -214,7 +214,7 @@ struct Globals {
     /// Print JSON, one object a line (for cat and -o - on standard error)
     #[arg(long, env = "SWARM_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
-    /// Print results and errors only
+    /// Print results, warnings and errors only
     #[arg(short, long, env = "SWARM_QUIET", value_parser = BoolishValueParser::new())]
     quiet: bool,
     /// Log more; twice for more still
@@ -223,8 +223,8 @@ struct Globals {
     /// Show no progress
     #[arg(long, env = "SWARM_NO_PROGRESS", value_parser = BoolishValueParser::new())]
     no_progress: bool,
-    /// Log from this level on; SWARM_LOG takes a filter such as swarm_core=debug
-    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_enum)]
+    /// Log from this level on: off, error, warn, info, debug, trace
+    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_enum, hide_possible_values = true)]
     log_level: Option<Level>,
 }
 
@@ -282,7 +282,8 @@ pub(crate) struct NotParsed {
 /// verb of a flag that is repeated after it.
 fn command() -> Command {
     fn with_globals(command: Command) -> Command {
-        Globals::augment_args(command.mut_subcommands(with_globals))
+        let command = Globals::augment_args(command.mut_subcommands(with_globals));
+        command.mut_args(|arg| arg.hide_env_values(true))
     }
     with_globals(Line::command()).max_term_width(100)
 }
@@ -384,7 +385,7 @@ pub(crate) fn help(topic: Option<&str>) -> Option<[String; 2]> {
         Some(topic) => whole.find_subcommand_mut(topic)?,
         None => &mut whole,
     };
-    let text = found.render_long_help();
+    let text = found.render_help();
     Some([text.to_string(), text.ansi().to_string()])
 }
 

@@ -98,6 +98,7 @@ fn every_flag_has_its_variable() {
             assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(want.as_str()), "--{long}");
             assert!(arg.get_help().is_some(), "--{long}");
         }
+        assert!(command.get_about().is_some_and(|about| !about.to_string().contains("See [")), "{command}");
         command.get_subcommands().for_each(check);
     }
     check(&command());

@@ -16,8 +16,10 @@ use crate::json::About;
 use crate::signals::Signals;
 use crate::ui::Ui;
 
-/// How often a node that has gone is replaced, over the life of a command.
-const RETRIES: u32 = 3;
+/// When a node that has gone is replaced, over the life of a command: one that stops in order holds its lock for up to
+/// five seconds.
+const RETRY_AFTER: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)];
 /// What stopping in order may take after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// When the end takes longer than this, we say why.
@@ -37,7 +39,7 @@ pub(crate) struct Conversation<'a> {
     readers: JoinSet<()>,
     sender: mpsc::Sender<(usize, Option<Event>)>,
     events: mpsc::Receiver<(usize, Option<Event>)>,
-    retries: u32,
+    retries: usize,
     signals: Signals,
 }
 
@@ -128,22 +130,28 @@ impl<'a> Conversation<'a> {
 
     /// The node has gone with commands unanswered: finds another one, or becomes it, and asks again.
     async fn reopen(&mut self) -> Outcome {
-        self.retries += 1;
-        if self.retries > RETRIES {
-            let message = format!(
-                "the node of {} ended {RETRIES} times in the middle of this",
-                self.options.home.display()
-            );
-            return Err(Failed::new(Code::User, message).hint("run the command with -v to see why").into());
-        }
-        self.ui.talk("the node that was doing this has ended; starting again, what was verified is kept");
         self.readers.shutdown().await;
         (self.sender, self.events) = mpsc::channel(QUEUE);
         if let Some(old) = self.session.take() {
             Box::pin(old.close(true)).await;
         }
-        // A node that goes may still hold the lock for a moment.
-        self.connect(Duration::from_millis(200) * self.retries).await?;
+        let home = self.options.home.display();
+        let mut failed =
+            Failed::new(Code::User, format!("the node of {home} keeps ending in the middle of this"))
+                .hint("run the command with -v to see why");
+        while let Some(pause) = RETRY_AFTER.get(self.retries) {
+            self.retries += 1;
+            self.ui.talk("the node that was doing this has ended; starting again, what was verified is kept");
+            match self.connect(*pause).await {
+                Ok(()) => return self.send_again().await,
+                Err(Stop::Failed(why)) => failed = why,
+                Err(stop) => return Err(stop),
+            }
+        }
+        Err(failed.into())
+    }
+
+    async fn send_again(&mut self) -> Outcome {
         for number in 0..self.open.len() {
             if let Some(command) = self.open[number].clone() {
                 self.send(number, command).await;

@@ -246,3 +246,19 @@ pub(crate) fn shell_quote(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_to_paste_survive_a_shell() {
+        for plain in ["swarm", "/tmp/a-b_c.bin", "--limit-up=5MB", "user@host:1", "100%"] {
+            assert_eq!(shell_quote(plain), plain);
+        }
+        assert_eq!(shell_quote(""), "''");
+        assert_eq!(shell_quote("swarm:ab?name=x&peer=/ip4/1.2.3.4"), "'swarm:ab?name=x&peer=/ip4/1.2.3.4'");
+        assert_eq!(shell_quote("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(shell_quote("~/x"), "'~/x'");
+    }
+}

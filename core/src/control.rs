@@ -7,12 +7,18 @@ use crate::node::command::Command;
 use crate::node::event::Event;
 use crate::node::{Node, StartError};
 use crate::options::Options;
+use server::Server;
 
 /// A way to talk to the node of a store: it runs in this process, or in another one that was first.
 #[derive(Debug)]
 pub enum Session {
     /// We hold the lock and run the node.
-    Own(Node),
+    Own {
+        /// The node.
+        node: Node,
+        /// Answers others; not for a store that may not be written, where there is no place for the socket.
+        server: Option<Server>,
+    },
     /// Somebody else does.
     Remote(client::Client),
 }
@@ -33,8 +39,12 @@ impl Session {
     /// [`StartError`] when neither works.
     pub async fn open(options: Options) -> Result<Self, StartError> {
         let home = options.home.clone();
+        let read_only = options.read_only;
         match Node::start(options).await {
-            Ok(node) => Ok(Self::Own(node)),
+            Ok(node) => {
+                let server = (!read_only).then(|| Server::start(&home, node.caller())).transpose()?;
+                Ok(Self::Own { node, server })
+            }
             Err(StartError::Busy { pid }) => match client::Client::connect(&home).await {
                 Ok(client) => Ok(Self::Remote(client)),
                 Err(_) => Err(StartError::Busy { pid }),
@@ -46,7 +56,7 @@ impl Session {
     /// Asks the node for something.
     pub async fn call(&self, command: Command) -> Replies {
         match self {
-            Self::Own(node) => Replies::Own(node.call(command).await),
+            Self::Own { node, .. } => Replies::Own(node.call(command).await),
             Self::Remote(client) => Replies::Remote(client.call(command).await),
         }
     }
@@ -54,14 +64,17 @@ impl Session {
     /// True when the node runs in this process.
     #[must_use]
     pub const fn is_own(&self) -> bool {
-        matches!(self, Self::Own(_))
+        matches!(self, Self::Own { .. })
     }
 
     /// Ends our own node in order (a remote one is left running): clients of its control socket are served to the end
     /// of what they asked for, unless `now`.
     pub async fn close(self, now: bool) {
-        if let Self::Own(node) = self {
-            node.stop(now).await;
+        if let Self::Own { node, server } = self {
+            if let Some(server) = server {
+                server.stop(now).await;
+            }
+            node.stop().await;
         }
     }
 }

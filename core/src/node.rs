@@ -38,7 +38,6 @@ use libp2p::{Multiaddr, PeerId, SwarmBuilder};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::control;
 use crate::limits;
 use crate::options::Options;
 use crate::store::{DiskError, OpenError, Store};
@@ -114,11 +113,10 @@ struct Net {
 pub struct Node {
     caller: Caller,
     actor: Option<JoinHandle<()>>,
-    server: Option<control::server::Server>,
     refills: Vec<AbortHandle>,
 }
 
-/// Calls a node; cheap to clone. The control server holds one.
+/// Calls a node; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Caller {
     context: Context,
@@ -134,7 +132,7 @@ impl Caller {
 }
 
 impl Node {
-    /// Opens the store, starts the network (unless `offline`), and answers on the control socket.
+    /// Opens the store and starts the network (unless `offline`).
     ///
     /// # Errors
     /// [`StartError`].
@@ -158,14 +156,10 @@ impl Node {
                 },
             },
             actor: None,
-            server: None,
             refills: Vec::new(),
         };
         if !options.offline {
             node.connect(&options).await?;
-        }
-        if !options.read_only {
-            node.server = Some(control::server::Server::start(&options.home, node.caller.clone())?);
         }
         Ok(node)
     }
@@ -218,11 +212,14 @@ impl Node {
         self.caller.call(command).await
     }
 
-    /// Ends in order: no new clients; running ones get what they asked for unless `now`; sessions; flush; lock.
-    pub async fn stop(mut self, now: bool) {
-        if let Some(server) = self.server.take() {
-            server.stop(now).await;
-        }
+    /// What calls it.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// Ends in order: sessions; flush; lock.
+    pub async fn stop(mut self) {
         if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
             let _ = net.asks.send(Ask::Quit).await;
             let _ = tokio::time::timeout(STOP_WITHIN, actor).await;

@@ -1,1 +1,8 @@
-fn main(){}
+//! One integration binary: each module tests one side of the built `swarm`.
+
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod main_job;
+mod source;
+mod tidy;

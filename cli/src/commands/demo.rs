@@ -223,11 +223,12 @@ impl<'a> Demo<'a> {
         for number in 1..self.players.len() {
             let path = self.copy_path(number, source);
             let player = &mut self.players[number];
-            player.meter.show(&Gauge::note("hashing the copy"));
             let hash = tokio::task::spawn_blocking(move || source::hash(&path)).await;
             let verified = matches!(hash, Ok(Ok(hash)) if hash == (source.hash, source.len));
             let Some((done, took)) = &player.done else { continue };
-            player.meter.show(&Gauge::note(if verified { "verified" } else { "NOT RIGHT" }));
+            let word = if verified { "verified" } else { "NOT RIGHT" };
+            let notes = vec![format!("done in {}, {word}", size::millis(took.as_millis() as u64))];
+            player.meter.show(&Gauge { done: done.len, total: Some(done.len), notes, ..Gauge::default() });
             copies.push(Copied::new(&player.process.name, *took, verified, &done.sources, &peers));
         }
         Ok(Report { id: source.id(), len: source.len, publisher_sent, copies })

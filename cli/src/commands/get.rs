@@ -198,3 +198,41 @@ impl<'a> Search<'a> {
         Gauge::note(format!("waiting for somebody who has it ({})", size::seconds(waited_ms / 1000)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(output: Option<PathBuf>, targets: usize) -> args::Get {
+        args::Get {
+            targets: vec!["x".to_owned(); targets],
+            output,
+            overwrite: false,
+            seed: false,
+            timeout: Some(std::time::Duration::from_millis(1500)),
+            include: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn outputs_are_absolute_files_or_folders() {
+        let here = std::env::current_dir().expect("somewhere");
+        let folder = tempfile::tempdir().expect("a folder");
+        let of = |path: PathBuf, targets| output(&args(Some(path), targets));
+        assert_eq!(output(&args(None, 2)), Ok(Output::Into(here.clone())));
+        assert_eq!(of("no-such-file".into(), 1), Ok(Output::Path(here.join("no-such-file"))));
+        assert_eq!(of(folder.path().into(), 2), Ok(Output::Into(folder.path().into())));
+        assert_eq!(of(folder.path().into(), 1), Ok(Output::Into(folder.path().into())));
+        assert_eq!(of(folder.path().join("x"), 2).expect_err("no folder").code, Code::User);
+        let new = folder.path().join("new/");
+        assert_eq!(of(new.clone(), 2), Ok(Output::Into(new.clone())));
+        assert!(new.is_dir());
+    }
+
+    #[test]
+    fn commands_carry_what_was_asked() {
+        let Command::Get(get) = command(&args(None, 1), "swarm:x", Output::Store) else { panic!("not get") };
+        assert_eq!((get.target.as_str(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));
+    }
+}

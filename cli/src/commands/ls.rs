@@ -43,7 +43,8 @@ fn entry_line(size: &str, kind: &str, path: &str) -> String {
 }
 
 fn entry(entry: &Entry) -> String {
-    let size = if entry.kind == "directory" { String::new() } else { size::bytes(entry.len) };
+    let is_file = ["file", "executable"].contains(&entry.kind.as_str());
+    let size = if is_file { size::bytes(entry.len) } else { String::new() };
     let path = match (&entry.detail, entry.kind.as_str()) {
         (Some(target), "symlink") => format!("{} -> {target}", entry.path),
         _ => entry.path.clone(),

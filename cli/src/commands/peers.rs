@@ -43,7 +43,6 @@ fn show_peers(ui: &Ui, peers: &[Peer]) -> Outcome {
         Column::Right("RATE"),
         Column::Right("RTT"),
         Column::Flexible("ADDRESS"),
-        Column::Left("AGENT"),
     ];
     let row = |peer: &Peer| {
         let rtt = peer.rtt_us.map(|us| format!("{}.{:01}ms", us / 1000, us % 1000 / 100)).unwrap_or_default();
@@ -55,7 +54,6 @@ fn show_peers(ui: &Ui, peers: &[Peer]) -> Outcome {
             size::rate(peer.rate),
             rtt,
             peer.addr.clone(),
-            peer.agent.clone(),
         ]
     };
     ui.table(&columns, &peers.iter().map(row).collect::<Vec<_>>())

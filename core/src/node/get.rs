@@ -49,6 +49,7 @@ struct Job {
     events: Sender<Event>,
     started: Instant,
     deadline: Option<Instant>,
+    uploaded_before: u64,
     uploaded: u64,
 }
 
@@ -59,9 +60,10 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
     let hints = hints.iter().filter_map(|text| text.parse().ok()).collect();
+    let uploaded_before = net.question(Ask::Report).await.map_or(0, |r| r.uploaded);
     let closed = events.clone();
     let mut job =
-        Job { context, net, get, hints, name, select, events, started, deadline, uploaded: 0 };
+        Job { context, net, get, hints, name, select, events, started, deadline, uploaded_before, uploaded: 0 };
     tokio::select! {
         result = job.run(id) => result,
         () = closed.closed() => Err(failure(Fault::Interrupted, "stopped")),
@@ -92,6 +94,7 @@ pub(super) async fn repair(
         events: events.clone(),
         started: Instant::now(),
         deadline: None,
+        uploaded_before: 0,
         uploaded: 0,
     };
     let mut view = job.start(&target, Order::Rarest).await?;
@@ -199,7 +202,7 @@ impl Job {
         if matches!(self.get.output, Output::Store) {
             let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
         }
-        self.count_uploads(id).await;
+        self.count_uploads().await;
         let resumed = blob.resumed();
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
         Ok(self.done(id, path, len, resumed, &view))
@@ -288,7 +291,7 @@ impl Job {
             store.finish_tree(&whole, &tree, &at, overwrite)
         };
         let path = blocking(finished).await?.map_err(store_failure)?;
-        self.count_uploads(payload).await;
+        self.count_uploads().await;
         let resumed = blob.resumed();
         let whole = blob.is_shareable().then_some(blob);
         self.net.ask(Ask::Stop { id: payload, whole }).await;
@@ -497,9 +500,10 @@ impl Job {
         Ok(bad.is_empty())
     }
 
-    async fn count_uploads(&mut self, _id: ContentId) {
+    /// What this node has given to others since the job began.
+    async fn count_uploads(&mut self) {
         if let Some(report) = self.net.question(Ask::Report).await {
-            self.uploaded = report.uploaded;
+            self.uploaded = report.uploaded.saturating_sub(self.uploaded_before);
         }
     }
 

@@ -8,8 +8,8 @@
 //! - A peer opens a stream while 64 are live (both directions count, and so do those nobody has asked for yet): that
 //!   one stream is reset, every other stream goes on. The opener reads end of file and cannot write.
 //! - We want a stream while 64 are live: `poll_outbound` waits until one is dropped.
-//! - 128 streams are open or were dropped but could not be told so, because the peer reads nothing: yamux sends
-//!   "go away" and opens no more; a stock peer then closes the connection. Nothing else of ours is harmed.
+//! - 128 streams are open or were dropped but could not be told so, because the peer reads nothing: yamux asks
+//!   it to "go away" and reads no more until that is sent; a stock peer then closes the connection.
 //!
 //! Mind: yamux reports a reset, and a connection that broke, as end of file to a reader, just like a proper close.
 //! Only a frame that says how long it is can tell a whole message from a cut one. And yamux stops reading while a
@@ -173,7 +173,9 @@ where
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Substream, MuxerError>> {
-        let Some(place) = self.places.take_or_wait(cx) else {
+        // First, or a place that becomes free in between would wake nobody.
+        self.places.waiting.register(cx.waker());
+        let Some(place) = self.places.take() else {
             return Poll::Pending;
         };
         let stream = ready!(self.connection.poll_new_outbound(cx))?;
@@ -215,15 +217,6 @@ impl Places {
         let one_more = |taken| (taken < STREAMS).then_some(taken + 1);
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         Some(Place(self.clone()))
-    }
-
-    /// [`take`](Self::take), or a wake-up of `cx` when a place becomes free.
-    fn take_or_wait(self: &Arc<Self>, cx: &Context<'_>) -> Option<Place> {
-        self.take().or_else(|| {
-            self.waiting.register(cx.waker());
-            // One may have become free before the waker was in place.
-            self.take()
-        })
     }
 }
 
@@ -268,6 +261,8 @@ impl AsyncWrite for Substream {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use futures::FutureExt;
     use futures::future::{poll_fn, try_join_all};
     use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -280,12 +275,8 @@ mod tests {
 
     type Tested = Muxer<JoinWrites<TcpStream>>;
 
-    fn client(socket: TcpStream) -> Tested {
-        Yamux::new().muxer(socket, Mode::Client)
-    }
-
-    fn server(socket: TcpStream) -> Tested {
-        Yamux::new().muxer(socket, Mode::Server)
+    fn ours(socket: TcpStream, mode: Mode) -> Tested {
+        Yamux::new().muxer(socket, mode)
     }
 
     /// Runs a muxer in a task of its own, as libp2p does: yields `outbound` streams, and whatever arrives. A `greedy`
@@ -331,7 +322,8 @@ mod tests {
     async fn both_ends_write_much_and_nobody_waits_for_ever() {
         for count in [1, 16] {
             let (near, far) = pipe().await;
-            let (mut near, mut far) = (run(client(near), count, false), run(server(far), 0, false));
+            let (mut near, mut far) =
+                (run(ours(near, Mode::Client), count, false), run(ours(far, Mode::Server), 0, false));
             let mut all = Vec::new();
             for _ in 0..count {
                 all.push(tokio::spawn(saturate(next(&mut near).await, (96 << 20) / count)));
@@ -346,7 +338,8 @@ mod tests {
         const EXTRA: usize = 16;
         let (near, far) = pipe().await;
         let stock = Yamux { config: yamux::Config::default() }.muxer(near, Mode::Client);
-        let (mut near, mut far) = (run(stock, STREAMS + EXTRA + 1, true), run(server(far), 0, false));
+        let (mut near, mut far) =
+            (run(stock, STREAMS + EXTRA + 1, true), run(ours(far, Mode::Server), 0, false));
         let busy = tokio::spawn(saturate(next(&mut near).await, 64 << 20));
         let busy_too = tokio::spawn(saturate(next(&mut far).await, 64 << 20));
 
@@ -376,9 +369,10 @@ mod tests {
     #[tokio::test]
     async fn our_own_stream_beyond_the_limit_waits_for_a_place() {
         let (near, far) = pipe().await;
-        let (mut near, _far) = (run(client(near), STREAMS + 1, false), run(server(far), 0, false));
-        let mut streams = Vec::new();
-        for _ in 0..STREAMS {
+        let (mut near, _far) =
+            (run(ours(near, Mode::Client), STREAMS + 1, false), run(ours(far, Mode::Server), 0, false));
+        let mut streams = vec![next(&mut near).await];
+        while streams.len() < STREAMS {
             streams.push(next(&mut near).await);
         }
         tokio::task::yield_now().await;
@@ -390,7 +384,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_reads_nothing_cannot_hold_a_close_up() {
         let (near, _far) = pipe().await;
-        let (mut muxer, mut streams) = (client(near), Vec::new());
+        let (mut muxer, mut streams) = (ours(near, Mode::Client), Vec::new());
         // All first windows together are more than the buffers of a socket.
         for _ in 0..STREAMS {
             let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap();

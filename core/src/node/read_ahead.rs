@@ -154,6 +154,8 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for JoinWrites<C> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -236,7 +238,7 @@ mod tests {
             script in script(),
             sizes in vec(prop_oneof![1..20_usize, 500..530_usize, 1..9_000_usize], 0..8),
         ) {
-            let bytes: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|index| (index * 31 >> 3) as u8).collect();
+            let bytes: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|index| ((index * 31) >> 3) as u8).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let moody = |bytes| Moody { script: script.clone(), step: 0, bytes };
 

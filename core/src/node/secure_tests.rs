@@ -1,4 +1,5 @@
 //! Our TLS against libp2p's own, against forgers and noise, and the whole transport against a wrong peer id.
+#![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     B: AsyncRead + AsyncWrite + Unpin,
 {
-    let bytes: Vec<u8> = (0..1_000_003_u32).map(|index| (index * 31 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..1_000_003_u32).map(|index| ((index * 31) >> 3) as u8).collect();
     for _ in 0..2 {
         let mut got = vec![0; bytes.len()];
         let sending = async {

@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 
 use crate::limits;
-use crate::wire::{Handle, Why};
 
 /// One chunk (or hash list) a peer asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// The peer's number for the blob.
-    pub blob: Handle,
-    /// The chunk's number, or [`crate::wire::LIST`].
+    pub blob: u32,
+    /// The chunk's number, or what the wire says for the hash list.
     pub chunk: u32,
 }
+
+/// As many requests wait as may: an honest peer keeps below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -24,10 +27,10 @@ impl Uploads {
     /// Takes a request in.
     ///
     /// # Errors
-    /// [`Why::Busy`] beyond [`limits::REQUESTS_PER_PEER`]: an honest peer keeps below.
-    pub fn push(&mut self, asked: Asked) -> Result<(), Why> {
+    /// [`Busy`] beyond [`limits::REQUESTS_PER_PEER`].
+    pub fn push(&mut self, asked: Asked) -> Result<(), Busy> {
         if self.queue.len() >= limits::REQUESTS_PER_PEER {
-            return Err(Why::Busy);
+            return Err(Busy);
         }
         if !self.queue.contains(&asked) {
             self.queue.push_back(asked);
@@ -43,7 +46,7 @@ impl Uploads {
     }
 
     /// Forgets all requests of one blob.
-    pub fn close(&mut self, blob: Handle) {
+    pub fn close(&mut self, blob: u32) {
         self.queue.retain(|a| a.blob != blob);
     }
 
@@ -69,7 +72,7 @@ mod tests {
         for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
             assert_eq!(uploads.push(Asked { blob: 1, chunk }), Ok(()));
         }
-        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Err(Why::Busy));
+        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Err(Busy));
         assert!(uploads.cancel(Asked { blob: 1, chunk: 0 }) && !uploads.cancel(Asked { blob: 1, chunk: 0 }));
         assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Ok(()));
         uploads.close(1);

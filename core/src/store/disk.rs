@@ -152,8 +152,9 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), DiskError> {
 }
 
 /// Flushes everything written to the file system a folder is on: cheaper than ten thousand single flushes.
-pub(super) fn sync_fs(dir: impl rustix::fd::AsFd, path: &Path) -> Result<(), DiskError> {
-    rustix::fs::syncfs(dir).map_err(|e| DiskError::new("flush", path, e))
+pub(super) fn sync_fs(path: &Path) -> Result<(), DiskError> {
+    let flushed = File::open(path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+    flushed.map_err(|e| DiskError::new("flush", path, e))
 }
 
 /// Renames, replacing what is there.

@@ -78,7 +78,7 @@ impl Extents {
     pub(super) fn sync(&self) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => disk::sync(file, path),
-            Self::Tree(tree) => disk::sync_fs(&tree.dir, &tree.root),
+            Self::Tree(tree) => disk::sync_fs(&tree.root),
         }
     }
 

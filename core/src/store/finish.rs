@@ -68,7 +68,7 @@ impl Store {
         let staging = blob.extents.path().to_owned();
         let dir = Dir::open_ambient_dir(&staging, ambient_authority()).map_err(|e| DiskError::new("open", &staging, e))?;
         add_the_rest(&dir, &staging, tree)?;
-        disk::sync_fs(&dir, &staging)?;
+        disk::sync_fs(&staging)?;
         put(&staging, dest, overwrite)?;
         if tree.select.is_everything() {
             self.completed(blob, Place::Tree { root: dest.to_owned(), dir: tree.dir }, None)?;

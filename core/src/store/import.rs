@@ -1,6 +1,6 @@
 //! Publishing: one pass over the bytes yields id and hash list together, on all cores.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,8 +141,7 @@ impl Store {
         let bytes = manifest.encode()?;
         let geometry = Geometry::new(bytes.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
         let manifest_list = HashList::of(Kind::Directory, geometry, &bytes);
-        let root = File::open(import.path).map_err(|e| DiskError::new("open", import.path, e))?;
-        disk::sync_fs(&root, import.path)?;
+        disk::sync_fs(import.path)?;
         let place = Place::Tree { root: import.path.to_owned(), dir: manifest_list.id() };
         let dir = self.inner.layout.blob_dir(manifest_list.id());
         disk::create_dir_all(&dir)?;

@@ -12,7 +12,7 @@ use super::{End, Serve, SessionEvent, Shared, Tell};
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
-use crate::schedule::upload::{Asked, Uploads};
+use crate::schedule::upload::{Asked, Busy, Uploads};
 use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{Handle, LIST, Message, Why};
@@ -95,7 +95,7 @@ impl Sender {
     fn push(&mut self, asked: Asked) -> Result<(), End> {
         match self.queue.push(asked) {
             Ok(()) => Ok(()),
-            Err(why) => self.decline(asked, why),
+            Err(Busy) => self.decline(asked, Why::Busy),
         }
     }
 

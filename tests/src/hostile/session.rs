@@ -1,0 +1,144 @@
+//! One session of a hostile peer: everything that comes is heard, everything the script says is sent.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use libp2p::core::muxing::SubstreamBox;
+use swarm_core::wire::Message;
+use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+
+use super::net::Connection;
+use super::offering::Honest;
+use super::{Log, Out, Shared, Turn, bytes};
+
+/// Runs a session until the other end closes it.
+pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamBox; 2], shared: Arc<Shared>) {
+    let now = Instant::now();
+    let log = Log {
+        peer: connection.peer,
+        began: now,
+        heard: Vec::new(),
+        sent: 0,
+        got: 0,
+        raw: None,
+        last: now,
+        ended: None,
+    };
+    let number = {
+        let mut logs = shared.logs();
+        logs.push(log);
+        logs.len() - 1
+    };
+    let book = Book { number, shared: Arc::clone(&shared) };
+    let ((control_in, control_out), (data_in, data_out)) = (control.split(), data.split());
+    let (say, said) = unbounded_channel();
+    let (send, sent) = unbounded_channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write(control_out, said, book.clone()));
+    tasks.spawn(write(data_out, sent, book.clone()));
+    tasks.spawn(swallow(data_in, book.clone()));
+    tokio::select! {
+        _ = hear(control_in, &book, &say, &send) => {}
+        // Nobody opens further streams: it ends with the connection.
+        () = async { while connection.arrived.recv().await.is_some() {} } => {}
+    }
+    book.note(|log| log.ended = Some(Instant::now()));
+}
+
+/// A session's page in the log.
+#[derive(Clone)]
+struct Book {
+    number: usize,
+    shared: Arc<Shared>,
+}
+
+impl Book {
+    fn note(&self, write: impl FnOnce(&mut Log)) {
+        write(&mut self.shared.logs()[self.number]);
+    }
+}
+
+async fn hear(
+    mut stream: ReadHalf<SubstreamBox>, book: &Book, say: &UnboundedSender<Out>, send: &UnboundedSender<Out>,
+) -> io::Result<()> {
+    let mut honest = Honest::default();
+    let mut heard = None;
+    loop {
+        let answer = honest.answer(&book.shared.offerings, heard.as_ref());
+        let turn = Turn { heard: heard.as_ref(), session: book.number };
+        for out in (book.shared.script)(&turn, answer) {
+            // Writers that have ended have lost their connection: so will the reader.
+            let _ = match out {
+                Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(_) => say.send(out),
+                Out::Data(..) | Out::RawData(_) | Out::Pause(_) => send.send(out),
+            };
+        }
+        heard = Some(read(&mut stream).await?);
+        book.note(|log| log.heard.extend(heard.clone()));
+    }
+}
+
+async fn read(stream: &mut ReadHalf<SubstreamBox>) -> io::Result<Message> {
+    let mut prefix = [0; PREFIX];
+    stream.read_exact(&mut prefix).await?;
+    let mut frame = vec![0; u32::from_le_bytes(prefix) as usize];
+    stream.read_exact(&mut frame).await?;
+    let message = Message::decode(&frame).map_err(io::Error::other)?;
+    message.ok_or_else(|| io::Error::other("a message of a later version"))
+}
+
+async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: UnboundedReceiver<Out>, book: Book) -> io::Result<()> {
+    while let Some(out) = outs.recv().await {
+        let now = Instant::now();
+        let raw = matches!(out, Out::RawControl(_) | Out::Trickle(..) | Out::RawData(_) | Out::Flood(_));
+        book.note(|log| {
+            log.raw = log.raw.or_else(|| raw.then_some(now));
+            log.last = now;
+        });
+        match out {
+            Out::Control(message) => stream.write_all(&bytes::control(&message)).await?,
+            Out::RawControl(bytes) | Out::RawData(bytes) => stream.write_all(&bytes).await?,
+            Out::Trickle(bytes, pause) => {
+                for byte in bytes {
+                    stream.write_all(&[byte]).await?;
+                    stream.flush().await?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Out::Data(header, payload) => {
+                stream.write_all(&[&header.encode()[..], &payload].concat()).await?;
+                book.note(|log| log.sent += payload.len() as u64);
+            }
+            Out::Pause(pause) => {
+                stream.flush().await?;
+                tokio::time::sleep(pause).await;
+            }
+            Out::Flood(next) => {
+                let mut number = 0;
+                loop {
+                    stream.write_all(&next(number)).await?;
+                    number += 1;
+                }
+            }
+        }
+        if outs.is_empty() {
+            stream.flush().await?;
+        }
+    }
+    stream.flush().await
+}
+
+/// Reads whatever data comes.
+async fn swallow(mut stream: ReadHalf<SubstreamBox>, book: Book) -> io::Result<()> {
+    let mut header = [0; HEADER];
+    loop {
+        stream.read_exact(&mut header).await?;
+        let header = DataHeader::decode(header).map_err(io::Error::other)?;
+        stream.read_exact(&mut vec![0; header.len as usize]).await?;
+        book.note(|log| log.got += u64::from(header.len));
+    }
+}
