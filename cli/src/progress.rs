@@ -185,8 +185,8 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let eta = gauge.eta.map(eta).unwrap_or_default();
     let name_width = width.saturating_sub(66).clamp(8, 30);
     let name = pad_str(&name, name_width, Alignment::Left, Some("..")).into_owned();
-    let numbers = if rate.is_empty() { format!("{counts:>17}") } else { format!("{counts:>17} {rate:>10}") };
-    let with_eta = if eta.is_empty() { numbers.clone() } else { format!("{numbers} {eta:<10}") };
+    let numbers = if rate.is_empty() { format!("{counts:>15}") } else { format!("{counts:>15} {rate:>10}") };
+    let with_eta = if eta.is_empty() { numbers.clone() } else { format!("{numbers} {eta:<9}") };
     let noted = gauge.notes.iter().map(|note| format!("{with_eta} {}", escape(note)));
     for right in noted.chain([with_eta.as_str(), &numbers, &counts].map(str::to_owned)) {
         let used = name_width + 1 + 1 + measure_text_width(&right);

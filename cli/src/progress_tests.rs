@@ -31,7 +31,7 @@ fn worst() -> Gauge {
 #[test]
 fn shows_everything_in_80_columns() {
     let text = line("update.bin", &gauge(412 << 20, 1_288_490_189), WIDTH, false);
-    assert_eq!(text, "update.bin  [==>    ]   412 MiB/1.2 GiB   96 MiB/s ETA 9s     peers 7 (lan 5)");
+    assert_eq!(text, "update.bin  [===>      ] 412 MiB/1.2 GiB   96 MiB/s ETA 9s    peers 7 (lan 5)");
     let wide = line("update.bin", &gauge(412 << 20, 1_288_490_189), 120, false);
     assert!(wide.contains("publisher 12%, lan 88%"), "{wide}");
 }

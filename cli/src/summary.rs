@@ -70,7 +70,7 @@ pub(crate) fn done_line(done: &Done) -> String {
     }
     match shares_text(&done.sources) {
         Some(shares) => parts.push(format!("from {shares}")),
-        None if done.len > 0 => parts.push("all of it was here".to_owned()),
+        None if done.len > 0 && done.resumed >= done.len => parts.push("all of it was here".to_owned()),
         None => {}
     }
     if fetched > 0 && done.resumed > 0 {
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn says_what_was_there_before() {
         let mut all_here = done(Vec::new());
-        all_here.uploaded = 0;
+        (all_here.uploaded, all_here.resumed) = (0, all_here.len);
         all_here.took_ms = 120;
         assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here");
         let mut resumed = done(vec![source(false, Class::Host, 1), source(false, Class::Wan, 999_999)]);

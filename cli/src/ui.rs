@@ -170,7 +170,7 @@ impl Ui {
         let word = Style::new().red().bold().force_styling(self.err_colors).apply_to("error:");
         self.err(&format!("{word} {}", escape(&failed.message)));
         if let Some(hint) = &failed.hint {
-            let word = if failed.code == Code::Interrupted { "go on with" } else { "try" };
+            let word = if failed.code == Code::Interrupted { "go on with" } else { "hint" };
             self.err(&format!("  {word}: {}", escape(hint)));
         }
     }

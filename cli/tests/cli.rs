@@ -96,7 +96,7 @@ fn what_names_nothing_is_exit_1_before_a_node_is_started() {
         for bad in ["update.bin", "swarm:1234", "", "swarm:x\u{1b}[2Jy"] {
             let ran = person.run(&[verb, bad]);
             assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{verb} {bad}: {}", ran.err);
-            assert!(ran.err.starts_with("error: ") && ran.err.contains("  try: "), "{}", ran.err);
+            assert!(ran.err.starts_with("error: ") && ran.err.contains("  hint: "), "{}", ran.err);
             assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
         }
     }

@@ -182,6 +182,12 @@ impl Store {
         self.inner.meta.count()
     }
 
+    /// Whether a directory of this store lies in place at exactly this path.
+    #[must_use]
+    pub fn has_tree_at(&self, path: &Path) -> bool {
+        self.records().iter().any(|r| matches!(&r.place, Place::Tree { root, .. } if root == path))
+    }
+
     /// The ids that begin with these hex digits, at most `most`.
     #[must_use]
     pub fn by_prefix(&self, digits: &str, most: usize) -> Vec<ContentId> {

@@ -4,15 +4,23 @@
 //! what it said. Then an honest holder joins, and the victim must finish as if nothing had been.
 
 mod chunks;
+mod claims;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use swarm_tests::fixture::{Daemon, Home, Process, Seeder, fill};
+use serde_json::Value;
+use swarm_tests::fixture::{Daemon, Home, PATIENCE, Process, Ran, Seeder, b3, fill, wait_until};
 use swarm_tests::hostile::{Hostile, Offering};
 
-/// What a slow or busy machine may add to a time that is compared.
+/// Bytes.
+const MIB: usize = 1 << 20;
+/// What a busy machine may add to a time that is compared.
 const SLACK: Duration = Duration::from_secs(3);
+/// What a victim may ever hold in memory, KiB.
+const MEMORY: u64 = 256 << 10;
 
 /// `--peer A --peer B ..`
 fn peers<'a>(addrs: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
@@ -23,11 +31,21 @@ fn peers<'a>(addrs: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
 fn banned(home: &Home) -> BTreeMap<String, String> {
     let answer = home.ask(&["peers"]);
     let rows = answer["banned"].as_array().cloned().unwrap_or_default();
-    let text = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     rows.iter().map(|row| (text(row, "peer"), text(row, "reason"))).collect()
 }
 
-/// Content of a file in two shapes: as an honest publisher has it, and as hostile peers pretend to.
+/// Bytes that a folder takes on disk.
+fn on_disk(folder: &Path) -> u64 {
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    };
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(size).sum()
+}
+
+/// A file in two shapes: as an honest publisher has it, and as hostile peers pretend to.
 struct Content {
     home: Home,
     offering: Offering,
@@ -49,6 +67,11 @@ impl Content {
         vec![self.offering.clone()]
     }
 
+    /// The number of its last chunk: the one that proves its length.
+    fn last(&self) -> u32 {
+        self.offering.geometry().chunks() - 1
+    }
+
     /// An honest publisher, with further arguments.
     fn publish(&self, args: &[&str]) -> Seeder {
         self.home.publish_with(&self.home.path("content"), args)
@@ -56,12 +79,61 @@ impl Content {
 }
 
 /// Fetches to `out` in a home of its own; the time it took.
-fn timed_get(id: &str, addrs: &[&str]) -> (Home, swarm_tests::fixture::Ran, Duration) {
+fn timed_get(id: &str, addrs: &[&str]) -> Duration {
     let home = Home::new();
     let began = Instant::now();
     let ran = home.get(id, &[&["-o", "out"][..], &peers(addrs.iter().copied())].concat());
     let took = began.elapsed();
     ran.success();
-    assert_eq!(swarm_tests::fixture::b3(&home.path("out")), id);
-    (home, ran, took)
+    assert_eq!(b3(&home.path("out")), id);
+    took
+}
+
+/// A node that knows some peers and wants something.
+struct Victim {
+    home: Home,
+    daemon: Daemon,
+}
+
+impl Victim {
+    fn knowing<'a>(hostile: impl IntoIterator<Item = &'a Hostile>) -> Self {
+        let home = Home::new();
+        let daemon = home.daemon(&peers(hostile.into_iter().map(Hostile::addr)));
+        Self { home, daemon }
+    }
+
+    fn get(&self, id: &str) -> Process {
+        self.home.spawn_get(id, &["-o", "out"])
+    }
+
+    /// An honest holder comes to it; what it wants must now arrive.
+    fn is_saved(&self, get: Process, content: &Content) -> Ran {
+        let _honest = content.publish(&["--peer", self.daemon.addr()]);
+        let ran = get.wait();
+        ran.success();
+        assert_eq!(b3(&self.home.path("out")), content.id());
+        ran
+    }
+
+    /// It lives, and was never large.
+    fn is_well(self) {
+        self.daemon.must_run();
+        let peak = self.daemon.memory_kib("VmHWM").unwrap_or(u64::MAX);
+        assert!(peak <= MEMORY, "{peak} KiB of memory");
+        self.daemon.stop().success();
+    }
+
+    /// Waits until each of them is banned, with its reason.
+    #[track_caller]
+    fn bans(&self, hostile: &[(&str, Hostile)]) -> BTreeMap<String, String> {
+        let mut bans = BTreeMap::new();
+        let deadline = Instant::now() + PATIENCE / 2;
+        wait_until("all are banned, or time is up", PATIENCE, || {
+            bans = banned(&self.home);
+            Instant::now() > deadline || hostile.iter().all(|(_, h)| bans.contains_key(&h.peer()))
+        });
+        let missing: Vec<_> = hostile.iter().filter(|(_, h)| !bans.contains_key(&h.peer())).collect();
+        assert!(missing.is_empty(), "not banned: {missing:?}; banned: {bans:?}");
+        hostile.iter().filter_map(|(what, h)| Some(((*what).to_owned(), bans.get(&h.peer())?.clone()))).collect()
+    }
 }

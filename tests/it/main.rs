@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod lan;
 mod main_job;
 mod source;
 mod tidy;

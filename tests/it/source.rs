@@ -211,6 +211,20 @@ fn out_of_super(path: &str, depth: usize) -> String {
     }
 }
 
+/// Where the head of a function ends: at its body, or at the semicolon of one without.
+fn body_or_end(head: &str) -> usize {
+    let mut depth = 0;
+    let ends = head.char_indices().find(|(_, c)| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && matches!(c, '{' | ';')
+    });
+    ends.map_or(head.len(), |(at, _)| at)
+}
+
 /// Every function with a body, tests too.
 pub(crate) fn functions(source: &Source) -> Vec<Function> {
     let whole: String = source.all.iter().map(|(_, line)| format!("{line}\n")).collect();
@@ -219,7 +233,7 @@ pub(crate) fn functions(source: &Source) -> Vec<Function> {
         let after = &whole[at + 3..];
         let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let is_word = !whole[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let Some(open) = after.find(['{', ';']).map(|i| at + 3 + i) else { continue };
+        let open = at + 3 + body_or_end(after);
         if name.is_empty() || !is_word || !whole[open..].starts_with('{') {
             continue;
         }
@@ -235,7 +249,7 @@ fn reads_what_the_rules_need() {
     let text = concat!(
         "//! sled\nuse crate::{id::Id, wire::{A, B}};\nuse super::node;\n",
         "fn one<'a>(x: &'a str) -> char {\n    let _ = (\"tokio }\", r#\"sled \" {\"#, '{', '\\'');\n    crate::store::go()\n}\n",
-        "/* async /* nested */ fn no() { */\n#[cfg(test)]\nmod tests {\n    fn two() {\n    }\n}\nfn three() {}\n"
+        "/* async /* nested */ fn no() { */\n#[cfg(test)]\nmod tests {\n    fn two(_: [u8; 2]) {\n    }\n}\nfn three() {}\n"
     );
     let source = Source::parse("core/src/x.rs".into(), text);
     let code = source.code.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n");

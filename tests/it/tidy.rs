@@ -41,8 +41,9 @@ const NAMELESS_FILES: [&str; 8] =
 /// See [`NAMELESS_FILES`].
 const NAMELESS_TYPES: [&str; 4] = ["Manager", "Helper", "Service", "Impl"];
 /// What is not written at all.
-const NEVER: [&str; 8] =
-    ["unbounded_channel", "unbounded(", "todo!(", "unimplemented!(", "dbg!(", "#[ignore", "unsafe {", "mem::forget("];
+const NEVER: [&str; 6] = ["todo!(", "unimplemented!(", "dbg!(", "#[ignore", "unsafe {", "mem::forget("];
+/// What is not written where strangers can fill it; the peers that tests make up are not among those.
+const NEVER_UNBOUNDED: [&str; 2] = ["unbounded_channel", "unbounded("];
 const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 80;
 
@@ -172,7 +173,8 @@ fn some_things_are_never_written() {
     let mut wrong = Vec::new();
     for source in sources() {
         for (line, code) in &source.code {
-            let found = NEVER.iter().filter(|never| code.contains(**never));
+            let unbounded = if source.name.starts_with("tests/") { &[][..] } else { &NEVER_UNBOUNDED };
+            let found = NEVER.iter().chain(unbounded).filter(|never| code.contains(**never));
             wrong.extend(found.map(|never| format!("{}:{line}: {never}", source.name)));
         }
     }

@@ -12,10 +12,12 @@
 
 mod faults;
 mod files;
+mod network;
 mod process;
 
 pub use faults::{Tmpfs, as_nobody, inject, needs, with_limit};
 pub use files::{b3, damage, fill, listing, tree_hash, write_random};
+pub use network::Lan;
 pub use process::{Process, Ran, Signal, wait_until};
 
 use std::ffi::OsStr;
@@ -176,6 +178,18 @@ impl Home {
         blobs.into_iter().find(|blob| blob["id"] == id)
     }
 
+    /// What to give as `--peer` to reach the node that runs for this home.
+    ///
+    /// # Panics
+    /// When none does.
+    #[must_use]
+    pub fn addr(&self) -> String {
+        let status = self.ask(&["status"]);
+        let listen = status["listen"].as_array().and_then(|all| all.first()).and_then(Value::as_str);
+        let (addr, peer) = (listen.expect("a running node listens"), status["peer"].as_str().unwrap_or_default());
+        format!("{addr}/p2p/{peer}")
+    }
+
     /// Publishes a file or folder from this home and serves it.
     #[must_use]
     pub fn publish(&self, path: &Path) -> Seeder {
@@ -208,10 +222,8 @@ impl Home {
         });
         let status = self.ask(&["status"]);
         assert_eq!(status["pid"], process.pid(), "somebody else answers for {}", self.store().display());
-        let addrs = status["listen"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let peer = status["peer"].as_str().expect("a daemon has a peer id");
-        let addrs = addrs.map(|addr| format!("{addr}/p2p/{peer}")).collect();
-        Daemon { process, addrs }
+        let addr = self.addr();
+        Daemon { process, addr }
     }
 }
 
@@ -285,14 +297,14 @@ impl Deref for Seeder {
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
-    addrs: Vec<String>,
+    addr: String,
 }
 
 impl Daemon {
     /// What to give as `--peer`.
     #[must_use]
     pub fn addr(&self) -> &str {
-        self.addrs.first().map_or("", String::as_str)
+        &self.addr
     }
 
     /// Interrupts it as Ctrl-C does and waits for its end.

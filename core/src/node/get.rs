@@ -517,7 +517,10 @@ impl Job {
         let dest = match &self.get.output {
             Output::Store => return Ok(None),
             Output::Into(folder) => folder.join(name),
-            Output::Path(path) if path.is_dir() && !self.get.overwrite => path.join(name),
+            // Into a folder that is there; only a tree that this store put there is itself replaced.
+            Output::Path(path) if path.is_dir() && !(self.get.overwrite && self.context.store.has_tree_at(path)) => {
+                path.join(name)
+            }
             Output::Path(path) => path.clone(),
         };
         refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;

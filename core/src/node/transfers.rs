@@ -265,8 +265,11 @@ impl Transfers {
         let proven = match &mut download.doing {
             Doing::Learning { learner, expect, .. } => {
                 let expected = expect.is_none_or(|(kind, len)| kind == claim.kind && len == geometry.len());
-                if expected && !have.is_empty() {
+                // One that has nothing yet will tell when it has; one that says there is nothing to have makes a claim.
+                if expected {
                     download.offers.insert(peer, held);
+                }
+                if expected && (!have.is_empty() || geometry.is_empty()) {
                     let step = learner.claim(peer, claim, now);
                     self.step(key, step, peers);
                 }
@@ -292,6 +295,11 @@ impl Transfers {
             return peers.doom(peer, "announced chunks that cannot be", true);
         };
         add.iter().for_each(|c| held.have.set(c));
+        let claim = held.claim;
+        if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
+            let step = learner.claim(peer, claim, now);
+            return self.step(key, step, peers);
+        }
         self.scheduler.handle(Input::HoldsMore { peer, blob: key, add }, now, &mut self.out);
         self.carry_out(peers, sharing);
     }

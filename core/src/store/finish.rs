@@ -189,13 +189,18 @@ fn put_once(from: &Path, dest: &Path, overwrite: bool) -> Result<(), StoreError>
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => refuse_existing(dest, overwrite)?,
         Err(e) => return Err(DiskError::new("rename", dest, e).into()),
     }
-    let both_files = |a: &Path| fs::symlink_metadata(a).is_ok_and(|m| !m.is_dir());
-    if both_files(from) && both_files(dest) {
-        return Ok(disk::rename(from, dest)?);
+    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
+    match (is_folder(from), is_folder(dest)) {
+        (false, false) => return Ok(disk::rename(from, dest)?),
+        (false, true) => {
+            let shown = disk::Shown(dest.to_owned());
+            return Err(StoreError::User(format!("{shown} is a folder: a file does not replace it")));
+        }
+        (true, _) => {}
     }
     // A tree is replaced in one step; what was there is then deleted under the hidden name.
     renameat_with(CWD, from, CWD, dest, RenameFlags::EXCHANGE).map_err(|e| DiskError::new("exchange", dest, e))?;
-    let old = if both_files(from) { fs::remove_file(from) } else { fs::remove_dir_all(from) };
+    let old = if is_folder(from) { fs::remove_dir_all(from) } else { fs::remove_file(from) };
     old.map_err(|e| DiskError::new("remove", from, e).into())
 }
 

@@ -12,7 +12,7 @@ use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, Transport, TransportEvent};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender as AsyncSender, channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -25,13 +25,16 @@ pub(super) const PROTOCOLS: [&str; 2] = ["/swarm/chunk/1/data", "/swarm/chunk/1/
 /// What every negotiation begins with; from the multistream-select spec.
 const MULTISTREAM: &str = "/multistream/1.0.0";
 
+/// Streams of the other end that wait to be taken.
+const STREAMS: usize = 64;
+
 /// A connection that runs in a task of its own until this goes away.
 pub(super) struct Connection {
     /// Who is at the other end.
     pub(super) peer: PeerId,
-    open: UnboundedSender<oneshot::Sender<SubstreamBox>>,
+    open: AsyncSender<oneshot::Sender<SubstreamBox>>,
     /// Streams the other end opened. Ends with the connection.
-    pub(super) arrived: UnboundedReceiver<SubstreamBox>,
+    pub(super) arrived: Receiver<SubstreamBox>,
     task: AbortHandle,
 }
 
@@ -43,8 +46,8 @@ impl Drop for Connection {
 
 impl Connection {
     fn new((peer, mut muxer): (PeerId, StreamMuxerBox)) -> Self {
-        let (open, mut wanted) = unbounded_channel::<oneshot::Sender<SubstreamBox>>();
-        let (arrive, arrived) = unbounded_channel();
+        let (open, mut wanted) = channel::<oneshot::Sender<SubstreamBox>>(1);
+        let (arrive, arrived) = channel(STREAMS);
         let mut reply = None;
         let run = futures::future::poll_fn(move |cx| {
             loop {
@@ -65,7 +68,8 @@ impl Connection {
                     continue;
                 }
                 if let Poll::Ready(stream) = muxer.poll_inbound_unpin(cx)? {
-                    let _ = arrive.send(stream);
+                    // One that nobody takes is refused.
+                    let _ = arrive.try_send(stream);
                     continue;
                 }
                 return Poll::<io::Result<()>>::Pending;
@@ -78,7 +82,7 @@ impl Connection {
     /// Opens a stream and negotiates a protocol on it.
     async fn open(&self, protocol: &str) -> Outcome<SubstreamBox> {
         let (reply, stream) = oneshot::channel();
-        self.open.send(reply).map_err(|_| "the connection is gone")?;
+        self.open.send(reply).await.map_err(|_| "the connection is gone")?;
         let mut stream = stream.await?;
         propose(&mut stream, protocol).await?;
         Ok(stream)

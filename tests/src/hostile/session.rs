@@ -8,12 +8,15 @@ use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use libp2p::core::muxing::SubstreamBox;
 use swarm_core::wire::Message;
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
 use super::net::Connection;
 use super::offering::Honest;
 use super::{Log, Out, Shared, Turn, bytes};
+
+/// Answers that wait to be written: more than anybody asks for at once.
+const QUEUE: usize = 1 << 16;
 
 /// Runs a session until the other end closes it.
 pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamBox; 2], shared: Arc<Shared>) {
@@ -35,8 +38,8 @@ pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamB
     };
     let book = Book { number, shared: Arc::clone(&shared) };
     let ((control_in, control_out), (data_in, data_out)) = (control.split(), data.split());
-    let (say, said) = unbounded_channel();
-    let (send, sent) = unbounded_channel();
+    let (say, said) = channel(QUEUE);
+    let (send, sent) = channel(QUEUE);
     let mut tasks = JoinSet::new();
     tasks.spawn(write(control_out, said, book.clone()));
     tasks.spawn(write(data_out, sent, book.clone()));
@@ -63,7 +66,7 @@ impl Book {
 }
 
 async fn hear(
-    mut stream: ReadHalf<SubstreamBox>, book: &Book, say: &UnboundedSender<Out>, send: &UnboundedSender<Out>,
+    mut stream: ReadHalf<SubstreamBox>, book: &Book, say: &Sender<Out>, send: &Sender<Out>,
 ) -> io::Result<()> {
     let mut honest = Honest::default();
     let mut heard = None;
@@ -73,8 +76,8 @@ async fn hear(
         for out in (book.shared.script)(&turn, answer) {
             // Writers that have ended have lost their connection: so will the reader.
             let _ = match out {
-                Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(_) => say.send(out),
-                Out::Data(..) | Out::RawData(_) | Out::Pause(_) => send.send(out),
+                Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(_) => say.send(out).await,
+                Out::Data(..) | Out::RawData(_) | Out::Pause(_) => send.send(out).await,
             };
         }
         heard = Some(read(&mut stream).await?);
@@ -91,7 +94,7 @@ async fn read(stream: &mut ReadHalf<SubstreamBox>) -> io::Result<Message> {
     message.ok_or_else(|| io::Error::other("a message of a later version"))
 }
 
-async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: UnboundedReceiver<Out>, book: Book) -> io::Result<()> {
+async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: Receiver<Out>, book: Book) -> io::Result<()> {
     while let Some(out) = outs.recv().await {
         let now = Instant::now();
         let raw = matches!(out, Out::RawControl(_) | Out::Trickle(..) | Out::RawData(_) | Out::Flood(_));
