@@ -147,14 +147,7 @@ impl Node {
         })?;
         let started = Instant::now();
         let mut node = Self {
-            caller: Caller {
-                context: Context {
-                    store,
-                    net: None,
-                    home: options.home.clone(),
-                    started,
-                },
-            },
+            caller: Caller { context: Context { store, net: None, home: options.home.clone(), started } },
             actor: None,
             refills: Vec::new(),
         };
@@ -173,14 +166,17 @@ impl Node {
             identity::load(&options.home)?
         };
         // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
-        std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).is_ok());
+        std::thread::spawn(|| {
+            rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).is_ok()
+        });
         let mut network = network(&key, options.mdns)?;
         let peer = *network.local_peer_id();
         if listen.is_empty() {
             listen_everywhere(&mut network)?;
         }
         for addr in listen {
-            let failed = |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
+            let failed =
+                |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
             network.listen_on(addr.clone()).map_err(failed)?;
         }
         let (up, up_task) = Limiter::new(options.limit_up);
@@ -263,7 +259,8 @@ fn network(key: &libp2p::identity::Keypair, mdns: bool) -> Result<libp2p::Swarm<
 /// All interfaces, TCP and QUIC, any port; IPv6 where there is any.
 fn listen_everywhere(network: &mut libp2p::Swarm<Behaviour>) -> Result<(), StartError> {
     let mut heard = false;
-    for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"] {
+    for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
+    {
         let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
         match network.listen_on(addr.clone()) {
             Ok(_) => heard = true,
@@ -281,7 +278,9 @@ fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
     let read = |text: &String| {
         let example = "/ip4/192.168.1.20/tcp/4001";
         let shown = crate::content::path::escape(text);
-        text.parse().map_err(|_| StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})")))
+        text.parse().map_err(|_| {
+            StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})"))
+        })
     };
     texts.iter().map(read).collect()
 }

@@ -20,6 +20,7 @@ pub mod pick;
 pub mod upload;
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{self, Excluded, Included};
 use std::time::Duration;
 
 use crate::content::bitmap::Bitmap;
@@ -349,7 +350,14 @@ impl Scheduler {
         self.fill_all(now, out);
     }
 
-    fn verified(&mut self, peer: Option<PeerKey>, blob: BlobKey, chunk: u32, now: Now, out: &mut Vec<Output>) {
+    fn verified(
+        &mut self,
+        peer: Option<PeerKey>,
+        blob: BlobKey,
+        chunk: u32,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let Some(fetch) = self.blobs.get_mut(&blob) else { return };
         let size = fetch.geometry.chunk(chunk).map_or(0, |c| fetch.geometry.size(c) as u64);
         for owner in self.inflight.owners(blob, chunk) {
@@ -373,7 +381,13 @@ impl Scheduler {
     }
 
     fn failed(
-        &mut self, peer: PeerKey, blob: BlobKey, chunk: u32, why: Failure, now: Now, out: &mut Vec<Output>,
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        chunk: u32,
+        why: Failure,
+        now: Now,
+        out: &mut Vec<Output>,
     ) {
         self.end_request(peer, blob, chunk);
         match why {
@@ -483,17 +497,13 @@ impl Scheduler {
     fn choose(&mut self, peer: PeerKey, now: Now) -> Option<(BlobKey, u32, u64)> {
         let holder = self.peers.get(&peer)?;
         let room = limits::IN_FLIGHT_BYTES.saturating_sub(self.inflight.bytes_total());
-        let turn = holder.last_blob();
-        let blobs: Vec<BlobKey> = self
-            .blobs
-            .range(turn..)
-            .chain(self.blobs.range(..turn))
-            .filter(|(_, f)| !f.paused && f.picker.holds(peer))
-            .map(|(key, _)| *key)
-            .collect();
-        for blob in blobs {
-            let fetch = self.blobs.get_mut(&blob)?;
-            if room < fetch.geometry.chunk_size() && self.inflight.bytes_total() > 0 {
+        let mut turn = self.blob_at(Included(holder.last_blob()));
+        for _ in 0..self.blobs.len() {
+            let Some(blob) = turn else { break };
+            turn = self.blob_at(Excluded(blob));
+            let Some(fetch) = self.blobs.get_mut(&blob) else { break };
+            let fits = room >= fetch.geometry.chunk_size() || self.inflight.bytes_total() == 0;
+            if fetch.paused || !fits || !fetch.picker.holds(peer) {
                 continue;
             }
             let next = self.peers.get(&peer).and_then(|h| h.next_of_run(blob));
@@ -503,6 +513,12 @@ impl Scheduler {
             }
         }
         self.hedge(peer, now)
+    }
+
+    /// The next blob from here on, going round.
+    fn blob_at(&self, from: Bound<BlobKey>) -> Option<BlobKey> {
+        let next = self.blobs.range((from, Bound::Unbounded)).next().or_else(|| self.blobs.iter().next());
+        next.map(|(key, _)| *key)
     }
 }
 

@@ -67,7 +67,10 @@ impl World {
         for output in out {
             match output {
                 Output::Request { peer, chunk, .. } => {
-                    assert!(!self.banned.contains(&peer) && !self.have.get(chunk), "asked for nothing useful");
+                    assert!(
+                        !self.banned.contains(&peer) && !self.have.get(chunk),
+                        "asked for nothing useful"
+                    );
                     assert!(self.asked.insert((peer, chunk)), "asked twice");
                     let size = self.geometry.size(self.geometry.chunk(chunk).unwrap()) as u64;
                     self.queues.entry(peer).or_default().push_back((chunk, size));
@@ -124,7 +127,9 @@ impl World {
 
     fn deliver(&mut self, peer: PeerKey, manner: Manner, mut budget: u64) {
         while budget > 0 {
-            let Some((chunk, left)) = self.queues.get_mut(&peer).and_then(VecDeque::front_mut) else { return };
+            let Some((chunk, left)) = self.queues.get_mut(&peer).and_then(VecDeque::front_mut) else {
+                return;
+            };
             let (chunk, part) = (*chunk, budget.min(*left));
             *left -= part;
             let done = *left == 0;
@@ -153,7 +158,11 @@ impl World {
     /// Seconds until complete.
     fn run(&mut self, limit: u64) -> f64 {
         while !self.complete {
-            assert!(self.now < Duration::from_secs(limit), "not complete after {limit} s: {:?}", self.manners);
+            assert!(
+                self.now < Duration::from_secs(limit),
+                "not complete after {limit} s: {:?}",
+                self.manners
+            );
             self.step();
         }
         assert!(self.have.is_full() && self.queues.values().all(VecDeque::is_empty));
@@ -191,7 +200,8 @@ fn d6_a_slow_holder_costs_little() {
 /// D1, D2: a holder of bad chunks is banned at the first one.
 #[test]
 fn d1_a_lying_holder_is_banned_at_once() {
-    let mut world = World::new(4, 64 * MIB, &[Manner::Lying, Manner::Honest(10 * MIB), Manner::Honest(10 * MIB)]);
+    let mut world =
+        World::new(4, 64 * MIB, &[Manner::Lying, Manner::Honest(10 * MIB), Manner::Honest(10 * MIB)]);
     let with = world.run(60);
     assert_eq!(world.banned, BTreeSet::from([PeerKey(0)]));
     assert!(with < 4.5, "{with}");
@@ -222,9 +232,16 @@ fn ascending_order_reads_along() {
     );
     for peer in [PeerKey(1), PeerKey(2)] {
         scheduler.handle(Input::PeerUp { peer, near: 0 }, now, &mut out);
-        scheduler.handle(Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) }, now, &mut out);
+        scheduler.handle(
+            Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) },
+            now,
+            &mut out,
+        );
     }
-    let asked: Vec<u32> = out.iter().filter_map(|o| if let Output::Request { chunk, .. } = o { Some(*chunk) } else { None }).collect();
+    let asked: Vec<u32> = out
+        .iter()
+        .filter_map(|o| if let Output::Request { chunk, .. } = o { Some(*chunk) } else { None })
+        .collect();
     assert!(asked.len() >= 16 && asked.iter().copied().eq(0..asked.len() as u32), "{asked:?}");
 }
 

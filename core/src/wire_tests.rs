@@ -18,9 +18,11 @@ fn message() -> impl Strategy<Value = Message> {
     let id = any::<[u8; 32]>().prop_map(ContentId::from_bytes);
     prop_oneof![
         (any::<u32>(), id).prop_map(|(blob, id)| Message::Want { blob, id }),
-        (any::<u32>(), any::<u64>(), any::<bool>(), have(), ".{0,40}").prop_map(|(blob, len, origin, have, name)| {
-            Message::Offer(Offer { blob, kind: Kind::File, len, name: Some(name), origin, have })
-        }),
+        (any::<u32>(), any::<u64>(), any::<bool>(), have(), ".{0,40}").prop_map(
+            |(blob, len, origin, have, name)| {
+                Message::Offer(Offer { blob, kind: Kind::File, len, name: Some(name), origin, have })
+            }
+        ),
         (any::<u32>(), have()).prop_map(|(blob, add)| Message::Have { blob, add }),
         any::<(u32, u32, u32)>().prop_map(|(blob, first, count)| Message::Request { blob, first, count }),
         any::<(u32, u32)>().prop_map(|(blob, chunk)| Message::Decline { blob, chunk, why: Why::Busy }),
@@ -84,7 +86,10 @@ fn d4_have_maps_that_do_not_fit_are_refused() {
 #[test]
 fn d7_lengths_are_checked_first() {
     assert_eq!(frame::control_len(u32::MAX.to_le_bytes()), Err(BadFrame::TooLong(u64::from(u32::MAX))));
-    assert_eq!(frame::control_len((limits::CONTROL_FRAME as u32 + 1).to_le_bytes()), Err(BadFrame::TooLong(65_537)));
+    assert_eq!(
+        frame::control_len((limits::CONTROL_FRAME as u32 + 1).to_le_bytes()),
+        Err(BadFrame::TooLong(65_537))
+    );
     assert_eq!(frame::control_len([0; 4]), Err(BadFrame::Empty));
     assert_eq!(frame::control_len((limits::CONTROL_FRAME as u32).to_le_bytes()), Ok(limits::CONTROL_FRAME));
     let header = |len| frame::DataHeader { blob: 1, chunk: 2, offset: 3, len }.encode();

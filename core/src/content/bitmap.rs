@@ -36,7 +36,8 @@ impl Bitmap {
         for (i, byte) in bytes.iter().enumerate() {
             bitmap.words[i / 8] |= u64::from(*byte) << (i % 8 * 8);
         }
-        let spare_is_clear = len.is_multiple_of(64) || bitmap.words.last().is_none_or(|w| w >> (len % 64) == 0);
+        let spare_is_clear =
+            len.is_multiple_of(64) || bitmap.words.last().is_none_or(|w| w >> (len % 64) == 0);
         bitmap.ones = bitmap.words.iter().map(|w| w.count_ones()).sum();
         spare_is_clear.then_some(bitmap)
     }

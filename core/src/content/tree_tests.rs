@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn bytes(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8 ^ (i >> 16) as u8 ^ seed)).collect()
+    (0..len)
+        .map(|i| (i as u8).wrapping_mul(31).wrapping_add((i >> 8) as u8 ^ (i >> 16) as u8 ^ seed))
+        .collect()
 }
 
 fn oracle(kind: Kind, bytes: &[u8]) -> ContentId {
@@ -46,10 +48,7 @@ fn a_file_is_never_a_directory() {
     let data = bytes(200_000, 2);
     let geometry = Geometry::new(data.len() as u64).unwrap();
     let list = HashList::of(Kind::File, geometry, &data);
-    assert_eq!(
-        HashList::decode(list.id(), Kind::Directory, geometry, &list.encode()),
-        Err(BadList::Root)
-    );
+    assert_eq!(HashList::decode(list.id(), Kind::Directory, geometry, &list.encode()), Err(BadList::Root));
 }
 
 /// Inner nodes passed off as chunks merge to the right id under half the length; the last chunk then never verifies.

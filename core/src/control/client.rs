@@ -61,7 +61,11 @@ impl Client {
         };
         let stream = sent.await.map_err(|e: io::Error| {
             // A node that has gone is no answer: the caller may become the node itself.
-            (e.kind() == io::ErrorKind::Other).then(|| Failure { fault: Fault::User, message: e.to_string(), hint: None })
+            (e.kind() == io::ErrorKind::Other).then(|| Failure {
+                fault: Fault::User,
+                message: e.to_string(),
+                hint: None,
+            })
         });
         Replies { stream, ended: false }
     }

@@ -42,7 +42,8 @@ impl Server {
     /// # Errors
     /// [`StartError::Network`].
     pub fn start(home: &Path, caller: Caller) -> Result<Self, StartError> {
-        let failed = |source: io::Error| StartError::Network { verb: "open the control socket".to_owned(), source };
+        let failed =
+            |source: io::Error| StartError::Network { verb: "open the control socket".to_owned(), source };
         let dir = fs::File::open(home).map_err(failed)?;
         let (path, address) = (home.join("control.sock"), address(home, &dir));
         match fs::remove_file(&path) {
@@ -69,7 +70,12 @@ impl Server {
     }
 }
 
-async fn accept(listener: UnixListener, caller: Caller, mut stopped: watch::Receiver<bool>, guard: mpsc::Sender<()>) {
+async fn accept(
+    listener: UnixListener,
+    caller: Caller,
+    mut stopped: watch::Receiver<bool>,
+    guard: mpsc::Sender<()>,
+) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -98,7 +104,8 @@ async fn serve(stream: UnixStream, caller: Caller, _guard: mpsc::Sender<()>) {
         Ok(command) => command,
         Err(error) => {
             let message = format!("not a command: {error}");
-            let _ = put(&mut write, &Event::Failed(Failure { fault: Fault::User, message, hint: None })).await;
+            let _ =
+                put(&mut write, &Event::Failed(Failure { fault: Fault::User, message, hint: None })).await;
             return;
         }
     };

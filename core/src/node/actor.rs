@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, mdns};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
@@ -21,7 +21,8 @@ use super::peers::{Peer, Peers, class_at};
 use super::session::{Session, SessionEvent, Shared};
 use super::sharing::{Next, Sharing};
 use super::stream;
-use super::transfers::{Transfers, View};
+use super::transfers::{Owner, Transfers, View};
+use crate::content::geometry::Geometry;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
@@ -38,15 +39,23 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// What the jobs of a node ask of its network.
 #[derive(Debug)]
 pub(super) enum Ask {
-    /// Find out what an id is. The answer's second part is true if nobody else was at it.
+    /// Find out what an id is, unless that is known. The answer's second part is true if nobody else is at it.
     Learn {
         id: ContentId,
+        known: Option<(Geometry, Kind)>,
         expect: Option<(Kind, u64)>,
+        owner: Arc<Owner>,
         hints: Vec<Multiaddr>,
         reply: oneshot::Sender<(watch::Receiver<View>, bool)>,
     },
     /// Fetch into this blob.
-    Start { blob: Arc<Blob>, order: Order, hints: Vec<Multiaddr>, reply: oneshot::Sender<watch::Receiver<View>> },
+    Start {
+        blob: Arc<Blob>,
+        order: Order,
+        owner: Arc<Owner>,
+        hints: Vec<Multiaddr>,
+        reply: oneshot::Sender<watch::Receiver<View>>,
+    },
     /// No longer; if it is whole now, it goes on being served from `whole`.
     Stop { id: ContentId, whole: Option<Arc<Blob>> },
     /// The blob's record has changed: open it anew for those who want it.
@@ -157,13 +166,20 @@ impl Actor {
 
     fn ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Learn { id, expect, hints, reply } => {
+            Ask::Learn { id, known, expect, owner, hints, reply } => {
                 self.hints(&hints);
-                let _ = reply.send(self.transfers.learn(id, expect, &mut self.peers));
+                let (peers, sharing) = (&mut self.peers, &mut self.sharing);
+                let _ = reply.send(self.transfers.learn(id, known, expect, &owner, peers, sharing));
             }
-            Ask::Start { blob, order, hints, reply } => {
+            Ask::Start { blob, order, owner, hints, reply } => {
                 self.hints(&hints);
-                let _ = reply.send(self.transfers.start(&blob, order, &mut self.peers, &mut self.sharing));
+                let _ = reply.send(self.transfers.start(
+                    &blob,
+                    order,
+                    &owner,
+                    &mut self.peers,
+                    &mut self.sharing,
+                ));
             }
             Ask::Stop { id, whole } => {
                 self.transfers.stop(id, &mut self.peers, &mut self.sharing);
@@ -208,7 +224,9 @@ impl Actor {
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => tracing::warn!(?addresses, ?reason, "stopped listening"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "stopped listening")
+            }
             _ => {}
         }
     }
@@ -302,7 +320,9 @@ impl Actor {
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
-            (Message::Offer(offer), true) => self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing),
+            (Message::Offer(offer), true) => {
+                self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing)
+            }
             (Message::Have { blob, add }, true) => {
                 self.transfers.have(key, blob, add, &mut self.peers, &mut self.sharing);
             }
@@ -326,7 +346,11 @@ impl Actor {
     fn introduced(&mut self, key: PeerKey, hello: Hello) {
         if hello.version != wire::VERSION {
             let (theirs, ours) = (hello.version, wire::VERSION);
-            return self.peers.doom(key, format!("speaks version {theirs} of the protocol, we speak {ours}"), false);
+            return self.peers.doom(
+                key,
+                format!("speaks version {theirs} of the protocol, we speak {ours}"),
+                false,
+            );
         }
         if let Some(peer) = self.peers.get_mut(key) {
             peer.hello = Some(hello);
@@ -413,10 +437,14 @@ impl Actor {
         let room = self.transfers.room(self.peers.len());
         for dial in self.discovery.due(!self.transfers.is_idle(), room, now) {
             let opts = match &dial.name {
-                Name::Peer(peer) => {
-                    DialOpts::peer_id(*peer).condition(PeerCondition::Always).addresses(dial.addrs.clone()).allocate_new_port().build()
+                Name::Peer(peer) => DialOpts::peer_id(*peer)
+                    .condition(PeerCondition::Always)
+                    .addresses(dial.addrs.clone())
+                    .allocate_new_port()
+                    .build(),
+                Name::Addr(addr) => {
+                    DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build()
                 }
-                Name::Addr(addr) => DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build(),
             };
             self.dials.insert(opts.connection_id(), dial.name.clone());
             let connection = opts.connection_id();

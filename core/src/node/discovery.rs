@@ -80,10 +80,13 @@ impl Discovery {
         let name = peer.or(in_addr).map_or_else(|| Name::Addr(bare.clone()), Name::Peer);
         if self.candidates.len() >= limits::DIAL_QUEUE && !self.candidates.contains_key(&name) {
             let stale = |c: &Candidate| c.state == State::Idle && c.source > Source::Link && c.fails > 0;
-            let Some(old) = self.candidates.iter().find(|(_, c)| stale(c)).map(|(n, _)| n.clone()) else { return };
+            let Some(old) = self.candidates.iter().find(|(_, c)| stale(c)).map(|(n, _)| n.clone()) else {
+                return;
+            };
             self.candidates.remove(&old);
         }
-        let fresh = Candidate { addrs: Vec::new(), source, fails: 0, next: now, state: State::Idle, error: None };
+        let fresh =
+            Candidate { addrs: Vec::new(), source, fails: 0, next: now, state: State::Idle, error: None };
         let candidate = self.candidates.entry(name).or_insert(fresh);
         candidate.source = candidate.source.min(source);
         if !candidate.addrs.contains(&bare) {
@@ -97,7 +100,9 @@ impl Discovery {
     /// An address that another peer named: only what it could itself have met, and not too many at once.
     pub(super) fn exchanged(&mut self, addr: &Multiaddr, peer: PeerId, by: (PeerId, Class), now: Instant) {
         let Some(ip) = ip_of(addr) else { return };
-        if class_of(ip) < by.1 || self.candidates.get(&Name::Peer(peer)).is_some_and(|c| c.addrs.contains(addr)) {
+        if class_of(ip) < by.1
+            || self.candidates.get(&Name::Peer(peer)).is_some_and(|c| c.addrs.contains(addr))
+        {
             return;
         }
         let named = self.named.entry(by.0).or_default();
@@ -122,13 +127,17 @@ impl Discovery {
         let mut dials = Vec::new();
         for (name, candidate) in &mut self.candidates {
             let wanted = candidate.source == Source::Given || (wanting && room > 0);
-            if !wanted || candidate.state != State::Idle || now < candidate.next || candidate.addrs.is_empty() {
+            if !wanted || candidate.state != State::Idle || now < candidate.next || candidate.addrs.is_empty()
+            {
                 continue;
             }
             let limited = candidate.source == Source::Exchange && {
                 let too_often = |addr: &Multiaddr| {
                     let tried = ip_of(addr).and_then(|ip| self.failed.get(&ip));
-                    tried.is_some_and(|t| t.iter().filter(|t| now.duration_since(**t) < limits::DIAL_IP_WINDOW).count() >= limits::DIALS_PER_ADDR)
+                    tried.is_some_and(|t| {
+                        t.iter().filter(|t| now.duration_since(**t) < limits::DIAL_IP_WINDOW).count()
+                            >= limits::DIALS_PER_ADDR
+                    })
                 };
                 candidate.addrs.iter().all(too_often)
             };

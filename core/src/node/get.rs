@@ -17,7 +17,7 @@ use super::command::{Get, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
 use super::session::{Outcome, receive};
-use super::transfers::{Learned, Stage, View};
+use super::transfers::{Learned, Owner, Stage, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
@@ -51,6 +51,8 @@ struct Job {
     deadline: Option<Instant>,
     uploaded_before: u64,
     uploaded: u64,
+    /// While this lives, other jobs leave what this one fetches to it.
+    owner: Arc<Owner>,
 }
 
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
@@ -62,8 +64,20 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
     let hints = hints.iter().filter_map(|text| text.parse().ok()).collect();
     let uploaded_before = net.question(Ask::Report).await.map_or(0, |r| r.uploaded);
     let closed = events.clone();
-    let mut job =
-        Job { context, net, get, hints, name, select, events, started, deadline, uploaded_before, uploaded: 0 };
+    let mut job = Job {
+        context,
+        net,
+        get,
+        hints,
+        name,
+        select,
+        events,
+        started,
+        deadline,
+        uploaded_before,
+        uploaded: 0,
+        owner: Arc::default(),
+    };
     tokio::select! {
         result = job.run(id) => result,
         () = closed.closed() => Err(failure(Fault::Interrupted, "stopped")),
@@ -72,7 +86,10 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
 
 /// Fetches bad chunks of a blob again, in place.
 pub(super) async fn repair(
-    context: &Context, blob: &Arc<Blob>, bad: &Bitmap, events: &Sender<Event>,
+    context: &Context,
+    blob: &Arc<Blob>,
+    bad: &Bitmap,
+    events: &Sender<Event>,
 ) -> Result<(), Failure> {
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "repair needs the network"))?;
     let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
@@ -96,6 +113,7 @@ pub(super) async fn repair(
         deadline: None,
         uploaded_before: 0,
         uploaded: 0,
+        owner: Arc::default(),
     };
     let mut view = job.start(&target, Order::Rarest).await?;
     job.watch(&mut view, &target).await?;
@@ -108,12 +126,12 @@ pub(super) async fn repair(
 
 impl Job {
     async fn run(&mut self, id: ContentId) -> Result<Event, Failure> {
-        if let Some(done) = self.already_there(id).await? {
-            return Ok(done);
-        }
         if let Output::Path(path) = &self.get.output
             && !path.is_dir()
         {
+            if let Some(done) = self.already_there(id, path.clone()).await? {
+                return Ok(done);
+            }
             refuse_existing(path, self.get.overwrite).map_err(store_failure)?;
         }
         loop {
@@ -139,8 +157,7 @@ impl Job {
     }
 
     /// What is wanted stands at its destination already: nothing to do, and nothing to overwrite.
-    async fn already_there(&self, id: ContentId) -> Result<Option<Event>, Failure> {
-        let Output::Path(path) = self.get.output.clone() else { return Ok(None) };
+    async fn already_there(&self, id: ContentId, path: PathBuf) -> Result<Option<Event>, Failure> {
         let len = match std::fs::metadata(&path) {
             Ok(meta) if meta.is_file() => meta.len(),
             _ => return Ok(None),
@@ -159,6 +176,17 @@ impl Job {
             .await?
         };
         Ok((hashed == Some(id)).then(|| self.done(id, path, len, len, &View::default())))
+    }
+
+    /// The same once the name under which it goes into a folder is known.
+    async fn already_into(&self, id: ContentId, name: &str) -> Result<Option<Event>, Failure> {
+        match &self.get.output {
+            Output::Into(folder) => self.already_there(id, folder.join(sanitize_name(name))).await,
+            Output::Path(path) if path.is_dir() => {
+                self.already_there(id, path.join(sanitize_name(name))).await
+            }
+            Output::Path(_) | Output::Store => Ok(None),
+        }
     }
 
     fn done(&self, id: ContentId, path: PathBuf, len: u64, resumed: u64, view: &View) -> Event {
@@ -186,6 +214,10 @@ impl Job {
     async fn fetch_file(&mut self, id: ContentId, learned: Known) -> Result<Event, Failure> {
         let len = learned.list.geometry().len();
         let name = self.name_for(&learned);
+        if let Some(done) = self.already_into(id, &name).await? {
+            self.net.ask(Ask::Stop { id, whole: None }).await;
+            return Ok(done);
+        }
         let dest = self.destination(&name)?;
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
@@ -230,7 +262,8 @@ impl Job {
 
     async fn known_manifest(&self, id: ContentId) -> Option<Manifest> {
         let store = self.context.store.clone();
-        let known = move || store.record(id).filter(|r| r.payload.is_some()).and_then(|_| store.manifest(id).ok());
+        let known =
+            move || store.record(id).filter(|r| r.payload.is_some()).and_then(|_| store.manifest(id).ok());
         blocking(known).await.ok().flatten()
     }
 
@@ -255,7 +288,11 @@ impl Job {
     }
 
     async fn fetch_tree(
-        &mut self, id: ContentId, manifest: Arc<Manifest>, dest: PathBuf, name: String,
+        &mut self,
+        id: ContentId,
+        manifest: Arc<Manifest>,
+        dest: PathBuf,
+        name: String,
     ) -> Result<Option<Event>, Failure> {
         refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
         let (payload, len) = (manifest.payload, manifest.payload_len);
@@ -270,7 +307,12 @@ impl Job {
             let source = blocking(move || store.blob(payload)).await?;
             match source {
                 Some(source) => (source.list().clone(), None, Some(source)),
-                None => return Err(failure(Fault::Verification, "the copy that is here has changed: remove it with swarm rm and get it again")),
+                None => {
+                    return Err(failure(
+                        Fault::Verification,
+                        "the copy that is here has changed: remove it with swarm rm and get it again",
+                    ));
+                }
             }
         } else {
             match self.learn(payload, Some((Kind::File, len))).await? {
@@ -306,10 +348,14 @@ impl Job {
             let manifest = self.known_manifest(id).await.ok_or_else(unknown)?;
             let name = self.name.clone().unwrap_or_else(|| record.name.clone());
             let dest = self.destination(&name)?;
-            let dest = dest.ok_or_else(|| failure(Fault::User, "a directory cannot be written to standard output"))?;
+            let dest =
+                dest.ok_or_else(|| failure(Fault::User, "a directory cannot be written to standard output"))?;
             return self.fetch_tree(id, Arc::new(manifest), dest, name).await?.ok_or_else(unknown);
         }
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
+        if let Some(done) = self.already_into(id, &name).await? {
+            return Ok(done);
+        }
         let (len, dest) = (record.len, self.destination(&name)?);
         self.found(id, Kind::File, &name, len, None).await;
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
@@ -330,7 +376,9 @@ impl Job {
                 continue;
             }
             source.read(chunk, &mut buffer).map_err(|e| store_failure(e.into()))?;
-            if let Outcome::Disk { error, .. } = receive::write(&self.context.store, &blob, chunk, &buffer).await {
+            if let Outcome::Disk { error, .. } =
+                receive::write(&self.context.store, &blob, chunk, &buffer).await
+            {
                 return Err(failure(Fault::Disk, error));
             }
         }
@@ -342,11 +390,15 @@ impl Job {
     /// has now ended.
     async fn learn(&self, id: ContentId, expect: Option<(Kind, u64)>) -> Result<Option<Known>, Failure> {
         let store = self.context.store.clone();
-        if let Some(known) = blocking(move || known(&store, id)).await? {
-            return Ok(Some(known));
-        }
-        let ask = |reply| Ask::Learn { id, expect, hints: self.hints.clone(), reply };
+        let known = blocking(move || known(&store, id)).await?;
+        let ask = |reply| {
+            let known = known.as_ref().map(|k| (k.list.geometry(), k.list.kind()));
+            Ask::Learn { id, known, expect, owner: Arc::clone(&self.owner), hints: self.hints.clone(), reply }
+        };
         let (mut view, first) = self.net.question(ask).await.ok_or_else(stopped)?;
+        if first && known.is_some() {
+            return Ok(known);
+        }
         let mut told = Instant::now();
         loop {
             let stage = view.borrow_and_update().stage.clone();
@@ -420,13 +472,19 @@ impl Job {
     }
 
     async fn start(&self, blob: &Arc<Blob>, order: Order) -> Result<watch::Receiver<View>, Failure> {
-        let ask = |reply| Ask::Start { blob: Arc::clone(blob), order, hints: self.hints.clone(), reply };
+        let ask = |reply| {
+            let (blob, owner, hints) = (Arc::clone(blob), Arc::clone(&self.owner), self.hints.clone());
+            Ask::Start { blob, order, owner, hints, reply }
+        };
         self.net.question(ask).await.ok_or_else(stopped)
     }
 
     /// Fetches a blob until it is whole and every chunk was read back.
     async fn download(
-        &mut self, begin: Begin, mut proof: Option<(u32, Vec<u8>)>, order: Order,
+        &mut self,
+        begin: Begin,
+        mut proof: Option<(u32, Vec<u8>)>,
+        order: Order,
     ) -> Result<(Arc<Blob>, View), Failure> {
         let mut proofs = 0;
         let mut blob = self.begin(&begin).await?;
@@ -518,7 +576,9 @@ impl Job {
             Output::Store => return Ok(None),
             Output::Into(folder) => folder.join(name),
             // Into a folder that is there; only a tree that this store put there is itself replaced.
-            Output::Path(path) if path.is_dir() && !(self.get.overwrite && self.context.store.has_tree_at(path)) => {
+            Output::Path(path)
+                if path.is_dir() && !(self.get.overwrite && self.context.store.has_tree_at(path)) =>
+            {
                 path.join(name)
             }
             Output::Path(path) => path.clone(),
@@ -576,8 +636,14 @@ fn known(store: &Store, id: ContentId) -> Option<Known> {
     Some(Known { list, name: Some(record.name), proof: None })
 }
 
-fn copy_from_store(store: &Store, id: ContentId, dest: Option<&Path>, overwrite: bool) -> Result<PathBuf, StoreError> {
-    let gone = || StoreError::Changed("its source has changed since it was published: publish it again".into());
+fn copy_from_store(
+    store: &Store,
+    id: ContentId,
+    dest: Option<&Path>,
+    overwrite: bool,
+) -> Result<PathBuf, StoreError> {
+    let gone =
+        || StoreError::Changed("its source has changed since it was published: publish it again".into());
     match dest {
         Some(dest) => store.copy_out(&*store.blob(id).ok_or_else(gone)?, dest, overwrite),
         None => {

@@ -19,7 +19,8 @@ pub(super) fn load(home: &Path) -> Result<Keypair, DiskError> {
                 let error = std::io::Error::other("others may read it: run chmod 600 on it");
                 return Err(DiskError::new("use the key", &path, error));
             }
-            Keypair::from_protobuf_encoding(&bytes).map_err(|_| DiskError::corrupt(&path, "not a key of this program"))
+            Keypair::from_protobuf_encoding(&bytes)
+                .map_err(|_| DiskError::corrupt(&path, "not a key of this program"))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => create(&path),
         Err(e) => Err(DiskError::new("read", &path, e)),
@@ -32,7 +33,8 @@ fn create(path: &Path) -> Result<Keypair, DiskError> {
     let bytes = keypair.to_protobuf_encoding().map_err(|e| error(std::io::Error::other(e)))?;
     let temp = path.with_extension("new");
     let _ = fs::remove_file(&temp);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp).map_err(error)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp).map_err(error)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(error)?;
     fs::rename(&temp, path).map_err(error)?;
     Ok(keypair)

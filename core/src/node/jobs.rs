@@ -42,7 +42,10 @@ pub(super) async fn run(context: Context, command: Command, events: Sender<Event
 }
 
 /// What a person typed as an id: the id, the addresses and the name that came with it.
-pub(super) fn resolve(store: &Store, text: &str) -> Result<(ContentId, Vec<String>, Option<String>), Failure> {
+pub(super) fn resolve(
+    store: &Store,
+    text: &str,
+) -> Result<(ContentId, Vec<String>, Option<String>), Failure> {
     let target: Target = text.parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
     match target {
         Target::Id(id) => Ok((id, Vec::new(), None)),
@@ -54,7 +57,10 @@ pub(super) fn resolve(store: &Store, text: &str) -> Result<(ContentId, Vec<Strin
                 message: format!("no blob here has an id that begins with {digits}"),
                 hint: Some("give the whole id (64 digits) or a link; swarm ls shows what is here".to_owned()),
             }),
-            _ => Err(failure(Fault::User, format!("several blobs here have an id that begins with {digits}: give more of it"))),
+            _ => Err(failure(
+                Fault::User,
+                format!("several blobs here have an id that begins with {digits}: give more of it"),
+            )),
         },
     }
 }
@@ -74,7 +80,9 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
 pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blob {
     let len = record.payload.map_or(record.len, |p| p.len);
     let whole = match record.payload {
-        Some(payload) => store.record(payload.id).is_some_and(|r| r.state == State::Complete) || payload.len == 0,
+        Some(payload) => {
+            store.record(payload.id).is_some_and(|r| r.state == State::Complete) || payload.len == 0
+        }
         None => true,
     };
     let state = match (have, record.state) {
@@ -83,7 +91,8 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
         (None, State::Complete | State::Partial) => "partial",
         (None, State::Changed) => "source changed",
     };
-    let place = record.payload.and_then(|p| store.record(p.id)).map_or_else(|| path_of(record), |r| path_of(&r));
+    let place =
+        record.payload.and_then(|p| store.record(p.id)).map_or_else(|| path_of(record), |r| path_of(&r));
     Blob {
         id: record.id.to_string(),
         kind: record.kind,
@@ -193,7 +202,12 @@ async fn gc(context: Context, dry_run: bool) -> Result<Event, Failure> {
     Ok(Event::Collected { freed: collected.freed, removed: collected.removed, dry_run })
 }
 
-async fn verify(context: Context, id: Option<String>, repair: bool, events: Sender<Event>) -> Result<Event, Failure> {
+async fn verify(
+    context: Context,
+    id: Option<String>,
+    repair: bool,
+    events: Sender<Event>,
+) -> Result<Event, Failure> {
     let records: Vec<Record> = match &id {
         Some(text) => {
             let (id, ..) = resolve(&context.store, text)?;
@@ -214,7 +228,8 @@ async fn verify(context: Context, id: Option<String>, repair: bool, events: Send
         let id = record.id;
         let cancel: Flag = Arc::new(AtomicBool::new(false));
         let work = {
-            let (store, cancel, done, events) = (context.store.clone(), Arc::clone(&cancel), Arc::clone(&done), events.clone());
+            let (store, cancel, done, events) =
+                (context.store.clone(), Arc::clone(&cancel), Arc::clone(&done), events.clone());
             move || {
                 let progress = |bytes: u64| {
                     let now = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -251,7 +266,9 @@ async fn verify(context: Context, id: Option<String>, repair: bool, events: Send
             Err(error) => {
                 context.store.mark_changed(id);
                 let _ = events.send(Event::Notice { text: format!("{}: {error}", record.name) }).await;
-                result.bad.push((id.to_string(), u64::from(Geometry::new(record.len).map_or(0, |g| g.chunks()))));
+                result
+                    .bad
+                    .push((id.to_string(), u64::from(Geometry::new(record.len).map_or(0, |g| g.chunks()))));
             }
         }
     }
@@ -284,7 +301,8 @@ async fn status(context: Context) -> Result<Event, Failure> {
         let (id, progress) = (id.to_string(), view.progress.clone());
         transfers.push(Transfer { id, name, state: state.to_owned(), progress });
     }
-    let listen = report.as_ref().map_or_else(Vec::new, |r| r.listen.iter().map(ToString::to_string).collect());
+    let listen =
+        report.as_ref().map_or_else(Vec::new, |r| r.listen.iter().map(ToString::to_string).collect());
     let mut status = Status {
         peer: report.as_ref().map_or_else(String::new, |r| r.peer.to_string()),
         pid: std::process::id(),

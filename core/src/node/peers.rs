@@ -183,7 +183,9 @@ impl Peers {
             }
             let quiet = now.duration_since(peer.heard);
             match peer.ping {
-                Some((_, sent)) if quiet > limits::SESSION_SILENCE && now.duration_since(sent) > limits::PING_EVERY => {
+                Some((_, sent))
+                    if quiet > limits::SESSION_SILENCE && now.duration_since(sent) > limits::PING_EVERY =>
+                {
                     silent.push(*key);
                 }
                 None if quiet > limits::PING_EVERY => {
@@ -220,9 +222,26 @@ impl Peers {
 }
 
 impl Peer {
-    pub(super) fn new(id: PeerId, connection: ConnectionId, addr: Multiaddr, class: Class, session: Session) -> Self {
+    pub(super) fn new(
+        id: PeerId,
+        connection: ConnectionId,
+        addr: Multiaddr,
+        class: Class,
+        session: Session,
+    ) -> Self {
         let heard = Instant::now();
-        Self { id, connection, addr, class, hello: None, session, heard, heard_bytes: 0, ping: None, rtt: None }
+        Self {
+            id,
+            connection,
+            addr,
+            class,
+            hello: None,
+            session,
+            heard,
+            heard_bytes: 0,
+            ping: None,
+            rtt: None,
+        }
     }
 
     /// Where others can reach it: the address it is seen at, with the ports it says it listens on.

@@ -26,7 +26,11 @@ const LINK_ADDRS: usize = 3;
 /// Progress is told every so many bytes.
 const TELL_BYTES: u64 = 64 << 20;
 
-pub(super) async fn publish(context: Context, publish: Publish, events: Sender<Event>) -> Result<Event, Failure> {
+pub(super) async fn publish(
+    context: Context,
+    publish: Publish,
+    events: Sender<Event>,
+) -> Result<Event, Failure> {
     let started = Instant::now();
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
@@ -55,7 +59,10 @@ pub(super) async fn publish(context: Context, publish: Publish, events: Sender<E
 }
 
 fn import(
-    store: &crate::store::Store, publish: &Publish, cancel: &AtomicBool, events: &Sender<Event>,
+    store: &crate::store::Store,
+    publish: &Publish,
+    cancel: &AtomicBool,
+    events: &Sender<Event>,
 ) -> Result<(Record, Vec<String>), StoreError> {
     let own = publish.path.file_name().map(|n| n.to_string_lossy().into_owned());
     let name = publish.name.clone().or(own).unwrap_or_else(|| "root".to_owned());
@@ -96,9 +103,11 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
         };
         addrs.sort_by_key(rank);
         let outside = addrs.iter().any(|a| ip_of(a).is_some_and(|ip| !ip.is_loopback()));
-        let link_local = |a: &Multiaddr| matches!(ip_of(a), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
+        let link_local =
+            |a: &Multiaddr| matches!(ip_of(a), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
         addrs.retain(|a| !link_local(a) && (!outside || ip_of(a).is_some_and(|ip| !ip.is_loopback())));
-        peers = addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
+        peers =
+            addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
     }
     let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
     Link { id, name, peers }.to_string()

@@ -9,8 +9,8 @@ use crate::content::bitmap::Bitmap;
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::PeerKey;
-use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
 use crate::store::Blob;
+use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -36,7 +36,13 @@ pub(super) enum Next {
 
 impl Sharing {
     /// A peer wants a blob. `None` when it breaks the rules.
-    pub(super) fn want(&mut self, key: PeerKey, handle: Handle, id: ContentId, peers: &mut Peers) -> Option<Next> {
+    pub(super) fn want(
+        &mut self,
+        key: PeerKey,
+        handle: Handle,
+        id: ContentId,
+        peers: &mut Peers,
+    ) -> Option<Next> {
         let count = self.handles.range((key, 0)..=(key, Handle::MAX)).count();
         if count >= limits::SESSION_BLOBS || self.handles.contains_key(&(key, handle)) {
             return None;
@@ -59,7 +65,8 @@ impl Sharing {
     }
 
     pub(super) fn peer_down(&mut self, key: PeerKey) {
-        let gone: Vec<_> = self.handles.range((key, 0)..=(key, Handle::MAX)).map(|(k, id)| (*k, *id)).collect();
+        let gone: Vec<_> =
+            self.handles.range((key, 0)..=(key, Handle::MAX)).map(|(k, id)| (*k, *id)).collect();
         for (handle, id) in gone {
             self.handles.remove(&handle);
             self.forget(id, key);
@@ -131,8 +138,13 @@ impl Sharing {
             wants.keys().chain(holders).copied().filter(|k| *k != newcomer).collect();
         // A sample that starts at the newcomer's own number: not everybody is sent to the same few.
         let start = newcomer.0 as usize % others.len().max(1);
-        let sample: Vec<PeerKey> =
-            others.iter().cycle().skip(start).take(others.len().min(limits::EXCHANGE_PEERS)).copied().collect();
+        let sample: Vec<PeerKey> = others
+            .iter()
+            .cycle()
+            .skip(start)
+            .take(others.len().min(limits::EXCHANGE_PEERS))
+            .copied()
+            .collect();
         let known: Vec<PeerAddrs> = sample.iter().filter_map(|k| peers.get(*k)?.reachable()).collect();
         if !known.is_empty() {
             peers.send(newcomer, Message::Peers { blob: its_handle, peers: known });

@@ -1,7 +1,7 @@
 //! What we fetch: learning each blob, then carrying out what the scheduler decides.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -43,6 +43,10 @@ pub(super) enum Stage {
     Complete,
 }
 
+/// Whoever holds one is the job that fetches; it lives as long as the job.
+#[derive(Debug, Default)]
+pub(super) struct Owner(());
+
 /// What whoever asked for a download sees of it.
 #[derive(Debug, Clone)]
 pub(super) struct View {
@@ -67,9 +71,17 @@ pub(super) struct Broken {
 }
 
 enum Doing {
-    Learning { learner: Learner, lists: BTreeMap<PeerKey, Arc<HashList>>, expect: Option<(Kind, u64)>, proof: Option<(u32, Vec<u8>)> },
+    Learning {
+        learner: Learner,
+        lists: BTreeMap<PeerKey, Arc<HashList>>,
+        expect: Option<(Kind, u64)>,
+        proof: Option<(u32, Vec<u8>)>,
+    },
     Learned(Geometry, Kind),
-    Active { blob: Arc<Blob>, paused: Option<Instant> },
+    Active {
+        blob: Arc<Blob>,
+        paused: Option<Instant>,
+    },
 }
 
 struct Held {
@@ -81,6 +93,8 @@ struct Held {
 
 struct Download {
     id: ContentId,
+    /// The job that puts it in place; others may look on. Without one it is stopped.
+    owner: Weak<Owner>,
     doing: Doing,
     offers: BTreeMap<PeerKey, Held>,
     view: watch::Sender<View>,
@@ -123,7 +137,11 @@ impl Transfers {
     }
 
     pub(super) fn next_tick(&self) -> Duration {
-        self.scheduler.next_tick().unwrap_or(if self.is_idle() { Duration::from_secs(1) } else { limits::TICK })
+        self.scheduler.next_tick().unwrap_or(if self.is_idle() {
+            Duration::from_secs(1)
+        } else {
+            limits::TICK
+        })
     }
 
     pub(super) fn rate(&self, key: PeerKey) -> u64 {
@@ -145,24 +163,41 @@ impl Transfers {
         download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
     }
 
-    /// Starts finding out what an id is. True when nobody did before: the caller then decides where it goes.
+    /// Starts finding out what an id is, unless that is `known`. True when nobody is at it: the asker then decides where
+    /// it goes, and `owner` is what others are told of.
     pub(super) fn learn(
-        &mut self, id: ContentId, expect: Option<(Kind, u64)>, peers: &mut Peers,
+        &mut self,
+        id: ContentId,
+        known: Option<(Geometry, Kind)>,
+        expect: Option<(Kind, u64)>,
+        owner: &Arc<Owner>,
+        peers: &mut Peers,
+        sharing: &mut Sharing,
     ) -> (watch::Receiver<View>, bool) {
         if let Some(download) = self.by_id.get(&id).and_then(|key| self.downloads.get(key)) {
-            return (download.view.subscribe(), false);
+            if download.owner.strong_count() > 0 {
+                return (download.view.subscribe(), false);
+            }
+            self.stop(id, peers, sharing);
         }
-        let doing = Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, proof: None };
-        (self.add(id, doing, peers), true)
+        let learning =
+            || Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, proof: None };
+        let doing = known.map_or_else(learning, |(geometry, kind)| Doing::Learned(geometry, kind));
+        (self.add(id, doing, owner, peers), true)
     }
 
     /// Starts fetching into a blob, after [`Transfers::learn`] or with what the store knew.
     pub(super) fn start(
-        &mut self, blob: &Arc<Blob>, order: Order, peers: &mut Peers, sharing: &mut Sharing,
+        &mut self,
+        blob: &Arc<Blob>,
+        order: Order,
+        owner: &Arc<Owner>,
+        peers: &mut Peers,
+        sharing: &mut Sharing,
     ) -> watch::Receiver<View> {
         let id = blob.id();
         if !self.by_id.contains_key(&id) {
-            drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), peers));
+            drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), owner, peers));
         }
         sharing.share(Arc::clone(blob), peers);
         let key = self.by_id.get(&id).copied().unwrap_or(BlobKey(0));
@@ -174,8 +209,12 @@ impl Transfers {
         download.meter = (Instant::now(), download.done, 0.0);
         download.started = Some(Instant::now());
         let claim = Claim { kind: blob.kind(), geometry };
-        let held: Vec<(PeerKey, Bitmap)> =
-            download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(k, h)| (*k, h.have.clone())).collect();
+        let held: Vec<(PeerKey, Bitmap)> = download
+            .offers
+            .iter()
+            .filter(|(_, h)| h.claim == claim)
+            .map(|(k, h)| (*k, h.have.clone()))
+            .collect();
         download.offers.retain(|_, h| h.claim == claim);
         download.view.send_modify(|v| v.stage = Stage::Active);
         let view = download.view.subscribe();
@@ -189,12 +228,19 @@ impl Transfers {
         view
     }
 
-    fn add(&mut self, id: ContentId, doing: Doing, peers: &mut Peers) -> watch::Receiver<View> {
+    fn add(
+        &mut self,
+        id: ContentId,
+        doing: Doing,
+        owner: &Arc<Owner>,
+        peers: &mut Peers,
+    ) -> watch::Receiver<View> {
         self.next += 1;
         let key = BlobKey(self.next);
         let (view, seen) = watch::channel(View::default());
         let download = Download {
             id,
+            owner: Arc::downgrade(owner),
             doing,
             offers: BTreeMap::new(),
             view,
@@ -256,10 +302,14 @@ impl Transfers {
         let (key, now) = (BlobKey(offer.blob), self.epoch.elapsed());
         // Not (or no longer) wanted: the offer crossed our Unwant.
         let Some(download) = self.downloads.get_mut(&key) else { return };
-        let read = Geometry::new(offer.len).ok().and_then(|g| Some((g, offer.have.into_bitmap(g.chunks()).ok()?)));
+        let read =
+            Geometry::new(offer.len).ok().and_then(|g| Some((g, offer.have.into_bitmap(g.chunks()).ok()?)));
         let Some((geometry, have)) = read else {
             return peers.doom(peer, "offered a blob of a length or with chunks that cannot be", true);
         };
+        if geometry.is_empty() && download.id != offer.kind.id_of(&[]) {
+            return download.ban(peer, "says that there is nothing in it", peers);
+        }
         let claim = Claim { kind: offer.kind, geometry };
         let held = Held { have: have.clone(), name: offer.name, origin: offer.origin, claim };
         let proven = match &mut download.doing {
@@ -287,7 +337,14 @@ impl Transfers {
     }
 
     /// A holder has more.
-    pub(super) fn have(&mut self, peer: PeerKey, blob: u32, add: Have, peers: &mut Peers, sharing: &mut Sharing) {
+    pub(super) fn have(
+        &mut self,
+        peer: PeerKey,
+        blob: u32,
+        add: Have,
+        peers: &mut Peers,
+        sharing: &mut Sharing,
+    ) {
         let (key, now) = (BlobKey(blob), self.epoch.elapsed());
         let held = self.downloads.get_mut(&key).and_then(|d| d.offers.get_mut(&peer));
         let Some(held) = held else { return };
@@ -312,10 +369,17 @@ impl Transfers {
     }
 
     pub(super) fn declined(
-        &mut self, peer: PeerKey, blob: u32, chunk: u32, why: Why, peers: &mut Peers, sharing: &mut Sharing,
+        &mut self,
+        peer: PeerKey,
+        blob: u32,
+        chunk: u32,
+        why: Why,
+        peers: &mut Peers,
+        sharing: &mut Sharing,
     ) {
         let key = BlobKey(blob);
-        let exists = self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
+        let exists =
+            self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
         if let Some(Doing::Learning { .. }) = self.downloads.get(&key).map(|d| &d.doing) {
             return self.lost(key, peer, peers);
         }
@@ -327,7 +391,13 @@ impl Transfers {
     }
 
     fn failed(
-        &mut self, peer: PeerKey, blob: BlobKey, chunk: u32, why: Failure, peers: &mut Peers, sharing: &mut Sharing,
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        chunk: u32,
+        why: Failure,
+        peers: &mut Peers,
+        sharing: &mut Sharing,
     ) {
         let input = Input::Failed { peer, blob, chunk, why };
         self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
@@ -350,7 +420,14 @@ impl Transfers {
     }
 
     /// The last chunk a peer was asked for; `None` if it did not verify.
-    pub(super) fn proof(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: Option<Vec<u8>>, peers: &mut Peers) {
+    pub(super) fn proof(
+        &mut self,
+        peer: PeerKey,
+        blob: u32,
+        chunk: u32,
+        bytes: Option<Vec<u8>>,
+        peers: &mut Peers,
+    ) {
         let key = BlobKey(blob);
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
@@ -371,7 +448,8 @@ impl Transfers {
                 }
                 Step::AskProof(peer, claim) => {
                     let known = lists.get(&peer).cloned();
-                    let own = || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
+                    let own =
+                        || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
                     if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
                         lists.insert(peer, Arc::clone(&list));
                         peers.expect(peer, Expect::Proof { blob: key.0, chunk: last.get(), list });
@@ -392,12 +470,16 @@ impl Transfers {
         let now = self.epoch.elapsed();
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, lists, proof, .. } = &mut download.doing else { return };
-        let peer = lists.iter().find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind).map(|(p, _)| *p);
+        let peer = lists
+            .iter()
+            .find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind)
+            .map(|(p, _)| *p);
         let list = peer.and_then(|p| lists.get(&p)).map(|l| HashList::clone(l));
         let list = list.or_else(|| HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok());
         let Some(list) = list else {
             // Claims to be empty, and the id is not that of nothing.
-            let liars: Vec<PeerKey> = download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(p, _)| *p).collect();
+            let liars: Vec<PeerKey> =
+                download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(p, _)| *p).collect();
             let mut step = None;
             for liar in liars {
                 step = learner.lost(liar, now).or(step);
@@ -410,7 +492,8 @@ impl Transfers {
         let names = download.offers.iter().filter(|(_, h)| h.claim == claim);
         let name = names.max_by_key(|(_, h)| h.origin).and_then(|(_, h)| h.name.clone());
         download.doing = Doing::Learned(claim.geometry, claim.kind);
-        let liars: Vec<PeerKey> = download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
+        let liars: Vec<PeerKey> =
+            download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
         for liar in liars {
             download.offers.remove(&liar);
             download.ban(liar, "offered the blob with another length than it has", peers);
@@ -427,7 +510,11 @@ impl Transfers {
 
     /// A chunk arrived.
     pub(super) fn chunk(
-        &mut self, peer: PeerKey, (blob, chunk, bytes): (u32, u32, u64), outcome: Outcome, peers: &mut Peers,
+        &mut self,
+        peer: PeerKey,
+        (blob, chunk, bytes): (u32, u32, u64),
+        outcome: Outcome,
+        peers: &mut Peers,
         sharing: &mut Sharing,
     ) {
         let key = BlobKey(blob);
@@ -457,7 +544,11 @@ impl Transfers {
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Active { paused, .. } = &mut download.doing else { return };
         if paused.replace(Instant::now()).is_none() {
-            let state = if full { "the disk is full, the transfer waits for room" } else { "the disk fails, the transfer waits" };
+            let state = if full {
+                "the disk is full, the transfer waits for room"
+            } else {
+                "the disk fails, the transfer waits"
+            };
             tracing::warn!(id = %download.id, %error, "paused");
             download.view.send_modify(|v| v.notices.push(format!("{state}: {error}")));
         }
@@ -497,7 +588,7 @@ impl Transfers {
         self.carry_out(peers, sharing);
         // Whoever asked has gone: stop, and keep what is verified.
         let orphans: Vec<ContentId> =
-            self.downloads.values().filter(|d| d.view.receiver_count() == 0).map(|d| d.id).collect();
+            self.downloads.values().filter(|d| d.owner.strong_count() == 0).map(|d| d.id).collect();
         for id in orphans {
             self.stop(id, peers, sharing);
         }
@@ -533,10 +624,18 @@ impl Transfers {
         for output in std::mem::take(&mut self.out) {
             match output {
                 Output::Request { peer, blob, chunk } => {
-                    let Some(Doing::Active { blob: target, .. }) = self.downloads.get(&blob).map(|d| &d.doing) else { continue };
+                    let Some(Doing::Active { blob: target, .. }) =
+                        self.downloads.get(&blob).map(|d| &d.doing)
+                    else {
+                        continue;
+                    };
                     peers.expect(peer, Expect::Chunk { blob: blob.0, chunk, target: Arc::clone(target) });
                     match runs.last_mut() {
-                        Some((p, b, first, count)) if *p == peer && *b == blob && *first + *count == chunk => *count += 1,
+                        Some((p, b, first, count))
+                            if *p == peer && *b == blob && *first + *count == chunk =>
+                        {
+                            *count += 1
+                        }
                         _ => runs.push((peer, blob, chunk, 1)),
                     }
                 }
@@ -586,9 +685,14 @@ impl Download {
     fn credit(&mut self, peer: PeerKey, chunk: u32, peers: &Peers) {
         let (Some(size), Some(row)) = (self.size(chunk), peers.get(peer)) else { return };
         self.done += size;
-        let publisher = self.offers.get(&peer).is_some_and(|h| h.origin);
-        let fresh = Source { peer: row.id.to_string(), publisher, class: row.class, bytes: 0 };
-        self.sources.entry(row.id).or_insert(fresh).bytes += size;
+        let offers = &self.offers;
+        let source = self.sources.entry(row.id).or_insert_with(|| Source {
+            peer: row.id.to_string(),
+            publisher: offers.get(&peer).is_some_and(|h| h.origin),
+            class: row.class,
+            bytes: 0,
+        });
+        source.bytes += size;
     }
 
     fn size(&self, chunk: u32) -> Option<u64> {

@@ -146,7 +146,8 @@ impl Holder {
     /// It lost its requests: small window, and a pause that doubles each time.
     pub fn stalled(&mut self, now: Now) {
         self.window = limits::CHUNK_MIN;
-        self.pause_until = now + Duration::from_secs(1 << self.silences.min(DOUBLINGS)).min(limits::REQUEST_TIMEOUT);
+        self.pause_until =
+            now + Duration::from_secs(1 << self.silences.min(DOUBLINGS)).min(limits::REQUEST_TIMEOUT);
         self.silences += 1;
     }
 

@@ -62,7 +62,9 @@ impl Learner {
 
     /// The list a peer sent was checked against the id.
     pub fn list(&mut self, peer: PeerKey, ok: bool, now: Now) -> Option<Step> {
-        let (Some((trying, Stage::List, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else { return None };
+        let (Some((trying, Stage::List, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
+            return None;
+        };
         if trying != peer {
             return None;
         }
@@ -78,7 +80,9 @@ impl Learner {
 
     /// The last chunk a peer sent was checked against the list.
     pub fn proof(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
-        let (Some((trying, Stage::Proof, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else { return None };
+        let (Some((trying, Stage::Proof, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
+            return None;
+        };
         match (trying == peer, ok) {
             (false, _) => None,
             (true, true) => Some(Step::Proven(*claim)),

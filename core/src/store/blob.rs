@@ -53,7 +53,11 @@ impl From<ReadError> for StoreError {
 
 impl Blob {
     pub(super) fn new(
-        record: Record, list: HashList, extents: Extents, have: &Bitmap, map: Option<HaveFile>,
+        record: Record,
+        list: HashList,
+        extents: Extents,
+        have: &Bitmap,
+        map: Option<HaveFile>,
     ) -> Self {
         let size = |c| list.geometry().chunk(c).map_or(0, |c| list.geometry().size(c) as u64);
         Self {
@@ -171,7 +175,12 @@ impl Blob {
             Ok(()) if self.list.verify(chunk, bytes) => Ok(()),
             Ok(()) => Err(ReadError::Changed(chunk.get())),
             // Truncated, or a file of the tree gone: changed as well.
-            Err(e) if matches!(e.source.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound) => {
+            Err(e)
+                if matches!(
+                    e.source.kind(),
+                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
+                ) =>
+            {
                 Err(ReadError::Changed(chunk.get()))
             }
             Err(e) => Err(ReadError::Disk(e)),
@@ -211,7 +220,10 @@ pub(super) struct Shared {
 
 impl Shared {
     fn new(bitmap: &Bitmap) -> Self {
-        let shared = Self { words: (0..bitmap.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(), len: bitmap.len() };
+        let shared = Self {
+            words: (0..bitmap.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            len: bitmap.len(),
+        };
         bitmap.iter().for_each(|c| shared.set(c));
         shared
     }

@@ -55,12 +55,15 @@ impl Store {
             Target::Tree { dest, dir, .. } => part(dest, id, Some(*dir))?,
         };
         disk::create_dir_all(&dir)?;
-        let resumes = before.is_some_and(|r| adopt(&self.inner.layout.blob_dir(id), &r, &file)) && file.exists();
+        let resumes =
+            before.is_some_and(|r| adopt(&self.inner.layout.blob_dir(id), &r, &file)) && file.exists();
         if !resumes {
             let _ = fs::remove_file(dir.join("have"));
             let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
             match stale {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DiskError::new("remove", &file, e).into()),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(DiskError::new("remove", &file, e).into());
+                }
                 _ => {}
             }
         }
@@ -94,7 +97,10 @@ impl Store {
         }
         match disk::free(beside) {
             Some(free) if free < missing.saturating_add(limits::DISK_RESERVE) && missing > 0 => {
-                let text = format!("{missing} bytes are needed and {free} are free ({} are kept free)", limits::DISK_RESERVE);
+                let text = format!(
+                    "{missing} bytes are needed and {free} are free ({} are kept free)",
+                    limits::DISK_RESERVE
+                );
                 let source = std::io::Error::new(std::io::ErrorKind::StorageFull, text);
                 Err(DiskError::new("make room in", beside, source).into())
             }
@@ -103,7 +109,12 @@ impl Store {
     }
 
     /// What is there of a blob changes from `Partial` to complete at this path.
-    pub(super) fn completed(&self, blob: &Blob, place: Place, payload: Option<Payload>) -> Result<(), StoreError> {
+    pub(super) fn completed(
+        &self,
+        blob: &Blob,
+        place: Place,
+        payload: Option<Payload>,
+    ) -> Result<(), StoreError> {
         let mut record = blob.record.clone();
         record.place = place;
         record.state = State::Complete;
@@ -141,7 +152,9 @@ fn adopt(blob_dir: &Path, before: &Record, file: &Path) -> bool {
 fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
     match target {
         Target::Store => Ok(Extents::One { file: disk::open_rw(file, 0o600, true)?, path: file.to_owned() }),
-        Target::File(_) => Ok(Extents::One { file: disk::open_rw(file, 0o666, true)?, path: file.to_owned() }),
+        Target::File(_) => {
+            Ok(Extents::One { file: disk::open_rw(file, 0o666, true)?, path: file.to_owned() })
+        }
         Target::Tree { manifest, select, .. } => {
             match fs::create_dir(file) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -160,12 +173,13 @@ fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
 }
 
 impl Blob {
-    /// The chunks that hash right, of those given; the rest is taken out of the have-map. For blobs of earlier runs.
+    /// The chunks that this process has not read back yet, as far as they can be read back.
     #[must_use]
     pub(super) fn unproven(&self) -> Bitmap {
         let mut left = self.have();
-        let proven: Vec<u32> = left.iter().filter(|c| self.proven.get(*c)).collect();
-        proven.into_iter().for_each(|c| left.clear(c));
+        let unreadable = self.extents.unreadable(self.geometry());
+        let done: Vec<u32> = left.iter().filter(|c| self.proven.get(*c) || unreadable.get(*c)).collect();
+        done.into_iter().for_each(|c| left.clear(c));
         left
     }
 

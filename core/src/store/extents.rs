@@ -109,6 +109,19 @@ impl Extents {
         Some(skipped)
     }
 
+    /// Chunks that reach into a file that is not included: they cannot be read back whole.
+    pub(super) fn unreadable(&self, geometry: Geometry) -> Bitmap {
+        let mut unreadable = Bitmap::new(geometry.chunks());
+        let Self::Tree(tree) = self else { return unreadable };
+        for file in tree.files.iter().filter(|f| !f.included) {
+            let ends = (geometry.chunk_at(file.start), geometry.chunk_at(file.start + file.size - 1));
+            if let (Some(first), Some(last)) = ends {
+                (first.get()..=last.get()).for_each(|c| unreadable.set(c));
+            }
+        }
+        unreadable
+    }
+
     /// Ranges of the blob that have bytes on disk, as far as the system tells; everything for a tree.
     pub(super) fn allocated(&self, len: u64) -> Vec<std::ops::Range<u64>> {
         let Self::One { file, .. } = self else { return std::iter::once(0..len).collect() };
@@ -127,9 +140,13 @@ impl Extents {
 impl Tree {
     /// The files of a manifest under `root`, which exists. With `writable` parent folders are made.
     pub(super) fn new(
-        root: &Path, manifest: &Manifest, included: impl Fn(&str) -> bool, writable: bool,
+        root: &Path,
+        manifest: &Manifest,
+        included: impl Fn(&str) -> bool,
+        writable: bool,
     ) -> Result<Self, DiskError> {
-        let dir = Dir::open_ambient_dir(root, ambient_authority()).map_err(|e| DiskError::new("open", root, e))?;
+        let dir =
+            Dir::open_ambient_dir(root, ambient_authority()).map_err(|e| DiskError::new("open", root, e))?;
         let mut files = Vec::new();
         let mut parent = String::new();
         for (entry, start, size) in manifest.file_offsets() {
@@ -150,7 +167,9 @@ impl Tree {
 
     /// Calls `act(file, offset within it, range of the caller's bytes)` for each part of `offset .. offset + len`.
     fn each(
-        &self, offset: u64, len: usize,
+        &self,
+        offset: u64,
+        len: usize,
         mut act: impl FnMut(usize, u64, std::ops::Range<usize>) -> Result<(), DiskError>,
     ) -> Result<(), DiskError> {
         let end = offset + len as u64;

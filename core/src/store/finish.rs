@@ -63,10 +63,15 @@ impl Store {
     /// # Errors
     /// As [`Store::finish_file`].
     pub fn finish_tree(
-        &self, blob: &Arc<Blob>, tree: &Finished<'_>, dest: &Path, overwrite: bool,
+        &self,
+        blob: &Arc<Blob>,
+        tree: &Finished<'_>,
+        dest: &Path,
+        overwrite: bool,
     ) -> Result<PathBuf, StoreError> {
         let staging = blob.extents.path().to_owned();
-        let dir = Dir::open_ambient_dir(&staging, ambient_authority()).map_err(|e| DiskError::new("open", &staging, e))?;
+        let dir = Dir::open_ambient_dir(&staging, ambient_authority())
+            .map_err(|e| DiskError::new("open", &staging, e))?;
         add_the_rest(&dir, &staging, tree)?;
         disk::sync_fs(&staging)?;
         put(&staging, dest, overwrite)?;
@@ -90,7 +95,8 @@ impl Store {
         fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
         let temp = parent.join(format!(".{}.{}.swarm-copy", blob.id().short(), std::process::id()));
         let _ = fs::remove_file(&temp);
-        let copied = reflink_copy::reflink_or_copy(&source, &temp).map_err(|e| DiskError::new("copy", &source, e));
+        let copied =
+            reflink_copy::reflink_or_copy(&source, &temp).map_err(|e| DiskError::new("copy", &source, e));
         let result = copied.map_err(StoreError::from).and_then(|_| {
             use std::os::unix::fs::PermissionsExt;
             let file = disk::open(&temp)?;
@@ -145,7 +151,9 @@ fn add_the_rest(dir: &Dir, root: &Path, tree: &Finished<'_>) -> Result<(), Store
         if let EntryKind::Symlink { target } = &entry.kind {
             parent(&entry.path)?;
             match dir.symlink_contents(target, &entry.path) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(error("link", &entry.path, e)),
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(error("link", &entry.path, e));
+                }
                 _ => {}
             }
         }
@@ -160,7 +168,9 @@ fn add_the_rest(dir: &Dir, root: &Path, tree: &Finished<'_>) -> Result<(), Store
 pub fn refuse_existing(dest: &Path, overwrite: bool) -> Result<(), StoreError> {
     if !overwrite && fs::symlink_metadata(dest).is_ok() {
         let shown = disk::Shown(dest.to_owned());
-        return Err(StoreError::User(format!("{shown} is already there: --overwrite replaces it, -o names another place")));
+        return Err(StoreError::User(format!(
+            "{shown} is already there: --overwrite replaces it, -o names another place"
+        )));
     }
     Ok(())
 }
@@ -168,7 +178,9 @@ pub fn refuse_existing(dest: &Path, overwrite: bool) -> Result<(), StoreError> {
 /// Renames `from` (beside `dest`, or on another file system) to `dest` and flushes the folder.
 fn put(from: &Path, dest: &Path, overwrite: bool) -> Result<(), StoreError> {
     match put_once(from, dest, overwrite) {
-        Err(StoreError::Disk(e)) if e.source.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
+        Err(StoreError::Disk(e))
+            if e.source.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) =>
+        {
             let near = dest.with_file_name(format!(".{}.swarm-copy", std::process::id()));
             fs::copy(from, &near).map_err(|e| DiskError::new("copy", &near, e))?;
             disk::sync(&disk::open(&near)?, &near)?;
@@ -199,7 +211,8 @@ fn put_once(from: &Path, dest: &Path, overwrite: bool) -> Result<(), StoreError>
         (true, _) => {}
     }
     // A tree is replaced in one step; what was there is then deleted under the hidden name.
-    renameat_with(CWD, from, CWD, dest, RenameFlags::EXCHANGE).map_err(|e| DiskError::new("exchange", dest, e))?;
+    renameat_with(CWD, from, CWD, dest, RenameFlags::EXCHANGE)
+        .map_err(|e| DiskError::new("exchange", dest, e))?;
     let old = if is_folder(from) { fs::remove_dir_all(from) } else { fs::remove_file(from) };
     old.map_err(|e| DiskError::new("remove", from, e).into())
 }

@@ -120,9 +120,9 @@ impl Flusher {
 impl Worker {
     fn run(&mut self) {
         loop {
-            let wait = self.since.map_or(Duration::from_secs(3600), |s| {
-                limits::FLUSH_EVERY.saturating_sub(s.elapsed())
-            });
+            let wait = self
+                .since
+                .map_or(Duration::from_secs(3600), |s| limits::FLUSH_EVERY.saturating_sub(s.elapsed()));
             match self.jobs.recv_timeout(wait) {
                 Ok(Job::Written(blob, chunk)) => self.add(blob, chunk),
                 Ok(Job::Finish(blob, done)) => {
@@ -135,7 +135,9 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.bytes >= limits::FLUSH_BYTES || self.since.is_some_and(|s| s.elapsed() >= limits::FLUSH_EVERY) {
+            if self.bytes >= limits::FLUSH_BYTES
+                || self.since.is_some_and(|s| s.elapsed() >= limits::FLUSH_EVERY)
+            {
                 self.flush_all();
             }
         }

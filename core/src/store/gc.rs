@@ -59,7 +59,8 @@ impl Store {
         let folders = fs::read_dir(self.inner.layout.blobs()).into_iter().flatten().flatten();
         let blobs = folders.flat_map(|shelf| fs::read_dir(shelf.path()).into_iter().flatten().flatten());
         let strays = blobs.map(|b| b.path()).filter(|dir| recover::record_in(dir).is_none());
-        let incoming = fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten().map(|f| f.path());
+        let incoming =
+            fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten().map(|f| f.path());
         for path in strays.chain(incoming) {
             collected.freed += size_of(&path);
             collected.removed.push(path.display().to_string());
@@ -87,7 +88,9 @@ impl Store {
         let mut evictable: Vec<Record> = self
             .records()
             .into_iter()
-            .filter(|r| r.place == Place::Store && r.state == State::Complete && !r.origin && r.payload.is_none())
+            .filter(|r| {
+                r.place == Place::Store && r.state == State::Complete && !r.origin && r.payload.is_none()
+            })
             .collect();
         evictable.sort_unstable_by_key(|r| r.added);
         for record in evictable {

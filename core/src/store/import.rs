@@ -86,7 +86,8 @@ impl Store {
 
     /// The copy is what is hashed, so a source that changes meanwhile does no harm.
     fn import_copy(&self, import: &Import<'_>) -> Result<Record, StoreError> {
-        let temp = self.inner.layout.incoming().join(format!("copy-{}-{}", std::process::id(), Record::now()));
+        let temp =
+            self.inner.layout.incoming().join(format!("copy-{}-{}", std::process::id(), Record::now()));
         if import.take {
             disk::rename(import.path, &temp)?;
         } else {
@@ -152,13 +153,19 @@ impl Store {
     }
 
     fn remember(
-        &self, list: &HashList, import: &Import<'_>, place: Place, payload: Option<Payload>, of: Option<ContentId>,
+        &self,
+        list: &HashList,
+        import: &Import<'_>,
+        place: Place,
+        payload: Option<Payload>,
+        of: Option<ContentId>,
     ) -> Result<Record, StoreError> {
         let before = self.record(list.id());
         // Bytes that are whole in the store already are kept there: the source may go away.
         let stored = before.as_ref().is_some_and(|r| r.place == Place::Store && r.state == State::Complete);
         // A file of its own right does not become a mere part of a directory.
-        let own = before.as_ref().is_some_and(|r| r.of.is_none() && r.state == State::Complete && of.is_some());
+        let own =
+            before.as_ref().is_some_and(|r| r.of.is_none() && r.state == State::Complete && of.is_some());
         let record = Record {
             id: list.id(),
             kind: list.kind(),
@@ -180,7 +187,11 @@ impl Store {
     /// files hashed in parallel. `whole(piece, id)` is told the id of each piece (only if there are several: a lone
     /// piece's id is the list's).
     fn hash(
-        &self, len: u64, pieces: &[Piece], import: &Import<'_>, whole: &mut dyn FnMut(usize, ContentId),
+        &self,
+        len: u64,
+        pieces: &[Piece],
+        import: &Import<'_>,
+        whole: &mut dyn FnMut(usize, ContentId),
     ) -> Result<HashList, StoreError> {
         let geometry = Geometry::new(len).map_err(|e| StoreError::User(e.to_string()))?;
         let window = WINDOW.max(geometry.chunk_size());
@@ -196,7 +207,8 @@ impl Store {
             let end = len.min(start + window);
             let bytes = &mut buffer[..(end - start) as usize];
             let parts = cut(pieces, &mut first, start, bytes);
-            let ids: Vec<Option<ContentId>> = parts.into_par_iter().map(|part| part.fill(several)).collect::<Result<_, _>>()?;
+            let ids: Vec<Option<ContentId>> =
+                parts.into_par_iter().map(|part| part.fill(several)).collect::<Result<_, _>>()?;
             let from = geometry.chunk_at(start).map_or(0, |c| c.get());
             let to = geometry.chunk_at(end - 1).map_or(0, |c| c.get());
             let value = |c: u32| {
@@ -252,7 +264,8 @@ fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mu
         let (mut at, to) = (start.max(piece.start), end.min(piece.start + piece.size));
         while at < to {
             // A file that lies in the window whole stays one part: its id is computed from it.
-            let step = if several && to - at == piece.size { to - at } else { (to - at).min(limits::CHUNK_MAX) };
+            let step =
+                if several && to - at == piece.size { to - at } else { (to - at).min(limits::CHUNK_MAX) };
             let (head, tail) = bytes.split_at_mut(step as usize);
             bytes = tail;
             parts.push(Part { piece, within: at - piece.start, bytes: head });
@@ -264,13 +277,18 @@ fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mu
 
 /// Tells the ids of the files that end in this window: whole ones have theirs, longer ones run through `running`.
 fn finish_files(
-    pieces: &[Piece], start: u64, bytes: &[u8], ids: &[Option<ContentId>], running: &mut blake3::Hasher,
+    pieces: &[Piece],
+    start: u64,
+    bytes: &[u8],
+    ids: &[Option<ContentId>],
+    running: &mut blake3::Hasher,
     whole: &mut dyn FnMut(usize, ContentId),
 ) {
     let end = start + bytes.len() as u64;
     let mut known = ids.iter().flatten();
     let first = pieces.partition_point(|p| p.start + p.size <= start);
-    let in_window = pieces.iter().enumerate().skip(first).take_while(|(_, p)| p.start < end).filter(|(_, p)| p.size > 0);
+    let in_window =
+        pieces.iter().enumerate().skip(first).take_while(|(_, p)| p.start < end).filter(|(_, p)| p.size > 0);
     for (i, piece) in in_window {
         let (from, to) = (start.max(piece.start), end.min(piece.start + piece.size));
         if to - from == piece.size && pieces.len() > 1 {
@@ -288,7 +306,10 @@ fn finish_files(
 }
 
 fn changed(path: &Path) -> StoreError {
-    StoreError::Changed(format!("{} changed while it was being read: publish it again", disk::Shown(path.to_owned())))
+    StoreError::Changed(format!(
+        "{} changed while it was being read: publish it again",
+        disk::Shown(path.to_owned())
+    ))
 }
 
 /// The entries of a tree, sorted by path, files with the id still to be filled in.
@@ -313,7 +334,9 @@ fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
             }
             if entries.len() + folders.len() > limits::MANIFEST_ENTRIES {
                 let most = limits::MANIFEST_ENTRIES;
-                return Err(StoreError::User(format!("more than {most} entries: publish an archive of it instead")));
+                return Err(StoreError::User(format!(
+                    "more than {most} entries: publish an archive of it instead"
+                )));
             }
         }
         if entries.len() + folders.len() == before && !above.is_empty() {
@@ -334,7 +357,10 @@ fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<Entr
         return Err(StoreError::User(format!("{} is neither a file, a folder nor a link", shown())));
     }
     if !import.symlinks {
-        return Err(StoreError::User(format!("{} is a symbolic link: publish with --symlinks to keep it", shown())));
+        return Err(StoreError::User(format!(
+            "{} is a symbolic link: publish with --symlinks to keep it",
+            shown()
+        )));
     }
     let target = fs::read_link(path).map_err(|e| DiskError::new("read", path, e))?;
     match target.into_os_string().into_string() {
@@ -342,4 +368,3 @@ fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<Entr
         Err(_) => Err(StoreError::User(format!("the target of {} is not UTF-8", shown()))),
     }
 }
-

@@ -78,7 +78,9 @@ impl Layout {
 
     pub(super) fn mark_open(&self) -> Result<(), DiskError> {
         match fs::remove_file(self.clean()) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", &self.clean(), e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(DiskError::new("remove", &self.clean(), e))
+            }
             Err(_) => Ok(()),
             Ok(()) => disk::sync_dir(&self.store()),
         }

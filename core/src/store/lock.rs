@@ -28,7 +28,11 @@ impl Lock {
     pub(super) fn take(path: &Path, read_only: bool) -> Result<Self, LockError> {
         let opened = if read_only { disk::open(path) } else { disk::open_rw(path, 0o600, true) };
         let mut file = opened.map_err(LockError::Disk)?;
-        let how = if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
+        let how = if read_only {
+            FlockOperation::NonBlockingLockShared
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
         if flock(&file, how).is_err() {
             let mut text = String::new();
             let _ = (&mut file).take(64).read_to_string(&mut text);
@@ -38,7 +42,8 @@ impl Lock {
         if !read_only {
             let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs());
             let text = format!("{} {now}\n", std::process::id());
-            let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+            let written =
+                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
             written.map_err(|e| LockError::Disk(DiskError::new("write", path, e)))?;
         }
         Ok(Self { _file: file })

@@ -56,7 +56,9 @@ impl Meta {
         match &self.records {
             // A failed write is no loss: the `info` file is there, and an unclean close rebuilds the index from it.
             Records::Index(db) => drop(db.insert(key, value)),
-            Records::Memory(map) => drop(map.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value)),
+            Records::Memory(map) => {
+                drop(map.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value))
+            }
         }
     }
 
@@ -104,8 +106,9 @@ impl Meta {
 
     pub(super) fn by_prefix(&self, digits: &str, most: usize) -> Vec<ContentId> {
         let digits = digits.to_ascii_lowercase();
-        let bytes: Vec<u8> =
-            (0..digits.len() / 2).filter_map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+        let bytes: Vec<u8> = (0..digits.len() / 2)
+            .filter_map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok())
+            .collect();
         let ids: Box<dyn Iterator<Item = ContentId>> = match &self.records {
             Records::Index(db) => Box::new(
                 db.scan_prefix(bytes)

@@ -76,7 +76,9 @@ fn open_place(layout: &Layout, record: &Record, writable: bool) -> Result<Extent
         Place::Store => one(&layout.blob_dir(record.id).join("data")),
         Place::File { path, .. } => one(path),
         Place::Part { staging, dir: None, .. } => one(staging),
-        Place::Part { dir: Some(_), .. } => Err(StoreError::User("a directory that is still being fetched".into())),
+        Place::Part { dir: Some(_), .. } => {
+            Err(StoreError::User("a directory that is still being fetched".into()))
+        }
         Place::Tree { root, dir } => {
             let manifest = Manifest::decode(&disk::read(&layout.blob_dir(*dir).join("data"))?)?;
             Ok(Extents::Tree(Tree::new(root, &manifest, |_| true, writable)?))
@@ -111,7 +113,11 @@ pub(super) fn rescan(blob: Blob) -> Result<Blob, StoreError> {
 
 /// Reads these chunks, on all cores, and returns those that are not what they should be. `on` is told the bytes of each
 /// and stops the check by returning false.
-pub(super) fn check(blob: &Blob, chunks: &Bitmap, on: &(dyn Fn(u64) -> bool + Sync)) -> Result<Bitmap, StoreError> {
+pub(super) fn check(
+    blob: &Blob,
+    chunks: &Bitmap,
+    on: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<Bitmap, StoreError> {
     let all: Vec<u32> = chunks.iter().collect();
     let failed: Result<Vec<Option<u32>>, StoreError> = all
         .par_iter()
@@ -163,7 +169,10 @@ impl Store {
     /// # Errors
     /// The source is gone, the disk, or `cancel` was set.
     pub fn verify(
-        &self, id: ContentId, progress: &(dyn Fn(u64) + Sync), cancel: &AtomicBool,
+        &self,
+        id: ContentId,
+        progress: &(dyn Fn(u64) + Sync),
+        cancel: &AtomicBool,
     ) -> Result<(Arc<Blob>, Bitmap), StoreError> {
         let unknown = || StoreError::User(format!("{id} is not in this store"));
         let record = self.record(id).ok_or_else(unknown)?;
@@ -197,7 +206,9 @@ impl Store {
         if blob.record.origin && blob.record.place != Place::Store {
             let path = super::path_of(&blob.record).unwrap_or_default();
             let shown = disk::Shown(path);
-            return Err(StoreError::User(format!("{shown} was published from here and edited since: publish it again")));
+            return Err(StoreError::User(format!(
+                "{shown} was published from here and edited since: publish it again"
+            )));
         }
         let extents = open_place(&self.inner.layout, &blob.record, true)?;
         let mut have = blob.have();

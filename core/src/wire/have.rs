@@ -36,7 +36,11 @@ impl Have {
             runs.push(run);
         }
         // A run takes up to six bytes in postcard; the bitmap wins when the set is ragged.
-        if runs.len() * 6 > bitmap.len() as usize / 8 + 8 { Self::Bits(bitmap.to_bytes()) } else { Self::Runs(runs) }
+        if runs.len() * 6 > bitmap.len() as usize / 8 + 8 {
+            Self::Bits(bitmap.to_bytes())
+        } else {
+            Self::Runs(runs)
+        }
     }
 
     /// The set, for a blob of `chunks` chunks.

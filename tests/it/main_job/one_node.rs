@@ -54,6 +54,22 @@ fn the_same_thing_asked_for_twice_is_fetched_once() {
 }
 
 #[test]
+fn whoever_looks_on_takes_over_when_the_first_one_goes() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let theirs = alice.publish_with(&alice.file("f.bin", 12 * MIB, 47), &["--limit-up", "4M"]);
+    let daemon = bob.daemon(&[]);
+    let first = bob.spawn_get(theirs.link(), &["-o", "one"]);
+    first.wait_for_progress(2 * MIB);
+    let second = bob.spawn_get(theirs.link(), &["-o", "two"]);
+    second.wait_for_progress(3 * MIB);
+    first.interrupt().exits(130);
+    second.wait().success();
+    assert_eq!(b3(&bob.path("two")), theirs.id());
+    assert!(!bob.path("one").exists());
+    drop(daemon);
+}
+
+#[test]
 fn d39_a_second_daemon_is_refused_and_a_killed_one_leaves_no_lock() {
     let home = Home::new();
     let daemon = home.daemon(&[]);

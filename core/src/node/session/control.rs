@@ -1,8 +1,8 @@
 //! The control stream: frames in, frames out.
 
+use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
-use futures::io::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::{End, Serve, SessionEvent, Tell};
@@ -10,7 +10,11 @@ use crate::limits;
 use crate::wire::{Message, frame};
 
 /// Reads frames until the stream ends; requests go to the sending task, all else to the node.
-pub(super) async fn read(mut stream: ReadHalf<Stream>, tell: Tell, serves: mpsc::Sender<Serve>) -> Result<(), End> {
+pub(super) async fn read(
+    mut stream: ReadHalf<Stream>,
+    tell: Tell,
+    serves: mpsc::Sender<Serve>,
+) -> Result<(), End> {
     let mut buffer = Vec::new();
     loop {
         let mut prefix = [0; frame::PREFIX];
@@ -46,7 +50,10 @@ async fn read_frame(stream: &mut ReadHalf<Stream>, len: usize, buffer: &mut Vec<
 }
 
 /// Writes the node's messages; those that wait are written together.
-pub(super) async fn write(mut stream: WriteHalf<Stream>, mut messages: mpsc::Receiver<Message>) -> Result<(), End> {
+pub(super) async fn write(
+    mut stream: WriteHalf<Stream>,
+    mut messages: mpsc::Receiver<Message>,
+) -> Result<(), End> {
     let mut buffer = Vec::new();
     while let Some(message) = messages.recv().await {
         buffer.clear();

@@ -56,7 +56,12 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(expects: mpsc::Receiver<Expect>, tell: Tell, shared: &Shared, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(
+        expects: mpsc::Receiver<Expect>,
+        tell: Tell,
+        shared: &Shared,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
             expects,
             tell,
@@ -119,7 +124,8 @@ impl Receiver {
     async fn frame(&mut self, header: DataHeader, stream: &mut ReadHalf<Stream>) -> Result<(), End> {
         let (key, len) = ((header.blob, header.chunk), header.len as usize);
         self.traffic.received(len as u64);
-        let fits = self.coming.get(&key).is_some_and(|c| c.got == header.offset as usize && c.got + len <= c.size);
+        let fits =
+            self.coming.get(&key).is_some_and(|c| c.got == header.offset as usize && c.got + len <= c.size);
         if !fits {
             return self.stray(key, header, stream).await;
         }
@@ -148,7 +154,12 @@ impl Receiver {
     }
 
     /// Bytes nobody asked for, or that do not fit: read past them, and close after a few. What was cancelled is no fault.
-    async fn stray(&mut self, key: (Handle, u32), header: DataHeader, stream: &mut ReadHalf<Stream>) -> Result<(), End> {
+    async fn stray(
+        &mut self,
+        key: (Handle, u32),
+        header: DataHeader,
+        stream: &mut ReadHalf<Stream>,
+    ) -> Result<(), End> {
         if !self.cancelled.contains(&key) {
             self.stray += 1;
             // A chunk that goes on where it should not is broken for good: its request is as good as unanswered.
@@ -193,7 +204,12 @@ impl Receiver {
 }
 
 /// Verify, wait for the disk if it is far behind, write, hand to the flusher.
-pub(in crate::node) async fn write(store: &Store, target: &Arc<Blob>, chunk: ChunkIndex, bytes: &[u8]) -> Outcome {
+pub(in crate::node) async fn write(
+    store: &Store,
+    target: &Arc<Blob>,
+    chunk: ChunkIndex,
+    bytes: &[u8],
+) -> Outcome {
     if !target.list().verify(chunk, bytes) {
         return Outcome::Bad;
     }

@@ -33,7 +33,10 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(
-        serves: mpsc::Receiver<Serve>, tell: Tell, outbox: mpsc::Sender<Message>, shared: &Shared,
+        serves: mpsc::Receiver<Serve>,
+        tell: Tell,
+        outbox: mpsc::Sender<Message>,
+        shared: &Shared,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
@@ -106,7 +109,9 @@ impl Sender {
 
     async fn answer(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
         // Not open (any longer): a request that crossed our Gone. The peer knows.
-        let Some(source) = self.open.get(&asked.blob).cloned() else { return self.decline(asked, Why::Missing) };
+        let Some(source) = self.open.get(&asked.blob).cloned() else {
+            return self.decline(asked, Why::Missing);
+        };
         match self.load(&source, asked.chunk) {
             Ok(()) => {}
             Err(ReadError::Missing(_)) => return self.decline(asked, Why::Missing),
