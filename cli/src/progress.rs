@@ -88,7 +88,7 @@ impl Display {
     }
 }
 
-/// The line is laid out by [`line`]: indicatif's own placeholders cannot drop what does not fit.
+/// The line is laid out by [`line()`]: indicatif's own placeholders cannot drop what does not fit.
 fn message_only() -> ProgressStyle {
     ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
@@ -183,7 +183,7 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let counts = format!("{}/{}", size::bytes(gauge.done), size::bytes(total));
     let rate = gauge.rate.map(size::rate).unwrap_or_default();
     let eta = gauge.eta.map(eta).unwrap_or_default();
-    let name_width = width.saturating_sub(66).clamp(8, 30);
+    let name_width = (width / 7).clamp(8, 30);
     let name = pad_str(&name, name_width, Alignment::Left, Some("..")).into_owned();
     let numbers = if rate.is_empty() { format!("{counts:>15}") } else { format!("{counts:>15} {rate:>10}") };
     let with_eta = if eta.is_empty() { numbers.clone() } else { format!("{numbers} {eta:<9}") };

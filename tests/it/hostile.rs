@@ -5,6 +5,8 @@
 
 mod chunks;
 mod claims;
+mod crowds;
+mod frames;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,8 +21,18 @@ use swarm_tests::hostile::{Hostile, Offering};
 const MIB: usize = 1 << 20;
 /// What a busy machine may add to a time that is compared.
 const SLACK: Duration = Duration::from_secs(3);
+/// What "at once" is on such a machine.
+const PROMPT: Duration = Duration::from_secs(2);
 /// What a victim may ever hold in memory, KiB.
 const MEMORY: u64 = 256 << 10;
+
+/// What a process may hold more of after an attack than before, KiB.
+const GROWTH: u64 = 64 << 10;
+
+/// The most memory a process ever held, KiB.
+fn peak(process: &Process) -> u64 {
+    process.memory_kib("VmHWM").unwrap_or(u64::MAX)
+}
 
 /// `--peer A --peer B ..`
 fn peers<'a>(addrs: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
@@ -118,7 +130,7 @@ impl Victim {
     /// It lives, and was never large.
     fn is_well(self) {
         self.daemon.must_run();
-        let peak = self.daemon.memory_kib("VmHWM").unwrap_or(u64::MAX);
+        let peak = peak(&self.daemon);
         assert!(peak <= MEMORY, "{peak} KiB of memory");
         self.daemon.stop().success();
     }

@@ -245,9 +245,13 @@ impl Actor {
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
             }
-            stream::Event::Closed { peer, error, .. } => {
+            stream::Event::Closed { peer, connection, error } => {
                 tracing::debug!(%peer, ?error, "session ended");
-                if let Some(key) = self.peers.key_of(&peer) {
+                let key = self.peers.key_of(&peer);
+                // A session that replaced it is none of its business.
+                if let Some(key) =
+                    key.filter(|k| self.peers.get(*k).is_some_and(|p| p.connection == connection))
+                {
                     self.peer_down(key);
                 }
             }

@@ -77,6 +77,7 @@ impl Gate {
         }
     }
 
+    #[cfg(test)]
     /// Whether this peer is banned.
     pub(crate) fn is_banned(&self, peer: &PeerId, now: Instant) -> bool {
         self.bans.is_banned(&Banned::Peer(*peer), now)

@@ -381,6 +381,7 @@ impl<K: Clone + Eq + Hash> Bans<K> {
         }
     }
 
+    #[cfg(test)]
     /// Whether somebody is banned.
     pub(crate) fn is_banned(&self, who: &K, now: Instant) -> bool {
         self.bans.get(who).is_some_and(|ban| now < ban.until)

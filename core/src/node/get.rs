@@ -3,6 +3,8 @@
 //! `learn` (what is it?) -> `begin` (where does it go?) -> `fetch` (the scheduler works) -> `prove` (read it once more) ->
 //! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
 
+mod follow;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,14 +12,13 @@ use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::watch;
 
 use super::actor::Ask;
 use super::command::{Get, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
 use super::session::{Outcome, receive};
-use super::transfers::{Learned, Owner, Stage, View};
+use super::transfers::{Owner, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
@@ -30,13 +31,7 @@ use crate::limits;
 use crate::schedule::Order;
 use crate::store::record::{Payload, State};
 use crate::store::{Begin, Blob, Finished, Store, StoreError, Target, refuse_existing};
-
-/// A person who waits hears what was tried after this long, and every so often again.
-const SEARCHING_EVERY: Duration = Duration::from_secs(3);
-/// Progress is told this often.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// Times a download is completed, found wrong on disk, and completed again before the disk is blamed.
-const PROOFS: u32 = 3;
+use follow::Known;
 
 /// One get, as it goes on.
 struct Job {
@@ -386,178 +381,6 @@ impl Job {
         Ok(blob)
     }
 
-    /// Finds out what an id is: from the store if an earlier run knew, else from peers. `None` if another job is at it and
-    /// has now ended.
-    async fn learn(&self, id: ContentId, expect: Option<(Kind, u64)>) -> Result<Option<Known>, Failure> {
-        let store = self.context.store.clone();
-        let known = blocking(move || known(&store, id)).await?;
-        let ask = |reply| {
-            let known = known.as_ref().map(|k| (k.list.geometry(), k.list.kind()));
-            Ask::Learn { id, known, expect, owner: Arc::clone(&self.owner), hints: self.hints.clone(), reply }
-        };
-        let (mut view, first) = self.net.question(ask).await.ok_or_else(stopped)?;
-        if first && known.is_some() {
-            return Ok(known);
-        }
-        let mut told = Instant::now();
-        loop {
-            let stage = view.borrow_and_update().stage.clone();
-            match stage {
-                Stage::Learned(learned) if first => return Ok(Some(Known::from(&*learned))),
-                _ if first => {}
-                _ => return self.wait_for_other(view).await,
-            }
-            if told.elapsed() >= SEARCHING_EVERY {
-                told = Instant::now();
-                let tried = view.borrow().tried.clone();
-                let waited_ms = self.started.elapsed().as_millis() as u64;
-                let _ = self.events.send(Event::Searching { waited_ms, tried }).await;
-            }
-            self.changed(&mut view, SEARCHING_EVERY.saturating_sub(told.elapsed())).await?;
-        }
-    }
-
-    /// Another job fetches the same: show its progress as ours.
-    async fn wait_for_other(&self, mut view: watch::Receiver<View>) -> Result<Option<Known>, Failure> {
-        loop {
-            let progress = view.borrow_and_update().progress.clone();
-            let _ = self.events.try_send(Event::Progress(progress));
-            if self.changed(&mut view, PROGRESS_EVERY).await.is_err() {
-                self.check_deadline(false)?;
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Waits for news, for `most`, or for the deadline.
-    async fn changed(&self, view: &mut watch::Receiver<View>, most: Duration) -> Result<(), Failure> {
-        let left = self.deadline.map_or(most, |d| most.min(d.saturating_duration_since(Instant::now())));
-        match tokio::time::timeout(left, view.changed()).await {
-            Ok(Err(_)) => return Err(stopped()),
-            Ok(Ok(())) | Err(_) => {}
-        }
-        let found = !matches!(view.borrow().stage, Stage::Searching);
-        let tried = view.borrow().tried.clone();
-        self.check_deadline(found).map_err(|mut e| {
-            if !found {
-                e.message = format!("{}; {}", e.message, tried.join("; "));
-            }
-            e
-        })
-    }
-
-    fn check_deadline(&self, found: bool) -> Result<(), Failure> {
-        if self.deadline.is_none_or(|d| Instant::now() < d) {
-            return Ok(());
-        }
-        let waited = self.started.elapsed().as_secs_f64();
-        Err(if found {
-            Failure {
-                fault: Fault::Timeout,
-                message: format!("not complete after {waited:.1} s"),
-                hint: Some("what is verified is kept: the same command goes on from there".to_owned()),
-            }
-        } else {
-            Failure {
-                fault: Fault::NotFound,
-                message: format!("nobody reachable has it (waited {waited:.1} s)"),
-                hint: Some("is it still being published? A link, or --peer with the address of a holder, reaches beyond this network".to_owned()),
-            }
-        })
-    }
-
-    async fn begin(&self, begin: &Begin) -> Result<Arc<Blob>, Failure> {
-        let (store, begin) = (self.context.store.clone(), begin.clone());
-        blocking(move || store.begin(begin)).await?.map_err(store_failure)
-    }
-
-    async fn start(&self, blob: &Arc<Blob>, order: Order) -> Result<watch::Receiver<View>, Failure> {
-        let ask = |reply| {
-            let (blob, owner, hints) = (Arc::clone(blob), Arc::clone(&self.owner), self.hints.clone());
-            Ask::Start { blob, order, owner, hints, reply }
-        };
-        self.net.question(ask).await.ok_or_else(stopped)
-    }
-
-    /// Fetches a blob until it is whole and every chunk was read back.
-    async fn download(
-        &mut self,
-        begin: Begin,
-        mut proof: Option<(u32, Vec<u8>)>,
-        order: Order,
-    ) -> Result<(Arc<Blob>, View), Failure> {
-        let mut proofs = 0;
-        let mut blob = self.begin(&begin).await?;
-        loop {
-            if let Some((chunk, bytes)) = proof.take()
-                && let Some(chunk) = blob.geometry().chunk(chunk).filter(|c| !blob.has(*c))
-            {
-                // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
-                receive::write(&self.context.store, &blob, chunk, &bytes).await;
-            }
-            let mut view = self.start(&blob, order).await?;
-            match self.watch(&mut view, &blob).await? {
-                Ended::Complete if self.prove(&blob).await? => {
-                    let last = view.borrow().clone();
-                    return Ok((blob, last));
-                }
-                Ended::Complete => proofs += 1,
-                Ended::Full(error) => {
-                    self.net.ask(Ask::Stop { id: blob.id(), whole: None }).await;
-                    let text = format!("the disk is full, the transfer waits for room: {error}");
-                    let _ = self.events.send(Event::Notice { text }).await;
-                    tokio::time::sleep(limits::DISK_FULL_RETRY).await;
-                    self.check_deadline(true)?;
-                    blob = self.begin(&begin).await?;
-                }
-            }
-            if proofs == PROOFS {
-                let text = "what was verified is read back wrong from the disk, again and again";
-                return Err(failure(Fault::Disk, text));
-            }
-        }
-    }
-
-    /// Follows a download to its end, telling its events.
-    async fn watch(&self, view: &mut watch::Receiver<View>, blob: &Arc<Blob>) -> Result<Ended, Failure> {
-        let (mut banned, mut notices, mut prefix) = (0, 0, 0);
-        let mut told = None::<Instant>;
-        loop {
-            let now = view.borrow_and_update().clone();
-            for (peer, reason) in now.banned.iter().skip(banned) {
-                let (peer, reason) = (peer.clone(), reason.clone());
-                let _ = self.events.send(Event::Banned { peer, reason }).await;
-            }
-            for text in now.notices.iter().skip(notices) {
-                let _ = self.events.send(Event::Notice { text: text.clone() }).await;
-            }
-            (banned, notices) = (now.banned.len(), now.notices.len());
-            if let (Output::Store, true, Some(path)) = (&self.get.output, now.prefix > prefix, blob.file()) {
-                prefix = now.prefix;
-                let _ = self.events.try_send(Event::Prefix { path, bytes: prefix });
-            }
-            let complete = matches!(now.stage, Stage::Complete);
-            if complete || told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
-                told = Some(Instant::now());
-                let _ = self.events.try_send(Event::Progress(now.progress.clone()));
-            }
-            match now.broken {
-                Some(broken) if broken.full => return Ok(Ended::Full(broken.error)),
-                Some(broken) => return Err(failure(Fault::Disk, broken.error)),
-                None if complete => return Ok(Ended::Complete),
-                None => {}
-            }
-            self.changed(view, PROGRESS_EVERY).await?;
-        }
-    }
-
-    /// Flushes and reads back; false if some chunks must be fetched again.
-    async fn prove(&self, blob: &Arc<Blob>) -> Result<bool, Failure> {
-        let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
-        let bad = blocking(move || store.prove(&blob)).await?.map_err(store_failure)?;
-        Ok(bad.is_empty())
-    }
-
     /// What this node has given to others since the job began.
     async fn count_uploads(&mut self) {
         if let Some(report) = self.net.question(Ask::Report).await {
@@ -603,37 +426,6 @@ impl Job {
         let row = row.map_or(fresh.clone(), |r| BlobRow { name: fresh.name, files, len, ..r });
         let _ = self.events.send(Event::Found(row)).await;
     }
-}
-
-/// How a download ended.
-enum Ended {
-    Complete,
-    /// A flush found the disk full.
-    Full(String),
-}
-
-/// What is proven of an id.
-struct Known {
-    list: HashList,
-    name: Option<String>,
-    proof: Option<(u32, Vec<u8>)>,
-}
-
-impl From<&Learned> for Known {
-    fn from(learned: &Learned) -> Self {
-        Self { list: learned.list.clone(), name: learned.name.clone(), proof: learned.proof.clone() }
-    }
-}
-
-/// What an earlier run proved, or what needs no peer: nothing at all is also content.
-fn known(store: &Store, id: ContentId) -> Option<Known> {
-    if id == Kind::File.id_of(&[]) {
-        let geometry = Geometry::new(0).ok()?;
-        return Some(Known { list: HashList::of(Kind::File, geometry, &[]), name: None, proof: None });
-    }
-    let record = store.record(id)?;
-    let list = store.known_list(id)?;
-    Some(Known { list, name: Some(record.name), proof: None })
 }
 
 fn copy_from_store(

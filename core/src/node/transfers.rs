@@ -1,109 +1,29 @@
 //! What we fetch: learning each blob, then carrying out what the scheduler decides.
 
+mod download;
+mod learning;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
 use tokio::sync::watch;
 
-use super::event::{Class, Progress, Source};
+use super::event::Class;
 use super::peers::Peers;
 use super::session::{Expect, Outcome};
 use super::sharing::Sharing;
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
-use crate::content::tree::{HashList, Kind, encoded_len};
+use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
-use crate::schedule::learn::{Claim, Learner, Step};
+use crate::schedule::learn::{Claim, Learner};
 use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use crate::store::{Blob, Poisoned};
 use crate::wire::{Have, Message, Offer, Why};
-
-/// How the rate shown to people is smoothed: the share of the newest sample.
-const SMOOTH: f64 = 0.3;
-
-/// What is proven about an id.
-#[derive(Debug)]
-pub(super) struct Learned {
-    pub(super) list: HashList,
-    /// As a holder offers it: not to be trusted.
-    pub(super) name: Option<String>,
-    /// The last chunk, which came with the proof.
-    pub(super) proof: Option<(u32, Vec<u8>)>,
-}
-
-/// Where a download is.
-#[derive(Debug, Clone)]
-pub(super) enum Stage {
-    Searching,
-    Learned(Arc<Learned>),
-    Active,
-    Complete,
-}
-
-/// Whoever holds one is the job that fetches; it lives as long as the job.
-#[derive(Debug, Default)]
-pub(super) struct Owner(());
-
-/// What whoever asked for a download sees of it.
-#[derive(Debug, Clone)]
-pub(super) struct View {
-    pub(super) stage: Stage,
-    pub(super) progress: Progress,
-    /// Verified from the start, bytes.
-    pub(super) prefix: u64,
-    pub(super) transfer: Duration,
-    pub(super) banned: Vec<(String, String)>,
-    pub(super) notices: Vec<String>,
-    pub(super) tried: Vec<String>,
-    /// A flush failed: what was written since the last one is not believed. Begin again from the have-map.
-    pub(super) broken: Option<Broken>,
-}
-
-/// See [`View::broken`].
-#[derive(Debug, Clone)]
-pub(super) struct Broken {
-    pub(super) error: String,
-    /// For want of space: worth trying again.
-    pub(super) full: bool,
-}
-
-enum Doing {
-    Learning {
-        learner: Learner,
-        lists: BTreeMap<PeerKey, Arc<HashList>>,
-        expect: Option<(Kind, u64)>,
-        proof: Option<(u32, Vec<u8>)>,
-    },
-    Learned(Geometry, Kind),
-    Active {
-        blob: Arc<Blob>,
-        paused: Option<Instant>,
-    },
-}
-
-struct Held {
-    have: Bitmap,
-    name: Option<String>,
-    origin: bool,
-    claim: Claim,
-}
-
-struct Download {
-    id: ContentId,
-    /// The job that puts it in place; others may look on. Without one it is stopped.
-    owner: Weak<Owner>,
-    doing: Doing,
-    offers: BTreeMap<PeerKey, Held>,
-    view: watch::Sender<View>,
-    sources: BTreeMap<PeerId, Source>,
-    done: u64,
-    prefix: u32,
-    meter: (Instant, u64, f64),
-    started: Option<Instant>,
-}
+pub(super) use download::{Broken, Learned, Owner, Stage, View};
+use download::{Doing, Download, Held};
 
 /// See the module's text.
 pub(super) struct Transfers {
@@ -404,104 +324,6 @@ impl Transfers {
         self.carry_out(peers, sharing);
     }
 
-    /// The hash list a peer was asked for.
-    pub(super) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
-        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
-        let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
-        let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
-        let list = HashList::decode(download.id, claim.kind, claim.geometry, bytes);
-        let ok = list.is_ok();
-        if let Ok(list) = list {
-            lists.insert(peer, Arc::new(list));
-        }
-        let step = learner.list(peer, ok, now);
-        self.step(key, step, peers);
-    }
-
-    /// The last chunk a peer was asked for; `None` if it did not verify.
-    pub(super) fn proof(
-        &mut self,
-        peer: PeerKey,
-        blob: u32,
-        chunk: u32,
-        bytes: Option<Vec<u8>>,
-        peers: &mut Peers,
-    ) {
-        let key = BlobKey(blob);
-        let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
-        let ok = bytes.is_some();
-        *proof = bytes.map(|b| (chunk, b));
-        let step = learner.proof(peer, ok);
-        self.step(key, step, peers);
-    }
-
-    fn step(&mut self, key: BlobKey, mut step: Option<Step>, peers: &mut Peers) {
-        while let Some(now_do) = step.take() {
-            let Some(download) = self.downloads.get_mut(&key) else { return };
-            let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
-            match now_do {
-                Step::AskList(peer, claim) => {
-                    peers.expect(peer, Expect::List { blob: key.0, len: encoded_len(claim.geometry) });
-                    peers.send(peer, Message::List { blob: key.0 });
-                }
-                Step::AskProof(peer, claim) => {
-                    let known = lists.get(&peer).cloned();
-                    let own =
-                        || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
-                    if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
-                        lists.insert(peer, Arc::clone(&list));
-                        peers.expect(peer, Expect::Proof { blob: key.0, chunk: last.get(), list });
-                        peers.send(peer, Message::Request { blob: key.0, first: last.get(), count: 1 });
-                    }
-                }
-                Step::Liar(peer) => {
-                    step = learner.tick(self.epoch.elapsed());
-                    download.offers.remove(&peer);
-                    download.ban(peer, "its hash list or length is not that of the id", peers);
-                }
-                Step::Proven(claim) => self.proven(key, claim, peers),
-            }
-        }
-    }
-
-    fn proven(&mut self, key: BlobKey, claim: Claim, peers: &mut Peers) {
-        let now = self.epoch.elapsed();
-        let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Doing::Learning { learner, lists, proof, .. } = &mut download.doing else { return };
-        let peer = lists
-            .iter()
-            .find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind)
-            .map(|(p, _)| *p);
-        let list = peer.and_then(|p| lists.get(&p)).map(|l| HashList::clone(l));
-        let list = list.or_else(|| HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok());
-        let Some(list) = list else {
-            // Claims to be empty, and the id is not that of nothing.
-            let liars: Vec<PeerKey> =
-                download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(p, _)| *p).collect();
-            let mut step = None;
-            for liar in liars {
-                step = learner.lost(liar, now).or(step);
-                download.offers.remove(&liar);
-                peers.doom(liar, "says that the id is that of an empty file", true);
-            }
-            return self.step(key, step, peers);
-        };
-        let proof = proof.take();
-        let names = download.offers.iter().filter(|(_, h)| h.claim == claim);
-        let name = names.max_by_key(|(_, h)| h.origin).and_then(|(_, h)| h.name.clone());
-        download.doing = Doing::Learned(claim.geometry, claim.kind);
-        let liars: Vec<PeerKey> =
-            download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
-        for liar in liars {
-            download.offers.remove(&liar);
-            download.ban(liar, "offered the blob with another length than it has", peers);
-        }
-        let learned = Arc::new(Learned { list, name, proof });
-        download.view.send_modify(|v| v.stage = Stage::Learned(learned));
-    }
-
     /// A part of a chunk arrived.
     pub(super) fn bytes(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: u64) {
         let input = Input::Bytes { peer, blob: BlobKey(blob), chunk, bytes };
@@ -669,94 +491,5 @@ impl Transfers {
 fn send_runs(runs: &mut Vec<(PeerKey, BlobKey, u32, u32)>, peers: &mut Peers) {
     for (peer, blob, first, count) in runs.drain(..) {
         peers.send(peer, Message::Request { blob: blob.0, first, count });
-    }
-}
-
-impl Download {
-    fn geometry(&self) -> Option<Geometry> {
-        match &self.doing {
-            Doing::Learning { .. } => None,
-            Doing::Learned(geometry, _) => Some(*geometry),
-            Doing::Active { blob, .. } => Some(blob.geometry()),
-        }
-    }
-
-    /// A peer delivered a chunk.
-    fn credit(&mut self, peer: PeerKey, chunk: u32, peers: &Peers) {
-        let (Some(size), Some(row)) = (self.size(chunk), peers.get(peer)) else { return };
-        self.done += size;
-        let offers = &self.offers;
-        let source = self.sources.entry(row.id).or_insert_with(|| Source {
-            peer: row.id.to_string(),
-            publisher: offers.get(&peer).is_some_and(|h| h.origin),
-            class: row.class,
-            bytes: 0,
-        });
-        source.bytes += size;
-    }
-
-    fn size(&self, chunk: u32) -> Option<u64> {
-        let geometry = self.geometry()?;
-        geometry.chunk(chunk).map(|c| geometry.size(c) as u64)
-    }
-
-    fn ban(&self, peer: PeerKey, reason: &str, peers: &mut Peers) {
-        if let Some(row) = peers.get(peer) {
-            let name = row.id.to_string();
-            self.view.send_modify(|v| v.banned.push((name, reason.to_owned())));
-        }
-        peers.doom(peer, reason, true);
-    }
-
-    fn refresh(&mut self, holders: u32) {
-        let (at, before, rate) = self.meter;
-        let elapsed = at.elapsed().as_secs_f64();
-        if elapsed >= 0.2 {
-            let sample = self.done.saturating_sub(before) as f64 / elapsed;
-            let smooth = if rate == 0.0 { sample } else { rate * (1.0 - SMOOTH) + sample * SMOOTH };
-            self.meter = (Instant::now(), self.done, smooth);
-        }
-        let total = self.geometry().map_or(0, |g| g.len());
-        let rate = self.meter.2 as u64;
-        let eta = (rate > 0).then(|| total.saturating_sub(self.done) / rate);
-        let sources = self.sources.values().cloned().collect();
-        let progress = Progress { done: self.done, total, rate, eta, holders, sources };
-        let prefix = self.prefix_bytes();
-        let transfer = self.started.map_or(Duration::ZERO, |s| s.elapsed());
-        self.view.send_if_modified(|v| {
-            let changed = v.progress != progress || v.prefix != prefix;
-            (v.progress, v.prefix, v.transfer) = (progress, prefix, transfer);
-            changed
-        });
-    }
-
-    /// Walks on from where it was: O(1) a chunk over the whole download.
-    fn prefix_bytes(&mut self) -> u64 {
-        let Doing::Active { blob, .. } = &self.doing else { return 0 };
-        let geometry = blob.geometry();
-        while geometry.chunk(self.prefix).is_some_and(|c| blob.has(c)) {
-            self.prefix += 1;
-        }
-        geometry.chunk(self.prefix).map_or(geometry.len(), |c| geometry.offset(c))
-    }
-
-    fn complete(&mut self, holders: u32) {
-        self.refresh(holders);
-        self.view.send_modify(|v| v.stage = Stage::Complete);
-    }
-}
-
-impl Default for View {
-    fn default() -> Self {
-        Self {
-            stage: Stage::Searching,
-            progress: Progress { done: 0, total: 0, rate: 0, eta: None, holders: 0, sources: Vec::new() },
-            prefix: 0,
-            transfer: Duration::ZERO,
-            banned: Vec::new(),
-            notices: Vec::new(),
-            tried: Vec::new(),
-            broken: None,
-        }
     }
 }

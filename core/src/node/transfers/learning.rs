@@ -1,0 +1,112 @@
+//! Learning a blob: the claims of peers are tried one by one until one is proven.
+
+use std::sync::Arc;
+
+use super::Transfers;
+use super::download::{Doing, Learned, Stage};
+use crate::content::tree::{HashList, encoded_len};
+use crate::node::peers::Peers;
+use crate::node::session::Expect;
+use crate::schedule::learn::{Claim, Step};
+use crate::schedule::{BlobKey, PeerKey};
+use crate::wire::Message;
+
+impl Transfers {
+    /// The hash list a peer was asked for.
+    pub(in crate::node) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
+        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
+        let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
+        let list = HashList::decode(download.id, claim.kind, claim.geometry, bytes);
+        let ok = list.is_ok();
+        if let Ok(list) = list {
+            lists.insert(peer, Arc::new(list));
+        }
+        let step = learner.list(peer, ok, now);
+        self.step(key, step, peers);
+    }
+
+    /// The last chunk a peer was asked for; `None` if it did not verify.
+    pub(in crate::node) fn proof(
+        &mut self,
+        peer: PeerKey,
+        blob: u32,
+        chunk: u32,
+        bytes: Option<Vec<u8>>,
+        peers: &mut Peers,
+    ) {
+        let key = BlobKey(blob);
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
+        let ok = bytes.is_some();
+        *proof = bytes.map(|b| (chunk, b));
+        let step = learner.proof(peer, ok);
+        self.step(key, step, peers);
+    }
+
+    pub(super) fn step(&mut self, key: BlobKey, mut step: Option<Step>, peers: &mut Peers) {
+        while let Some(now_do) = step.take() {
+            let Some(download) = self.downloads.get_mut(&key) else { return };
+            let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
+            match now_do {
+                Step::AskList(peer, claim) => {
+                    peers.expect(peer, Expect::List { blob: key.0, len: encoded_len(claim.geometry) });
+                    peers.send(peer, Message::List { blob: key.0 });
+                }
+                Step::AskProof(peer, claim) => {
+                    let known = lists.get(&peer).cloned();
+                    let own =
+                        || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
+                    if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
+                        lists.insert(peer, Arc::clone(&list));
+                        peers.expect(peer, Expect::Proof { blob: key.0, chunk: last.get(), list });
+                        peers.send(peer, Message::Request { blob: key.0, first: last.get(), count: 1 });
+                    }
+                }
+                Step::Liar(peer) => {
+                    step = learner.tick(self.epoch.elapsed());
+                    download.offers.remove(&peer);
+                    download.ban(peer, "its hash list or length is not that of the id", peers);
+                }
+                Step::Proven(claim) => self.proven(key, claim, peers),
+            }
+        }
+    }
+
+    fn proven(&mut self, key: BlobKey, claim: Claim, peers: &mut Peers) {
+        let now = self.epoch.elapsed();
+        let Some(download) = self.downloads.get_mut(&key) else { return };
+        let Doing::Learning { learner, lists, proof, .. } = &mut download.doing else { return };
+        let peer = lists
+            .iter()
+            .find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind)
+            .map(|(p, _)| *p);
+        let list = peer.and_then(|p| lists.get(&p)).map(|l| HashList::clone(l));
+        let list = list.or_else(|| HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok());
+        let Some(list) = list else {
+            // Claims to be empty, and the id is not that of nothing.
+            let liars: Vec<PeerKey> =
+                download.offers.iter().filter(|(_, h)| h.claim == claim).map(|(p, _)| *p).collect();
+            let mut step = None;
+            for liar in liars {
+                step = learner.lost(liar, now).or(step);
+                download.offers.remove(&liar);
+                peers.doom(liar, "says that the id is that of an empty file", true);
+            }
+            return self.step(key, step, peers);
+        };
+        let proof = proof.take();
+        let names = download.offers.iter().filter(|(_, h)| h.claim == claim);
+        let name = names.max_by_key(|(_, h)| h.origin).and_then(|(_, h)| h.name.clone());
+        download.doing = Doing::Learned(claim.geometry, claim.kind);
+        let liars: Vec<PeerKey> =
+            download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
+        for liar in liars {
+            download.offers.remove(&liar);
+            download.ban(liar, "offered the blob with another length than it has", peers);
+        }
+        let learned = Arc::new(Learned { list, name, proof });
+        download.view.send_modify(|v| v.stage = Stage::Learned(learned));
+    }
+}
