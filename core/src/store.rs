@@ -141,7 +141,12 @@ impl Store {
             layout.mark_open()?;
         }
         let flusher = flush::Flusher::start();
-        Ok(Self { inner: Arc::new(Inner { layout, meta, flusher, max_store, read_only, _lock: lock }) })
+        let store =
+            Self { inner: Arc::new(Inner { layout, meta, flusher, max_store, read_only, _lock: lock }) };
+        if !read_only {
+            store.clear_incoming();
+        }
+        Ok(store)
     }
 
     /// Flushes everything and marks the store as closed in order.

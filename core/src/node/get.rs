@@ -292,6 +292,8 @@ impl Job {
         refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
         let (payload, len) = (manifest.payload, manifest.payload_len);
         self.found(id, Kind::Directory, &name, len, Some(manifest.file_offsets().count() as u64)).await;
+        let chosen = manifest.file_offsets().filter(|(entry, ..)| self.select.wants(&entry.path));
+        let selected = chosen.map(|(_, _, size)| size).sum();
         let select = self.select.clone();
         let target = Target::Tree { dest: dest.clone(), manifest: Arc::clone(&manifest), dir: id, select };
         let (list, proof, from_here) = if len == 0 {
@@ -329,10 +331,10 @@ impl Job {
         };
         let path = blocking(finished).await?.map_err(store_failure)?;
         self.count_uploads().await;
-        let resumed = blob.resumed();
+        let resumed = blob.resumed().min(selected);
         let whole = blob.is_shareable().then_some(blob);
         self.net.ask(Ask::Stop { id: payload, whole }).await;
-        Ok(Some(self.done(id, path, len, resumed, &view)))
+        Ok(Some(self.done(id, path, selected, resumed, &view)))
     }
 
     /// It is whole in the store: copied to where it is wanted, verified on the way.

@@ -235,11 +235,12 @@ impl Transfers {
         let proven = match &mut download.doing {
             Doing::Learning { learner, expect, .. } => {
                 let expected = expect.is_none_or(|(kind, len)| kind == claim.kind && len == geometry.len());
-                // One that has nothing yet will tell when it has; one that says there is nothing to have makes a claim.
+                // The last chunk proves a claim: who has it not yet will tell when it has.
+                let provable = held.is_provable();
                 if expected {
                     download.offers.insert(peer, held);
                 }
-                if expected && (!have.is_empty() || geometry.is_empty()) {
+                if expected && provable {
                     let step = learner.claim(peer, claim, now);
                     self.step(key, step, peers);
                 }
@@ -272,9 +273,9 @@ impl Transfers {
             return peers.doom(peer, "announced chunks that cannot be", true);
         };
         add.iter().for_each(|c| held.have.set(c));
-        let claim = held.claim;
+        let (claim, provable) = (held.claim, held.is_provable());
         if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
-            let step = learner.claim(peer, claim, now);
+            let step = if provable { learner.claim(peer, claim, now) } else { None };
             return self.step(key, step, peers);
         }
         self.scheduler.handle(Input::HoldsMore { peer, blob: key, add }, now, &mut self.out);
@@ -300,8 +301,10 @@ impl Transfers {
         let key = BlobKey(blob);
         let exists =
             self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
-        if let Some(Doing::Learning { .. }) = self.downloads.get(&key).map(|d| &d.doing) {
-            return self.lost(key, peer, peers);
+        if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
+            // Its offer still stands for the other chunks.
+            let step = learner.lost(peer, self.epoch.elapsed());
+            return self.step(key, step, peers);
         }
         if exists {
             peers.expect(peer, Expect::Cancel { blob, chunk });

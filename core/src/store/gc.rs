@@ -3,10 +3,14 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::record::{Place, Record, State};
 use super::{Store, StoreError, path_of, recover};
 use crate::id::ContentId;
+
+/// No command takes this long to read its standard input without touching the file.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What [`Store::gc`] deleted, or would.
 #[derive(Debug, Default)]
@@ -69,6 +73,16 @@ impl Store {
             }
         }
         collected
+    }
+
+    /// Removes what commands that were killed left in the folder for standard input, long ago.
+    pub(super) fn clear_incoming(&self) {
+        let entries = fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten();
+        let old =
+            |e: &fs::DirEntry| e.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > STALE);
+        for entry in entries.filter(|e| old(e).is_some()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 
     /// Bytes the store holds itself.

@@ -101,6 +101,13 @@ pub(super) struct Download {
     pub(super) started: Option<Instant>,
 }
 
+impl Held {
+    /// It has what proves its claim: the last chunk, or there is none.
+    pub(super) fn is_provable(&self) -> bool {
+        self.claim.geometry.last().is_none_or(|last| self.have.get(last.get()))
+    }
+}
+
 impl Download {
     pub(super) fn geometry(&self) -> Option<Geometry> {
         match &self.doing {
@@ -112,8 +119,14 @@ impl Download {
 
     /// A peer delivered a chunk.
     pub(super) fn credit(&mut self, peer: PeerKey, chunk: u32, peers: &Peers) {
-        let (Some(size), Some(row)) = (self.size(chunk), peers.get(peer)) else { return };
+        let size = self.size(chunk).unwrap_or(0);
         self.done += size;
+        self.credit_bytes(peer, size, peers);
+    }
+
+    /// Verified bytes came from this peer.
+    pub(super) fn credit_bytes(&mut self, peer: PeerKey, bytes: u64, peers: &Peers) {
+        let (Some(row), 1..) = (peers.get(peer), bytes) else { return };
         let offers = &self.offers;
         let source = self.sources.entry(row.id).or_insert_with(|| Source {
             peer: row.id.to_string(),
@@ -121,7 +134,7 @@ impl Download {
             class: row.class,
             bytes: 0,
         });
-        source.bytes += size;
+        source.bytes += bytes;
     }
 
     fn size(&self, chunk: u32) -> Option<u64> {

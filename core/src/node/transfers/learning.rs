@@ -40,8 +40,10 @@ impl Transfers {
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
         let ok = bytes.is_some();
+        let size = bytes.as_ref().map_or(0, |b| b.len() as u64);
         *proof = bytes.map(|b| (chunk, b));
         let step = learner.proof(peer, ok);
+        download.credit_bytes(peer, size, peers);
         self.step(key, step, peers);
     }
 
