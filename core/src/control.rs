@@ -15,7 +15,7 @@ pub enum Session {
     /// We hold the lock and run the node.
     Own {
         /// The node.
-        node: Node,
+        node: Box<Node>,
         /// Answers others; not for a store that may not be written, where there is no place for the socket.
         server: Option<Server>,
     },
@@ -43,7 +43,7 @@ impl Session {
         match Node::start(options).await {
             Ok(node) => {
                 let server = (!read_only).then(|| Server::start(&home, node.caller())).transpose()?;
-                Ok(Self::Own { node, server })
+                Ok(Self::Own { node: Box::new(node), server })
             }
             Err(StartError::Busy { pid }) => match client::Client::connect(&home).await {
                 Ok(client) => Ok(Self::Remote(client)),

@@ -131,7 +131,7 @@ impl Job {
         }
         loop {
             match self.state(id) {
-                Some(State::Complete) => return self.from_store(id).await,
+                Some(State::Complete) => return self.take_from_store(id).await,
                 _ => {
                     if let Some(done) = self.fetch(id).await? {
                         return Ok(done);
@@ -338,7 +338,7 @@ impl Job {
     }
 
     /// It is whole in the store: copied to where it is wanted, verified on the way.
-    async fn from_store(&mut self, id: ContentId) -> Result<Event, Failure> {
+    async fn take_from_store(&mut self, id: ContentId) -> Result<Event, Failure> {
         let unknown = || failure(Fault::Verification, format!("{id} is no longer here"));
         let record = self.context.store.record(id).ok_or_else(unknown)?;
         if record.kind == Kind::Directory {

@@ -66,6 +66,7 @@ pub(super) fn resolve(
 }
 
 /// A failure of the store in a person's words.
+#[allow(clippy::needless_pass_by_value)] // It is handed to `map_err`.
 pub(super) fn store_failure(error: StoreError) -> Failure {
     let fault = match &error {
         StoreError::Disk(_) => Fault::Disk,

@@ -359,13 +359,13 @@ impl Transfers {
             }
             Outcome::Disk { full, error } => {
                 self.failed(peer, key, chunk, Failure::Local, peers, sharing);
-                self.pause(key, full, error, peers, sharing);
+                self.pause(key, full, &error, peers, sharing);
             }
         }
     }
 
     /// The disk refused: wait, and try again now and then. Other downloads go on.
-    fn pause(&mut self, key: BlobKey, full: bool, error: String, peers: &mut Peers, sharing: &mut Sharing) {
+    fn pause(&mut self, key: BlobKey, full: bool, error: &str, peers: &mut Peers, sharing: &mut Sharing) {
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Active { paused, .. } = &mut download.doing else { return };
         if paused.replace(Instant::now()).is_none() {

@@ -161,7 +161,7 @@ fn add_the_rest(dir: &Dir, root: &Path, tree: &Finished<'_>) -> Result<(), Store
     Ok(())
 }
 
-/// Refuses early what [`put`] would refuse at the end.
+/// Refuses early what the final rename would refuse.
 ///
 /// # Errors
 /// [`StoreError::User`] when something is there and may not be replaced.

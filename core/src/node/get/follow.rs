@@ -116,9 +116,8 @@ impl Job {
         most: Duration,
     ) -> Result<(), Failure> {
         let left = self.deadline.map_or(most, |d| most.min(d.saturating_duration_since(Instant::now())));
-        match tokio::time::timeout(left, view.changed()).await {
-            Ok(Err(_)) => return Err(stopped()),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(left, view.changed()).await {
+            return Err(stopped());
         }
         let found = !matches!(view.borrow().stage, Stage::Searching);
         let tried = view.borrow().tried.clone();
