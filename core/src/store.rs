@@ -6,7 +6,7 @@
 //! HOME/identity                 the node's key (0600)
 //! HOME/incoming/                what arrives on standard input
 //! HOME/store/version            format; another one is refused
-//! HOME/store/clean              present only after an orderly close: the index can be believed
+//! HOME/store/clean              present only after an orderly close, with the number of records: the index can be believed
 //! HOME/store/index/             sled: a cache of the `info` files, rebuilt from them whenever in doubt
 //! HOME/store/blobs/ab/<id>/     info (the record), list (hash list), have (verified chunks of a partial blob),
 //!                               data (the bytes, unless they are served in place)
@@ -132,9 +132,10 @@ impl Store {
             LockError::Held(pid) => OpenError::Busy { pid },
             LockError::Disk(e) => OpenError::Disk(e),
         })?;
-        layout.check_version(read_only).map_err(OpenError::Version)?;
+        layout.check_version(read_only)?;
         let meta = if read_only { meta::Meta::in_memory() } else { meta::Meta::open(&layout) };
-        if meta.is_new() || !layout.was_closed_cleanly() {
+        // A damaged index may open and hold less than it did.
+        if meta.is_new() || layout.closed_with() != Some(meta.count()) {
             recover::rebuild(&layout, &meta)?;
         }
         if !read_only {
@@ -153,7 +154,7 @@ impl Store {
     pub fn close(&self) {
         self.inner.flusher.stop();
         if !self.inner.read_only && self.inner.meta.flush() {
-            let _ = self.inner.layout.mark_closed();
+            let _ = self.inner.layout.mark_closed(self.inner.meta.count());
         }
     }
 

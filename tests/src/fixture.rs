@@ -15,7 +15,7 @@ mod files;
 mod network;
 mod process;
 
-pub use faults::{Tmpfs, as_nobody, inject, needs, with_limit};
+pub use faults::{Tmpfs, as_nobody, inject, needs, read_only, with_limit};
 pub use files::{b3, damage, fill, listing, tree_hash, write_random};
 pub use network::Lan;
 pub use process::{Process, Ran, Signal, wait_until};

@@ -160,8 +160,59 @@ impl HashList {
     /// True when `bytes` are exactly this chunk.
     #[must_use]
     pub fn verify(&self, chunk: ChunkIndex, bytes: &[u8]) -> bool {
-        bytes.len() == self.geometry.size(chunk)
-            && self.kind.chunk_value(self.geometry, chunk, bytes) == self.values[chunk.at()]
+        let mut check = self.check(chunk);
+        check.update(bytes);
+        check.passes()
+    }
+
+    /// Verifies a chunk while it arrives: each part is hashed when it is still in the processor's cache.
+    #[must_use]
+    pub fn check(&self, chunk: ChunkIndex) -> Check {
+        let is_root = self.geometry.chunks() == 1;
+        let mut hasher = self.kind.hasher();
+        if !is_root {
+            hasher.set_input_offset(self.geometry.offset(chunk));
+        }
+        Check {
+            hasher,
+            is_root,
+            left: self.geometry.size(chunk),
+            value: self.values[chunk.at()],
+            too_long: false,
+        }
+    }
+}
+
+/// A chunk being verified; see [`HashList::check`].
+#[derive(Debug)]
+pub struct Check {
+    hasher: blake3::Hasher,
+    is_root: bool,
+    left: usize,
+    value: ChainingValue,
+    too_long: bool,
+}
+
+impl Check {
+    /// The next bytes, in order. More than the chunk has are not hashed (a subtree cannot take them), and fail it.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self.left.checked_sub(bytes.len()) {
+            Some(left) => {
+                self.left = left;
+                self.hasher.update(bytes);
+            }
+            None => self.too_long = true,
+        }
+    }
+
+    /// True when the bytes so far are exactly the chunk.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        let value = || match self.is_root {
+            true => *self.hasher.finalize().as_bytes(),
+            false => self.hasher.finalize_non_root(),
+        };
+        self.left == 0 && !self.too_long && value() == self.value
     }
 }
 

@@ -1,4 +1,4 @@
-//! The thread beside the path: flushes chunk data, reads it back, then enters it in the have-map.
+//! The thread beside the path: flushes chunk data, then enters it in the have-map.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::blob::{Blob, ReadError};
+use super::blob::Blob;
 use super::disk::DiskError;
 use crate::content::bitmap::Bitmap;
 use crate::id::ContentId;
@@ -57,7 +57,6 @@ struct Worker {
     pending: BTreeMap<ContentId, Pending>,
     bytes: u64,
     since: Option<Instant>,
-    buffer: Vec<u8>,
 }
 
 impl Flusher {
@@ -74,7 +73,6 @@ impl Flusher {
             pending: BTreeMap::new(),
             bytes: 0,
             since: None,
-            buffer: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("flush".into()).spawn(move || worker.run());
         if let Err(error) = &thread {
@@ -180,23 +178,11 @@ impl Worker {
         result
     }
 
-    fn flush_chunks(&mut self, blob: &Blob, chunks: &Bitmap) -> Result<(), DiskError> {
+    fn flush_chunks(&self, blob: &Blob, chunks: &Bitmap) -> Result<(), DiskError> {
         blob.extents.sync()?;
-        let mut boundary = Vec::new();
-        for chunk in chunks.iter().filter_map(|c| blob.geometry().chunk(c)) {
-            match blob.read_anyway(chunk, &mut self.buffer) {
-                Ok(()) => blob.proven.set(chunk.get()),
-                // A chunk that reaches into a file that was not asked for cannot be read back whole.
-                Err(ReadError::Changed(_)) if !blob.is_shareable() => boundary.push(chunk.get()),
-                Err(ReadError::Disk(e)) => return Err(e),
-                Err(other) => {
-                    let source = std::io::Error::new(std::io::ErrorKind::InvalidData, other.to_string());
-                    return Err(blob.extents.error("read back", source));
-                }
-            }
-        }
         let mut entered = chunks.clone();
-        boundary.into_iter().for_each(|c| entered.clear(c));
+        // A chunk that reaches into a file that was not asked for is not whole on disk.
+        blob.extents.unreadable(blob.geometry()).iter().for_each(|c| entered.clear(c));
         match &mut *blob.map.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(map) => map.append(&entered),
             None => Ok(()),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::OpenError;
 use super::disk::{self, DiskError};
 use crate::id::ContentId;
 
@@ -58,22 +59,25 @@ impl Layout {
     }
 
     /// A store of another version is left alone.
-    pub(super) fn check_version(&self, read_only: bool) -> Result<(), String> {
+    pub(super) fn check_version(&self, read_only: bool) -> Result<(), OpenError> {
         let path = self.store().join("version");
         match fs::read_to_string(&path) {
             Ok(text) if text == VERSION => Ok(()),
-            Ok(text) => Err(format!(
+            Ok(text) => Err(OpenError::Version(format!(
                 "the store in {} was made by another version of swarm (\"{}\"): use that version, or another --home",
                 disk::Shown(self.home.clone()),
                 crate::content::path::escape(text.chars().take(40).collect::<String>().trim_end())
-            )),
-            Err(_) if read_only => Err(format!("there is no store in {}", disk::Shown(self.home.clone()))),
-            Err(_) => disk::write_atomic(&path, VERSION.as_bytes(), 0o600).map_err(|e| e.to_string()),
+            ))),
+            Err(_) if read_only => {
+                Err(OpenError::Version(format!("there is no store in {}", disk::Shown(self.home.clone()))))
+            }
+            Err(_) => Ok(disk::write_atomic(&path, VERSION.as_bytes(), 0o600)?),
         }
     }
 
-    pub(super) fn was_closed_cleanly(&self) -> bool {
-        self.clean().exists()
+    /// How many records there were at the last orderly close; `None` if what came last was none.
+    pub(super) fn closed_with(&self) -> Option<u64> {
+        fs::read_to_string(self.clean()).ok()?.trim_end().parse().ok()
     }
 
     pub(super) fn mark_open(&self) -> Result<(), DiskError> {
@@ -86,7 +90,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn mark_closed(&self) -> Result<(), DiskError> {
-        disk::write_atomic(&self.clean(), b"", 0o600)
+    pub(super) fn mark_closed(&self, records: u64) -> Result<(), DiskError> {
+        disk::write_atomic(&self.clean(), format!("{records}\n").as_bytes(), 0o600)
     }
 }

@@ -30,9 +30,9 @@ impl Meta {
     /// made anew, empty.
     pub(super) fn open(layout: &Layout) -> Self {
         let path = layout.index();
-        let existed = path.exists();
         if let Some(db) = open_quietly(&path) {
-            return Self { records: Records::Index(db), new: !existed };
+            let new = !db.was_recovered();
+            return Self { records: Records::Index(db), new };
         }
         tracing::warn!("the index is damaged and is built again");
         let _ = std::fs::remove_dir_all(&path);
@@ -123,23 +123,36 @@ impl Meta {
     /// True when everything put so far is on disk.
     pub(super) fn flush(&self) -> bool {
         match &self.records {
-            Records::Index(db) => db.flush().is_ok(),
+            Records::Index(db) => quietly(|| db.flush().ok()).is_some(),
             Records::Memory(_) => false,
         }
     }
 }
 
+impl Drop for Meta {
+    fn drop(&mut self) {
+        // It flushes once more as it goes, and panics if the disk does not let it.
+        let records = std::mem::replace(&mut self.records, Records::Memory(Mutex::default()));
+        quietly(move || Some(drop(records)));
+    }
+}
+
 /// Opens a database and reads it once; `None` on any error or panic inside.
 fn open_quietly(path: &Path) -> Option<sled::Db> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let opened = catch_unwind(AssertUnwindSafe(|| {
+    quietly(|| {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(5_000));
         let db = config.open().ok()?;
         // The first look at a page finds damage that opening does not.
         db.iter().next().transpose().ok()?;
         Some(db)
-    }));
+    })
+}
+
+/// sled panics where it might return an error: `None` then, and nothing is printed.
+fn quietly<T>(act: impl FnOnce() -> Option<T>) -> Option<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(act));
     std::panic::set_hook(hook);
-    opened.ok().flatten()
+    result.ok().flatten()
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{End, Expect, Outcome, SessionEvent, Shared, Tell};
 use crate::content::geometry::ChunkIndex;
-use crate::content::tree::HashList;
+use crate::content::tree::Check;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
@@ -29,8 +29,8 @@ const SPARE: usize = 2;
 /// What a chunk is for.
 enum Purpose {
     List,
-    Proof(Arc<HashList>),
-    Write(Arc<Blob>),
+    Proof(Box<Check>),
+    Write(Arc<Blob>, Box<Check>),
 }
 
 /// A chunk that was asked for, as far as it has arrived.
@@ -97,12 +97,13 @@ impl Receiver {
             Expect::Proof { blob, chunk, list } => {
                 let Some(index) = list.geometry().chunk(chunk) else { return };
                 let size = list.geometry().size(index);
-                ((blob, chunk), Purpose::Proof(list), size)
+                ((blob, chunk), Purpose::Proof(Box::new(list.check(index))), size)
             }
             Expect::Chunk { blob, chunk, target } => {
                 let Some(index) = target.geometry().chunk(chunk) else { return };
                 let size = target.geometry().size(index);
-                ((blob, chunk), Purpose::Write(target), size)
+                let check = Box::new(target.list().check(index));
+                ((blob, chunk), Purpose::Write(target, check), size)
             }
             Expect::Cancel { blob, chunk } => {
                 if let Some(coming) = self.coming.remove(&(blob, chunk)) {
@@ -136,6 +137,9 @@ impl Receiver {
             coming.bytes = bytes;
         }
         stream.read_exact(&mut coming.bytes[coming.got..coming.got + len]).await?;
+        if let Purpose::Proof(check) | Purpose::Write(_, check) = &mut coming.purpose {
+            check.update(&coming.bytes[coming.got..coming.got + len]);
+        }
         coming.got += len;
         if coming.got == coming.size {
             self.cancelled.remove(&key);
@@ -181,14 +185,17 @@ impl Receiver {
         let fresh = (coming.got - coming.reported) as u64;
         let event = match &coming.purpose {
             Purpose::List => return self.tell.event(SessionEvent::List { blob, bytes: coming.bytes }).await,
-            Purpose::Proof(list) => {
-                let ok = list.geometry().chunk(chunk).is_some_and(|c| list.verify(c, &coming.bytes));
-                let bytes = ok.then_some(coming.bytes);
+            Purpose::Proof(check) => {
+                let bytes = check.passes().then_some(coming.bytes);
                 return self.tell.event(SessionEvent::Proof { blob, chunk, bytes }).await;
             }
-            Purpose::Write(target) => {
+            Purpose::Write(target, check) => {
                 let Some(index) = target.geometry().chunk(chunk) else { return Ok(()) };
-                let outcome = write(&self.store, target, index, &coming.bytes).await;
+                let outcome = if check.passes() {
+                    write(&self.store, target, index, &coming.bytes).await
+                } else {
+                    Outcome::Bad
+                };
                 SessionEvent::Chunk { blob, chunk, bytes: fresh, outcome }
             }
         };
@@ -203,16 +210,13 @@ impl Receiver {
     }
 }
 
-/// Verify, wait for the disk if it is far behind, write, hand to the flusher.
+/// A chunk that is verified: wait for the disk if it is far behind, write, hand to the flusher.
 pub(in crate::node) async fn write(
     store: &Store,
     target: &Arc<Blob>,
     chunk: ChunkIndex,
     bytes: &[u8],
 ) -> Outcome {
-    if !target.list().verify(chunk, bytes) {
-        return Outcome::Bad;
-    }
     store.room(bytes.len() as u64).await;
     match target.write(chunk, bytes) {
         Ok(()) => {
