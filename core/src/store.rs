@@ -12,8 +12,7 @@
 //!                               data (the bytes, unless they are served in place)
 //! ```
 //!
-//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. A chunk enters
-//! it only after it was read back and verified. What was written and not yet entered when the process died is found again
+//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. What was written and not yet entered when the process died is found again
 //! by hashing the allocated, unmarked ranges. Everything else is written to a temporary name, flushed, renamed, and its
 //! folder flushed.
 //!

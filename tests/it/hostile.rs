@@ -6,7 +6,10 @@
 mod chunks;
 mod claims;
 mod crowds;
+mod extraction;
 mod frames;
+mod names;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;

@@ -147,6 +147,8 @@ impl Job {
         match record.payload.filter(|p| p.len > 0) {
             // A directory is complete when its files' bytes are; what is known of its manifest is used either way.
             Some(payload) => self.context.store.record(payload.id).map(|r| r.state).or(Some(State::Partial)),
+            // The process died before it had read the manifest.
+            None if record.kind == Kind::Directory && record.payload.is_none() => Some(State::Partial),
             None => Some(record.state),
         }
     }

@@ -32,6 +32,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 use yamux::{Connection, ConnectionError, Mode};
 
 use super::read_ahead::JoinWrites;
+use crate::{limits, wire};
 
 /// The name both ends agree on; from the yamux and libp2p specs.
 const PROTOCOL: &str = "/yamux/1.0.0";
@@ -44,7 +45,8 @@ pub(crate) const STREAMS: usize = 64;
 const YAMUX_STREAMS: usize = 2 * STREAMS;
 
 /// Bytes in one frame: 16 KiB cost a quarter of the speed, more than 64 KiB gained nothing (engine.md).
-const FRAME: usize = 64 << 10;
+/// One data frame of ours with its header fits exactly: no second, tiny frame follows each.
+const FRAME: usize = limits::DATA_FRAME + wire::frame::HEADER;
 
 /// What all windows of a connection may grow together beyond the 256 KiB that yamux grants each stream, bytes. A
 /// window must hold twice what is under way, since it is renewed by halves: 16 MiB carry 1 GB/s over 8 ms and

@@ -19,7 +19,7 @@ pub struct Blob {
     pub(super) list: HashList,
     pub(super) extents: Extents,
     have: Shared,
-    /// Chunks this process has read back from disk and verified.
+    /// Chunks whose bytes this process has hashed itself: just before it wrote them, or by reading them from disk.
     pub(super) proven: Shared,
     /// A flush failed or bytes read back were wrong: nothing is written or believed before it is opened again.
     poisoned: AtomicBool,
@@ -187,7 +187,7 @@ impl Blob {
         }
     }
 
-    /// Writes a chunk that has been verified, reads it back, compares, and marks it as here. Call [`super::Store::written`] after.
+    /// Writes a chunk that has just been verified in memory, and marks it as here. Call [`super::Store::written`] after.
     ///
     /// # Errors
     /// The disk; the chunk then stays missing.

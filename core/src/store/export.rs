@@ -173,7 +173,7 @@ fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
 }
 
 impl Blob {
-    /// The chunks that this process has not read back yet, as far as they can be read back.
+    /// The chunks that this process has not hashed yet, as far as they can be read.
     #[must_use]
     pub(super) fn unproven(&self) -> Bitmap {
         let mut left = self.have();

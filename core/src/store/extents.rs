@@ -62,14 +62,14 @@ impl Extents {
     pub(super) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                write_and_compare(file, bytes, offset).map_err(|e| DiskError::new("write", path, e))
+                file.write_all_at(bytes, offset).map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(tree) => tree.each(offset, bytes.len(), |at, within, range| {
                 if !tree.files[at].included {
                     return Ok(());
                 }
                 let file = tree.file(at)?;
-                write_and_compare(&file, &bytes[range], within).map_err(|e| tree.error("write", at, e))
+                file.write_all_at(&bytes[range], within).map_err(|e| tree.error("write", at, e))
             }),
         }
     }
@@ -135,26 +135,6 @@ impl Extents {
         }
         ranges
     }
-}
-
-/// Writes bytes that were verified and reads them back: what is in the file then is what was hashed. Comparing while the
-/// bytes are in the processor's cache costs a quarter of hashing them again from the file.
-fn write_and_compare(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    file.write_all_at(bytes, offset)?;
-    let mut back = [0_u8; 32 << 10];
-    let mut at = offset;
-    for part in bytes.chunks(back.len()) {
-        let back = &mut back[..part.len()];
-        file.read_exact_at(back, at)?;
-        if back != part {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "reads back other bytes than were written",
-            ));
-        }
-        at += part.len() as u64;
-    }
-    Ok(())
 }
 
 impl Tree {

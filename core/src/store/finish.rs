@@ -17,8 +17,8 @@ use crate::content::select::Select;
 use crate::id::ContentId;
 
 impl Store {
-    /// Flushes a blob and reads back every chunk that this process has not read back yet. Returns the chunks that are
-    /// not what they should be; they are missing from then on and can be fetched again.
+    /// Flushes a blob and reads every chunk that this process has not hashed itself, so that all bytes of the file were
+    /// hashed by the process that puts it in place. Returns the chunks that are not what they should be; they are missing from then on and can be fetched again.
     ///
     /// # Errors
     /// The disk.

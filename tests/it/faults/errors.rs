@@ -20,7 +20,7 @@ fn by_name(ran: &Ran) {
             let said = format!("{}{}", ran.err, String::from_utf8_lossy(&ran.out));
             assert!(said.contains("cannot "), "names what failed: {said}");
         }
-        other => panic!("{other:?} {:?}: {}\n{}", ran.signal, ran.err, ran.text()),
+        other => panic!("{other:?} {:?}: {}\n{}\n{}", ran.signal, ran.line, ran.err, ran.text()),
     }
 }
 

@@ -166,7 +166,7 @@ impl Job {
         self.net.question(ask).await.ok_or_else(stopped)
     }
 
-    /// Fetches a blob until it is whole and every chunk was read back.
+    /// Fetches a blob until it is whole and every chunk was hashed by this process.
     pub(super) async fn download(
         &mut self,
         begin: Begin,
@@ -242,7 +242,7 @@ impl Job {
         }
     }
 
-    /// Flushes and reads back; false if some chunks must be fetched again.
+    /// Flushes, and reads what an earlier run left; false if some chunks must be fetched again.
     pub(super) async fn prove(&self, blob: &Arc<Blob>) -> Result<bool, Failure> {
         let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
         let bad = blocking(move || store.prove(&blob)).await?.map_err(store_failure)?;
