@@ -31,13 +31,16 @@ pub(crate) fn start(settings: &Settings, ui: &Ui) -> Result<(), Failed> {
 }
 
 /// `-v` raises our own lines first: those of the libraries drown them.
+///
+/// A peer can have the stream multiplexer complain as often as it likes: it is not listened to.
 fn filter(level: Level, verbose: u8) -> String {
-    match verbose {
+    let levels = match verbose {
         0 => level.name().to_owned(),
         1 => "warn,swarm=info,swarm_core=info".to_owned(),
         2 => "info,swarm=debug,swarm_core=debug".to_owned(),
         _ => "debug,swarm=trace,swarm_core=trace".to_owned(),
-    }
+    };
+    format!("{levels},yamux=off")
 }
 
 #[cfg(test)]

@@ -152,6 +152,8 @@ pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
 pub const UNFLUSHED_BYTES: u64 = 64 << 20;
 /// A file grows at most this far beyond the highest verified byte: a lied length costs no disk.
 pub const SPARSE_AHEAD: u64 = 64 << 20;
+/// Verified chunks waiting for the thread that writes them.
+pub const WRITE_QUEUE: usize = 4;
 /// Free space left alone, bytes.
 pub const DISK_RESERVE: u64 = 64 << 20;
 /// While the disk is full, the write is tried again this often.

@@ -23,6 +23,7 @@ mod sharing;
 mod stream;
 mod stream_handler;
 mod transfers;
+mod writer;
 
 #[cfg(test)]
 mod gate_tests;
@@ -114,6 +115,27 @@ pub struct Node {
     caller: Caller,
     actor: Option<JoinHandle<()>>,
     refills: Vec<AbortHandle>,
+    warm_up: WarmUp,
+}
+
+/// A thread that asks for the first random number. Waited for: the cipher library aborts the process when it is asked for
+/// one while the process ends.
+#[derive(Debug)]
+struct WarmUp(Option<std::thread::JoinHandle<bool>>);
+
+impl WarmUp {
+    fn start() -> Self {
+        let fill = || rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).is_ok();
+        Self(std::thread::Builder::new().spawn(fill).ok())
+    }
+}
+
+impl Drop for WarmUp {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Calls a node; cheap to clone.
@@ -150,6 +172,7 @@ impl Node {
             caller: Caller { context: Context { store, net: None, home: options.home.clone(), started } },
             actor: None,
             refills: Vec::new(),
+            warm_up: WarmUp(None),
         };
         if !options.offline {
             node.connect(&options).await?;
@@ -166,9 +189,7 @@ impl Node {
             identity::load(&options.home)?
         };
         // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
-        std::thread::spawn(|| {
-            rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]).is_ok()
-        });
+        self.warm_up = WarmUp::start();
         let mut network = network(&key, options.mdns)?;
         let peer = *network.local_peer_id();
         if listen.is_empty() {
@@ -191,7 +212,13 @@ impl Node {
             store: store.clone(),
             asks: asked,
             events,
-            shared: session::Shared { store, up, down, events: told },
+            shared: session::Shared {
+                writes: writer::start(store.clone(), told.clone()),
+                store,
+                up,
+                down,
+                events: told,
+            },
             listen: addrs,
             given,
             mdns: options.mdns,

@@ -7,9 +7,11 @@ mod chunks;
 mod claims;
 mod crowds;
 mod extraction;
+mod floods;
 mod frames;
 mod names;
 mod trees;
+mod words;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -149,6 +151,9 @@ impl Victim {
         });
         let missing: Vec<_> = hostile.iter().filter(|(_, h)| !bans.contains_key(&h.peer())).collect();
         assert!(missing.is_empty(), "not banned: {missing:?}; banned: {bans:?}");
-        hostile.iter().filter_map(|(what, h)| Some(((*what).to_owned(), bans.get(&h.peer())?.clone()))).collect()
+        hostile
+            .iter()
+            .filter_map(|(what, h)| Some(((*what).to_owned(), bans.get(&h.peer())?.clone())))
+            .collect()
     }
 }

@@ -39,7 +39,11 @@ fn a_link_is_enough_and_names_the_file() {
     let got = bob.run(["get", seeder.link()]);
     assert_eq!(got.success().text(), bob.path("update.bin").display().to_string(), "the path is the result");
     assert_eq!(b3(&bob.path("update.bin")), seeder.id());
-    assert!(seeder.err().contains(&format!("swarm get '{}'", seeder.link())), "the line to paste: {}", seeder.err());
+    assert!(
+        seeder.err().contains(&format!("swarm get '{}'", seeder.link())),
+        "the line to paste: {}",
+        seeder.err()
+    );
     assert_eq!(seeder.stop().success().err.matches("stopping").count(), 1);
 }
 
@@ -64,7 +68,12 @@ fn the_name_in_a_link_leads_nowhere_else() {
         got.sane();
         if got.code == Some(0) {
             let inside = listing(home.dir()).into_iter().filter(|line| !line.starts_with("home")).count();
-            assert_eq!(inside, 1, "{evil}: one file, in the folder it was asked from: {:?}", listing(home.dir()));
+            assert_eq!(
+                inside,
+                1,
+                "{evil}: one file, in the folder it was asked from: {:?}",
+                listing(home.dir())
+            );
         }
         assert!(!got.err.contains('\u{1b}') && !home.path("../up").exists(), "{evil}: {}", got.err);
         let _ = around;
@@ -83,7 +92,11 @@ fn standard_input_can_be_published() {
     fs::remove_file(&file).unwrap();
     bob.get(seeder.link(), &[]).success();
     assert_eq!(b3(&bob.path("from a pipe")), seeder.id());
-    assert_eq!(fs::read_dir(alice.store().join("incoming")).unwrap().count(), 0, "it was moved into the store");
+    assert_eq!(
+        fs::read_dir(alice.store().join("incoming")).unwrap().count(),
+        0,
+        "it was moved into the store"
+    );
 }
 
 #[test]
@@ -96,11 +109,14 @@ fn content_can_go_to_standard_output() {
         let ran = home.run(args);
         assert!(ran.success().out == want, "{args:?}: {} of {} bytes", ran.out.len(), want.len());
     }
-    let empty = bob.run(["cat", &b3(&{
-        let path = bob.path("empty");
-        fs::write(&path, "").unwrap();
-        path
-    })]);
+    let empty = bob.run([
+        "cat",
+        &b3(&{
+            let path = bob.path("empty");
+            fs::write(&path, "").unwrap();
+            path
+        }),
+    ]);
     assert!(empty.success().out.is_empty());
     // With --json, the bytes stay alone on standard output.
     let json = carol.run(["cat", "--json", seeder.id(), "--peer", seeder.addr()]);

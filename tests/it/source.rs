@@ -31,7 +31,8 @@ impl Source {
     }
 
     fn parse(name: String, text: &str) -> Self {
-        let numbered = |code: &str| code.lines().enumerate().map(|(i, line)| (i + 1, line.to_owned())).collect();
+        let numbered =
+            |code: &str| code.lines().enumerate().map(|(i, line)| (i + 1, line.to_owned())).collect();
         let code = without_text(text);
         let all = numbered(&code);
         Self { name, lines: text.lines().count(), code: numbered(&without_tests(&code)), all }
@@ -100,7 +101,9 @@ fn raw_string(chars: &[char], at: usize) -> Option<usize> {
         return None;
     }
     let hashes = quote - after_prefix;
-    let closes = |i: usize| chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+    let closes = |i: usize| {
+        chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes
+    };
     Some((find(chars, quote + 1, closes) + 1 + hashes).min(chars.len()))
 }
 
@@ -166,7 +169,10 @@ pub(crate) fn paths(source: &Source) -> Vec<(usize, String)> {
     let whole: String = source.code.iter().map(|(_, line)| format!("{line}\n")).collect();
     let line_of = |at: usize| whole[..at].matches('\n').count() + 1;
     let starts = |keyword: &str| whole.match_indices(keyword).map(|(at, _)| at).collect::<Vec<_>>();
-    for at in starts("use ").into_iter().filter(|at| !whole[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_')) {
+    for at in starts("use ")
+        .into_iter()
+        .filter(|at| !whole[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    {
         let end = whole[at..].find(';').map_or(whole.len(), |i| at + i);
         let tree: String = whole[at + 4..end].split_whitespace().collect();
         let mut flat = Vec::new();
@@ -174,7 +180,8 @@ pub(crate) fn paths(source: &Source) -> Vec<(usize, String)> {
         found.extend(flat.into_iter().map(|path| (line_of(at), path)));
     }
     for at in starts("crate::") {
-        let rest: String = whole[at..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
+        let rest: String =
+            whole[at..].chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect();
         found.push((line_of(at), rest));
     }
     let depth = source.name.matches('/').count().saturating_sub(1);
@@ -258,8 +265,14 @@ fn reads_what_the_rules_need() {
     }
     assert!(word(&code, "three") && !word(&code, "thre") && word("a::fs;", "a::fs"));
     let used: Vec<String> = paths(&source).into_iter().map(|(line, path)| format!("{line} {path}")).collect();
-    let expected =
-        ["2 crate::id::Id", "2 crate::wire::A", "2 crate::wire::B", "3 crate::node", "2 crate::", "6 crate::store::go"];
+    let expected = [
+        "2 crate::id::Id",
+        "2 crate::wire::A",
+        "2 crate::wire::B",
+        "3 crate::node",
+        "2 crate::",
+        "6 crate::store::go",
+    ];
     assert_eq!(used, expected);
     let long: Vec<_> = functions(&source).into_iter().map(|f| (f.name, f.line, f.lines)).collect();
     assert_eq!(long, [("one".into(), 4, 4), ("two".into(), 11, 2), ("three".into(), 14, 1)]);

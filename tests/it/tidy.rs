@@ -8,7 +8,15 @@ use crate::source::{Source, functions, paths, word};
 
 /// What stands at the top level, besides dotfiles.
 const TOP: [&str; 9] = [
-    "Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "core", "cli", "tracker-optional", "tests",
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "core",
+    "cli",
+    "tracker-optional",
+    "tests",
 ];
 /// The layers inside core, from the bottom: a line uses only the lines above it, and names on one line do not know each
 /// other.
@@ -24,8 +32,25 @@ const LAYERS: [&[&str]; 6] = [
 const PURE: usize = 3;
 /// What the pure ring does not name: time, randomness and bytes come in as arguments.
 const IMPURE: [&str; 19] = [
-    "tokio", "libp2p", "sled", "rustix", "rayon", "rand", "getrandom", "async", "await", "SystemTime", "println",
-    "eprintln", "print", "eprint", "std::fs", "std::net", "std::thread", "std::process", "std::env",
+    "tokio",
+    "libp2p",
+    "sled",
+    "rustix",
+    "rayon",
+    "rand",
+    "getrandom",
+    "async",
+    "await",
+    "SystemTime",
+    "println",
+    "eprintln",
+    "print",
+    "eprint",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "std::env",
 ];
 /// Outsiders, and the only places that name them.
 const QUARANTINE: [(&str, &[&str]); 5] = [
@@ -103,7 +128,9 @@ fn a_layer_uses_only_what_stands_above_it() {
             continue;
         };
         for (line, path) in paths(&source) {
-            let Some(used) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else { continue };
+            let Some(used) = path.strip_prefix("crate::").and_then(|rest| rest.split("::").next()) else {
+                continue;
+            };
             let allowed = used == own || layer(used).is_none_or(|used| used < own_layer);
             if !allowed {
                 wrong.push(format!("{}:{line}: {own} uses {path}", source.name));
@@ -157,7 +184,8 @@ fn names_say_something() {
             wrong.push(format!("{}: a name for anything", source.name));
         }
         for (line, code) in &source.code {
-            let mut words = code.split_whitespace().skip_while(|w| !["struct", "enum", "trait", "type"].contains(w));
+            let mut words =
+                code.split_whitespace().skip_while(|w| !["struct", "enum", "trait", "type"].contains(w));
             let Some(name) = words.nth(1) else { continue };
             let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
             if NAMELESS_TYPES.iter().any(|end| name.ends_with(end)) || name == "Swarm" {
@@ -190,7 +218,10 @@ fn files_and_functions_stay_short() {
         }
         let long = functions(&source).into_iter().filter(|f| f.lines > FUNCTION_LINES);
         let say = |f: crate::source::Function| {
-            format!("{}:{}: {} has {} lines of at most {FUNCTION_LINES}", source.name, f.line, f.name, f.lines)
+            format!(
+                "{}:{}: {} has {} lines of at most {FUNCTION_LINES}",
+                source.name, f.line, f.name, f.lines
+            )
         };
         wrong.extend(long.map(say));
     }
@@ -205,11 +236,13 @@ fn files_and_functions_stay_short() {
 
 #[test]
 fn the_top_level_holds_exactly_what_it_should() {
-    let names = fs::read_dir(root()).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names =
+        fs::read_dir(root()).unwrap().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let seen: Vec<String> = names.filter(|name| !name.starts_with('.') && name != "target").collect();
     let missing = TOP.iter().filter(|name| !seen.iter().any(|seen| seen == *name));
     let missing = missing.map(|name| format!("missing: {name}"));
-    let extra = seen.iter().filter(|name| !TOP.contains(&name.as_str())).map(|name| format!("not expected: {name}"));
+    let extra =
+        seen.iter().filter(|name| !TOP.contains(&name.as_str())).map(|name| format!("not expected: {name}"));
     none("the top level", missing.chain(extra));
 }
 

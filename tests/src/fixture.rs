@@ -186,7 +186,8 @@ impl Home {
     pub fn addr(&self) -> String {
         let status = self.ask(&["status"]);
         let listen = status["listen"].as_array().and_then(|all| all.first()).and_then(Value::as_str);
-        let (addr, peer) = (listen.expect("a running node listens"), status["peer"].as_str().unwrap_or_default());
+        let (addr, peer) =
+            (listen.expect("a running node listens"), status["peer"].as_str().unwrap_or_default());
         format!("{addr}/p2p/{peer}")
     }
 

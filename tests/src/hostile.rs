@@ -53,8 +53,10 @@ pub enum Out {
     RawData(Vec<u8>),
     /// Nothing on the data stream for so long.
     Pause(Duration),
-    /// Bytes that come from a function, one buffer after the other for ever, on the control stream: a flood.
-    Flood(fn(u64) -> Vec<u8>),
+    /// What a function makes of 0, 1, 2 and so on up to a count, on the control stream.
+    Flood(fn(u64) -> Vec<u8>, u64),
+    /// From now on nothing is heard any more.
+    Deaf,
 }
 
 /// One turn of a conversation.
@@ -100,6 +102,8 @@ pub struct Log {
     pub raw: Option<Instant>,
     /// When the last frame was written.
     pub last: Instant,
+    /// A [`Out::Flood`] was written to its end.
+    pub flooded: bool,
     /// When it was closed, by the other end or by a broken connection.
     pub ended: Option<Instant>,
 }

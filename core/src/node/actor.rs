@@ -289,7 +289,8 @@ impl Actor {
     }
 
     fn session(&mut self, key: PeerKey, event: SessionEvent) {
-        if self.peers.get(key).is_none() {
+        // What a peer delivered before it went is as good as ever.
+        if self.peers.get(key).is_none() && !matches!(event, SessionEvent::Chunk { .. }) {
             return;
         }
         match event {

@@ -17,7 +17,7 @@ use super::actor::Ask;
 use super::command::{Get, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
-use super::session::{Outcome, receive};
+use super::session::Outcome;
 use super::transfers::{Owner, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
@@ -375,8 +375,7 @@ impl Job {
                 continue;
             }
             source.read(chunk, &mut buffer).map_err(|e| store_failure(e.into()))?;
-            if let Outcome::Disk { error, .. } =
-                receive::write(&self.context.store, &blob, chunk, &buffer).await
+            if let Outcome::Disk { error, .. } = self.write(&blob, chunk, std::mem::take(&mut buffer)).await?
             {
                 return Err(failure(Fault::Disk, error));
             }

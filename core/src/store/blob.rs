@@ -12,6 +12,9 @@ use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 
+/// Bytes read before they are hashed.
+const READ_PART: usize = 256 << 10;
+
 /// A blob whose bytes can be read or written. Shared by all sessions that serve or fill it; no lock on that way.
 #[derive(Debug)]
 pub struct Blob {
@@ -170,21 +173,27 @@ impl Blob {
         self.read_exact(chunk, buffer)
     }
 
+    /// Reads and hashes by turns, so that each part is hashed while it is in the processor's cache.
     fn read_exact(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), ReadError> {
-        match self.extents.read_at(self.geometry().offset(chunk), bytes) {
-            Ok(()) if self.list.verify(chunk, bytes) => Ok(()),
-            Ok(()) => Err(ReadError::Changed(chunk.get())),
-            // Truncated, or a file of the tree gone: changed as well.
-            Err(e)
-                if matches!(
-                    e.source.kind(),
-                    std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
-                ) =>
-            {
-                Err(ReadError::Changed(chunk.get()))
+        let mut check = self.list.check(chunk);
+        let mut at = self.geometry().offset(chunk);
+        for part in bytes.chunks_mut(READ_PART) {
+            match self.extents.read_at(at, part) {
+                Ok(()) => check.update(part),
+                // Truncated, or a file of the tree gone: changed as well.
+                Err(e)
+                    if matches!(
+                        e.source.kind(),
+                        std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
+                    ) =>
+                {
+                    return Err(ReadError::Changed(chunk.get()));
+                }
+                Err(e) => return Err(ReadError::Disk(e)),
             }
-            Err(e) => Err(ReadError::Disk(e)),
+            at += part.len() as u64;
         }
+        if check.passes() { Ok(()) } else { Err(ReadError::Changed(chunk.get())) }
     }
 
     /// Writes a chunk that has just been verified in memory, and marks it as here. Call [`super::Store::written`] after.

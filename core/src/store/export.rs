@@ -162,11 +162,6 @@ fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
                 }
                 _ => {}
             }
-            let is_link = fs::symlink_metadata(file).is_ok_and(|m| m.is_symlink());
-            if is_link {
-                let error = std::io::Error::other("a symbolic link stands where a folder should be");
-                return Err(DiskError::new("open", file, error).into());
-            }
             Ok(Extents::Tree(Tree::new(file, manifest, |path| select.wants(path), true)?))
         }
     }

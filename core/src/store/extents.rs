@@ -89,6 +89,14 @@ impl Extents {
         }
     }
 
+    /// The folder of a tree, as it was opened.
+    pub(super) fn dir(&self) -> Option<&Dir> {
+        match self {
+            Self::One { .. } => None,
+            Self::Tree(tree) => Some(&tree.dir),
+        }
+    }
+
     pub(super) fn error(&self, verb: &'static str, source: io::Error) -> DiskError {
         DiskError::new(verb, self.path(), source)
     }
@@ -137,6 +145,17 @@ impl Extents {
     }
 }
 
+/// A folder to write to is never opened through a link, whoever put it there and when; one to read may be one.
+fn open_root(root: &Path, writable: bool) -> io::Result<Dir> {
+    use rustix::fs::{Mode, OFlags};
+    if !writable {
+        return Dir::open_ambient_dir(root, ambient_authority());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::open(root, flags, Mode::empty())?;
+    Ok(Dir::from_std_file(File::from(handle)))
+}
+
 impl Tree {
     /// The files of a manifest under `root`, which exists. With `writable` parent folders are made.
     pub(super) fn new(
@@ -145,8 +164,7 @@ impl Tree {
         included: impl Fn(&str) -> bool,
         writable: bool,
     ) -> Result<Self, DiskError> {
-        let dir =
-            Dir::open_ambient_dir(root, ambient_authority()).map_err(|e| DiskError::new("open", root, e))?;
+        let dir = open_root(root, writable).map_err(|e| DiskError::new("open", root, e))?;
         let mut files = Vec::new();
         let mut parent = String::new();
         for (entry, start, size) in manifest.file_offsets() {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -70,9 +69,9 @@ impl Store {
         overwrite: bool,
     ) -> Result<PathBuf, StoreError> {
         let staging = blob.extents.path().to_owned();
-        let dir = Dir::open_ambient_dir(&staging, ambient_authority())
-            .map_err(|e| DiskError::new("open", &staging, e))?;
-        add_the_rest(&dir, &staging, tree)?;
+        // As it was opened: its name may stand for something else by now.
+        let dir = blob.extents.dir().ok_or_else(|| StoreError::User("a file is no folder".into()))?;
+        add_the_rest(dir, &staging, tree)?;
         disk::sync_fs(&staging)?;
         put(&staging, dest, overwrite)?;
         if tree.select.is_everything() {

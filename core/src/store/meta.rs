@@ -133,7 +133,10 @@ impl Drop for Meta {
     fn drop(&mut self) {
         // It flushes once more as it goes, and panics if the disk does not let it.
         let records = std::mem::replace(&mut self.records, Records::Memory(Mutex::default()));
-        quietly(move || Some(drop(records)));
+        quietly(move || {
+            drop(records);
+            Some(())
+        });
     }
 }
 

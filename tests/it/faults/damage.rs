@@ -105,7 +105,8 @@ fn d41_a_spoilt_index_is_built_again() {
     seeder.stop().success();
     let index = home.store().join("store/index");
     let empty: Spoil = |path, _| fs::write(path, "").unwrap();
-    let half: Spoil = |path, len| fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
+    let half: Spoil =
+        |path, len| fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
     let garbage: Spoil = |path, len| write_random(path, len, 111);
     let flipped: Spoil = |path, len| (0..len).step_by(97).for_each(|at| damage(path, at));
     let zeros: Spoil = |path, len| fs::write(path, vec![0; len as usize]).unwrap();
@@ -116,7 +117,12 @@ fn d41_a_spoilt_index_is_built_again() {
         }
     };
     let ways = [
-        ("empty", empty), ("cut", half), ("garbage", garbage), ("flipped", flipped), ("zeros", zeros), ("gone", gone),
+        ("empty", empty),
+        ("cut", half),
+        ("garbage", garbage),
+        ("flipped", flipped),
+        ("zeros", zeros),
+        ("gone", gone),
         ("no snapshot", snapshots),
     ];
     for (name, spoil) in ways {

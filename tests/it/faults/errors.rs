@@ -6,7 +6,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use swarm_tests::fixture::{
-    Home, MIB, PATIENCE, Process, Ran, Seeder, Tmpfs, as_nobody, b3, inject, read_only, wait_until, write_random,
+    Home, MIB, PATIENCE, Process, Ran, Seeder, Tmpfs, as_nobody, b3, inject, read_only, wait_until,
+    write_random,
 };
 
 use super::{all, check_nothing_wrong, check_store};
@@ -37,7 +38,8 @@ fn d36_get_with_a_flush_that_fails() {
         for n in numbers(sample) {
             let bob = Home::new();
             let fault = format!("{call}:error=EIO:when={n}");
-            let ran = Process::spawn(inject(&bob.command(["get", "--json", seeder.link()]), &[&fault])).wait();
+            let ran =
+                Process::spawn(inject(&bob.command(["get", "--json", seeder.link()]), &[&fault])).wait();
             by_name(&ran);
             check_nothing_wrong(&bob, "f.bin", seeder.id(), &ran);
             failed += i32::from(ran.code == Some(6));
@@ -58,10 +60,16 @@ fn d36_publish_with_a_flush_that_fails() {
             let file = alice.file("f.bin", MIB, 81);
             let fault = format!("{call}:error=EIO:when={n}");
             let process = Process::spawn(inject(&alice.command(["publish", "f.bin"]), &[&fault]));
-            wait_until("it fails or publishes", PATIENCE, || process.has_ended() || !process.out().is_empty());
+            wait_until("it fails or publishes", PATIENCE, || {
+                process.has_ended() || !process.out().is_empty()
+            });
             let ran = if process.has_ended() { process.wait() } else { process.interrupt() };
             by_name(&ran);
-            assert_eq!(ran.code == Some(0), !ran.text().is_empty(), "{fault}: an id is printed when it is published");
+            assert_eq!(
+                ran.code == Some(0),
+                !ran.text().is_empty(),
+                "{fault}: an id is printed when it is published"
+            );
             failed += i32::from(ran.code == Some(6));
             check_store(&alice);
             assert_eq!(alice.publish(&file).id(), b3(&file));
@@ -99,7 +107,11 @@ fn d37_a_write_that_finds_no_room_is_tried_again() {
     for (bob, fault, get) in cases {
         let ran = get.wait();
         ran.success();
-        assert!(ran.event("notice")["text"].as_str().unwrap().contains("full"), "{fault}: {}", ran.event("notice"));
+        assert!(
+            ran.event("notice")["text"].as_str().unwrap().contains("full"),
+            "{fault}: {}",
+            ran.event("notice")
+        );
         assert_eq!(b3(&bob.path("f.bin")), seeder.id(), "{fault}");
         check_store(&bob);
     }
@@ -166,7 +178,8 @@ fn d37_what_cannot_fit_is_refused_before_it_begins() {
     let ran = Process::spawn(tmpfs.swarm(&bob, ["get", seeder.link(), "-o", "small/f.bin"])).wait();
     ran.exits(6);
     assert!(ran.err.contains("free"), "says how much is needed and there: {}", ran.err);
-    let left: Vec<_> = fs::read_dir(tmpfs.outside()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(tmpfs.outside()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -184,7 +197,8 @@ fn d38_a_read_only_store_still_serves() {
     });
     // There is no place for a control socket: what it says on its start is what there is.
     let err = daemon.err();
-    let peer = err.split_whitespace().find(|word| word.starts_with("12D3Koo")).expect("its peer id").to_owned();
+    let peer =
+        err.split_whitespace().find(|word| word.starts_with("12D3Koo")).expect("its peer id").to_owned();
     let addr = err.split_whitespace().find(|word| word.starts_with("/ip4/")).expect("its address");
     let addr = format!("{}/p2p/{peer}", addr.trim_end_matches(&format!("/p2p/{peer}")));
     bob.get(&id, &["--peer", &addr]).success();

@@ -3,19 +3,31 @@
 use std::fs;
 use std::path::Path;
 
-use swarm_tests::fixture::{Home, KIB, MIB, Process, Ran, Seeder, b3, inject, listing, wait_until, PATIENCE};
+use swarm_tests::fixture::{Home, KIB, MIB, PATIENCE, Process, Ran, Seeder, b3, inject, listing, wait_until};
 
 use super::{all, check_nothing_wrong, check_store};
 
 /// Calls, and a sample of when: the Nth of a thread.
 const GET: [(&str, &[u32]); 9] = [
-    ("fsync", &[1, 3]), ("fdatasync", &[1, 2, 4]), ("pwrite64", &[1, 9]), ("ftruncate", &[1]), ("rename", &[1, 2]),
-    ("renameat2", &[1]), ("unlink", &[1]), ("write", &[4]), ("mkdir", &[6]),
+    ("fsync", &[1, 3]),
+    ("fdatasync", &[1, 2, 4]),
+    ("pwrite64", &[1, 9]),
+    ("ftruncate", &[1]),
+    ("rename", &[1, 2]),
+    ("renameat2", &[1]),
+    ("unlink", &[1]),
+    ("write", &[4]),
+    ("mkdir", &[6]),
 ];
 /// The same for `publish`.
 const PUBLISH: [(&str, &[u32]); 7] = [
-    ("fsync", &[2, 5]), ("fdatasync", &[1, 2, 4]), ("pwrite64", &[1]), ("rename", &[2, 3]), ("unlink", &[2]),
-    ("write", &[6]), ("mkdir", &[8]),
+    ("fsync", &[2, 5]),
+    ("fdatasync", &[1, 2, 4]),
+    ("pwrite64", &[1]),
+    ("rename", &[2, 3]),
+    ("unlink", &[2]),
+    ("write", &[6]),
+    ("mkdir", &[8]),
 ];
 /// When everything is tried, a call that does not come this often is done with.
 const MOST: u32 = 200;
@@ -27,7 +39,8 @@ fn for_each(calls: &[(&'static str, &[u32])], mut case: impl FnMut(&'static str,
         let numbers: Vec<u32> = if all() { (1..MOST).collect() } else { sample.to_vec() };
         let hit = |n: &&u32| case(call, **n);
         // In full, the first that is never reached is the end; a sample is tried as it is.
-        reached += if all() { numbers.iter().take_while(hit).count() } else { numbers.iter().filter(hit).count() };
+        reached +=
+            if all() { numbers.iter().take_while(hit).count() } else { numbers.iter().filter(hit).count() };
     }
     // Most of the sample has to be there, or it is no sample any longer.
     let wanted: usize = calls.iter().map(|(_, sample)| sample.len()).sum();
@@ -46,7 +59,8 @@ fn d33_get_of_a_file() {
     for_each(&GET, |call, n| {
         let bob = Home::new();
         let fault = format!("{call}:signal=KILL:when={n}");
-        let once = || Process::spawn(inject(&bob.command(["get", "--json", seeder.link()]), &[&fault])).wait();
+        let once =
+            || Process::spawn(inject(&bob.command(["get", "--json", seeder.link()]), &[&fault])).wait();
         let first = once();
         check_nothing_wrong(&bob, "f.bin", seeder.id(), &first);
         if killed(&first) {
@@ -104,7 +118,9 @@ fn d33_publish() {
         let file = alice.file("f.bin", MIB + 1, 72);
         let fault = format!("{call}:signal=KILL:when={n}");
         let process = Process::spawn(inject(&alice.command(["publish", "f.bin"]), &[&fault]));
-        wait_until("it is killed or publishes", PATIENCE, || process.has_ended() || !process.out().is_empty());
+        wait_until("it is killed or publishes", PATIENCE, || {
+            process.has_ended() || !process.out().is_empty()
+        });
         let first = if process.has_ended() { process.wait() } else { process.interrupt() };
         first.sane();
         let said = first.text();
@@ -135,7 +151,8 @@ fn d33_gc() {
         let first = Process::spawn(inject(&alice.command(["gc"]), &[&fault])).wait();
         first.sane();
         alice.run(["gc"]).success();
-        let names: Vec<_> = alice.ask(&["ls"])["blobs"].as_array().unwrap().iter().map(|b| b["name"].clone()).collect();
+        let names: Vec<_> =
+            alice.ask(&["ls"])["blobs"].as_array().unwrap().iter().map(|b| b["name"].clone()).collect();
         assert_eq!(names, ["here.bin"], "{fault}");
         assert_eq!(fs::read_dir(alice.store().join("incoming")).unwrap().count(), 0, "{fault}");
         check_store(&alice);

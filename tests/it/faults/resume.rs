@@ -38,7 +38,9 @@ fn a_killed_get_of_a_directory_goes_on_where_it_was() {
     }
     let seeder = alice.publish(&tree);
     let get = bob.spawn_get(seeder.link(), &["--limit-down", "10M"]);
-    get.wait_for("progress", |event| event["total"].as_u64() > Some(MIB) && event["done"].as_u64() > Some(8 * MIB));
+    get.wait_for("progress", |event| {
+        event["total"].as_u64() > Some(MIB) && event["done"].as_u64() > Some(8 * MIB)
+    });
     let before = get.kill().last_progress();
     let last = bob.get(seeder.link(), &[]);
     let done = last.success().event("done");
@@ -60,6 +62,9 @@ fn another_destination_takes_over_what_was_there() {
     let last = bob.get(seeder.link(), &["-o", "there"]);
     assert!(last.success().event("done")["resumed"].as_u64() > Some(0), "{}", last.event("done"));
     assert_eq!(b3(&bob.path("there")), seeder.id());
-    let left = swarm_tests::fixture::listing(bob.dir()).into_iter().filter(|line| line.contains("swarm-part")).count();
+    let left = swarm_tests::fixture::listing(bob.dir())
+        .into_iter()
+        .filter(|line| line.contains("swarm-part"))
+        .count();
     assert_eq!(left, 0, "nothing is left at the old place");
 }

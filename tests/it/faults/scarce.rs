@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use swarm_tests::fixture::{Home, KIB, MIB, PATIENCE, Process, b3, listing, wait_until, with_limit, write_random};
+use swarm_tests::fixture::{
+    Home, KIB, MIB, PATIENCE, Process, b3, listing, wait_until, with_limit, write_random,
+};
 
 use super::all;
 
@@ -12,7 +14,7 @@ const MEMORY_KIB: u64 = 256 * 1024;
 
 #[test]
 fn d45_many_getters_of_a_large_file_stay_small() {
-    let (len, count) = if all() { (4096 * MIB, 50) } else { (96 * MIB, 12) };
+    let (len, count) = if all() { (1024 * MIB, 20) } else { (96 * MIB, 12) };
     let alice = Home::new();
     // Mostly holes: what counts is how much passes through, not how much the disk holds.
     let file = alice.file("large.bin", 8 * MIB, 150);
@@ -83,9 +85,11 @@ fn d46_a_seeder_without_handles_for_all_serves_some_and_does_not_spin() {
 fn d46_a_getter_with_few_handles_and_many_holders() {
     let bob = Home::new();
     let holders: Vec<Home> = (0..8).map(|_| Home::new()).collect();
-    let seeders: Vec<_> = holders.iter().map(|home| home.publish(&home.file("f.bin", 4 * MIB, 171))).collect();
+    let seeders: Vec<_> =
+        holders.iter().map(|home| home.publish(&home.file("f.bin", 4 * MIB, 171))).collect();
     let peers = seeders.iter().flat_map(|seeder| ["--peer", seeder.addr()]);
-    let command = bob.command(["get", "--json", seeders[0].id(), "--timeout", "30s"].into_iter().chain(peers));
+    let command =
+        bob.command(["get", "--json", seeders[0].id(), "--timeout", "30s"].into_iter().chain(peers));
     let ran = Process::spawn(with_limit(&command, "--nofile=40")).wait();
     ran.success();
     assert_eq!(b3(&bob.path("f.bin")), seeders[0].id());

@@ -111,7 +111,10 @@ fn d42_an_edited_tree_is_never_served() {
     fs::rename(alice.path("tree/11"), alice.path("tree/eleven")).unwrap();
     let got = carol.get(good.link(), &["--peer", bad.addr()]);
     got.success();
-    assert_eq!(swarm_tests::fixture::tree_hash(&carol.path("tree")), swarm_tests::fixture::tree_hash(&bob.path("tree")));
+    assert_eq!(
+        swarm_tests::fixture::tree_hash(&carol.path("tree")),
+        swarm_tests::fixture::tree_hash(&bob.path("tree"))
+    );
     bad.must_run();
 }
 

@@ -75,7 +75,9 @@ fn d43_a_holder_that_is_restarted_elsewhere_is_found_again() {
 
 /// Stops a holder until the getter's progress shows it.
 fn freeze(
-    holder: &swarm_tests::fixture::Process, get: &swarm_tests::fixture::Process, shows: impl Fn(&serde_json::Value) -> bool,
+    holder: &swarm_tests::fixture::Process,
+    get: &swarm_tests::fixture::Process,
+    shows: impl Fn(&serde_json::Value) -> bool,
 ) {
     holder.signal(Signal::STOP);
     wait_until("the getter notices", PATIENCE, || {

@@ -84,7 +84,8 @@ fn d3_seeders_that_claim_everything_and_answer_nothing() {
     });
     let took = timed_get(&content.id(), &[mute.addr(), miser.addr(), honest.addr()]);
     assert!(took <= baseline + Duration::from_secs(30), "{took:?} in place of {baseline:?}");
-    let asked = |hostile: &Hostile| hostile.heard(|m| matches!(m, Message::List { .. } | Message::Request { .. }));
+    let asked =
+        |hostile: &Hostile| hostile.heard(|m| matches!(m, Message::List { .. } | Message::Request { .. }));
     assert!(asked(&mute) + asked(&miser) > 0, "nobody was fooled");
     eprintln!("{baseline:?} {took:?}");
 }

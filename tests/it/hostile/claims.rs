@@ -104,7 +104,8 @@ fn d12_lengths_that_are_lies() {
     let len = MIB as u64;
     let bytes = content.offering.whole().unwrap_or_default().to_vec();
     let (list, chunk) = (content.offering.list().to_vec(), bytes[MIB - (64 << 10)..].to_vec());
-    let lie = |len: u64, list: &[u8], last: &[u8]| lying(&content, (Kind::File, len), list.to_vec(), last.to_vec());
+    let lie =
+        |len: u64, list: &[u8], last: &[u8]| lying(&content, (Kind::File, len), list.to_vec(), last.to_vec());
     let invented = |len: u64| vec![7; Geometry::new(len).map_or(0, |g| g.chunks() as usize * 32)];
     let hostile = vec![
         ("0", lie(0, &[], &[])),

@@ -75,13 +75,17 @@ fn d10_yamux_frames_that_crashed_others() {
     let seeder = content.publish(&[]);
     let before = peak(&seeder);
     let open = Frame::new(Kind::WindowUpdate, SYN, 1, 0).encode();
-    let with = |frames: &[Frame]| [&open[..], &frames.iter().flat_map(|f| f.encode()).collect::<Vec<_>>()].concat();
+    let with =
+        |frames: &[Frame]| [&open[..], &frames.iter().flat_map(|f| f.encode()).collect::<Vec<_>>()].concat();
     let data = |flags, stream, length| Frame::new(Kind::Data, flags, stream, length);
     let vectors = [
         ("CVE-2026-32314: data beyond the window, with SYN", data(SYN, 1, 262_145).encode()),
         ("the same with its bytes", [data(SYN, 1, 262_145).encode(), vec![0; 262_145]].concat()),
         ("data of 4 GiB", data(SYN, 1, u32::MAX).encode()),
-        ("CVE-2026-31814: credit that overflows", with(&[Frame::new(Kind::WindowUpdate, 0, 1, 0xffff_0000); 3])),
+        (
+            "CVE-2026-31814: credit that overflows",
+            with(&[Frame::new(Kind::WindowUpdate, 0, 1, 0xffff_0000); 3]),
+        ),
         ("credit at once", Frame::new(Kind::WindowUpdate, SYN, 1, 0xffff_0000).encode()),
         ("a stream twice", with(&[Frame::new(Kind::WindowUpdate, SYN, 1, 0)])),
         ("our own number", Frame::new(Kind::WindowUpdate, SYN, 2, 0).encode()),
@@ -93,7 +97,8 @@ fn d10_yamux_frames_that_crashed_others() {
         ("nothing but zeros", vec![0; 4096]),
     ];
     for (what, bytes) in vectors {
-        let _ = attack(seeder.addr(), Plan { bytes, times: 1, reads: true, stay: Duration::from_millis(100) });
+        let _ =
+            attack(seeder.addr(), Plan { bytes, times: 1, reads: true, stay: Duration::from_millis(100) });
         assert!(!seeder.has_ended(), "{what}");
     }
     let deaf = |frame: Frame| -> Seen {

@@ -41,10 +41,17 @@ fn refused(manifests: Vec<(String, Offering)>, payloads: Vec<Offering>) {
     for (what, offering) in &manifests {
         let failure = failed.get(&offering.id.to_string());
         let failure = failure.unwrap_or_else(|| panic!("{what}: was not refused"));
-        assert_eq!((&failure["exit"], &failure["fault"]), (&65.into(), &"bad_content".into()), "{what}: {failure}");
+        assert_eq!(
+            (&failure["exit"], &failure["fault"]),
+            (&65.into(), &"bad_content".into()),
+            "{what}: {failure}"
+        );
         let message = failure["message"].as_str().unwrap_or_default();
         assert!(message.contains("bad manifest") || what.contains("version"), "{what}: {message}");
-        assert!(!message.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)), "{what}: {message:?}");
+        assert!(
+            !message.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)),
+            "{what}: {message:?}"
+        );
     }
     assert_eq!(outside(&victim.home), before, "something was written outside");
     assert_eq!(listing(&victim.home.path("into")), [""; 0], "something was left behind");
@@ -68,7 +75,8 @@ fn d13_manifests_that_are_bombs() {
     let good = || Handmade::named(b"a");
     let many = |count: u32| (0..count).map(|n| (format!("{n:07}").into_bytes(), Node::EmptyDir));
     let all = |entries: Vec<(Vec<u8>, Node)>| {
-        let entries: Vec<(&[u8], Node)> = entries.iter().map(|(path, node)| (&path[..], node.clone())).collect();
+        let entries: Vec<(&[u8], Node)> =
+            entries.iter().map(|(path, node)| (&path[..], node.clone())).collect();
         Handmade::of(&entries)
     };
     let handmade = vec![
@@ -78,7 +86,10 @@ fn d13_manifests_that_are_bombs() {
         ("ten million entries", good().counting(10_000_000)),
         ("2^64-1 entries", good().counting(u64::MAX)),
         ("100,001 entries", all(many(100_001).collect())),
-        ("sizes that wrap to nothing", Handmade::of(&[(b"a", Node::File(1 << 63)), (b"b", Node::File(1 << 63))])),
+        (
+            "sizes that wrap to nothing",
+            Handmade::of(&[(b"a", Node::File(1 << 63)), (b"b", Node::File(1 << 63))]),
+        ),
         ("sizes that wrap to little", Handmade::of(&[(b"a", Node::File(u64::MAX)), (b"b", Node::File(8))])),
         ("a file of 2^53", Handmade::of(&[(b"a", Node::File(1 << 53))])),
         ("files of 2^53 together", Handmade::of(&[(b"a", Node::File(1 << 52)), (b"b", Node::File(1 << 52))])),
@@ -93,7 +104,8 @@ fn d13_manifests_that_are_bombs() {
         ("descending", Handmade::of(&[(b"b", file()), (b"a", file())])),
         ("one name twice", Handmade::of(&[(b"a", file()), (b"a", file())])),
     ];
-    let named = |(what, handmade): (&str, Handmade)| (what.to_owned(), Offering::directory(handmade.encode()));
+    let named =
+        |(what, handmade): (&str, Handmade)| (what.to_owned(), Offering::directory(handmade.encode()));
     let mut manifests: Vec<_> = handmade.into_iter().map(named).collect();
     let other_version = [&b"swarmdir\x07"[..], &good().encode()[9..]].concat();
     manifests.extend([
@@ -116,7 +128,10 @@ fn d14_names_that_are_no_names() {
         // Something good beside it saves nothing.
         let mut entries = [(&b"good"[..], Node::EmptyDir), (path, file())];
         entries.sort_by_key(|(path, _)| *path);
-        manifests.push((format!("{what} beside a good one"), Offering::directory(Handmade::of(&entries).encode())));
+        manifests.push((
+            format!("{what} beside a good one"),
+            Offering::directory(Handmade::of(&entries).encode()),
+        ));
     }
     refused(manifests, vec![Offering::file(b"payload".to_vec())]);
 }
@@ -130,7 +145,8 @@ fn d15_trees_that_lead_outside() {
     };
     let mut payloads = BTreeMap::new();
     let handmade = TREES.iter().map(|tree| {
-        let entries: Vec<(&[u8], Node)> = tree.iter().map(|(path, what)| (path.as_bytes(), node(what))).collect();
+        let entries: Vec<(&[u8], Node)> =
+            tree.iter().map(|(path, what)| (path.as_bytes(), node(what))).collect();
         let handmade = Handmade::of(&entries);
         payloads.insert(handmade.payload(), ());
         (format!("{tree:?}"), Offering::directory(handmade.encode()))

@@ -12,14 +12,23 @@ fn every_answer_is_json_when_asked() {
     bob.get(seeder.link(), &[]).success();
     for home in [&alice, &bob] {
         for args in [
-            &["ls"][..], &["info", seeder.id()], &["verify"], &["verify", seeder.id()], &["gc", "--dry-run"], &["gc"],
-            &["status"], &["peers"], &["config", "show"], &["rm", seeder.id()],
+            &["ls"][..],
+            &["info", seeder.id()],
+            &["verify"],
+            &["verify", seeder.id()],
+            &["gc", "--dry-run"],
+            &["gc"],
+            &["status"],
+            &["peers"],
+            &["config", "show"],
+            &["rm", seeder.id()],
         ] {
             let ran = home.run(["--json"].iter().chain(args));
             let text = String::from_utf8(ran.success().out.clone()).unwrap();
             assert!(!text.is_empty(), "{args:?} says nothing");
             for line in text.lines() {
-                let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?}: {e}: {line}"));
+                let value: Value =
+                    serde_json::from_str(line).unwrap_or_else(|e| panic!("{args:?}: {e}: {line}"));
                 assert_eq!(value["v"], 1, "{args:?}: {line}");
             }
             assert!(ran.err.is_empty(), "{args:?}: {}", ran.err);
@@ -36,7 +45,12 @@ fn people_are_told_too() {
         let ran = home.run(args);
         ran.success();
         for word in words {
-            assert!(ran.text().contains(word) || ran.err.contains(word), "{args:?}: no {word}: {}{}", ran.text(), ran.err);
+            assert!(
+                ran.text().contains(word) || ran.err.contains(word),
+                "{args:?}: no {word}: {}{}",
+                ran.text(),
+                ran.err
+            );
         }
     };
     let id = seeder.id();
@@ -108,7 +122,8 @@ fn a_copy_in_the_store_outlives_its_source() {
 fn a_quota_evicts_what_is_whole_and_never_what_is_being_fetched() {
     let (alice, bob) = (Home::new(), Home::new());
     let daemon = alice.daemon(&[]);
-    let publish = |name: &str, seed| alice.run([&"publish".into(), &alice.file(name, 4 * MIB, seed)]).success().text();
+    let publish =
+        |name: &str, seed| alice.run([&"publish".into(), &alice.file(name, 4 * MIB, seed)]).success().text();
     let (one, two, big) = (publish("one", 56), publish("two", 57), {
         let file = alice.file("big", 16 * MIB, 58);
         alice.run([&"publish".into(), &file]).success().text()
@@ -121,7 +136,10 @@ fn a_quota_evicts_what_is_whole_and_never_what_is_being_fetched() {
     let third = publish("third", 59);
     bob.run(["cat", &third].iter().chain(&args)).success();
     let left = [&one, &two, &third].map(|id| bob.row(id).is_some());
-    assert!(left == [false, true, true] || left == [true, false, true], "one of the older ones went: {left:?}");
+    assert!(
+        left == [false, true, true] || left == [true, false, true],
+        "one of the older ones went: {left:?}"
+    );
     let refused = bob.run(["cat", &big].iter().chain(&args));
     refused.exits(1);
     assert!(refused.err.contains("--max-store"), "{}", refused.err);

@@ -12,8 +12,14 @@ fn tree(root: &Path) {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     let files = [
-        ("readme.txt", 11), ("nothing", 0), ("deep/nothing either", 0), ("deep/er/and/deeper/big.bin", 2 * MIB + 17),
-        ("Über uns/日本/naïve file – 1.txt", 3), ("deep/er/64k", 64 * KIB), ("run.sh", 40), ("deep/tool", MIB),
+        ("readme.txt", 11),
+        ("nothing", 0),
+        ("deep/nothing either", 0),
+        ("deep/er/and/deeper/big.bin", 2 * MIB + 17),
+        ("Über uns/日本/naïve file – 1.txt", 3),
+        ("deep/er/64k", 64 * KIB),
+        ("run.sh", 40),
+        ("deep/tool", MIB),
     ];
     for (i, (name, len)) in files.into_iter().enumerate() {
         write_random(&root.join(name), len, 30 + i as u64);
@@ -81,7 +87,8 @@ fn a_part_of_it_can_be_asked_for() {
         let out = format!("part-{}", args.concat().replace(['*', '/', '-'], "_"));
         bob.get(seeder.link(), &[args, &["-o", &out]].concat()).success();
         let all = listing(&alice.path("release"));
-        let got: Vec<String> = listing(&bob.path(&out)).into_iter().filter(|line| !line.ends_with(" folder")).collect();
+        let got: Vec<String> =
+            listing(&bob.path(&out)).into_iter().filter(|line| !line.ends_with(" folder")).collect();
         assert!(got.iter().all(|line| all.contains(line)), "{got:?}");
         got.len()
     };
@@ -132,10 +139,12 @@ fn ls_lists_it_and_cat_refuses_it() {
     tree(&alice.path("release"));
     let seeder = alice.publish(&alice.path("release"));
     let listed = alice.run(["ls", "--json", seeder.id()]);
-    let entries: Vec<_> = listed.success().events.iter().filter_map(|event| event["entries"].as_array()).flatten().collect();
+    let entries: Vec<_> =
+        listed.success().events.iter().filter_map(|event| event["entries"].as_array()).flatten().collect();
     // Eight files and the two folders that hold nothing.
     assert_eq!((entries.len() as u64, listed.last()["count"].as_u64()), (10, Some(10)), "{entries:?}");
-    let kind = |path: &str| entries.iter().find(|entry| entry["path"] == path).map(|entry| entry["kind"].clone());
+    let kind =
+        |path: &str| entries.iter().find(|entry| entry["path"] == path).map(|entry| entry["kind"].clone());
     assert_eq!(kind("run.sh"), Some("executable".into()));
     assert_eq!(kind("empty"), Some("directory".into()));
     let shown = alice.run(["ls", seeder.id()]);

@@ -16,7 +16,8 @@ fn commands_beside_a_running_publish_go_through_it() {
     // Publishing hands over and returns; the one node serves it all.
     let more = bob.run([&"publish".into(), &bob.file("more.bin", MIB, 42)]);
     let more = more.success().text();
-    let names: Vec<_> = bob.ask(&["ls"])["blobs"].as_array().unwrap().iter().map(|blob| blob["name"].clone()).collect();
+    let names: Vec<_> =
+        bob.ask(&["ls"])["blobs"].as_array().unwrap().iter().map(|blob| blob["name"].clone()).collect();
     assert_eq!(names, ["more.bin", "ours.bin", "theirs.bin"]);
     theirs.kill();
     for id in [ours.id(), &more, got.event("done")["id"].as_str().unwrap()] {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use swarm_tests::fixture::{Home, MIB, Ran, b3, wait_until, PATIENCE};
+use swarm_tests::fixture::{Home, MIB, PATIENCE, Ran, b3, wait_until};
 
 fn sources(got: &Ran) -> Vec<Value> {
     got.event("done")["sources"].as_array().cloned().unwrap_or_default()

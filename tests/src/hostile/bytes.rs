@@ -149,7 +149,8 @@ fn text(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn node_bytes(node: &Node) -> Vec<u8> {
-    let file = |size: u64, bytes: &[u8]| [vec![0], varint(size), blake3::hash(bytes).as_bytes().to_vec()].concat();
+    let file =
+        |size: u64, bytes: &[u8]| [vec![0], varint(size), blake3::hash(bytes).as_bytes().to_vec()].concat();
     match node {
         Node::File(size) => file(*size, b""),
         Node::Holding(bytes) => file(bytes.len() as u64, bytes),

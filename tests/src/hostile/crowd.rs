@@ -33,7 +33,10 @@ struct Counts {
 
 impl fmt::Debug for Crowd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crowd").field("tried", &self.tried()).field("open", &self.open()).finish_non_exhaustive()
+        f.debug_struct("Crowd")
+            .field("tried", &self.tried())
+            .field("open", &self.open())
+            .finish_non_exhaustive()
     }
 }
 

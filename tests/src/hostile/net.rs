@@ -125,7 +125,12 @@ pub(super) async fn dial(key: &Keypair, addr: Multiaddr, shared: Arc<Shared>) ->
 }
 
 /// Listens, tells where, and runs a session with everybody who comes.
-pub(super) async fn listen(key: &Keypair, at: &str, shared: Arc<Shared>, tell: Sender<Multiaddr>) -> Outcome<()> {
+pub(super) async fn listen(
+    key: &Keypair,
+    at: &str,
+    shared: Arc<Shared>,
+    tell: Sender<Multiaddr>,
+) -> Outcome<()> {
     let mut transport = swarm_core::node::transport::build(key)?;
     transport.listen_on(ListenerId::next(), at.parse()?)?;
     loop {
@@ -147,7 +152,10 @@ pub(super) async fn listen(key: &Keypair, at: &str, shared: Arc<Shared>, tell: S
 }
 
 /// multistream-select as the one who proposes.
-pub(super) async fn propose(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), protocol: &str) -> io::Result<()> {
+pub(super) async fn propose(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    protocol: &str,
+) -> io::Result<()> {
     stream.write_all(&[line(MULTISTREAM), line(protocol)].concat()).await?;
     stream.flush().await?;
     for want in [MULTISTREAM, protocol] {

@@ -98,7 +98,9 @@ impl Offering {
     pub fn chunk(&self, number: u32) -> Option<&[u8]> {
         let index = self.geometry.chunk(number)?;
         match &self.bytes {
-            Bytes::All(bytes) => bytes.get(self.geometry.offset(index) as usize..)?.get(..self.geometry.size(index)),
+            Bytes::All(bytes) => {
+                bytes.get(self.geometry.offset(index) as usize..)?.get(..self.geometry.size(index))
+            }
             Bytes::Last(bytes) => (Some(index) == self.geometry.last()).then_some(bytes),
         }
     }
@@ -148,9 +150,9 @@ impl Honest {
                 }
                 None => vec![Out::Control(Message::Absent { blob: *blob })],
             },
-            Message::List { blob } => {
-                self.of(offerings, *blob).map_or_else(Vec::new, |offering| frames(*blob, LIST, offering.list()))
-            }
+            Message::List { blob } => self
+                .of(offerings, *blob)
+                .map_or_else(Vec::new, |offering| frames(*blob, LIST, offering.list())),
             Message::Request { blob, first, count } => {
                 let Some(offering) = self.of(offerings, *blob) else { return Vec::new() };
                 let end = first.saturating_add(*count).min(offering.geometry.chunks());

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use futures::io::{AsyncReadExt, AsyncWriteExt};
+use libp2p::core::Endpoint;
 use libp2p::core::transport::{DialOpts, PortUse, Transport};
 use libp2p::core::upgrade::OutboundConnectionUpgrade;
-use libp2p::core::Endpoint;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::tcp::tokio::TcpStream;
@@ -127,7 +127,8 @@ async fn secured(addr: &str) -> Outcome<Socket> {
     let addr: Multiaddr = addr.parse()?;
     let bare = addr.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
     let mut transport = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
-    let mut socket = transport.dial(bare, DialOpts { role: Endpoint::Dialer, port_use: PortUse::New })?.await?;
+    let mut socket =
+        transport.dial(bare, DialOpts { role: Endpoint::Dialer, port_use: PortUse::New })?.await?;
     propose(&mut socket, "/noise").await?;
     let noise = noise::Config::new(&Keypair::generate_ed25519())?;
     let (_, mut socket) = noise.upgrade_outbound(socket, "/noise").await?;

@@ -29,6 +29,7 @@ pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamB
         got: 0,
         raw: None,
         last: now,
+        flooded: false,
         ended: None,
     };
     let number = {
@@ -66,19 +67,28 @@ impl Book {
 }
 
 async fn hear(
-    mut stream: ReadHalf<SubstreamBox>, book: &Book, say: &Sender<Out>, send: &Sender<Out>,
+    mut stream: ReadHalf<SubstreamBox>,
+    book: &Book,
+    say: &Sender<Out>,
+    send: &Sender<Out>,
 ) -> io::Result<()> {
     let mut honest = Honest::default();
-    let mut heard = None;
+    let (mut heard, mut deaf) = (None, false);
     loop {
         let answer = honest.answer(&book.shared.offerings, heard.as_ref());
         let turn = Turn { heard: heard.as_ref(), session: book.number };
         for out in (book.shared.script)(&turn, answer) {
+            deaf |= matches!(out, Out::Deaf);
             // Writers that have ended have lost their connection: so will the reader.
             let _ = match out {
-                Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(_) => say.send(out).await,
+                Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(..) | Out::Deaf => {
+                    say.send(out).await
+                }
                 Out::Data(..) | Out::RawData(_) | Out::Pause(_) => send.send(out).await,
             };
+        }
+        if deaf {
+            std::future::pending::<()>().await;
         }
         heard = Some(read(&mut stream).await?);
         book.note(|log| log.heard.extend(heard.clone()));
@@ -97,7 +107,7 @@ async fn read(stream: &mut ReadHalf<SubstreamBox>) -> io::Result<Message> {
 async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: Receiver<Out>, book: Book) -> io::Result<()> {
     while let Some(out) = outs.recv().await {
         let now = Instant::now();
-        let raw = matches!(out, Out::RawControl(_) | Out::Trickle(..) | Out::RawData(_) | Out::Flood(_));
+        let raw = matches!(out, Out::RawControl(_) | Out::Trickle(..) | Out::RawData(_) | Out::Flood(..));
         book.note(|log| {
             log.raw = log.raw.or_else(|| raw.then_some(now));
             log.last = now;
@@ -120,13 +130,14 @@ async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: Receiver<Out>, boo
                 stream.flush().await?;
                 tokio::time::sleep(pause).await;
             }
-            Out::Flood(next) => {
-                let mut number = 0;
-                loop {
+            Out::Flood(next, times) => {
+                for number in 0..times {
                     stream.write_all(&next(number)).await?;
-                    number += 1;
                 }
+                stream.flush().await?;
+                book.note(|log| log.flooded = true);
             }
+            Out::Deaf => {}
         }
         if outs.is_empty() {
             stream.flush().await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{Job, stopped};
-use crate::content::geometry::Geometry;
+use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
@@ -14,8 +14,9 @@ use crate::node::actor::Ask;
 use crate::node::command::Output;
 use crate::node::event::{Event, Failure, Fault};
 use crate::node::jobs::store_failure;
-use crate::node::session::receive;
+use crate::node::session::Outcome;
 use crate::node::transfers::{Learned, Stage, View};
+use crate::node::writer;
 use crate::node::{blocking, failure};
 use crate::schedule::Order;
 use crate::store::{Begin, Blob, Store};
@@ -149,6 +150,18 @@ impl Job {
         })
     }
 
+    /// Writes a verified chunk that came another way than over a data stream.
+    pub(super) async fn write(
+        &self,
+        blob: &Arc<Blob>,
+        chunk: ChunkIndex,
+        bytes: Vec<u8>,
+    ) -> Result<Outcome, Failure> {
+        self.context.store.room(bytes.len() as u64).await;
+        let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
+        blocking(move || writer::put(&store, &blob, chunk, &bytes)).await
+    }
+
     pub(super) async fn begin(&self, begin: &Begin) -> Result<Arc<Blob>, Failure> {
         let (store, begin) = (self.context.store.clone(), begin.clone());
         blocking(move || store.begin(begin)).await?.map_err(store_failure)
@@ -180,7 +193,7 @@ impl Job {
                 && let Some(chunk) = blob.geometry().chunk(chunk).filter(|c| !blob.has(*c))
             {
                 // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
-                receive::write(&self.context.store, &blob, chunk, &bytes).await;
+                self.write(&blob, chunk, bytes).await?;
             }
             let mut view = self.start(&blob, order).await?;
             match self.watch(&mut view, &blob).await? {

@@ -15,6 +15,7 @@ use crate::content::tree::Check;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
+use crate::node::writer::Write;
 use crate::store::{Blob, Store};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{Handle, LIST};
@@ -24,7 +25,7 @@ const REPORT_BYTES: u64 = 256 << 10;
 /// See [`REPORT_BYTES`].
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// Buffers kept for the next chunks.
-const SPARE: usize = 2;
+const SPARE: usize = 3;
 
 /// What a chunk is for.
 enum Purpose {
@@ -50,7 +51,9 @@ pub(super) struct Receiver {
     traffic: Arc<Traffic>,
     coming: BTreeMap<(Handle, u32), Coming>,
     cancelled: BTreeSet<(Handle, u32)>,
-    spare: Vec<Vec<u8>>,
+    writes: mpsc::Sender<Write>,
+    /// Buffers come back from the thread that writes.
+    returns: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
     stray: u32,
     reported: Instant,
 }
@@ -70,7 +73,8 @@ impl Receiver {
             traffic,
             coming: BTreeMap::new(),
             cancelled: BTreeSet::new(),
-            spare: Vec::new(),
+            writes: shared.writes.clone(),
+            returns: mpsc::channel(SPARE),
             stray: 0,
             reported: Instant::now(),
         }
@@ -132,7 +136,7 @@ impl Receiver {
         }
         let Some(coming) = self.coming.get_mut(&key) else { return Ok(()) };
         if coming.bytes.is_empty() {
-            let mut bytes = self.spare.pop().unwrap_or_default();
+            let mut bytes = self.returns.1.try_recv().unwrap_or_default();
             bytes.resize(coming.size, 0);
             coming.bytes = bytes;
         }
@@ -191,38 +195,34 @@ impl Receiver {
             }
             Purpose::Write(target, check) => {
                 let Some(index) = target.geometry().chunk(chunk) else { return Ok(()) };
-                let outcome = if check.passes() {
-                    write(&self.store, target, index, &coming.bytes).await
-                } else {
-                    Outcome::Bad
-                };
-                SessionEvent::Chunk { blob, chunk, bytes: fresh, outcome }
+                if check.passes() {
+                    let target = Arc::clone(target);
+                    return self.hand_over(target, index, coming.bytes, (blob, fresh)).await;
+                }
+                SessionEvent::Chunk { blob, chunk, bytes: fresh, outcome: Outcome::Bad }
             }
         };
         self.recycle(coming.bytes);
         self.tell.event(event).await
     }
 
-    fn recycle(&mut self, bytes: Vec<u8>) {
-        if self.spare.len() < SPARE && !bytes.is_empty() {
-            self.spare.push(bytes);
-        }
+    /// To the thread that writes; waits while the disk is far behind.
+    async fn hand_over(
+        &self,
+        target: Arc<Blob>,
+        chunk: ChunkIndex,
+        bytes: Vec<u8>,
+        (blob, fresh): (Handle, u64),
+    ) -> Result<(), End> {
+        self.store.room(bytes.len() as u64).await;
+        let (from, spare) = (self.tell.key, self.returns.0.clone());
+        let write = Write { target, chunk, bytes, from, blob, fresh, spare };
+        self.writes.send(write).await.map_err(|_| End::Node)
     }
-}
 
-/// A chunk that is verified: wait for the disk if it is far behind, write, hand to the flusher.
-pub(in crate::node) async fn write(
-    store: &Store,
-    target: &Arc<Blob>,
-    chunk: ChunkIndex,
-    bytes: &[u8],
-) -> Outcome {
-    store.room(bytes.len() as u64).await;
-    match target.write(chunk, bytes) {
-        Ok(()) => {
-            store.written(target, chunk.get());
-            Outcome::Written
+    fn recycle(&self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            let _ = self.returns.0.try_send(bytes);
         }
-        Err(e) => Outcome::Disk { full: e.is_full() || e.is_out_of_files(), error: e.to_string() },
     }
 }

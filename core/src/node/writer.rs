@@ -1,0 +1,59 @@
+//! The thread that writes verified chunks: a disk that takes its time slows its transfers down, never the node.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::session::{Outcome, SessionEvent};
+use crate::content::geometry::ChunkIndex;
+use crate::limits;
+use crate::schedule::PeerKey;
+use crate::store::{Blob, Store};
+
+/// A verified chunk on its way to the disk.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) target: Arc<Blob>,
+    pub(super) chunk: ChunkIndex,
+    pub(super) bytes: Vec<u8>,
+    /// Whom to tell, and as what.
+    pub(super) from: PeerKey,
+    pub(super) blob: u32,
+    /// Bytes that were not told of yet.
+    pub(super) fresh: u64,
+    /// Where the buffer goes for the next chunk, if there is room.
+    pub(super) spare: mpsc::Sender<Vec<u8>>,
+}
+
+/// Starts the thread; it ends when the last sender is dropped.
+pub(super) fn start(store: Store, events: mpsc::Sender<(PeerKey, SessionEvent)>) -> mpsc::Sender<Write> {
+    let (writes, queue) = mpsc::channel(limits::WRITE_QUEUE);
+    let spawned = std::thread::Builder::new().name("write".into()).spawn(move || run(&store, queue, &events));
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for writing: nothing can be fetched");
+    }
+    writes
+}
+
+fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
+    while let Some(write) = queue.blocking_recv() {
+        let outcome = put(store, &write.target, write.chunk, &write.bytes);
+        let (blob, chunk, bytes) = (write.blob, write.chunk.get(), write.fresh);
+        let event = SessionEvent::Chunk { blob, chunk, bytes, outcome };
+        if events.blocking_send((write.from, event)).is_err() {
+            return;
+        }
+        let _ = write.spare.try_send(write.bytes);
+    }
+}
+
+/// Writes a verified chunk and hands it to the flusher.
+pub(super) fn put(store: &Store, target: &Arc<Blob>, chunk: ChunkIndex, bytes: &[u8]) -> Outcome {
+    match target.write(chunk, bytes) {
+        Ok(()) => {
+            store.written(target, chunk.get());
+            Outcome::Written
+        }
+        Err(e) => Outcome::Disk { full: e.is_full() || e.is_out_of_files(), error: e.to_string() },
+    }
+}
