@@ -1,6 +1,6 @@
 //! Whom to dial: candidates from every source, side by side, under the dial limits. Decides; the actor dials.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_WANTING: Duration = Duration::from_secs(4);
 /// The longest pause otherwise.
 const RETRY_IDLE: Duration = Duration::from_secs(30);
+
+/// A candidate whose host is being tried enough already is looked at again after this.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Candidate {
@@ -124,31 +127,46 @@ impl Discovery {
 
     /// Whom to dial now: given peers always, all others while something is wanted and there is `room`.
     pub(super) fn due(&mut self, wanting: bool, mut room: usize, now: Instant) -> Vec<Dial> {
+        let due = |c: &Candidate| {
+            let wanted = c.source == Source::Given || (wanting && room > 0);
+            wanted && c.state == State::Idle && now >= c.next && !c.addrs.is_empty()
+        };
+        let due: Vec<Name> =
+            self.candidates.iter().filter(|(_, c)| due(c)).map(|(name, _)| name.clone()).collect();
+        let mut tries = if due.is_empty() { BTreeMap::new() } else { self.tries(now) };
         let mut dials = Vec::new();
-        for (name, candidate) in &mut self.candidates {
-            let wanted = candidate.source == Source::Given || (wanting && room > 0);
-            if !wanted || candidate.state != State::Idle || now < candidate.next || candidate.addrs.is_empty()
-            {
+        for name in due {
+            let Some(candidate) = self.candidates.get_mut(&name) else { continue };
+            if candidate.source != Source::Given && room == 0 {
                 continue;
             }
-            let limited = candidate.source == Source::Exchange && {
-                let too_often = |addr: &Multiaddr| {
-                    let tried = ip_of(addr).and_then(|ip| self.failed.get(&ip));
-                    tried.is_some_and(|t| {
-                        t.iter().filter(|t| now.duration_since(**t) < limits::DIAL_IP_WINDOW).count()
-                            >= limits::DIALS_PER_ADDR
-                    })
-                };
-                candidate.addrs.iter().all(too_often)
-            };
-            if limited {
+            let mut addrs = candidate.addrs.clone();
+            if candidate.source == Source::Exchange {
+                let allowed = |ip| tries.get(&ip).is_none_or(|tries| *tries < limits::DIALS_PER_ADDR);
+                addrs.retain(|addr| ip_of(addr).is_none_or(allowed));
+                ips(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
+            }
+            if addrs.is_empty() {
+                candidate.next = now + LOOK_AGAIN;
                 continue;
             }
             room = room.saturating_sub(1);
             candidate.state = State::Dialling;
-            dials.push(Dial { name: name.clone(), addrs: candidate.addrs.clone() });
+            dials.push(Dial { name, addrs });
         }
         dials
+    }
+
+    /// Dials to each address that are under way because a peer named it, or that led to nothing lately.
+    fn tries(&self, now: Instant) -> BTreeMap<IpAddr, usize> {
+        let recent = |t: &&Instant| now.duration_since(**t) < limits::DIAL_IP_WINDOW;
+        let failed = self.failed.iter().map(|(ip, t)| (*ip, t.iter().filter(recent).count()));
+        let mut tries: BTreeMap<IpAddr, usize> = failed.collect();
+        let named = |c: &&Candidate| c.source == Source::Exchange && c.state == State::Dialling;
+        for ip in self.candidates.values().filter(named).flat_map(|c| ips(&c.addrs)) {
+            *tries.entry(ip).or_default() += 1;
+        }
+        tries
     }
 
     /// A session with this peer is up. `name` is what was dialled, if we dialled.
@@ -193,7 +211,7 @@ impl Discovery {
         let jitter = pause / 4 * (blake3::hash(format!("{name:?}").as_bytes()).as_bytes()[0].into()) / 256;
         candidate.next = now + pause - jitter;
         candidate.fails += 1;
-        for ip in candidate.addrs.iter().filter_map(ip_of) {
+        for ip in ips(&candidate.addrs) {
             let tried = self.failed.entry(ip).or_default();
             tried.push_back(now);
             if tried.len() > limits::DIALS_PER_ADDR {
@@ -243,6 +261,11 @@ impl Discovery {
         }
         phrases
     }
+}
+
+/// Each host of these addresses once: TCP and QUIC of one host are one try.
+fn ips(addrs: &[Multiaddr]) -> BTreeSet<IpAddr> {
+    addrs.iter().filter_map(ip_of).collect()
 }
 
 /// An address without a trailing `/p2p/..`, and that id.

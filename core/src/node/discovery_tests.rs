@@ -43,7 +43,7 @@ fn a_peers_list_is_limited() {
         d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
     }
     let dials = d.due(true, 9999, now);
-    assert_eq!(dials.len(), limits::DIALS_PER_SOURCE);
+    assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
     // Once two of them failed, the address is left alone for the window.
     for dial in &dials {
         d.failed(&dial.name, "refused".into(), true, now);
@@ -51,6 +51,35 @@ fn a_peers_list_is_limited() {
     let later = now + limits::DIAL_WINDOW * 2;
     assert_eq!(d.due(true, 9999, later).len(), 0);
     assert!(!d.due(true, 9999, now + limits::DIAL_IP_WINDOW + RETRY_IDLE).is_empty());
+}
+
+#[test]
+fn a_peers_list_of_many_hosts_is_limited_too() {
+    let (mut d, now) = (Discovery::default(), Instant::now());
+    let wan = (PeerId::random(), Class::Wan);
+    for host in 0..100 {
+        d.exchanged(&addr(&format!("/ip4/8.8.8.{host}/tcp/1")), PeerId::random(), wan, now);
+    }
+    assert_eq!(d.due(true, 9999, now).len(), limits::DIALS_PER_SOURCE);
+}
+
+#[test]
+fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
+    let (mut d, mut now) = (Discovery::default(), Instant::now());
+    let wan = (PeerId::random(), Class::Wan);
+    for port in 1..=6 {
+        d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
+    }
+    for _ in 0..3 {
+        let dials = d.due(true, 9999, now);
+        assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
+        for dial in dials {
+            let Name::Peer(peer) = dial.name else { panic!("a peer") };
+            d.connected(peer, &dial.addrs[0], true, now);
+        }
+        now += LOOK_AGAIN;
+    }
+    assert_eq!(d.due(true, 9999, now).len(), 0);
 }
 
 #[test]

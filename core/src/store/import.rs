@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -86,8 +86,10 @@ impl Store {
 
     /// The copy is what is hashed, so a source that changes meanwhile does no harm.
     fn import_copy(&self, import: &Import<'_>) -> Result<Record, StoreError> {
-        let temp =
-            self.inner.layout.incoming().join(format!("copy-{}-{}", std::process::id(), Record::now()));
+        // Several publications may be under way at once.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let temp = self.inner.layout.incoming().join(format!("copy-{}-{number}", std::process::id()));
         if import.take {
             disk::rename(import.path, &temp)?;
         } else {

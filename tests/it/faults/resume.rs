@@ -48,8 +48,6 @@ fn a_killed_get_of_a_directory_goes_on_where_it_was() {
     assert!(resumed + LOSS >= before, "{resumed} bytes left of {before}");
     assert!(last.fetched() + resumed <= len, "{} fetched and {resumed} there of {len}", last.fetched());
     assert_eq!(swarm_tests::fixture::tree_hash(&bob.path("tree")), swarm_tests::fixture::tree_hash(&tree));
-    let again = Home::new();
-    drop(again);
 }
 
 #[test]

@@ -119,7 +119,9 @@ fn floods_of_messages_cost_bounded_memory_and_hold_nobody_up() {
     ];
     let hostile = floods.map(|(what, next, times, deaf)| (what, flooding(seeder.addr(), next, times, deaf)));
     for (what, peer) in &hostile {
-        wait_until(what, PATIENCE, || peer.logs().first().is_some_and(|log| log.ended.is_some() || log.flooded));
+        wait_until(what, PATIENCE, || {
+            peer.logs().first().is_some_and(|log| log.ended.is_some() || log.flooded)
+        });
         let log = &peer.logs()[0];
         eprintln!("{what} {:?} {}", log.ended.is_some(), log.flooded);
     }
@@ -142,9 +144,11 @@ fn floods_about_what_is_wanted_cost_bounded_memory() {
         }),
         Hostile::listen(content.offerings(), |turn, mut honest| {
             let add = || Have::Runs((0..32).map(|n| (n * 2, 1)).collect());
-            honest.extend(turn.wanted().into_iter().flat_map(|blob| {
-                vec![Out::Control(Message::Have { blob, add: add() }); 5000]
-            }));
+            honest.extend(
+                turn.wanted()
+                    .into_iter()
+                    .flat_map(|blob| vec![Out::Control(Message::Have { blob, add: add() }); 5000]),
+            );
             honest
         }),
         Hostile::listen(content.offerings(), |turn, mut honest| {
@@ -157,7 +161,8 @@ fn floods_about_what_is_wanted_cost_bounded_memory() {
         }),
         Hostile::listen(content.offerings(), |turn, honest| match turn.heard {
             Some(Message::Request { blob, first, count }) => {
-                let decline = |chunk| Out::Control(Message::Decline { blob: *blob, chunk, why: Why::Missing });
+                let decline =
+                    |chunk| Out::Control(Message::Decline { blob: *blob, chunk, why: Why::Missing });
                 (*first..first + count).flat_map(|chunk| vec![decline(chunk); 50]).collect()
             }
             _ => honest,
@@ -180,7 +185,9 @@ fn callers(listener: &TcpListener) -> usize {
                 kept.push(socket);
                 last = Instant::now();
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
             Err(error) => panic!("{error}"),
         }
     }

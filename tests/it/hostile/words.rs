@@ -48,8 +48,10 @@ fn naming(name: &str, seed: u64) -> (Hostile, String) {
 /// The files in a home's folder.
 fn files(home: &Home) -> Vec<String> {
     let entries = std::fs::read_dir(home.dir()).expect("a folder to list").flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "home").collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "home")
+        .collect();
     names.sort_unstable();
     names
 }
@@ -83,7 +85,8 @@ fn d17_json_stays_json_whatever_a_peer_calls_things() {
             let text = std::str::from_utf8(out).expect("UTF-8");
             assert!(!text.trim_end().is_empty(), "{name:?}");
             for line in text.lines() {
-                let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                let value: Value =
+                    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
                 assert_eq!(value["v"], 1);
                 assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
             }
