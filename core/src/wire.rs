@@ -206,6 +206,11 @@ impl Message {
                             && p.addrs.iter().all(|a| a.len() <= limits::ADDR_BYTES)
                     })
             }
+            Self::Offer(offer) => {
+                let name = offer.name.as_ref().is_none_or(|name| name.len() <= limits::COMPONENT_BYTES);
+                name && offer.have.within_limits()
+            }
+            Self::Have { add, .. } => add.within_limits(),
             _ => true,
         };
         if ok { Ok(self) } else { Err(BadFrame::TooMany(kind)) }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod fuzz;
 mod hostile;
 mod lan;
 mod main_job;
+mod quota;
 mod source;
 mod tidy;

@@ -106,6 +106,13 @@ impl Store {
                 r.place == Place::Store && r.state == State::Complete && !r.origin && r.payload.is_none()
             })
             .collect();
+        let least = stored - evictable.iter().map(|r| r.len).sum::<u64>();
+        if least.saturating_add(bytes) > most {
+            return Err(StoreError::User(format!(
+                "{bytes} bytes do not fit into the store: {least} of --max-store {most} cannot be evicted; \
+                 raise it, or fetch to a file with -o"
+            )));
+        }
         evictable.sort_unstable_by_key(|r| r.added);
         for record in evictable {
             if stored.saturating_add(bytes) <= most {
@@ -115,12 +122,7 @@ impl Store {
             tracing::info!(id = %record.id, "evicted for the quota");
             self.discard(&record);
         }
-        if stored.saturating_add(bytes) <= most {
-            return Ok(());
-        }
-        Err(StoreError::User(format!(
-            "{bytes} bytes do not fit into the store: {stored} of --max-store {most} are in use; raise it, or fetch to a file with -o"
-        )))
+        Ok(())
     }
 }
 

@@ -43,6 +43,15 @@ impl Have {
         }
     }
 
+    /// No longer than the shortest form of a set ever is: what is read takes not much more room than what was sent.
+    pub(super) fn within_limits(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Runs(runs) => runs.len() <= limits::HAVE_RUNS,
+            Self::Bits(bytes) => bytes.len() <= limits::CHUNKS as usize / 8,
+        }
+    }
+
     /// The set, for a blob of `chunks` chunks.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use swarm_tests::fixture::{
     Home, MIB, PATIENCE, Process, Ran, Seeder, Tmpfs, as_nobody, b3, inject, read_only, wait_until,
-    write_random,
 };
 
 use super::{all, check_nothing_wrong, check_store};
@@ -238,5 +237,4 @@ fn d38_a_home_that_may_not_be_written_is_exit_6() {
     let ran = Process::spawn(as_nobody(&bob, ["get", seeder.link()])).wait();
     ran.exits(6);
     assert!(ran.err.contains("ermission denied") && ran.err.contains("f.bin"), "{}", ran.err);
-    write_random(&bob.path("open"), 1, 1);
 }

@@ -21,7 +21,8 @@ fn d43_a_frozen_holder_loses_its_requests_to_another() {
     frozen.signal(Signal::CONT);
     got.success();
     assert_eq!(b3(&carol.path("f.bin")), frozen.id());
-    assert!(got.fetched() <= 24 * MIB, "nothing verified is fetched again: {}", got.fetched());
+    // The last chunks may be asked of both.
+    assert!(got.fetched() <= 25 * MIB, "nothing verified is fetched again: {}", got.fetched());
 }
 
 #[test]

@@ -42,6 +42,12 @@ fn bits(len: usize, last: u8) -> Have {
     Have::Bits(bits)
 }
 
+/// A message of 60 KiB that would take four times as much when read, about a blob that nobody wants.
+fn many_runs() -> Vec<u8> {
+    let runs = 30_000;
+    framed(&[vec![5], varint(9999), vec![1], varint(runs), vec![1; runs as usize * 2]].concat())
+}
+
 #[test]
 fn d4_have_maps_that_cannot_be() {
     let content = Content::new(8 * MIB + 100, 4);
@@ -65,6 +71,7 @@ fn d4_have_maps_that_cannot_be() {
         ("an endless number", adding(&content, raw([vec![5], vec![0xff; 40]].concat()))),
         ("runs that are not there", adding(&content, raw([vec![5, 1, 1], varint(u64::MAX)].concat()))),
         ("a form that does not exist", adding(&content, raw(vec![5, 1, 9, 0]))),
+        ("as many runs as fit in a frame", adding(&content, |_| vec![Out::RawControl(many_runs())])),
         ("nothing", adding(&content, |_| vec![Out::RawControl(vec![0; 4])])),
     ];
     let victim = Victim::knowing(hostile.iter().map(|(_, peer)| peer));

@@ -31,7 +31,7 @@ fn large_have(_: u64) -> Vec<u8> {
 }
 
 fn offers(number: u64) -> Vec<u8> {
-    let (blob, name) = (number as u32, Some("x".repeat(1000)));
+    let (blob, name) = (number as u32, Some("x".repeat(255)));
     let (kind, len, have) = (Kind::File, 1 << 40, Have::Runs(ragged()));
     control(&Message::Offer(Offer { blob, kind, len, name, origin: true, have }))
 }

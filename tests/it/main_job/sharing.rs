@@ -63,7 +63,8 @@ fn four_seeders_all_help_one_getter() {
     let shares: Vec<u64> = sources(&got).iter().filter_map(|source| source["bytes"].as_u64()).collect();
     assert_eq!(shares.len(), 4, "{shares:?}");
     assert!(shares.iter().all(|bytes| *bytes >= 2 * MIB), "{shares:?}");
-    assert!(got.fetched() <= 32 * MIB, "nothing was fetched twice: {shares:?}");
+    // The last chunks may be asked of two.
+    assert!(got.fetched() <= 33 * MIB, "nothing else was fetched twice: {shares:?}");
 }
 
 #[test]

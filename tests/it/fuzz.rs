@@ -1,0 +1,263 @@
+//! The fuzz targets without a fuzzer: over the checked-in corpus, and over some thousand mutations of it that are the same
+//! on every machine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use swarm_core::content::bitmap::Bitmap;
+use swarm_core::content::geometry::Geometry;
+use swarm_core::content::link::Link;
+use swarm_core::content::manifest::{Entry, EntryKind, Manifest};
+use swarm_core::content::path::Rules;
+use swarm_core::content::tree::{HashList, Kind};
+use swarm_core::id::ContentId;
+use swarm_core::wire::frame::DataHeader;
+use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, Why};
+use swarm_tests::fixture::fill;
+use swarm_tests::fuzz_targets::{FuzzTarget, TARGETS};
+use swarm_tests::hostile::bytes::control;
+
+/// Mutations of each target's corpus.
+const MUTATIONS: u64 = 4000;
+/// Set it to write the seeds into the corpus again, after a format has changed.
+const WRITE: &str = "SWARM_WRITE_CORPUS";
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn inputs(target: &str) -> Vec<Vec<u8>> {
+    let folder = fs::read_dir(corpus(target)).unwrap_or_else(|error| panic!("the corpus of {target}: {error}"));
+    let mut paths: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
+    paths.sort_unstable();
+    paths.iter().map(|path| fs::read(path).expect("a file of the corpus")).collect()
+}
+
+/// The numbers of a seed: BLAKE3 of a counter.
+struct Dice(blake3::OutputReader);
+
+impl Dice {
+    fn new(target: &str, seed: u64) -> Self {
+        Self(blake3::Hasher::new().update(target.as_bytes()).update(&seed.to_le_bytes()).finalize_xof())
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        (u64::from_le_bytes(bytes) % n.max(1) as u64) as usize
+    }
+}
+
+/// Values at which code likes to break.
+const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, 0x2e, 0x2f, 0x0a];
+
+fn mutate(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = inputs[dice.below(inputs.len())].clone();
+    for _ in 0..=dice.below(4) {
+        let (at, other) = (dice.below(bytes.len()), dice.below(bytes.len()));
+        match dice.below(8) {
+            _ if bytes.is_empty() => bytes.push(dice.below(256) as u8),
+            0 => bytes[at] ^= 1 << dice.below(8),
+            1 => bytes[at] = EDGES[dice.below(EDGES.len())],
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, EDGES[dice.below(EDGES.len())]),
+            4 => drop(bytes.remove(at)),
+            5 => bytes.extend_from_within(at.min(other)..at.max(other)),
+            6 => bytes.swap(at, other),
+            _ => {
+                let donor = &inputs[dice.below(inputs.len())];
+                bytes.truncate(at);
+                bytes.extend_from_slice(&donor[dice.below(donor.len())..]);
+            }
+        }
+    }
+    bytes
+}
+
+/// Runs one input; a failure names it, ready to be put into the corpus.
+fn run(target: &str, function: FuzzTarget, input: &[u8]) {
+    if catch_unwind(|| function(input)).is_err() {
+        let path = std::env::temp_dir().join(format!("fuzz-{target}-{}", &blake3::hash(input).to_hex()[..12]));
+        let _ = fs::write(&path, input);
+        panic!("{target} breaks on {} bytes, kept in {}", input.len(), path.display());
+    }
+}
+
+#[test]
+fn no_input_of_the_corpus_or_near_it_breaks_a_reader() {
+    std::thread::scope(|scope| {
+        for (target, function) in TARGETS {
+            scope.spawn(move || {
+                let inputs = inputs(target);
+                inputs.iter().for_each(|input| run(target, function, input));
+                for seed in 0..MUTATIONS {
+                    run(target, function, &mutate(&inputs, &mut Dice::new(target, seed)));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_corpus_holds_what_honest_nodes_write() {
+    for (target, seeds) in seeds() {
+        assert!(TARGETS.iter().any(|(name, _)| *name == target), "{target}");
+        for (name, bytes) in seeds {
+            let path = corpus(target).join(name);
+            if std::env::var_os(WRITE).is_some() {
+                fs::create_dir_all(corpus(target)).expect("a folder for the corpus");
+                fs::write(&path, &bytes).expect("a file of the corpus");
+            }
+            let kept = fs::read(&path).unwrap_or_default();
+            assert!(kept == bytes, "{} is not what is written today: run with {WRITE}=1", path.display());
+        }
+    }
+}
+
+type Seeds = Vec<(String, Vec<u8>)>;
+
+fn seeds() -> BTreeMap<&'static str, Seeds> {
+    let numbered = |all: Vec<Vec<u8>>| -> Seeds {
+        all.into_iter().enumerate().map(|(number, bytes)| (format!("seed{number:02}"), bytes)).collect()
+    };
+    BTreeMap::from([
+        ("control_frame", numbered(messages().iter().map(control).chain([stream()]).collect())),
+        ("data_header", numbered(headers())),
+        ("have_map", numbered(have_maps())),
+        ("hash_list", numbered(lists())),
+        ("manifest", numbered(manifests())),
+        ("link", numbered(links().into_iter().map(String::into_bytes).collect())),
+        ("path", numbered(paths())),
+    ])
+}
+
+fn id() -> ContentId {
+    blake3::hash(b"seed").into()
+}
+
+fn messages() -> Vec<Message> {
+    let offer = |have| Message::Offer(Offer { blob: 7, kind: Kind::File, len: 5_000_000, name: Some("a".into()), origin: true, have });
+    vec![
+        Message::Hello(Hello { version: 1, agent: "swarm/0.1".into(), tcp: vec![4001], quic: vec![4001], site: Some("b".into()) }),
+        Message::Want { blob: 1, id: id() },
+        offer(Have::All),
+        offer(Have::Runs(vec![(0, 3), (9, 70)])),
+        offer(Have::Bits(vec![0x55; 10])),
+        Message::Absent { blob: 1 },
+        Message::List { blob: 1 },
+        Message::Have { blob: 300, add: Have::Runs(vec![(70_000, 1)]) },
+        Message::Request { blob: 1, first: 5, count: 16 },
+        Message::Decline { blob: 1, chunk: 5, why: Why::Busy },
+        Message::Cancel { blob: 1, chunk: 5 },
+        Message::Gone { blob: 1 },
+        Message::Bad { blob: 1, chunk: 5 },
+        Message::Peers { blob: 1, peers: vec![PeerAddrs { peer: vec![0, 36, 8, 1], addrs: vec![vec![4, 127, 0, 0, 1, 6, 15, 161]] }] },
+        Message::Ping(u64::MAX),
+        Message::Pong(1),
+        Message::Unwant { blob: u32::MAX },
+    ]
+}
+
+/// Several frames in one stream.
+fn stream() -> Vec<u8> {
+    messages().iter().flat_map(control).collect()
+}
+
+fn headers() -> Vec<Vec<u8>> {
+    let header = |chunk, offset, len| DataHeader { blob: 1, chunk, offset, len }.encode().to_vec();
+    let with = |header: Vec<u8>, len: u64| [header, len.to_le_bytes().to_vec()].concat();
+    vec![
+        with(header(0, 0, 65_536), 1 << 20),
+        with(header(15, 0, 1), (15 << 16) + 1),
+        with(header(LIST, 0, 512), 1 << 20),
+        with(header(32_767, 1 << 20, 65_536), 1 << 40),
+        header(3, 65_536, 100),
+    ]
+}
+
+fn have_maps() -> Vec<Vec<u8>> {
+    let map = |chunks: u16, have: &Have| {
+        let message = Message::Have { blob: 1, add: have.clone() }.encode().expect("a small message");
+        [&chunks.to_le_bytes()[..], &message[2..]].concat()
+    };
+    let mut ragged = Bitmap::new(129);
+    (0..129).filter(|chunk| chunk % 3 == 0).for_each(|chunk| ragged.set(chunk));
+    vec![
+        map(0, &Have::All),
+        map(129, &Have::All),
+        map(129, &Have::of(&ragged)),
+        map(32_768, &Have::Runs(vec![(0, 1), (2, 32_766)])),
+        map(64, &Have::Bits(vec![0xff; 8])),
+    ]
+}
+
+fn lists() -> Vec<Vec<u8>> {
+    let list = |kind, len: usize| {
+        let (bytes, geometry) = (fill(len, 1), Geometry::new(len as u64).expect("a small length"));
+        let list = HashList::of(kind, geometry, &bytes);
+        [&list.id().as_bytes()[..], &(len as u64).to_le_bytes(), &list.encode()].concat()
+    };
+    vec![list(Kind::File, 0), list(Kind::File, 100), list(Kind::File, 300_000), list(Kind::Directory, 200_000)]
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let file = |path: &str, size: u64, executable| {
+        let kind = EntryKind::File { size, id: if size == 0 { Kind::File.id_of(b"") } else { id() }, executable };
+        Entry { path: path.into(), kind }
+    };
+    let link = |path: &str, target: &str| Entry { path: path.into(), kind: EntryKind::Symlink { target: target.into() } };
+    let of = |rules, entries: Vec<Entry>| {
+        let size = |entry: &Entry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+        let payload_len = entries.iter().map(size).sum();
+        let payload = if payload_len == 0 { Kind::File.id_of(b"") } else { id() };
+        Manifest { rules, payload, payload_len, entries }.encode().expect("a manifest that is allowed")
+    };
+    vec![
+        of(Rules::Portable, Vec::new()),
+        of(Rules::Portable, vec![file("a", 0, false)]),
+        of(
+            Rules::Portable,
+            vec![
+                file("bin/run", 300, true),
+                file("bin/run.txt", 1 << 40, false),
+                Entry { path: "empty".into(), kind: EntryKind::EmptyDir },
+                link("lib/link", "../bin/run"),
+                file("lib/ä/日本語", 70_000, false),
+            ],
+        ),
+        of(Rules::Unix, vec![file("A:b?", 1, false), file("a", 2, false)]),
+    ]
+}
+
+fn links() -> Vec<String> {
+    let link = |name: Option<&str>, peers: &[&str]| {
+        let peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        Link { id: id(), name: name.map(ToOwned::to_owned), peers }.to_string()
+    };
+    vec![
+        link(None, &[]),
+        link(Some("Ein Name & 日本.bin"), &["/ip4/192.168.1.20/tcp/4001", "/ip6/::1/udp/4001/quic-v1"]),
+        format!("SWARM://{}/?future=1&name=x", id().to_string().to_uppercase()),
+        format!("blake3:{}", id()),
+        id().to_string(),
+        id().short(),
+        format!("swarm:{}#key", id()),
+    ]
+}
+
+fn paths() -> Vec<Vec<u8>> {
+    let texts: [&[u8]; 9] = [
+        b"report.pdf",
+        b"a/b/c.txt\n../../x",
+        b"d/link\n./x//y/",
+        b"CON.txt",
+        b"~user/x",
+        b"\xc0\xae\xc0\xae",
+        "Stra\u{df}e e\u{301} \u{212a}".as_bytes(),
+        b"C:\\x\n..\\..\\y",
+        "a\u{202e}b\u{1b}[2J\u{7}. ".as_bytes(),
+    ];
+    texts.iter().map(|text| text.to_vec()).collect()
+}

@@ -1,0 +1,203 @@
+//! What must hold of any bytes at all: one function for each reader of what strangers send. The test `fuzz` runs them over
+//! the corpus and mutations of it, `cargo fuzz` (in `fuzz/`) over whatever it comes up with.
+//!
+//! Each function panics when a promise is broken: a reader that panics, accepts what it would not write, or gives back
+//! something that breaks its own rules.
+
+use std::collections::BTreeMap;
+
+use swarm_core::content::geometry::Geometry;
+use swarm_core::content::link::{Link, Target};
+use swarm_core::content::manifest::{EntryKind, Manifest};
+use swarm_core::content::path::{
+    Rules, check_component, check_component_bytes, check_path, check_symlink_target, escape, fold_key, sanitize_name,
+};
+use swarm_core::content::tree::{HashList, Kind};
+use swarm_core::id::ContentId;
+use swarm_core::limits;
+use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
+use swarm_core::wire::{Have, LIST, Message};
+
+/// A function to fuzz.
+pub type FuzzTarget = fn(&[u8]);
+
+/// All of them, by the names of their folders in the corpus.
+pub const TARGETS: [(&str, FuzzTarget); 7] = [
+    ("control_frame", control_frame),
+    ("data_header", data_header),
+    ("have_map", have_map),
+    ("hash_list", hash_list),
+    ("manifest", manifest),
+    ("link", link),
+    ("path", path),
+];
+
+/// A control stream: lengths and frames, one after the other.
+///
+/// # Panics
+/// When a promise is broken; so do all here.
+pub fn control_frame(mut bytes: &[u8]) {
+    while let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() {
+        let Ok(len) = control_len(*prefix) else { return };
+        assert!((1..=limits::CONTROL_FRAME).contains(&len));
+        let (frame, rest) = rest.split_at(len.min(rest.len()));
+        if let Ok(Some(message)) = Message::decode(frame) {
+            assert!(is_small(&message), "a message that takes more room than it may");
+            let again = message.encode().expect("what was read can be written");
+            assert!(again.len() <= frame.len(), "written longer than read");
+            assert_eq!(Message::decode(&again).expect("what was written can be read"), Some(message));
+        }
+        bytes = rest;
+    }
+}
+
+/// What waits in a queue is bounded by the number of messages: so is each.
+fn is_small(message: &Message) -> bool {
+    let have = |have: &Have| match have {
+        Have::All => true,
+        Have::Runs(runs) => runs.len() <= limits::HAVE_RUNS,
+        Have::Bits(bits) => bits.len() <= limits::CHUNKS as usize / 8,
+    };
+    match message {
+        Message::Offer(offer) => {
+            have(&offer.have) && offer.name.as_ref().is_none_or(|name| name.len() <= limits::COMPONENT_BYTES)
+        }
+        Message::Have { add, .. } => have(add),
+        Message::Peers { peers, .. } => peers.len() <= limits::EXCHANGE_PEERS,
+        _ => true,
+    }
+}
+
+/// The header of a data frame, and a blob's length that it may be about.
+pub fn data_header(bytes: &[u8]) {
+    let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else { return };
+    let Ok(read) = DataHeader::decode(*header) else { return };
+    assert!((1..=limits::DATA_FRAME as u32).contains(&read.len));
+    assert_eq!(read.encode(), *header);
+    let Some((len, _)) = rest.split_first_chunk::<8>() else { return };
+    let Ok(geometry) = Geometry::new(u64::from_le_bytes(*len)) else { return };
+    let item = item_len(geometry, read.chunk);
+    assert_eq!(item.is_some(), read.chunk == LIST || read.chunk < geometry.chunks());
+    assert!(item.is_none_or(|len| len as u64 <= geometry.chunk_size().max(limits::HASH_LIST_BYTES as u64)));
+}
+
+/// A number of chunks and a have-map, as a message brings it.
+pub fn have_map(bytes: &[u8]) {
+    let Some((chunks, rest)) = bytes.split_first_chunk::<2>() else { return };
+    let chunks = u32::from(u16::from_le_bytes(*chunks)) % (limits::CHUNKS + 1);
+    // A message of kind 5 about blob 1.
+    let frame = [&[5, 1], rest].concat();
+    let Ok(Some(Message::Have { add, .. })) = Message::decode(&frame) else { return };
+    let Ok(bitmap) = add.into_bitmap(chunks) else { return };
+    assert_eq!(bitmap.len(), chunks);
+    assert_eq!(bitmap.iter().count() as u32, bitmap.count());
+    assert!(bitmap.iter().all(|chunk| chunk < chunks));
+    assert_eq!(bitmap.runs().map(|(_, count)| count).sum::<u32>(), bitmap.count());
+    let again = Have::of(&bitmap).into_bitmap(chunks).expect("what was written can be read");
+    assert_eq!(again, bitmap);
+}
+
+/// An id, a length and a hash list.
+pub fn hash_list(bytes: &[u8]) {
+    let Some((id, rest)) = bytes.split_first_chunk::<32>() else { return };
+    let Some((len, list)) = rest.split_first_chunk::<8>() else { return };
+    let Ok(geometry) = Geometry::new(u64::from_le_bytes(*len)) else { return };
+    let id = ContentId::from_bytes(*id);
+    for kind in [Kind::File, Kind::Directory] {
+        let Ok(read) = HashList::decode(id, kind, geometry, list) else { continue };
+        assert_eq!((read.id(), read.kind(), read.geometry()), (id, kind, geometry));
+        assert_eq!(read.encode(), list);
+        let last = geometry.last();
+        assert!(last.is_none_or(|last| !read.verify(last, b"") && !read.verify(last, &list[..list.len().min(7)])));
+    }
+}
+
+/// A directory's manifest.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(read) = Manifest::decode(bytes) else { return };
+    assert!(bytes.len() <= limits::MANIFEST_BYTES && read.entries.len() <= limits::MANIFEST_ENTRIES);
+    assert_eq!(read.encode().expect("what was read can be written"), bytes, "one directory, one encoding");
+    let mut end = 0;
+    let mut seen = BTreeMap::new();
+    for entry in &read.entries {
+        check_path(&entry.path, read.rules).expect("a path that is allowed");
+        assert!(inside("", &entry.path), "{:?}", entry.path);
+        if let EntryKind::Symlink { target } = &entry.kind {
+            assert!(inside(entry.path.rsplit_once('/').map_or("", |(above, _)| above), target), "{target:?}");
+        }
+        if read.rules == Rules::Portable {
+            assert_eq!(seen.insert(fold_key(&entry.path), &entry.path), None, "twins");
+        }
+    }
+    for (_, offset, size) in read.file_offsets() {
+        assert_eq!(offset, end);
+        end += size;
+    }
+    assert_eq!(end, read.payload_len);
+}
+
+/// A link, or whatever else a person may paste.
+pub fn link(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(link) = text.parse::<Link>() {
+        assert!(link.peers.len() <= limits::LINK_PEERS);
+        assert!(link.name.as_ref().is_none_or(|name| (1..=limits::LINK_NAME_BYTES).contains(&name.len())));
+        let printable = |peer: &String| peer.bytes().all(|byte| byte.is_ascii_graphic());
+        assert!(link.peers.iter().all(printable));
+        let written = link.to_string();
+        assert!(written.len() <= limits::LINK_BYTES && written.is_ascii(), "{written}");
+        let again: Link = written.parse().expect("what was written can be read");
+        assert_eq!((again.id, &again.name), (link.id, &link.name));
+        // A link whose hints do not fit when written in full loses the last ones.
+        assert!(link.peers.starts_with(&again.peers) || again.peers.len() < link.peers.len());
+    }
+    match text.parse::<Target>() {
+        Ok(Target::Prefix(digits)) => assert!(digits.len() < 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())),
+        Ok(Target::Id(_) | Target::Link(_)) => {}
+        Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
+    }
+}
+
+/// A name, or two lines: a symlink's path and its target.
+pub fn path(bytes: &[u8]) {
+    for rules in [Rules::Portable, Rules::Unix] {
+        if let Ok(name) = check_component_bytes(bytes, rules) {
+            assert!(!name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != "..");
+        }
+        let error = check_component_bytes(bytes, rules).err();
+        assert!(error.is_none_or(|error| !error.to_string().chars().any(char::is_control)));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let shown = escape(&text);
+    assert!(!shown.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)));
+    let name = sanitize_name(&text);
+    assert_eq!((check_component(&name, Rules::Portable), check_path(&name, Rules::Portable)), (Ok(()), Ok(())));
+    assert_eq!(sanitize_name(&name), name);
+    assert_eq!(fold_key(&fold_key(&text)), fold_key(&text));
+    let Some((at, target)) = text.split_once('\n') else { return };
+    for rules in [Rules::Portable, Rules::Unix] {
+        if check_path(at, rules).is_ok() {
+            assert!(inside("", at), "{at:?}");
+            if check_symlink_target(at, target, rules).is_ok() {
+                assert!(inside(at.rsplit_once('/').map_or("", |(above, _)| above), target), "{at:?} -> {target:?}");
+            }
+        }
+    }
+}
+
+/// Whether a relative path, followed step by step from a folder of a tree, never leaves the tree.
+fn inside(from: &str, path: &str) -> bool {
+    let mut depth = from.split('/').filter(|step| !step.is_empty()).count();
+    if path.starts_with('/') {
+        return false;
+    }
+    for step in path.split('/') {
+        match step {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
