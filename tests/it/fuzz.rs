@@ -29,7 +29,8 @@ fn corpus(target: &str) -> PathBuf {
 }
 
 fn inputs(target: &str) -> Vec<Vec<u8>> {
-    let folder = fs::read_dir(corpus(target)).unwrap_or_else(|error| panic!("the corpus of {target}: {error}"));
+    let folder =
+        fs::read_dir(corpus(target)).unwrap_or_else(|error| panic!("the corpus of {target}: {error}"));
     let mut paths: Vec<PathBuf> = folder.flatten().map(|entry| entry.path()).collect();
     paths.sort_unstable();
     paths.iter().map(|path| fs::read(path).expect("a file of the corpus")).collect()
@@ -79,7 +80,8 @@ fn mutate(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 /// Runs one input; a failure names it, ready to be put into the corpus.
 fn run(target: &str, function: FuzzTarget, input: &[u8]) {
     if catch_unwind(|| function(input)).is_err() {
-        let path = std::env::temp_dir().join(format!("fuzz-{target}-{}", &blake3::hash(input).to_hex()[..12]));
+        let path =
+            std::env::temp_dir().join(format!("fuzz-{target}-{}", &blake3::hash(input).to_hex()[..12]));
         let _ = fs::write(&path, input);
         panic!("{target} breaks on {} bytes, kept in {}", input.len(), path.display());
     }
@@ -138,9 +140,24 @@ fn id() -> ContentId {
 }
 
 fn messages() -> Vec<Message> {
-    let offer = |have| Message::Offer(Offer { blob: 7, kind: Kind::File, len: 5_000_000, name: Some("a".into()), origin: true, have });
+    let offer = |have| {
+        Message::Offer(Offer {
+            blob: 7,
+            kind: Kind::File,
+            len: 5_000_000,
+            name: Some("a".into()),
+            origin: true,
+            have,
+        })
+    };
     vec![
-        Message::Hello(Hello { version: 1, agent: "swarm/0.1".into(), tcp: vec![4001], quic: vec![4001], site: Some("b".into()) }),
+        Message::Hello(Hello {
+            version: 1,
+            agent: "swarm/0.1".into(),
+            tcp: vec![4001],
+            quic: vec![4001],
+            site: Some("b".into()),
+        }),
         Message::Want { blob: 1, id: id() },
         offer(Have::All),
         offer(Have::Runs(vec![(0, 3), (9, 70)])),
@@ -153,7 +170,13 @@ fn messages() -> Vec<Message> {
         Message::Cancel { blob: 1, chunk: 5 },
         Message::Gone { blob: 1 },
         Message::Bad { blob: 1, chunk: 5 },
-        Message::Peers { blob: 1, peers: vec![PeerAddrs { peer: vec![0, 36, 8, 1], addrs: vec![vec![4, 127, 0, 0, 1, 6, 15, 161]] }] },
+        Message::Peers {
+            blob: 1,
+            peers: vec![PeerAddrs {
+                peer: vec![0, 36, 8, 1],
+                addrs: vec![vec![4, 127, 0, 0, 1, 6, 15, 161]],
+            }],
+        },
         Message::Ping(u64::MAX),
         Message::Pong(1),
         Message::Unwant { blob: u32::MAX },
@@ -199,15 +222,24 @@ fn lists() -> Vec<Vec<u8>> {
         let list = HashList::of(kind, geometry, &bytes);
         [&list.id().as_bytes()[..], &(len as u64).to_le_bytes(), &list.encode()].concat()
     };
-    vec![list(Kind::File, 0), list(Kind::File, 100), list(Kind::File, 300_000), list(Kind::Directory, 200_000)]
+    vec![
+        list(Kind::File, 0),
+        list(Kind::File, 100),
+        list(Kind::File, 300_000),
+        list(Kind::Directory, 200_000),
+    ]
 }
 
 fn manifests() -> Vec<Vec<u8>> {
     let file = |path: &str, size: u64, executable| {
-        let kind = EntryKind::File { size, id: if size == 0 { Kind::File.id_of(b"") } else { id() }, executable };
+        let kind =
+            EntryKind::File { size, id: if size == 0 { Kind::File.id_of(b"") } else { id() }, executable };
         Entry { path: path.into(), kind }
     };
-    let link = |path: &str, target: &str| Entry { path: path.into(), kind: EntryKind::Symlink { target: target.into() } };
+    let link = |path: &str, target: &str| Entry {
+        path: path.into(),
+        kind: EntryKind::Symlink { target: target.into() },
+    };
     let of = |rules, entries: Vec<Entry>| {
         let size = |entry: &Entry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
         let payload_len = entries.iter().map(size).sum();

@@ -10,7 +10,8 @@ fn a_quota_evicts_the_oldest_and_never_for_nothing() {
         let path = giver.file(name, len, len);
         giver.run(["publish", path.to_str().unwrap(), "--link"]).success().text()
     };
-    let (one, two, large) = (publish("one", 3_000_000), publish("two", 3_000_001), publish("large", 9_000_000));
+    let (one, two, large) =
+        (publish("one", 3_000_000), publish("two", 3_000_001), publish("large", 9_000_000));
     let names = || {
         let listed = taker.ask(&["ls"]);
         let rows = listed["blobs"].as_array().cloned().unwrap_or_default();

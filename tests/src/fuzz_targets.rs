@@ -10,7 +10,8 @@ use swarm_core::content::geometry::Geometry;
 use swarm_core::content::link::{Link, Target};
 use swarm_core::content::manifest::{EntryKind, Manifest};
 use swarm_core::content::path::{
-    Rules, check_component, check_component_bytes, check_path, check_symlink_target, escape, fold_key, sanitize_name,
+    Rules, check_component, check_component_bytes, check_path, check_symlink_target, escape, fold_key,
+    sanitize_name,
 };
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
@@ -108,7 +109,9 @@ pub fn hash_list(bytes: &[u8]) {
         assert_eq!((read.id(), read.kind(), read.geometry()), (id, kind, geometry));
         assert_eq!(read.encode(), list);
         let last = geometry.last();
-        assert!(last.is_none_or(|last| !read.verify(last, b"") && !read.verify(last, &list[..list.len().min(7)])));
+        assert!(
+            last.is_none_or(|last| !read.verify(last, b"") && !read.verify(last, &list[..list.len().min(7)]))
+        );
     }
 }
 
@@ -152,7 +155,9 @@ pub fn link(bytes: &[u8]) {
         assert!(link.peers.starts_with(&again.peers) || again.peers.len() < link.peers.len());
     }
     match text.parse::<Target>() {
-        Ok(Target::Prefix(digits)) => assert!(digits.len() < 64 && digits.bytes().all(|b| b.is_ascii_hexdigit())),
+        Ok(Target::Prefix(digits)) => {
+            assert!(digits.len() < 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        }
         Ok(Target::Id(_) | Target::Link(_)) => {}
         Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
     }
@@ -171,7 +176,10 @@ pub fn path(bytes: &[u8]) {
     let shown = escape(&text);
     assert!(!shown.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)));
     let name = sanitize_name(&text);
-    assert_eq!((check_component(&name, Rules::Portable), check_path(&name, Rules::Portable)), (Ok(()), Ok(())));
+    assert_eq!(
+        (check_component(&name, Rules::Portable), check_path(&name, Rules::Portable)),
+        (Ok(()), Ok(()))
+    );
     assert_eq!(sanitize_name(&name), name);
     assert_eq!(fold_key(&fold_key(&text)), fold_key(&text));
     let Some((at, target)) = text.split_once('\n') else { return };
@@ -179,7 +187,10 @@ pub fn path(bytes: &[u8]) {
         if check_path(at, rules).is_ok() {
             assert!(inside("", at), "{at:?}");
             if check_symlink_target(at, target, rules).is_ok() {
-                assert!(inside(at.rsplit_once('/').map_or("", |(above, _)| above), target), "{at:?} -> {target:?}");
+                assert!(
+                    inside(at.rsplit_once('/').map_or("", |(above, _)| above), target),
+                    "{at:?} -> {target:?}"
+                );
             }
         }
     }

@@ -57,6 +57,8 @@ pub enum Out {
     Flood(fn(u64) -> Vec<u8>, u64),
     /// From now on nothing is heard any more.
     Deaf,
+    /// The connection breaks as soon as the data before it is written.
+    Hangup,
 }
 
 /// One turn of a conversation.

@@ -36,6 +36,9 @@ type Network = libp2p::Swarm<Behaviour>;
 /// How often views are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 
+/// How long the last words to a banned peer may take.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// What the jobs of a node ask of its network.
 #[derive(Debug)]
 pub(super) enum Ask {
@@ -96,6 +99,8 @@ pub(super) struct Actor {
     discovery: Discovery,
     mdns: bool,
     dials: BTreeMap<ConnectionId, Name>,
+    /// Connections of peers that were banned, and since when they wait to be closed.
+    closing: Vec<(Instant, PeerId, ConnectionId)>,
     listen: watch::Sender<Vec<Multiaddr>>,
     shown: Instant,
     slow: Instant,
@@ -134,6 +139,7 @@ impl Actor {
             discovery,
             mdns: parts.mdns,
             dials: BTreeMap::new(),
+            closing: Vec::new(),
             listen: parts.listen,
             shown: now,
             slow: now,
@@ -241,7 +247,9 @@ impl Actor {
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
                 let session = Session::start(key, control, data, &self.shared);
-                self.peers.add(key, Peer::new(peer, connection, addr, class, session));
+                let mut met = Peer::new(peer, connection, addr, class, session);
+                met.dialled = endpoint.is_dialer();
+                self.peers.add(key, met);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
             }
@@ -402,6 +410,7 @@ impl Actor {
     fn tick(&mut self) {
         let now = Instant::now();
         self.transfers.tick(&mut self.peers, &mut self.sharing);
+        self.close_banned();
         if now.duration_since(self.shown) >= SHOW_EVERY {
             self.shown = now;
             let tried = if self.transfers.is_idle() { Vec::new() } else { self.discovery.tried(self.mdns) };
@@ -423,23 +432,44 @@ impl Actor {
     /// Ends the sessions that were found to be bad while the last event was dealt with.
     fn end_doomed(&mut self) {
         for doomed in self.peers.take_doomed() {
-            let Some(peer) = self.peers.get(doomed.key) else { continue };
-            let (id, connection) = (peer.id, peer.connection);
+            let Some(id) = self.peers.id_of(doomed.key) else { continue };
             tracing::debug!(peer = %id, reason = %doomed.reason, ban = doomed.ban, "session ends");
-            if doomed.ban {
-                let now = Instant::now();
+            let (ban, now) = (doomed.ban, Instant::now());
+            if ban {
                 let ip: Option<IpAddr> = None;
                 let until = self.peers.ban(id, doomed.reason, now);
                 self.network.behaviour_mut().gate.ban(id, ip, until);
             }
-            self.peer_down(doomed.key);
-            self.network.behaviour_mut().streams.close(id, connection);
+            // Who is banned after it went may be back by now.
+            let key = if ban { self.peers.key_of(&id) } else { Some(doomed.key) };
+            let Some((key, connection)) = key.and_then(|key| Some((key, self.peers.get(key)?.connection)))
+            else {
+                continue;
+            };
+            self.peer_down(key);
+            if ban {
+                self.closing.push((now, id, connection));
+            } else {
+                self.network.behaviour_mut().streams.close(id, connection);
+            }
         }
+    }
+
+    /// Whoever is banned is told why, if it listens; then its connection is closed.
+    fn close_banned(&mut self) {
+        let streams = &mut self.network.behaviour_mut().streams;
+        self.closing.retain(|(since, peer, connection)| {
+            let waits = since.elapsed() < LAST_WORDS;
+            if !waits {
+                streams.close(*peer, *connection);
+            }
+            waits
+        });
     }
 
     fn dial(&mut self) {
         let now = Instant::now();
-        let room = self.transfers.room(self.peers.len());
+        let room = || self.transfers.room(&self.peers);
         for dial in self.discovery.due(!self.transfers.is_idle(), room, now) {
             let opts = match &dial.name {
                 Name::Peer(peer) => DialOpts::peer_id(*peer)

@@ -30,7 +30,7 @@ const RETRY_WANTING: Duration = Duration::from_secs(4);
 /// The longest pause otherwise.
 const RETRY_IDLE: Duration = Duration::from_secs(30);
 
-/// A candidate whose host is being tried enough already is looked at again after this.
+/// A candidate for whom there is no room, or whose host is being tried enough, is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -126,18 +126,25 @@ impl Discovery {
     }
 
     /// Whom to dial now: given peers always, all others while something is wanted and there is `room`.
-    pub(super) fn due(&mut self, wanting: bool, mut room: usize, now: Instant) -> Vec<Dial> {
+    pub(super) fn due(&mut self, wanting: bool, room: impl FnOnce() -> usize, now: Instant) -> Vec<Dial> {
         let due = |c: &Candidate| {
-            let wanted = c.source == Source::Given || (wanting && room > 0);
-            wanted && c.state == State::Idle && now >= c.next && !c.addrs.is_empty()
+            (wanting || c.source == Source::Given)
+                && c.state == State::Idle
+                && now >= c.next
+                && !c.addrs.is_empty()
         };
         let due: Vec<Name> =
             self.candidates.iter().filter(|(_, c)| due(c)).map(|(name, _)| name.clone()).collect();
-        let mut tries = if due.is_empty() { BTreeMap::new() } else { self.tries(now) };
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let dialling = self.candidates.values().filter(|c| c.state == State::Dialling).count();
+        let (mut room, mut tries) = (room().saturating_sub(dialling), self.tries(now));
         let mut dials = Vec::new();
         for name in due {
             let Some(candidate) = self.candidates.get_mut(&name) else { continue };
             if candidate.source != Source::Given && room == 0 {
+                candidate.next = now + LOOK_AGAIN;
                 continue;
             }
             let mut addrs = candidate.addrs.clone();

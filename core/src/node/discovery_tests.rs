@@ -12,9 +12,9 @@ fn given_peers_are_dialled_always_others_when_wanted() {
     let (mut d, now) = (Discovery::default(), Instant::now());
     d.found(&addr("/ip4/10.0.0.1/tcp/1"), None, Source::Given, now);
     d.found(&addr("/ip4/10.0.0.2/tcp/1"), Some(PeerId::random()), Source::Lan, now);
-    assert_eq!(d.due(false, 9, now).len(), 1);
-    assert_eq!(d.due(true, 9, now).len(), 1, "the first is being dialled");
-    assert_eq!(d.due(true, 9, now).len(), 0);
+    assert_eq!(d.due(false, || 9, now).len(), 1);
+    assert_eq!(d.due(true, || 9, now).len(), 1, "the first is being dialled");
+    assert_eq!(d.due(true, || 9, now).len(), 0);
 }
 
 #[test]
@@ -24,9 +24,9 @@ fn a_failed_dial_waits_longer_each_time_and_a_healed_one_is_found_soon() {
     d.found(&addr("/ip4/10.0.0.2/tcp/1"), Some(peer), Source::Lan, now);
     for _ in 0..20 {
         now += RETRY_WANTING;
-        assert_eq!(d.due(true, 9, now).len(), 1, "never longer than RETRY_WANTING");
+        assert_eq!(d.due(true, || 9, now).len(), 1, "never longer than RETRY_WANTING");
         d.failed(&Name::Peer(peer), "refused".into(), true, now);
-        assert_eq!(d.due(true, 9, now).len(), 0);
+        assert_eq!(d.due(true, || 9, now).len(), 0);
     }
 }
 
@@ -38,19 +38,19 @@ fn a_peers_list_is_limited() {
     d.exchanged(&addr("/ip4/127.0.0.1/tcp/22"), PeerId::random(), wan, now);
     d.exchanged(&addr("/ip4/10.0.0.1/tcp/22"), PeerId::random(), wan, now);
     d.exchanged(&addr("/ip4/127.0.0.1/tcp/22"), PeerId::random(), lan, now);
-    assert_eq!(d.due(true, 99, now).len(), 0);
+    assert_eq!(d.due(true, || 99, now).len(), 0);
     for port in 0..1000 {
         d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
     }
-    let dials = d.due(true, 9999, now);
+    let dials = d.due(true, || 9999, now);
     assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
     // Once two of them failed, the address is left alone for the window.
     for dial in &dials {
         d.failed(&dial.name, "refused".into(), true, now);
     }
     let later = now + limits::DIAL_WINDOW * 2;
-    assert_eq!(d.due(true, 9999, later).len(), 0);
-    assert!(!d.due(true, 9999, now + limits::DIAL_IP_WINDOW + RETRY_IDLE).is_empty());
+    assert_eq!(d.due(true, || 9999, later).len(), 0);
+    assert!(!d.due(true, || 9999, now + limits::DIAL_IP_WINDOW + RETRY_IDLE).is_empty());
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_peers_list_of_many_hosts_is_limited_too() {
     for host in 0..100 {
         d.exchanged(&addr(&format!("/ip4/8.8.8.{host}/tcp/1")), PeerId::random(), wan, now);
     }
-    assert_eq!(d.due(true, 9999, now).len(), limits::DIALS_PER_SOURCE);
+    assert_eq!(d.due(true, || 9999, now).len(), limits::DIALS_PER_SOURCE);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
         d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
     }
     for _ in 0..3 {
-        let dials = d.due(true, 9999, now);
+        let dials = d.due(true, || 9999, now);
         assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
         for dial in dials {
             let Name::Peer(peer) = dial.name else { panic!("a peer") };
@@ -79,7 +79,7 @@ fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
         }
         now += LOOK_AGAIN;
     }
-    assert_eq!(d.due(true, 9999, now).len(), 0);
+    assert_eq!(d.due(true, || 9999, now).len(), 0);
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn an_address_gets_its_name_when_connected() {
     let (mut d, now) = (Discovery::default(), Instant::now());
     let peer = PeerId::random();
     d.found(&addr("/ip4/10.0.0.1/tcp/1"), None, Source::Given, now);
-    assert_eq!(d.due(false, 9, now).len(), 1);
+    assert_eq!(d.due(false, || 9, now).len(), 1);
     d.connected(peer, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
-    assert_eq!(d.due(true, 9, now + RETRY_IDLE).len(), 0);
+    assert_eq!(d.due(true, || 9, now + RETRY_IDLE).len(), 0);
     d.lost(peer, now);
-    assert_eq!(d.due(false, 9, now + RETRY_FIRST).len(), 1, "still a given peer");
+    assert_eq!(d.due(false, || 9, now + RETRY_FIRST).len(), 1, "still a given peer");
 }

@@ -16,6 +16,9 @@ use crate::limits;
 use crate::schedule::PeerKey;
 use crate::wire::{Hello, Message, PeerAddrs};
 
+/// A peer that we have just met may still say what it has.
+const NEWCOMER: Duration = Duration::from_secs(2);
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -26,6 +29,9 @@ pub(super) struct Peer {
     /// `None` until it has introduced itself.
     pub(super) hello: Option<Hello>,
     pub(super) session: Session,
+    /// We came to it, not it to us.
+    pub(super) dialled: bool,
+    since: Instant,
     heard: Instant,
     heard_bytes: u64,
     ping: Option<(u64, Instant)>,
@@ -58,6 +64,8 @@ pub(super) struct Peers {
     by_id: HashMap<PeerId, PeerKey>,
     doomed: Vec<Doomed>,
     banned: VecDeque<Banned>,
+    /// Whose sessions the last ones were: what they sent may be found to be bad when they have gone.
+    gone: VecDeque<(PeerKey, PeerId)>,
     /// Bytes of sessions that have ended.
     past: (u64, u64),
 }
@@ -77,9 +85,17 @@ impl Peers {
     pub(super) fn remove(&mut self, key: PeerKey) -> Option<Peer> {
         let peer = self.peers.remove(&key)?;
         self.by_id.remove(&peer.id);
+        self.gone.truncate(limits::CONNECTIONS - 1);
+        self.gone.push_front((key, peer.id));
         self.past.0 += peer.session.traffic.up();
         self.past.1 += peer.session.traffic.down();
         Some(peer)
+    }
+
+    /// Whose session this is, or was.
+    pub(super) fn id_of(&self, key: PeerKey) -> Option<PeerId> {
+        let gone = || self.gone.iter().find(|(k, _)| *k == key).map(|(_, id)| *id);
+        self.peers.get(&key).map(|peer| peer.id).or_else(gone)
     }
 
     pub(super) fn get(&self, key: PeerKey) -> Option<&Peer> {
@@ -94,8 +110,15 @@ impl Peers {
         self.by_id.get(peer).copied()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.peers.len()
+    /// Those of use to whoever wants something: they offer some of it and give, or may yet. Who came in and has nothing
+    /// does not count, so that no crowd can keep us from looking for others.
+    pub(super) fn neighbours(&self, offers: impl Fn(PeerKey) -> bool) -> usize {
+        let may_yet = |p: &Peer, patience| p.since.elapsed() < patience;
+        let of_use = |(key, p): &(&PeerKey, &Peer)| match offers(**key) {
+            true => p.session.traffic.down() > 0 || may_yet(p, limits::REQUEST_TIMEOUT),
+            false => p.dialled && may_yet(p, NEWCOMER),
+        };
+        self.peers.iter().filter(of_use).count()
     }
 
     /// The peers that have introduced themselves.
@@ -143,6 +166,11 @@ impl Peers {
         }
         self.banned.push_back(Banned { peer, reason, until, at: now });
         until
+    }
+
+    /// Whether it is banned now.
+    pub(super) fn is_banned(&self, peer: &PeerId) -> bool {
+        self.banned.iter().any(|b| b.peer == *peer && b.until > Instant::now())
     }
 
     /// The bans in force.
@@ -231,6 +259,8 @@ impl Peer {
     ) -> Self {
         let heard = Instant::now();
         Self {
+            dialled: false,
+            since: heard,
             id,
             connection,
             addr,

@@ -124,7 +124,8 @@ impl Session {
         let reader = control::read(control_in, tell.clone(), serves.clone());
         tasks.spawn(async move { ending.closed(reader.await).await });
         let ending = tell.clone();
-        tasks.spawn(async move { ending.closed(control::write(control_out, messages).await).await });
+        // Not one of those that end with the session: it writes what waits, and ends when nobody has more to say.
+        tokio::spawn(async move { ending.closed(control::write(control_out, messages).await).await });
         let receiver = receive::Receiver::new(expected, tell.clone(), shared, Arc::clone(&traffic));
         let ending = tell.clone();
         tasks.spawn(async move { ending.closed(receiver.run(data_in).await).await });

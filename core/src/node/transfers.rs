@@ -52,8 +52,12 @@ impl Transfers {
     }
 
     /// How many more neighbours are worth looking for.
-    pub(super) fn room(&self, peers: usize) -> usize {
-        if self.is_idle() { 0 } else { limits::NEIGHBOURS.saturating_sub(peers) }
+    pub(super) fn room(&self, peers: &Peers) -> usize {
+        if self.is_idle() {
+            return 0;
+        }
+        let offers = |peer| self.downloads.values().any(|d| d.offers.contains_key(&peer));
+        limits::NEIGHBOURS.saturating_sub(peers.neighbours(offers))
     }
 
     pub(super) fn next_tick(&self) -> Duration {

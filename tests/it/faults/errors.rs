@@ -162,7 +162,8 @@ fn d37_a_full_disk_under_the_store_itself_is_waited_for_too() {
     let get = Process::spawn(tmpfs.swarm(&bob, ["get", "--json", seeder.link(), "--limit-down", "8M"]));
     get.wait_for_progress(6 * MIB);
     fill_up(&tmpfs.outside());
-    get.wait_for_event("notice");
+    let told = get.wait_for_event("notice");
+    assert!(told["text"].as_str().unwrap().contains("full"), "{told}");
     fs::remove_file(tmpfs.outside().join("filler")).unwrap();
     get.wait().success();
     assert_eq!(b3(&tmpfs.outside().join("f.bin")), seeder.id());

@@ -58,7 +58,7 @@ fn d1_every_chunk_of_one_seeder_is_corrupt() {
     // What was asked for and on its way when the first chunk was found to be bad.
     assert!(hostile.sent() <= 4 * MIB as u64, "{} bytes taken from it", hostile.sent());
     let told = hostile.heard(|message| matches!(message, Message::Bad { .. }));
-    eprintln!("bad {told}");
+    assert_eq!(told, 1, "whose disk rots wants to know");
 }
 
 #[test]
@@ -66,6 +66,32 @@ fn d2_one_chunk_in_a_hundred_is_corrupt() {
     // One chunk is one frame here. The hundredth: of 256 chunks the fast one is asked for more than that.
     let sent = AtomicUsize::new(0);
     corrupted(2, move |_, honest| corrupt(honest, |_| sent.fetch_add(1, Ordering::Relaxed) % 100 == 60));
+}
+
+/// It is gone when the chunk is found to be bad, and would be back with the next one.
+#[test]
+fn d1_a_seeder_that_corrupts_and_runs_is_banned_too() {
+    let content = Content::new(4 * MIB, 15);
+    let last = content.last();
+    let hostile = Hostile::listen(content.offerings(), move |_, honest| {
+        let mut bad = corrupt(honest, |header| header.chunk != last);
+        if let Some(at) =
+            bad.iter().position(|out| matches!(out, Out::Data(header, _) if header.chunk < last))
+        {
+            bad.truncate(at + 1);
+            bad.push(Out::Hangup);
+        }
+        bad
+    });
+    let victim = Victim::knowing([&hostile]);
+    let get = victim.get(&content.id());
+    let hostile = [("runs", hostile)];
+    victim.bans(&hostile);
+    let times = hostile[0].1.logs().len();
+    assert!(times <= 3, "it came {times} times");
+    eprintln!("came {times}");
+    victim.is_saved(get, &content);
+    victim.is_well();
 }
 
 #[test]

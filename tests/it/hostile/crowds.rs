@@ -77,3 +77,19 @@ fn d9_a_crowd_is_held_to_its_places_and_gives_them_back() {
     timed_get(&content.id(), &[seeder.addr()]);
     seeder.stop().success();
 }
+
+/// Whoever comes in does not use up the places for going out.
+#[test]
+fn d9_idle_sessions_do_not_keep_a_node_from_going_out() {
+    let content = Content::new(MIB, 98);
+    let seeder = content.publish(&[]);
+    let home = Home::new();
+    let daemon = home.daemon(&[]);
+    let crowd = Crowd::connect(daemon.addr(), 40);
+    wait_until("the crowd is there", PATIENCE, || crowd.open() == 40);
+    let got = home.get(seeder.link(), &["-o", "out", "--timeout", "20s"]);
+    got.success();
+    assert!(got.event("done")["took_ms"].as_u64().is_some_and(|took| took < 5000), "{}", got.event("done"));
+    assert_eq!(b3(&home.path("out")), content.id());
+    daemon.stop().success();
+}

@@ -45,6 +45,11 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Breaks it off.
+    pub(super) fn hangup(&self) -> AbortHandle {
+        self.task.clone()
+    }
+
     fn new((peer, mut muxer): (PeerId, StreamMuxerBox)) -> Self {
         let (open, mut wanted) = channel::<oneshot::Sender<SubstreamBox>>(1);
         let (arrive, arrived) = channel(STREAMS);

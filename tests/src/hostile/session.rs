@@ -2,14 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use libp2p::core::muxing::SubstreamBox;
 use swarm_core::wire::Message;
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::net::Connection;
 use super::offering::Honest;
@@ -17,6 +17,11 @@ use super::{Log, Out, Shared, Turn, bytes};
 
 /// Answers that wait to be written: more than anybody asks for at once.
 const QUEUE: usize = 1 << 16;
+
+/// Whoever was cut off reads what had arrived, unless it does not want to.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+/// More turns of the runtime than a connection needs to write a chunk.
+const TURNS: usize = 64;
 
 /// Runs a session until the other end closes it.
 pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamBox; 2], shared: Arc<Shared>) {
@@ -37,7 +42,7 @@ pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamB
         logs.push(log);
         logs.len() - 1
     };
-    let book = Book { number, shared: Arc::clone(&shared) };
+    let book = Book { number, shared: Arc::clone(&shared), hangup: connection.hangup() };
     let ((control_in, control_out), (data_in, data_out)) = (control.split(), data.split());
     let (say, said) = channel(QUEUE);
     let (send, sent) = channel(QUEUE);
@@ -45,12 +50,17 @@ pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamB
     tasks.spawn(write(control_out, said, book.clone()));
     tasks.spawn(write(data_out, sent, book.clone()));
     tasks.spawn(swallow(data_in, book.clone()));
+    let ended = || book.note(|log| log.ended = log.ended.or_else(|| Some(Instant::now())));
+    let mut hearing = std::pin::pin!(hear(control_in, &book, &say, &send));
     tokio::select! {
-        _ = hear(control_in, &book, &say, &send) => {}
-        // Nobody opens further streams: it ends with the connection.
-        () = async { while connection.arrived.recv().await.is_some() {} } => {}
+        _ = &mut hearing => {}
+        // Nobody opens further streams: it ends with the connection. What came before that is still heard.
+        () = async { while connection.arrived.recv().await.is_some() {} } => {
+            ended();
+            let _ = tokio::time::timeout(LAST_WORDS, hearing).await;
+        }
     }
-    book.note(|log| log.ended = Some(Instant::now()));
+    ended();
 }
 
 /// A session's page in the log.
@@ -58,6 +68,7 @@ pub(super) async fn run(mut connection: Connection, [data, control]: [SubstreamB
 struct Book {
     number: usize,
     shared: Arc<Shared>,
+    hangup: AbortHandle,
 }
 
 impl Book {
@@ -84,7 +95,7 @@ async fn hear(
                 Out::Control(_) | Out::RawControl(_) | Out::Trickle(..) | Out::Flood(..) | Out::Deaf => {
                     say.send(out).await
                 }
-                Out::Data(..) | Out::RawData(_) | Out::Pause(_) => send.send(out).await,
+                Out::Data(..) | Out::RawData(_) | Out::Pause(_) | Out::Hangup => send.send(out).await,
             };
         }
         if deaf {
@@ -138,6 +149,14 @@ async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: Receiver<Out>, boo
                 book.note(|log| log.flooded = true);
             }
             Out::Deaf => {}
+            Out::Hangup => {
+                stream.flush().await?;
+                // The connection is a task of this same thread: after some turns it has written what it was given.
+                for _ in 0..TURNS {
+                    tokio::task::yield_now().await;
+                }
+                book.hangup.abort();
+            }
         }
         if outs.is_empty() {
             stream.flush().await?;

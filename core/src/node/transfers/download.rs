@@ -143,11 +143,12 @@ impl Download {
     }
 
     pub(super) fn ban(&self, peer: PeerKey, reason: &str, peers: &mut Peers) {
-        if let Some(row) = peers.get(peer) {
-            let name = row.id.to_string();
+        // More of what it sent may still be found to be bad: once is enough.
+        if let Some(id) = peers.id_of(peer).filter(|id| !peers.is_banned(id)) {
+            let name = id.to_string();
             self.view.send_modify(|v| v.banned.push((name, reason.to_owned())));
+            peers.doom(peer, reason, true);
         }
-        peers.doom(peer, reason, true);
     }
 
     pub(super) fn refresh(&mut self, holders: u32) {
