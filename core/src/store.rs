@@ -273,10 +273,13 @@ impl Store {
     /// Writes a new blob's folder: list and record, flushed.
     fn save_new(&self, record: &Record, list: &HashList) -> Result<(), DiskError> {
         let dir = self.inner.layout.blob_dir(record.id);
+        let shelf = dir.parent().unwrap_or(&dir);
         disk::create_dir_all(&dir)?;
         disk::write_atomic(&dir.join("list"), &list_file(list), 0o600)?;
         self.save(record)?;
-        disk::sync_dir(dir.parent().unwrap_or(&dir))
+        disk::sync_dir(shelf)?;
+        // The shelf may be new as well.
+        disk::sync_dir(&self.inner.layout.blobs())
     }
 }
 

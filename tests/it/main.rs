@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod already;
 mod faults;
 mod fuzz;
 mod hostile;

@@ -18,7 +18,7 @@ use super::behaviour::{Behaviour, BehaviourEvent};
 use super::discovery::{Discovery, Name, Source, ip_of, split_peer};
 use super::event::{Ban, Peer as PeerRow};
 use super::peers::{Peer, Peers, class_at};
-use super::session::{Session, SessionEvent, Shared};
+use super::session::{LAST_WORDS, Session, SessionEvent, Shared};
 use super::sharing::{Next, Sharing};
 use super::stream;
 use super::transfers::{Owner, Transfers, View};
@@ -35,9 +35,6 @@ type Network = libp2p::Swarm<Behaviour>;
 
 /// How often views are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
-
-/// How long the last words to a banned peer may take.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What the jobs of a node ask of its network.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::Order;
-use crate::store::record::{Payload, State};
+use crate::store::record::{Payload, Place, State};
 use crate::store::{Begin, Blob, Finished, Store, StoreError, Target, refuse_existing};
 use follow::Known;
 
@@ -121,6 +121,9 @@ pub(super) async fn repair(
 
 impl Job {
     async fn run(&mut self, id: ContentId) -> Result<Event, Failure> {
+        if let Some(done) = self.tree_in_place(id).await? {
+            return Ok(done);
+        }
         if let Output::Path(path) = &self.get.output
             && !path.is_dir()
         {
@@ -172,7 +175,44 @@ impl Job {
             })
             .await?
         };
-        Ok((hashed == Some(id)).then(|| self.done(id, path, len, len, &View::default())))
+        if hashed != Some(id) {
+            return Ok(None);
+        }
+        self.adopt(id, path.clone()).await;
+        Ok(Some(self.done(id, path, len, len, &View::default())))
+    }
+
+    /// A file that is right where it lies is shared from there, if the store did not know it. No harm if that fails.
+    async fn adopt(&self, id: ContentId, path: PathBuf) {
+        let store = self.context.store.clone();
+        let adopted = blocking(move || match store.record(id) {
+            Some(_) => None,
+            None => store.adopt(&path).ok().and_then(|_| store.blob(id)),
+        });
+        if let Ok(Some(blob)) = adopted.await {
+            self.net.ask(Ask::Publish(blob)).await;
+        }
+    }
+
+    /// The directory lies at its destination already, put there by this store, and every byte of it verifies.
+    async fn tree_in_place(&self, id: ContentId) -> Result<Option<Event>, Failure> {
+        let Some(record) = self.context.store.record(id) else { return Ok(None) };
+        let Some(payload) = record.payload.and_then(|p| self.context.store.record(p.id)) else {
+            return Ok(None);
+        };
+        let Place::Tree { root, dir } = payload.place else { return Ok(None) };
+        let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
+        let wanted = match &self.get.output {
+            Output::Path(path) | Output::Into(path) => *path == root || path.join(name) == root,
+            Output::Store => false,
+        };
+        if !wanted || dir != id || !self.select.is_everything() {
+            return Ok(None);
+        }
+        let (store, id_of_bytes) = (self.context.store.clone(), payload.id);
+        let checked = blocking(move || store.verify(id_of_bytes, &|_| {}, &AtomicBool::new(false))).await?;
+        let whole = checked.is_ok_and(|(_, bad)| bad.is_empty());
+        Ok(whole.then(|| self.done(id, root, payload.len, payload.len, &View::default())))
     }
 
     /// The same once the name under which it goes into a folder is known.

@@ -15,6 +15,7 @@ pub(super) mod receive;
 pub(super) mod send;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::AsyncReadExt;
 use libp2p::Stream;
@@ -30,6 +31,9 @@ use crate::metrics::Traffic;
 use crate::schedule::PeerKey;
 use crate::store::{Blob, Store};
 use crate::wire::{Handle, Message};
+
+/// How long the last words to a peer may take.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// What a session tells the node.
 #[derive(Debug)]

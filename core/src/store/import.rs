@@ -71,6 +71,27 @@ impl Store {
         if import.copy || import.take { self.import_copy(import) } else { self.import_in_place(import) }
     }
 
+    /// Takes up a file that was found to be what somebody asked for: served in place from then on.
+    ///
+    /// # Errors
+    /// As [`Store::import`].
+    pub fn adopt(&self, path: &Path) -> Result<Record, StoreError> {
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let mut record = self.import(&Import {
+            path,
+            name: path::sanitize_name(&name),
+            copy: false,
+            take: false,
+            rules: Rules::Portable,
+            symlinks: false,
+            progress: &|_, _| {},
+            cancel: &AtomicBool::new(false),
+        })?;
+        record.origin = false;
+        self.save(&record)?;
+        Ok(record)
+    }
+
     fn import_in_place(&self, import: &Import<'_>) -> Result<Record, StoreError> {
         let file = disk::open(import.path)?;
         let stamp = Stamp::of(&file, import.path)?;

@@ -5,7 +5,7 @@ use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
 use tokio::sync::mpsc;
 
-use super::{End, Serve, SessionEvent, Tell};
+use super::{End, LAST_WORDS, Serve, SessionEvent, Tell};
 use crate::limits;
 use crate::wire::{Message, frame};
 
@@ -66,6 +66,8 @@ pub(super) async fn write(
         stream.write_all(&buffer).await?;
         stream.flush().await?;
     }
+    // A socket that is closed while bytes come in takes back what went out.
+    tokio::time::sleep(LAST_WORDS).await;
     Err(End::Node)
 }
 

@@ -42,6 +42,9 @@ impl Transfers {
         let ok = bytes.is_some();
         let size = bytes.as_ref().map_or(0, |b| b.len() as u64);
         *proof = bytes.map(|b| (chunk, b));
+        if !ok {
+            peers.send(peer, Message::Bad { blob, chunk });
+        }
         let step = learner.proof(peer, ok);
         download.credit_bytes(peer, size, peers);
         self.step(key, step, peers);
