@@ -133,7 +133,7 @@ impl Victim {
     }
 
     /// It lives, and was never large.
-    fn is_well(self) {
+    fn ends_well(self) {
         self.daemon.must_run();
         let peak = peak(&self.daemon);
         assert!(peak <= MEMORY, "{peak} KiB of memory");

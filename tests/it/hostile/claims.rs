@@ -4,11 +4,11 @@ use blake3::hazmat::HasherExt as _;
 use swarm_core::content::geometry::Geometry;
 use swarm_core::content::tree::Kind;
 use swarm_core::wire::{Have, LIST, Message, Offer};
+use swarm_tests::fixture::{PATIENCE, wait_until};
 use swarm_tests::hostile::bytes::{framed, varint};
 use swarm_tests::hostile::{Hostile, Out, Turn, frames};
 
-use super::{Content, MIB, Victim, on_disk};
-use std::time::Duration;
+use super::{Content, MIB, PROMPT, Victim, on_disk};
 
 /// Changes the offer in an honest answer.
 fn offering(honest: Vec<Out>, change: impl Fn(&mut Offer)) -> Vec<Out> {
@@ -80,7 +80,7 @@ fn d4_have_maps_that_cannot_be() {
         assert!(reason.contains("cannot be") || reason.contains("broke the protocol"), "{what}: {reason}");
     }
     victim.is_saved(get, &content);
-    victim.is_well();
+    victim.ends_well();
 }
 
 /// A peer that says the id is something else, and proves it as well as it can.
@@ -135,12 +135,13 @@ fn d12_lengths_that_are_lies() {
     let get = victim.get(&content.id());
     victim.bans(&hostile);
     for (what, peer) in &hostile {
+        wait_until(what, PATIENCE, || peer.was_closed());
         let log = peer.logs().into_iter().next();
         let after = log.and_then(|log| log.closed_after_last());
-        assert!(after.is_some_and(|after| after <= Duration::from_secs(2)), "{what}: closed after {after:?}");
+        assert!(after.is_some_and(|after| after <= PROMPT), "{what}: closed after {after:?}");
     }
     let grown = on_disk(victim.home.dir()).saturating_sub(before);
     assert!(grown <= MIB as u64, "{grown} bytes of disk for lies");
     victim.is_saved(get, &content);
-    victim.is_well();
+    victim.ends_well();
 }

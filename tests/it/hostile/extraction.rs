@@ -110,8 +110,8 @@ fn swapped(place: fn(PathBuf) -> PathBuf, to: fn(&Path) -> PathBuf) {
     let before = tree_hash(&outside);
     let id = payload_id(&alice);
     let swaps = AtomicU32::new(0);
-    let (mut round, mut whole, mut home) = (0, 0, Home::new());
-    while swaps.load(Ordering::Relaxed) < 1000 || round < 8 {
+    let (mut round, mut home) = (0, Home::new());
+    while swaps.load(Ordering::Relaxed) < 1000 || round < 6 {
         assert!(round < 40, "{} swaps only", swaps.load(Ordering::Relaxed));
         if round % 2 == 0 {
             // From the network; the next time from what is there.
@@ -123,15 +123,13 @@ fn swapped(place: fn(PathBuf) -> PathBuf, to: fn(&Path) -> PathBuf) {
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| swap(&place(hidden(&dest, &id)), &link, &stop, &swaps));
-            let ran = home.get(seeder.link(), &["--timeout", "2s", "-o", &dest.to_string_lossy()]);
+            let ran = home.get(seeder.link(), &["--timeout", "1s", "-o", &dest.to_string_lossy()]);
             stop.store(true, Ordering::Relaxed);
             ran.sane();
-            whole += u32::from(ran.code == Some(0));
         });
         assert_eq!(tree_hash(&outside), before, "round {round}");
         round += 1;
     }
-    eprintln!("{round} rounds, {whole} whole, {} swaps", swaps.into_inner());
 }
 
 #[test]

@@ -103,7 +103,9 @@ fn floods_of_messages_cost_bounded_memory_and_hold_nobody_up() {
     let content = Content::new(MIB, 70);
     let seeder = content.publish(&[]);
     let before = peak(&seeder);
-    let floods: [(&str, fn(u64) -> Vec<u8>, u64, bool); 12] = [
+    // Name, the n-th frame, how many, and whether they end the session.
+    type Flood = (&'static str, fn(u64) -> Vec<u8>, u64, bool);
+    let floods: [Flood; 12] = [
         ("offers", offers, MANY, false),
         ("haves", haves, MANY, false),
         ("large haves", large_have, 500, false),
@@ -122,12 +124,9 @@ fn floods_of_messages_cost_bounded_memory_and_hold_nobody_up() {
         wait_until(what, PATIENCE, || {
             peer.logs().first().is_some_and(|log| log.ended.is_some() || log.flooded)
         });
-        let log = &peer.logs()[0];
-        eprintln!("{what} {:?} {}", log.ended.is_some(), log.flooded);
     }
     timed_get(&content.id(), &[seeder.addr()]);
     let after = peak(&seeder);
-    eprintln!("{before} {after}");
     assert!(after <= MEMORY && after - before <= GROWTH, "{before} KiB, then {after} KiB");
     seeder.stop().success();
 }
@@ -172,7 +171,7 @@ fn floods_about_what_is_wanted_cost_bounded_memory() {
     let get = victim.get(&content.id());
     wait_until("all have said it", PATIENCE, || hostile.iter().all(|peer| !peer.logs().is_empty()));
     victim.is_saved(get, &content);
-    victim.is_well();
+    victim.ends_well();
 }
 
 /// Connections that came to a listener until nobody has come for a while.
@@ -213,7 +212,7 @@ fn dials(hosts: fn(u16) -> u16) -> usize {
     let get = victim.get(&id(1).to_string());
     let came = callers(&listener);
     drop(get);
-    victim.is_well();
+    victim.ends_well();
     came
 }
 

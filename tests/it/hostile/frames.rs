@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use swarm_core::wire::frame::DataHeader;
+use swarm_core::wire::{Hello, Message};
 use swarm_tests::fixture::{PATIENCE, wait_until};
 use swarm_tests::hostile::raw::{Frame, Kind, Plan, RST, SYN, Seen, attack};
-use swarm_tests::hostile::{Hostile, Out};
+use swarm_tests::hostile::{Hostile, Out, hello};
 
-use super::{Content, GROWTH, MIB, PROMPT, peak, timed_get};
+use super::{Content, GROWTH, MIB, PROMPT, banned, peak, timed_get};
 
 /// Says hello, and then this.
 fn saying(addr: &str, words: Vec<Out>) -> Hostile {
@@ -45,6 +46,35 @@ fn d7_frames_over_the_limit_end_the_session_at_once() {
     seeder.stop().success();
 }
 
+#[test]
+fn sessions_that_begin_wrongly_end_at_once() {
+    let content = Content::new(MIB, 77);
+    let seeder = content.publish(&[]);
+    let want = || Message::Want { blob: 1, id: content.offering.id };
+    let from_the_future = match hello() {
+        Message::Hello(hello) => Message::Hello(Hello { version: 2, ..hello }),
+        other => other,
+    };
+    let words = [
+        ("wants before hello", vec![want(), hello()]),
+        ("two hellos", vec![hello(), hello()]),
+        ("another version", vec![from_the_future]),
+        ("one number twice", vec![hello(), want(), want()]),
+    ];
+    for (what, words) in words {
+        let peer = Hostile::dial(seeder.addr(), Vec::new(), move |turn, _| {
+            let said = if turn.is_start() { words.clone() } else { Vec::new() };
+            said.into_iter().map(Out::Control).collect()
+        });
+        wait_until(what, PATIENCE, || peer.was_closed());
+        let after = peer.logs().first().and_then(|log| log.closed_after_last());
+        assert!(after.is_some_and(|after| after <= PROMPT), "{what}: closed after {after:?}");
+    }
+    let bans = banned(&content.home);
+    assert_eq!(bans.len(), 3, "who speaks another version is no enemy: {bans:?}");
+    seeder.stop().success();
+}
+
 /// The numbers a dialler gives its streams.
 fn odd(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| number * 2 + 1)
@@ -65,7 +95,6 @@ fn d8_a_thousand_streams_on_one_connection() {
     assert!(took <= Duration::from_secs(5), "{took:?}");
     let refused = seen.frames.iter().filter(|frame| frame.flags & RST != 0 && frame.stream != 0).count();
     assert!(refused >= 936 || seen.closed.is_some(), "{refused} refused: {seen:?}");
-    eprintln!("{refused} {:?}", seen.closed);
     seeder.stop().success();
 }
 
@@ -107,7 +136,6 @@ fn d10_yamux_frames_that_crashed_others() {
     };
     for frame in [Frame::new(Kind::Ping, SYN, 0, 7), Frame::new(Kind::WindowUpdate, SYN, 1, 0)] {
         let seen = deaf(frame);
-        eprintln!("{frame:?} written {} {:?}", seen.written, seen.closed);
         let stopped = seen.closed.is_some() || seen.written < 60_000_000;
         assert!(stopped, "it reads {} bytes from one that reads nothing", seen.written);
     }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::Value;
 use swarm_core::content::tree::Kind;
-use swarm_tests::fixture::{Home, PATIENCE, listing, tree_hash};
+use swarm_tests::fixture::{Home, PATIENCE, listing};
 use swarm_tests::hostile::bytes::{Handmade, Node, varint};
 use swarm_tests::hostile::{Hostile, Offering};
 
@@ -25,7 +24,7 @@ fn fetch(victim: &Victim, ids: &[String]) -> BTreeMap<String, Value> {
 }
 
 /// Every one of these manifests must be refused whole, by its own fault, and nothing may be written for it.
-fn refused(manifests: Vec<(String, Offering)>, payloads: Vec<Offering>) {
+fn refused(manifests: &[(String, Offering)], payloads: Vec<Offering>) {
     let ids: Vec<String> = manifests.iter().map(|(_, offering)| offering.id.to_string()).collect();
     let offerings = manifests.iter().map(|(_, offering)| offering.clone()).chain(payloads).collect();
     let hostile = Hostile::honest(offerings);
@@ -38,7 +37,7 @@ fn refused(manifests: Vec<(String, Offering)>, payloads: Vec<Offering>) {
     let (before, held) = (outside(&victim.home), peak(&victim.daemon));
 
     let failed = fetch(&victim, &ids);
-    for (what, offering) in &manifests {
+    for (what, offering) in manifests {
         let failure = failed.get(&offering.id.to_string());
         let failure = failure.unwrap_or_else(|| panic!("{what}: was not refused"));
         assert_eq!(
@@ -58,7 +57,7 @@ fn refused(manifests: Vec<(String, Offering)>, payloads: Vec<Offering>) {
     let grown = peak(&victim.daemon).saturating_sub(held);
     assert!(grown <= GROWTH, "{grown} KiB of memory");
     assert_eq!(hostile.logs().len(), 1, "who serves what it was asked for is no liar");
-    victim.is_well();
+    victim.ends_well();
 }
 
 /// All there is in a home but the store.
@@ -115,7 +114,7 @@ fn d13_manifests_that_are_bombs() {
         ("a gibibyte".to_owned(), Offering::hollow(Kind::Directory, 1 << 30)),
         ("a byte over the limit".to_owned(), Offering::hollow(Kind::Directory, (8 << 20) + 1)),
     ]);
-    refused(manifests, vec![Offering::file(b"payload".to_vec())]);
+    refused(&manifests, vec![Offering::file(b"payload".to_vec())]);
 }
 
 #[test]
@@ -133,7 +132,7 @@ fn d14_names_that_are_no_names() {
             Offering::directory(Handmade::of(&entries).encode()),
         ));
     }
-    refused(manifests, vec![Offering::file(b"payload".to_vec())]);
+    refused(&manifests, vec![Offering::file(b"payload".to_vec())]);
 }
 
 #[test]
@@ -151,6 +150,6 @@ fn d15_trees_that_lead_outside() {
         payloads.insert(handmade.payload(), ());
         (format!("{tree:?}"), Offering::directory(handmade.encode()))
     });
-    let manifests = handmade.collect();
-    refused(manifests, payloads.into_keys().filter(|p| !p.is_empty()).map(Offering::file).collect());
+    let manifests: Vec<_> = handmade.collect();
+    refused(&manifests, payloads.into_keys().filter(|p| !p.is_empty()).map(Offering::file).collect());
 }
