@@ -83,7 +83,7 @@ fn files(ends: &str) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
-            if path.is_dir() && !name.as_encoded_bytes().starts_with(b".") && path != root().join("target") {
+            if path.is_dir() && !name.as_encoded_bytes().starts_with(b".") && name != "target" {
                 folders.push(path);
             } else if path.is_file() && name.to_string_lossy().ends_with(ends) {
                 found.push(path);
