@@ -25,6 +25,7 @@ mod extents;
 mod finish;
 mod flush;
 mod gc;
+mod hashing;
 mod have;
 mod import;
 mod layout;

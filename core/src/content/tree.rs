@@ -46,13 +46,41 @@ impl Kind {
     /// `bytes` must be as long as the chunk is; [`HashList::verify`] checks that for bytes from outside.
     #[must_use]
     pub fn chunk_value(self, geometry: Geometry, chunk: ChunkIndex, bytes: &[u8]) -> ChainingValue {
+        let mut hasher = self.chunk_hasher(geometry, chunk);
+        hasher.update(bytes);
+        hasher.value()
+    }
+
+    /// The same in steps: give it exactly the chunk's bytes, in order.
+    #[must_use]
+    pub fn chunk_hasher(self, geometry: Geometry, chunk: ChunkIndex) -> ChunkHasher {
         let mut hasher = self.hasher();
-        if geometry.chunks() == 1 {
-            return *hasher.update(bytes).finalize().as_bytes();
+        let is_root = geometry.chunks() == 1;
+        if !is_root {
+            // Chunk offsets are multiples of a power of two of at least 64 KiB: always aligned as hazmat demands.
+            hasher.set_input_offset(geometry.offset(chunk));
         }
-        // Chunk offsets are multiples of a power of two of at least 64 KiB: always aligned as hazmat demands.
-        hasher.set_input_offset(geometry.offset(chunk));
-        hasher.update(bytes).finalize_non_root()
+        ChunkHasher { hasher, is_root }
+    }
+}
+
+/// Computes the chaining value of a chunk; see [`Kind::chunk_hasher`].
+#[derive(Debug)]
+pub struct ChunkHasher {
+    hasher: blake3::Hasher,
+    is_root: bool,
+}
+
+impl ChunkHasher {
+    /// The next bytes of the chunk.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// The value of the bytes so far.
+    #[must_use]
+    pub fn value(&self) -> ChainingValue {
+        if self.is_root { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }
     }
 }
 
@@ -168,14 +196,8 @@ impl HashList {
     /// Verifies a chunk while it arrives: each part is hashed when it is still in the processor's cache.
     #[must_use]
     pub fn check(&self, chunk: ChunkIndex) -> Check {
-        let is_root = self.geometry.chunks() == 1;
-        let mut hasher = self.kind.hasher();
-        if !is_root {
-            hasher.set_input_offset(self.geometry.offset(chunk));
-        }
         Check {
-            hasher,
-            is_root,
+            hasher: self.kind.chunk_hasher(self.geometry, chunk),
             left: self.geometry.size(chunk),
             value: self.values[chunk.at()],
             too_long: false,
@@ -186,8 +208,7 @@ impl HashList {
 /// A chunk being verified; see [`HashList::check`].
 #[derive(Debug)]
 pub struct Check {
-    hasher: blake3::Hasher,
-    is_root: bool,
+    hasher: ChunkHasher,
     left: usize,
     value: ChainingValue,
     too_long: bool,
@@ -208,11 +229,7 @@ impl Check {
     /// True when the bytes so far are exactly the chunk.
     #[must_use]
     pub fn passes(&self) -> bool {
-        let value = || match self.is_root {
-            true => *self.hasher.finalize().as_bytes(),
-            false => self.hasher.finalize_non_root(),
-        };
-        self.left == 0 && !self.too_long && value() == self.value
+        self.left == 0 && !self.too_long && self.hasher.value() == self.value
     }
 }
 

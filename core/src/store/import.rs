@@ -1,13 +1,12 @@
 //! Publishing: one pass over the bytes yields id and hash list together, on all cores.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rayon::prelude::*;
-
 use super::disk::{self, DiskError, Stamp};
+use super::hashing::{self, Piece};
 use super::record::{Payload, Place, Record, State};
 use super::{Store, StoreError};
 use crate::content::geometry::Geometry;
@@ -16,9 +15,6 @@ use crate::content::path::{self, Rules};
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
-
-/// Bytes read and hashed at a time: enough chunks for every core, little memory.
-const WINDOW: u64 = 16 << 20;
 
 /// What to publish, and how.
 #[allow(missing_debug_implementations)]
@@ -39,13 +35,6 @@ pub struct Import<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// Set it to stop.
     pub cancel: &'a AtomicBool,
-}
-
-/// A part of the bytes: a file, where it begins among all bytes, and its length.
-struct Piece {
-    file: PathBuf,
-    start: u64,
-    size: u64,
 }
 
 impl Store {
@@ -96,7 +85,7 @@ impl Store {
         let file = disk::open(import.path)?;
         let stamp = Stamp::of(&file, import.path)?;
         let piece = Piece { file: import.path.to_owned(), start: 0, size: stamp.size() };
-        let list = self.hash(stamp.size(), &[piece], import, &mut |_, _| {})?;
+        let list = hashing::hash(stamp.size(), &[piece], import, &mut |_, _| {})?;
         if Stamp::of(&file, import.path)? != stamp {
             return Err(changed(import.path));
         }
@@ -129,7 +118,7 @@ impl Store {
         let file = disk::open(temp)?;
         let len = Stamp::of(&file, temp)?.size();
         let piece = Piece { file: temp.to_owned(), start: 0, size: len };
-        let list = self.hash(len, &[piece], import, &mut |_, _| {})?;
+        let list = hashing::hash(len, &[piece], import, &mut |_, _| {})?;
         disk::sync(&file, temp)?;
         let dir = self.inner.layout.blob_dir(list.id());
         disk::create_dir_all(&dir)?;
@@ -153,7 +142,7 @@ impl Store {
             }
         }
         let mut ids = vec![ContentId::from(blake3::hash(b"")); pieces.len()];
-        let list = self.hash(start, &pieces, import, &mut |piece, id| ids[piece] = id)?;
+        let list = hashing::hash(start, &pieces, import, &mut |piece, id| ids[piece] = id)?;
         let mut ids = ids.into_iter();
         for entry in &mut entries {
             if let EntryKind::File { id, .. } = &mut entry.kind {
@@ -205,130 +194,9 @@ impl Store {
         let _ = fs::remove_file(self.inner.layout.blob_dir(list.id()).join("have"));
         Ok(record)
     }
-
-    /// Hashes `len` bytes that lie in `pieces`, window by window: within a window, files are read and chunks and whole
-    /// files hashed in parallel. `whole(piece, id)` is told the id of each piece (only if there are several: a lone
-    /// piece's id is the list's).
-    fn hash(
-        &self,
-        len: u64,
-        pieces: &[Piece],
-        import: &Import<'_>,
-        whole: &mut dyn FnMut(usize, ContentId),
-    ) -> Result<HashList, StoreError> {
-        let geometry = Geometry::new(len).map_err(|e| StoreError::User(e.to_string()))?;
-        let window = WINDOW.max(geometry.chunk_size());
-        let several = pieces.len() > 1 || import.path.is_dir();
-        let mut values = Vec::with_capacity(geometry.chunks() as usize);
-        let mut buffer = vec![0_u8; window.min(len) as usize];
-        let mut running = blake3::Hasher::new();
-        let mut first = 0;
-        for start in (0..len).step_by(window as usize) {
-            if import.cancel.load(Ordering::Relaxed) {
-                return Err(StoreError::Cancelled);
-            }
-            let end = len.min(start + window);
-            let bytes = &mut buffer[..(end - start) as usize];
-            let parts = cut(pieces, &mut first, start, bytes);
-            let ids: Vec<Option<ContentId>> =
-                parts.into_par_iter().map(|part| part.fill(several)).collect::<Result<_, _>>()?;
-            let from = geometry.chunk_at(start).map_or(0, |c| c.get());
-            let to = geometry.chunk_at(end - 1).map_or(0, |c| c.get());
-            let value = |c: u32| {
-                let chunk = geometry.chunk(c)?;
-                let at = (geometry.offset(chunk) - start) as usize;
-                Some(Kind::File.chunk_value(geometry, chunk, &bytes[at..at + geometry.size(chunk)]))
-            };
-            values.par_extend((from..=to).into_par_iter().filter_map(value));
-            if several {
-                finish_files(pieces, start, bytes, &ids, &mut running, whole);
-            }
-            (import.progress)(end, len);
-        }
-        HashList::from_values(Kind::File, geometry, values).map_err(|e| StoreError::User(e.to_string()))
-    }
 }
 
-/// A piece's share of one window.
-struct Part<'a> {
-    piece: &'a Piece,
-    within: u64,
-    bytes: &'a mut [u8],
-}
-
-impl Part<'_> {
-    /// Reads it; the id of a file that lies in this window whole.
-    fn fill(self, identify: bool) -> Result<Option<ContentId>, StoreError> {
-        let path = &self.piece.file;
-        let file = disk::open(path)?;
-        file.read_exact_at(self.bytes, self.within).map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => changed(path),
-            _ => DiskError::new("read", path, e).into(),
-        })?;
-        let ends = self.within + self.bytes.len() as u64 == self.piece.size;
-        // A file that grew was being written to.
-        if ends && file.metadata().is_ok_and(|m| m.len() != self.piece.size) {
-            return Err(changed(path));
-        }
-        let is_whole = identify && self.within == 0 && ends;
-        Ok(is_whole.then(|| blake3::hash(self.bytes).into()))
-    }
-}
-
-/// Cuts a window into the parts of the pieces in it, large ones into several so that all cores read.
-fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mut [u8]) -> Vec<Part<'a>> {
-    let several = pieces.len() > 1;
-    let end = start + bytes.len() as u64;
-    while pieces.get(*first).is_some_and(|p| p.start + p.size <= start) {
-        *first += 1;
-    }
-    let mut parts = Vec::new();
-    for piece in pieces[*first..].iter().take_while(|p| p.start < end).filter(|p| p.size > 0) {
-        let (mut at, to) = (start.max(piece.start), end.min(piece.start + piece.size));
-        while at < to {
-            // A file that lies in the window whole stays one part: its id is computed from it.
-            let step =
-                if several && to - at == piece.size { to - at } else { (to - at).min(limits::CHUNK_MAX) };
-            let (head, tail) = bytes.split_at_mut(step as usize);
-            bytes = tail;
-            parts.push(Part { piece, within: at - piece.start, bytes: head });
-            at += step;
-        }
-    }
-    parts
-}
-
-/// Tells the ids of the files that end in this window: whole ones have theirs, longer ones run through `running`.
-fn finish_files(
-    pieces: &[Piece],
-    start: u64,
-    bytes: &[u8],
-    ids: &[Option<ContentId>],
-    running: &mut blake3::Hasher,
-    whole: &mut dyn FnMut(usize, ContentId),
-) {
-    let end = start + bytes.len() as u64;
-    let mut known = ids.iter().flatten();
-    let first = pieces.partition_point(|p| p.start + p.size <= start);
-    let in_window =
-        pieces.iter().enumerate().skip(first).take_while(|(_, p)| p.start < end).filter(|(_, p)| p.size > 0);
-    for (i, piece) in in_window {
-        let (from, to) = (start.max(piece.start), end.min(piece.start + piece.size));
-        if to - from == piece.size && pieces.len() > 1 {
-            if let Some(id) = known.next() {
-                whole(i, *id);
-            }
-            continue;
-        }
-        running.update_rayon(&bytes[(from - start) as usize..(to - start) as usize]);
-        if to == piece.start + piece.size {
-            whole(i, running.finalize().into());
-            running.reset();
-        }
-    }
-}
-
-fn changed(path: &Path) -> StoreError {
+pub(super) fn changed(path: &Path) -> StoreError {
     StoreError::Changed(format!(
         "{} changed while it was being read: publish it again",
         disk::Shown(path.to_owned())
