@@ -13,17 +13,16 @@ mod get;
 mod identity;
 mod jobs;
 mod limiter;
-mod muxer;
 mod peers;
 mod publish;
-mod read_ahead;
-mod secure;
 mod session;
 mod sharing;
 mod stream;
 mod stream_handler;
+mod tls;
 mod transfers;
 mod writer;
+mod yamux;
 
 #[cfg(test)]
 mod gate_tests;

@@ -8,16 +8,15 @@ use std::io;
 use futures::TryFutureExt;
 use futures::future::{BoxFuture, Either};
 use futures::io::{AsyncRead, AsyncWrite};
-use futures_rustls::TlsStream;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, Transport};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp};
 
-use super::muxer::{STREAMS, Yamux};
-use super::read_ahead::ReadAhead;
-use super::secure::{self, Tls, TlsError};
+use super::tls::record::SecureStream;
+use super::tls::{self, Tls, TlsError};
+use super::yamux::{STREAMS, Yamux};
 use crate::limits::HANDSHAKE_TIMEOUT;
 
 /// The name of Noise in the negotiation; from the libp2p Noise spec.
@@ -43,7 +42,7 @@ pub fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex(Yamux::new())
+        .multiplex(Yamux)
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic_config(keypair))
@@ -76,7 +75,7 @@ enum SecurityError {
 }
 
 /// A byte stream to a known peer, by either way.
-type Secured<C> = Either<TlsStream<ReadAhead<C>>, noise::Output<C>>;
+type Secured<C> = Either<SecureStream<C>, noise::Output<C>>;
 
 impl UpgradeInfo for Security {
     type Info = &'static str;
@@ -84,7 +83,7 @@ impl UpgradeInfo for Security {
 
     /// Best first: a dialler proposes in this order.
     fn protocol_info(&self) -> Self::InfoIter {
-        [secure::PROTOCOL, NOISE].into_iter()
+        [tls::PROTOCOL, NOISE].into_iter()
     }
 }
 
@@ -122,7 +121,7 @@ where
     }
 }
 
-fn by_tls<C>((peer, stream): (PeerId, TlsStream<ReadAhead<C>>)) -> (PeerId, Secured<C>) {
+fn by_tls<C>((peer, stream): (PeerId, SecureStream<C>)) -> (PeerId, Secured<C>) {
     (peer, Either::Left(stream))
 }
 

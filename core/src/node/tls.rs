@@ -14,36 +14,35 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::io::{AsyncRead, AsyncWrite};
-use futures_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use libp2p::PeerId;
 use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::identity::Keypair;
 use libp2p::tls::certificate;
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, PeerIncompatible, ServerConfig, SignatureScheme,
     SupportedCipherSuite,
 };
 
-use super::read_ahead::ReadAhead;
+use handshake::Handshake;
+use record::SecureStream;
+
+mod handshake;
+pub(crate) mod record;
 
 /// The name both ends agree on before the handshake; from the libp2p TLS spec.
 pub(crate) const PROTOCOL: &str = "/tls/1.0.0";
 
 /// The application protocol within TLS; from the libp2p TLS spec.
 const ALPN: &[u8] = b"libp2p";
-
-/// What rustls may encrypt ahead of the socket, bytes: a yamux frame with its header in one system call. Stock 64 KiB
-/// would leave the end of every frame to a second one.
-const BUFFER: usize = 128 << 10;
 
 /// The signatures a peer's certificate may use, best first. RSA with PKCS #1 is missing because TLS 1.3 forbids it
 /// for handshakes, and the handshake must use the certificate's own scheme.
@@ -62,6 +61,9 @@ pub(crate) enum TlsError {
     /// The connection broke, or one side refused the other's messages, certificate or signature.
     #[error("TLS handshake: {0}")]
     Handshake(#[source] io::Error),
+    /// rustls cannot begin a handshake, or end it.
+    #[error("TLS: {0}")]
+    Rustls(#[source] rustls::Error),
     /// The handshake went through without exactly one certificate, so nobody was identified.
     #[error("TLS handshake: the peer did not present exactly one certificate")]
     NotOneCertificate,
@@ -114,6 +116,7 @@ impl Tls {
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(Arc::new(Verifier))
             .with_cert_resolver(identity.clone());
+        server.enable_secret_extraction = true;
         server.alpn_protocols = vec![ALPN.to_vec()];
         // Stock clients put ChaCha20 first; the order that counts is that of a side that looked at its processor.
         server.ignore_client_order = true;
@@ -125,6 +128,7 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier))
             .with_client_cert_resolver(identity);
+        client.enable_secret_extraction = true;
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.enable_sni = false;
         client.resumption = Resumption::disabled();
@@ -179,15 +183,14 @@ impl<C> InboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<ReadAhead<C>>);
+    type Output = (PeerId, SecureStream<C>);
     type Error = TlsError;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
         Box::pin(async move {
-            let accepting = TlsAcceptor::from(self.server)
-                .accept_with(ReadAhead::new(socket), |session| session.set_buffer_limit(Some(BUFFER)));
-            identify(accepting.await.map_err(TlsError::Handshake)?.into())
+            let handshake = UnbufferedServerConnection::new(self.server).map_err(TlsError::Rustls)?;
+            shake_hands(handshake, socket).await
         })
     }
 }
@@ -196,7 +199,7 @@ impl<C> OutboundConnectionUpgrade<C> for Tls
 where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    type Output = (PeerId, TlsStream<ReadAhead<C>>);
+    type Output = (PeerId, SecureStream<C>);
     type Error = TlsError;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
 
@@ -204,22 +207,28 @@ where
         Box::pin(async move {
             // The spec forbids SNI, and an IP address is never sent as one.
             let nobody = ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED));
-            let connecting =
-                TlsConnector::from(self.client).connect_with(nobody, ReadAhead::new(socket), |session| {
-                    session.set_buffer_limit(Some(BUFFER))
-                });
-            identify(connecting.await.map_err(TlsError::Handshake)?.into())
+            let handshake = UnbufferedClientConnection::new(self.client, nobody).map_err(TlsError::Rustls)?;
+            shake_hands(handshake, socket).await
         })
     }
 }
 
-/// Names the peer at the other end of a finished handshake.
-fn identify<C>(stream: TlsStream<C>) -> Result<(PeerId, TlsStream<C>), TlsError> {
-    let Some([only]) = stream.get_ref().1.peer_certificates() else {
+/// Runs a handshake and names the peer at the other end.
+async fn shake_hands<C, H>(mut handshake: H, mut socket: C) -> Result<(PeerId, SecureStream<C>), TlsError>
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin,
+    H: Handshake,
+{
+    let rest = handshake::run(&mut handshake, &mut socket).await.map_err(TlsError::Handshake)?;
+    let common = handshake.common();
+    let Some([only]) = common.peer_certificates() else {
         return Err(TlsError::NotOneCertificate);
     };
     let peer = certificate::parse(only)?.peer_id();
-    Ok((peer, stream))
+    let group = common.negotiated_key_exchange_group().map(|group| group.name());
+    tracing::trace!(%peer, suite = ?common.negotiated_cipher_suite(), ?group, "TLS");
+    let keys = handshake.keys().map_err(TlsError::Rustls)?;
+    Ok((peer, SecureStream::new(socket, keys, rest).map_err(TlsError::Rustls)?))
 }
 
 /// Accepts every peer that proves some libp2p identity. Whether it is the one we wanted is asked where the wish is
@@ -337,5 +346,4 @@ impl ClientCertVerifier for Verifier {
 }
 
 #[cfg(test)]
-#[path = "secure_tests.rs"]
 pub(super) mod tests;

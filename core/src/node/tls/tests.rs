@@ -17,8 +17,8 @@ use rustls::{CipherSuite, NamedGroup};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::node::muxer::Yamux;
 use crate::node::transport;
+use crate::node::yamux::Yamux;
 
 /// More than anything here takes, less than a patience.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -67,10 +67,6 @@ where
     }
 }
 
-fn suite(stream: &TlsStream<impl Sized>) -> CipherSuite {
-    stream.get_ref().1.negotiated_cipher_suite().unwrap().suite()
-}
-
 fn fastest() -> CipherSuite {
     if has_aes() {
         CipherSuite::TLS13_AES_128_GCM_SHA256
@@ -87,7 +83,7 @@ async fn we_dial_stock() {
     let ((seen, near), (seen_by_stock, far)) = (dialled.unwrap(), accepted.unwrap());
     assert_eq!(seen, theirs.public().to_peer_id());
     assert_eq!(seen_by_stock, ours.public().to_peer_id());
-    assert_eq!(suite(&near), fastest());
+    assert_eq!(near.suite(), fastest());
     exchange(near, far).await;
 }
 
@@ -100,7 +96,7 @@ async fn stock_dials_us() {
     assert_eq!(seen, theirs.public().to_peer_id());
     assert_eq!(seen_by_stock, ours.public().to_peer_id());
     // Although stock asks for ChaCha20.
-    assert_eq!(suite(&far), fastest());
+    assert_eq!(far.suite(), fastest());
     exchange(near, far).await;
 }
 
@@ -110,12 +106,99 @@ async fn two_of_us_use_the_fast_cipher_and_the_quantum_safe_group() {
     let (dialled, accepted) = handshake(tls(), tls()).await;
     let (near, far) = (dialled.unwrap().1, accepted.unwrap().1);
     for stream in [&near, &far] {
-        let state = stream.get_ref().1;
-        assert_eq!(suite(stream), fastest());
-        assert_eq!(state.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
-        assert_eq!(state.alpn_protocol(), Some(ALPN));
+        assert_eq!(stream.suite(), fastest());
+        assert_eq!(stream.group(), Some(NamedGroup::X25519MLKEM768));
     }
     exchange(near, far).await;
+}
+
+/// New keys in the middle of a connection, with us and with a stock peer.
+#[tokio::test]
+async fn keys_change_under_way() {
+    let tls = || Tls::new(&Keypair::generate_ed25519()).unwrap();
+    let (dialled, accepted) = handshake(tls(), tls()).await;
+    let (mut near, mut far) = (dialled.unwrap().1, accepted.unwrap().1);
+    for _ in 0..3 {
+        near.rekey();
+        far.rekey();
+        exchange(&mut near, &mut far).await;
+    }
+    let stock = libp2p::tls::Config::new(&Keypair::generate_ed25519()).unwrap();
+    let (dialled, accepted) = handshake(tls(), stock).await;
+    let (mut near, mut far) = (dialled.unwrap().1, accepted.unwrap().1);
+    for _ in 0..3 {
+        near.rekey();
+        exchange(&mut near, &mut far).await;
+    }
+}
+
+/// A stock peer closes in order, and so do we; a connection that is cut is an error.
+#[tokio::test]
+async fn an_end_is_told_from_a_cut() {
+    let tls = || Tls::new(&Keypair::generate_ed25519()).unwrap();
+    let stock = libp2p::tls::Config::new(&Keypair::generate_ed25519()).unwrap();
+    let (dialled, accepted) = handshake(tls(), stock).await;
+    let (mut near, mut far) = (dialled.unwrap().1, accepted.unwrap().1);
+    far.close().await.unwrap();
+    assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
+    near.close().await.unwrap();
+    assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+
+    let (dialled, accepted) = handshake(tls(), tls()).await;
+    let mut near = dialled.unwrap().1;
+    drop(accepted);
+    assert!(near.read(&mut [0]).await.is_err());
+}
+
+/// Everything that is changed, cut out or put in on the way is found, and nothing behind it is believed.
+#[tokio::test]
+async fn nothing_can_be_changed_on_the_way() {
+    let bytes: Vec<u8> = (0..100_000_u32).map(|index| ((index * 31) >> 3) as u8).collect();
+    type Change = fn(&mut Vec<u8>);
+    let changes: [Change; 6] = [
+        |wire| wire[50_000] ^= 1,
+        |wire| wire[0] = 22,
+        |wire| wire[3] ^= 1,
+        |wire| drop(wire.drain(..16_384 + 22)),
+        |wire| drop(wire.splice(..0, wire[..16_384 + 22].to_vec())),
+        |wire| drop(wire.splice(..0, [21, 3, 3, 0, 2, 1, 0])),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let tls = || Tls::new(&Keypair::generate_ed25519()).unwrap();
+        let ((near, mut left), (mut right, far)) = (pipe().await, pipe().await);
+        let (arm, mut armed) = tokio::sync::oneshot::channel::<()>();
+        let (ready, is_ready) = tokio::sync::oneshot::channel::<()>();
+        let relay = tokio::spawn(async move {
+            // The handshake goes through as it is.
+            let (mut a, mut b) = (vec![0; 65_536], vec![0; 65_536]);
+            loop {
+                futures::select! {
+                    read = left.read(&mut a).fuse() => right.write_all(&a[..read.unwrap()]).await.unwrap(),
+                    read = right.read(&mut b).fuse() => left.write_all(&b[..read.unwrap()]).await.unwrap(),
+                    _ = (&mut armed).fuse() => break,
+                }
+            }
+            ready.send(()).unwrap();
+            let mut wire = Vec::new();
+            left.read_to_end(&mut wire).await.unwrap();
+            change(&mut wire);
+            let _ = right.write_all(&wire).await;
+            let _ = right.close().await;
+        });
+        let dialling = tls().upgrade_outbound(near, PROTOCOL);
+        let (near, far) = join(dialling, tls().upgrade_inbound(far, PROTOCOL)).await;
+        let (mut near, mut far) = (near.unwrap().1, far.unwrap().1);
+        arm.send(()).unwrap();
+        is_ready.await.unwrap();
+        near.write_all(&bytes).await.unwrap();
+        near.close().await.unwrap();
+        let mut got = Vec::new();
+        let end = far.read_to_end(&mut got).await;
+        assert!(end.is_err(), "change {number} was not found");
+        assert!(bytes.starts_with(&got), "change {number} was believed");
+        assert!(far.read(&mut [0]).await.is_err(), "change {number} was forgotten");
+        relay.await.unwrap();
+    }
 }
 
 #[test]
@@ -332,7 +415,7 @@ async fn a_peer_that_speaks_only_noise_is_reached() {
     let stock = tcp::tokio::Transport::new(tcp::Config::new())
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair).unwrap())
-        .multiplex(Yamux::new())
+        .multiplex(Yamux)
         .boxed();
     let peer = keypair.public().to_peer_id();
     let mut far = Swarm::new(stock, dummy::Behaviour, peer, Config::with_tokio_executor());

@@ -1,0 +1,162 @@
+//! Drives a handshake of rustls over a socket, up to the point where both sides may send data.
+
+use std::io;
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus};
+use rustls::{CommonState, Error, ExtractedSecrets};
+
+use super::record::{INCOMING, Keys};
+
+/// One side of a handshake; rustls has no common trait for the two.
+pub(super) trait Handshake: Send {
+    type Data: Send;
+    fn process<'a>(&'a mut self, incoming: &'a mut [u8]) -> UnbufferedStatus<'a, 'a, Self::Data>;
+    fn common(&self) -> &CommonState;
+    fn keys(self) -> Result<(ExtractedSecrets, Keys), Error>;
+}
+
+impl Handshake for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'a>(&'a mut self, incoming: &'a mut [u8]) -> UnbufferedStatus<'a, 'a, Self::Data> {
+        let common: &mut UnbufferedConnectionCommon<_> = self;
+        common.process_tls_records(incoming)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn keys(self) -> Result<(ExtractedSecrets, Keys), Error> {
+        let (secrets, kernel): (_, KernelConnection<Self::Data>) = self.dangerous_into_kernel_connection()?;
+        Ok((secrets, Keys::Client(kernel)))
+    }
+}
+
+impl Handshake for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'a>(&'a mut self, incoming: &'a mut [u8]) -> UnbufferedStatus<'a, 'a, Self::Data> {
+        let common: &mut UnbufferedConnectionCommon<_> = self;
+        common.process_tls_records(incoming)
+    }
+
+    fn common(&self) -> &CommonState {
+        self
+    }
+
+    fn keys(self) -> Result<(ExtractedSecrets, Keys), Error> {
+        let (secrets, kernel): (_, KernelConnection<Self::Data>) = self.dangerous_into_kernel_connection()?;
+        Ok((secrets, Keys::Server(kernel)))
+    }
+}
+
+/// What a handshake leaves behind besides its keys.
+pub(super) struct Rest {
+    /// Where bytes from the socket go.
+    pub(super) incoming: Box<[u8]>,
+    /// The part of it that is still encrypted: less than a record.
+    pub(super) unread: std::ops::Range<usize>,
+    /// Data that came together with the end of the handshake.
+    pub(super) early: Vec<u8>,
+    #[cfg(test)]
+    pub(super) group: Option<rustls::NamedGroup>,
+}
+
+/// What to do after a step.
+enum Next {
+    Step,
+    Send,
+    Read,
+    Done,
+}
+
+/// Runs the handshake to its end.
+///
+/// # Errors
+/// The socket's, or [`io::ErrorKind::InvalidData`] with rustls' own.
+pub(super) async fn run<C, H>(tls: &mut H, socket: &mut C) -> io::Result<Rest>
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin,
+    H: Handshake,
+{
+    let mut incoming = vec![0; INCOMING].into_boxed_slice();
+    let (mut unread, mut outgoing, mut early) = (0..0, Vec::new(), Vec::new());
+    loop {
+        let UnbufferedStatus { discard, state, .. } = tls.process(&mut incoming[unread.clone()]);
+        let next = match state {
+            Ok(state) => step(state, &mut outgoing, &mut early)?,
+            // The peer is not told why: rustls can panic when it is asked for its alert after some errors.
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        };
+        unread.start += discard;
+        match next {
+            Next::Step => {}
+            Next::Send => {
+                socket.write_all(&outgoing).await?;
+                socket.flush().await?;
+                outgoing.clear();
+            }
+            Next::Read => {
+                incoming.copy_within(unread.clone(), 0);
+                unread = 0..unread.len();
+                if unread.end == incoming.len() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "a handshake message without end",
+                    ));
+                }
+                let read = socket.read(&mut incoming[unread.end..]).await?;
+                if read == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                unread.end += read;
+            }
+            Next::Done => {
+                #[cfg(test)]
+                let group = tls.common().negotiated_key_exchange_group().map(|group| group.name());
+                return Ok(Rest {
+                    incoming,
+                    unread,
+                    early,
+                    #[cfg(test)]
+                    group,
+                });
+            }
+        }
+    }
+}
+
+fn step<D>(
+    state: ConnectionState<'_, '_, D>,
+    outgoing: &mut Vec<u8>,
+    early: &mut Vec<u8>,
+) -> io::Result<Next> {
+    match state {
+        ConnectionState::EncodeTlsData(mut message) => {
+            let start = outgoing.len();
+            if let Err(EncodeError::InsufficientSize(short)) = message.encode(&mut []) {
+                outgoing.resize(start + short.required_size, 0);
+                message.encode(&mut outgoing[start..]).map_err(io::Error::other)?;
+            }
+            Ok(Next::Step)
+        }
+        ConnectionState::TransmitTlsData(transmit) => {
+            transmit.done();
+            Ok(Next::Send)
+        }
+        ConnectionState::BlockedHandshake => Ok(Next::Read),
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                early.extend_from_slice(record.map_err(io::Error::other)?.payload);
+            }
+            Ok(Next::Step)
+        }
+        ConnectionState::WriteTraffic(_) => Ok(Next::Done),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

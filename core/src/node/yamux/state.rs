@@ -1,0 +1,520 @@
+//! The streams of one connection and the frames that wait to be sent, without any socket: the connection feeds it what
+//! arrives and sends what it queues, streams read and write.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+use super::buffer::{Buffer, Buffers};
+use super::frame::{ACK, FIN, Header, Kind, RST, SYN};
+use super::{FRAME, MuxerError, STREAMS};
+
+/// What each side may send of a new stream before it hears from the other; from the specification.
+pub(super) const FIRST_WINDOW: u32 = 256 << 10;
+
+/// What all windows of a connection may grow together beyond the first ones, bytes. A window must hold twice what is
+/// under way, since it is renewed by halves: 16 MiB carry 1 GB/s over 8 ms and 1 Gbit/s over 67 ms.
+pub(super) const WINDOW_GROWTH: u32 = 16 << 20;
+
+/// Frames in a queue that writers must wait for, bytes: enough for a few system calls.
+const OUT_BYTES: usize = 256 << 10;
+/// The same, in frames.
+const OUT_FRAMES: usize = 128;
+/// Frames in the queue, with the answers to a peer who asks and asks but reads nothing, until we read no more from it.
+pub(super) const OUT_FULL: usize = 2 * OUT_FRAMES;
+
+/// Which ids are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The dialler: odd ones.
+    Client,
+    /// The listener: even ones.
+    Server,
+}
+
+/// The payload that follows a header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Body {
+    /// Whose it is; it may be gone.
+    pub(super) stream: u32,
+    /// Bytes still to come.
+    pub(super) left: usize,
+    /// No more after that.
+    fin: bool,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct State {
+    side: Side,
+    next: u32,
+    streams: BTreeMap<u32, Stream>,
+    /// Opened by the peer and not taken yet.
+    arrived: VecDeque<u32>,
+    out: VecDeque<Buffer>,
+    out_bytes: usize,
+    /// A writer waits for the queue to become shorter.
+    crowded: bool,
+    pub(super) buffers: Buffers,
+    /// Of [`WINDOW_GROWTH`].
+    grown: u32,
+    ended: bool,
+    /// The connection's task.
+    pub(super) task: Option<Waker>,
+    acceptor: Option<Waker>,
+    opener: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Still to go with our first frame.
+    flags: u16,
+    /// Bytes we may send.
+    allowed: u32,
+    /// What the peer may have under way and unread, and how much of that it may still send.
+    window: u32,
+    granted: u32,
+    received: VecDeque<Buffer>,
+    unread: u32,
+    /// Read since the window was last renewed.
+    consumed: u32,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    fin_received: bool,
+    fin_sent: bool,
+    reset: bool,
+}
+
+impl Stream {
+    const fn new(flags: u16) -> Self {
+        Self {
+            flags,
+            allowed: FIRST_WINDOW,
+            window: FIRST_WINDOW,
+            granted: FIRST_WINDOW,
+            received: VecDeque::new(),
+            unread: 0,
+            consumed: 0,
+            reader: None,
+            writer: None,
+            fin_received: false,
+            fin_sent: false,
+            reset: false,
+        }
+    }
+
+    fn wake(&mut self) {
+        [self.reader.take(), self.writer.take()].into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+const fn violated(what: &'static str) -> MuxerError {
+    MuxerError::Protocol(what)
+}
+
+impl State {
+    pub(super) fn new(side: Side) -> Self {
+        Self {
+            side,
+            next: if side == Side::Client { 1 } else { 2 },
+            streams: BTreeMap::new(),
+            arrived: VecDeque::new(),
+            out: VecDeque::new(),
+            out_bytes: 0,
+            crowded: false,
+            buffers: Buffers::default(),
+            grown: 0,
+            ended: false,
+            task: None,
+            acceptor: None,
+            opener: None,
+        }
+    }
+
+    // The connection's side.
+
+    /// A header has arrived; yields the payload that belongs to it.
+    pub(super) fn header(&mut self, header: Header) -> Result<Option<Body>, MuxerError> {
+        match header.kind {
+            Kind::Ping if header.has(SYN) => {
+                self.push(Buffers::control(Header::new(Kind::Ping, ACK, 0, header.len)));
+                return Ok(None);
+            }
+            Kind::Ping => return Ok(None),
+            Kind::GoAway => return Err(MuxerError::GoneAway(header.len)),
+            Kind::Data | Kind::Window => {}
+        }
+        if header.has(SYN) {
+            self.arrive(header.stream)?;
+        }
+        // Frames of a stream that is gone here may be under way for a while.
+        let stream = self.streams.get_mut(&header.stream);
+        let len = header.len as usize;
+        match (header.kind, stream) {
+            (Kind::Data, Some(stream)) => {
+                if header.len > stream.granted || (stream.fin_received && header.len > 0) {
+                    return Err(violated("sent more of a stream than it may"));
+                }
+                stream.granted -= header.len;
+                if header.has(RST) {
+                    stream.reset = true;
+                    stream.wake();
+                } else if header.has(FIN) && header.len == 0 {
+                    stream.fin_received = true;
+                    stream.wake();
+                }
+            }
+            (Kind::Data, None) if header.len > FIRST_WINDOW + WINDOW_GROWTH => {
+                return Err(violated("sent more of a stream than it may"));
+            }
+            (_, Some(stream)) => {
+                let allowed = stream.allowed.checked_add(header.len);
+                stream.allowed = allowed.ok_or(violated("granted more than a window can be"))?;
+                stream.reset |= header.has(RST);
+                stream.fin_received |= header.has(FIN);
+                stream.wake();
+            }
+            (_, None) => {}
+        }
+        let body = Body { stream: header.stream, left: len, fin: header.has(FIN) };
+        Ok(Some(body).filter(|_| header.kind == Kind::Data && len > 0))
+    }
+
+    fn arrive(&mut self, id: u32) -> Result<(), MuxerError> {
+        let theirs = if self.side == Side::Client { 0 } else { 1 };
+        if id == 0 || id % 2 != theirs || self.streams.contains_key(&id) {
+            return Err(violated("opened a stream it may not open"));
+        }
+        if self.streams.len() >= STREAMS {
+            tracing::debug!(id, "refused a stream: {STREAMS} are live");
+            self.push(Buffers::control(Header::new(Kind::Data, RST, id, 0)));
+            return Ok(());
+        }
+        self.streams.insert(id, Stream::new(ACK));
+        self.arrived.push_back(id);
+        self.acceptor.take().into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// A buffer with room for bytes of a payload; give it back with [`State::received`].
+    pub(super) fn room(&mut self, body: Body) -> Buffer {
+        let last = self.streams.get_mut(&body.stream).and_then(|stream| {
+            let has_room = stream.received.back_mut().is_some_and(|last| !last.room().is_empty());
+            if has_room { stream.received.pop_back() } else { None }
+        });
+        last.unwrap_or_else(|| self.buffers.get(body.left))
+    }
+
+    /// The buffer of [`State::room`], with `count` more bytes of the payload in it; `count` may be 0.
+    pub(super) fn received(&mut self, body: &mut Body, buffer: Buffer, count: usize) {
+        body.left -= count;
+        let Some(stream) = self.streams.get_mut(&body.stream).filter(|_| buffer.len() > 0) else {
+            self.buffers.put(buffer);
+            return;
+        };
+        stream.received.push_back(buffer);
+        if count > 0 {
+            stream.unread += count as u32;
+            stream.fin_received |= body.fin && body.left == 0;
+            stream.reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The next frame to send.
+    pub(super) fn next_frame(&mut self) -> Option<Buffer> {
+        let frame = self.out.pop_front()?;
+        self.out_bytes -= frame.len();
+        if self.crowded && self.out_bytes < OUT_BYTES && self.out.len() < OUT_FRAMES {
+            self.crowded = false;
+            self.streams.values_mut().filter_map(|stream| stream.writer.take()).for_each(Waker::wake);
+        }
+        Some(frame)
+    }
+
+    /// Frames that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// A last frame: why the connection ends.
+    pub(super) fn go_away(&mut self, why: u32) {
+        self.push(Buffers::control(Header::new(Kind::GoAway, 0, 0, why)));
+    }
+
+    /// The connection is over. What has arrived can still be read.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.streams.values_mut().for_each(Stream::wake);
+        [self.acceptor.take(), self.opener.take()].into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn push(&mut self, frame: Buffer) {
+        self.out_bytes += frame.len();
+        self.out.push_back(frame);
+        self.task.take().into_iter().for_each(Waker::wake);
+    }
+
+    // The streams' side.
+
+    /// A stream the peer has opened.
+    pub(super) fn poll_arrived(&mut self, cx: &Context<'_>) -> Poll<u32> {
+        match self.arrived.pop_front() {
+            Some(id) => Poll::Ready(id),
+            None => {
+                self.acceptor = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// A new stream of ours, when there is a place for one.
+    pub(super) fn poll_open(&mut self, cx: &Context<'_>) -> Poll<Result<u32, MuxerError>> {
+        if self.ended {
+            return Poll::Ready(Err(MuxerError::Closed));
+        }
+        if self.streams.len() >= STREAMS {
+            self.opener = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let id = self.next;
+        let Some(next) = id.checked_add(2) else { return Poll::Ready(Err(MuxerError::Closed)) };
+        self.next = next;
+        self.streams.insert(id, Stream::new(SYN));
+        Poll::Ready(Ok(id))
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        id: u32,
+        cx: &Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Poll::Ready(Ok(0)) };
+        let mut filled = 0;
+        while filled < into.len() {
+            let Some(front) = stream.received.front_mut() else { break };
+            let count = front.len().min(into.len() - filled);
+            into[filled..filled + count].copy_from_slice(&front.filled()[..count]);
+            front.consume(count);
+            filled += count;
+            if front.len() == 0
+                && let Some(done) = stream.received.pop_front()
+            {
+                self.buffers.put(done);
+            }
+        }
+        if filled > 0 || into.is_empty() {
+            stream.unread -= filled as u32;
+            stream.consumed += filled as u32;
+            let more = !stream.fin_received && !stream.reset && !self.ended;
+            if more && stream.consumed >= stream.window / 2 {
+                self.renew(id);
+            }
+            return Poll::Ready(Ok(filled));
+        }
+        if stream.fin_received {
+            return Poll::Ready(Ok(0));
+        }
+        if stream.reset || self.ended {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        stream.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Lets the peer send as much again. A reader who has little left to read is faster than the window lets the peer
+    /// be: then the window grows.
+    fn renew(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.unread <= stream.window / 4 {
+            let more = stream.window.min(WINDOW_GROWTH - self.grown);
+            stream.window += more;
+            self.grown += more;
+        }
+        let credit = stream.window - stream.granted - stream.unread;
+        stream.granted += credit;
+        stream.consumed = 0;
+        let flags = std::mem::take(&mut stream.flags);
+        self.push(Buffers::control(Header::new(Kind::Window, flags, id, credit)));
+    }
+
+    pub(super) fn poll_write(&mut self, id: u32, cx: &Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let crowded = self.out_bytes >= OUT_BYTES || self.out.len() >= OUT_FRAMES;
+        let stream = self.streams.get_mut(&id).filter(|s| !s.fin_sent && !s.reset && !self.ended);
+        let Some(stream) = stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        if from.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if crowded || stream.allowed == 0 {
+            self.crowded |= crowded;
+            stream.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = from.len().min(FRAME).min(stream.allowed as usize);
+        stream.allowed -= count as u32;
+        let flags = std::mem::take(&mut stream.flags);
+        let header = Header::new(Kind::Data, flags, id, count as u32);
+        let frame = self.buffers.frame(header, &from[..count]);
+        self.push(frame);
+        Poll::Ready(Ok(count))
+    }
+
+    /// No more will be written.
+    pub(super) fn close(&mut self, id: u32) {
+        let ended = self.ended;
+        if let Some(stream) = self.streams.get_mut(&id).filter(|s| !s.fin_sent && !s.reset && !ended) {
+            stream.fin_sent = true;
+            let flags = std::mem::take(&mut stream.flags) | FIN;
+            self.push(Buffers::control(Header::new(Kind::Data, flags, id, 0)));
+        }
+    }
+
+    /// Nobody holds the stream any longer. It is reset, unless both sides are done or the peer never heard of it.
+    pub(super) fn forget(&mut self, id: u32) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        self.grown -= stream.window - FIRST_WINDOW;
+        stream.received.into_iter().for_each(|buffer| self.buffers.put(buffer));
+        let unknown = stream.flags & SYN != 0;
+        let done = stream.fin_sent && stream.fin_received;
+        if !unknown && !done && !stream.reset && !self.ended {
+            self.push(Buffers::control(Header::new(Kind::Data, RST, id, 0)));
+        }
+        self.opener.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures::task::noop_waker;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn data(flags: u16, stream: u32, len: u32) -> Header {
+        Header::new(Kind::Data, flags, stream, len)
+    }
+
+    /// Feeds a header and as much payload as it announces.
+    fn feed(state: &mut State, header: Header) -> Result<(), MuxerError> {
+        let Some(mut body) = state.header(header)? else { return Ok(()) };
+        while body.left > 0 {
+            let mut buffer = state.room(body);
+            let count = buffer.room().len().min(body.left);
+            buffer.grow(count);
+            state.received(&mut body, buffer, count);
+        }
+        Ok(())
+    }
+
+    fn server() -> State {
+        State::new(Side::Server)
+    }
+
+    #[test]
+    fn rules_of_the_protocol_are_enforced() {
+        let broken = |headers: &[Header]| {
+            let mut state = server();
+            let results: Vec<_> = headers.iter().map(|header| feed(&mut state, *header)).collect();
+            let (last, before) = results.split_last().unwrap();
+            assert!(before.iter().all(Result::is_ok), "{before:?}");
+            assert!(matches!(last, Err(MuxerError::Protocol(_))), "{last:?}");
+        };
+        // More than the window: at once, or with the second frame.
+        broken(&[data(SYN, 1, FIRST_WINDOW + 1)]);
+        broken(&[data(SYN, 1, FIRST_WINDOW), data(0, 1, 1)]);
+        // An id of ours, none, one twice; bytes after the end; more credit than there are numbers.
+        broken(&[data(SYN, 2, 0)]);
+        broken(&[data(SYN, 0, 0)]);
+        broken(&[data(SYN, 1, 0), data(SYN, 1, 0)]);
+        broken(&[data(SYN | FIN, 1, 5), data(0, 1, 1)]);
+        broken(&[data(SYN, 1, 0), Header::new(Kind::Window, 0, 1, u32::MAX)]);
+        // To a stream that is gone no more than to one that lives.
+        broken(&[data(0, 1, u32::MAX)]);
+    }
+
+    #[test]
+    fn what_arrived_before_a_reset_or_an_end_is_read() {
+        let waker = noop_waker();
+        let cx = Context::from_waker(&waker);
+        for last in [data(RST, 1, 0), data(FIN, 1, 0)] {
+            let mut state = server();
+            feed(&mut state, data(SYN, 1, 100)).unwrap();
+            feed(&mut state, last).unwrap();
+            let mut into = [0; 60];
+            assert!(matches!(state.poll_read(1, &cx, &mut into), Poll::Ready(Ok(60))));
+            assert!(matches!(state.poll_read(1, &cx, &mut into), Poll::Ready(Ok(40))));
+            match state.poll_read(1, &cx, &mut into) {
+                Poll::Ready(Ok(0)) => assert!(last.has(FIN)),
+                Poll::Ready(Err(_)) => assert!(last.has(RST)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_writer_sends_no_more_than_it_may() {
+        let waker = noop_waker();
+        let cx = Context::from_waker(&waker);
+        let mut state = State::new(Side::Client);
+        let Poll::Ready(Ok(id)) = state.poll_open(&cx) else { panic!("a place") };
+        let mut sent = 0;
+        let bytes = vec![1; FRAME];
+        while let Poll::Ready(written) = state.poll_write(id, &cx, &bytes) {
+            sent += written.unwrap();
+            while state.next_frame().is_some() {}
+        }
+        assert_eq!(sent, FIRST_WINDOW as usize);
+        feed(&mut state, Header::new(Kind::Window, ACK, id, 7)).unwrap();
+        assert!(matches!(state.poll_write(id, &cx, &bytes), Poll::Ready(Ok(7))));
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_gets_a_larger_window_and_gives_it_back() {
+        let waker = noop_waker();
+        let cx = Context::from_waker(&waker);
+        let mut state = server();
+        feed(&mut state, data(SYN, 1, 0)).unwrap();
+        let mut into = vec![0; FRAME];
+        for _ in 0..2000 {
+            let granted = state.streams[&1].granted;
+            feed(&mut state, data(0, 1, granted.min(FRAME as u32))).unwrap();
+            let _ = state.poll_read(1, &cx, &mut into);
+            while state.next_frame().is_some() {}
+        }
+        assert_eq!(state.grown, WINDOW_GROWTH);
+        state.forget(1);
+        assert_eq!(state.grown, 0);
+    }
+
+    proptest! {
+        /// Any frames in any order: errors, never a panic, and never more memory than the windows allow.
+        #[test]
+        fn memory_stays_bounded(
+            frames in proptest::collection::vec((0..4_u8, 0..16_u16, 0..9_u32, prop_oneof![0..9_u32, 0..70_000_u32, any::<u32>()]), 1..200),
+            reads in proptest::collection::vec(0..9_u32, 1..200),
+        ) {
+            let waker = noop_waker();
+            let cx = Context::from_waker(&waker);
+            let mut state = server();
+            let mut into = vec![0; 50_000];
+            for ((kind, flags, stream, len), read) in frames.into_iter().zip(reads.into_iter().cycle()) {
+                let kind = [Kind::Data, Kind::Window, Kind::Ping, Kind::GoAway][usize::from(kind)];
+                if feed(&mut state, Header::new(kind, flags, stream, len)).is_err() {
+                    break;
+                }
+                let _ = state.poll_read(read, &cx, &mut into);
+                if read == 8 {
+                    state.forget(stream);
+                }
+                let unread: usize = state.streams.values().map(|s| s.unread as usize).sum();
+                let held: usize =
+                    state.streams.values().flat_map(|s| &s.received).map(Buffer::len).sum();
+                prop_assert_eq!(unread, held);
+                prop_assert!(held <= state.streams.len() * FIRST_WINDOW as usize + WINDOW_GROWTH as usize);
+                prop_assert!(state.streams.len() <= STREAMS);
+            }
+        }
+    }
+}
