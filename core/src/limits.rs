@@ -68,7 +68,10 @@ pub const REQUESTS_PER_PEER: usize = 256;
 /// Bytes outstanding at one peer; one request is allowed whatever its size.
 pub const REQUEST_BYTES_PER_PEER: u64 = 8 << 20;
 /// Bytes asked for and not yet verified, over all peers of a node: bounds what is held in memory.
-pub const IN_FLIGHT_BYTES: u64 = 24 << 20;
+pub const IN_FLIGHT_BYTES: u64 = 64 << 20;
+/// The same while all peers are near: as much as one peer may owe, and little enough to stay in the processor's cache
+/// (measured with four seeders: 24 MiB cost a tenth of the speed). Far peers add what is under way to them, twice.
+pub const IN_FLIGHT_NEAR: u64 = REQUEST_BYTES_PER_PEER;
 /// Bytes an unproven peer is asked for at first: a few small chunks, so that a slow one cannot hoard.
 pub const FIRST_WINDOW: u64 = 1 << 20;
 /// Bytes asked for in one run of neighbouring chunks.

@@ -227,6 +227,8 @@ pub struct Scheduler {
     peers: BTreeMap<PeerKey, Holder>,
     blobs: BTreeMap<BlobKey, Fetch>,
     inflight: InFlight,
+    /// Of [`limits::IN_FLIGHT_BYTES`], what the distance of the holders calls for.
+    most_in_flight: u64,
 }
 
 impl Scheduler {
@@ -238,6 +240,7 @@ impl Scheduler {
             peers: BTreeMap::new(),
             blobs: BTreeMap::new(),
             inflight: InFlight::default(),
+            most_in_flight: limits::IN_FLIGHT_NEAR,
         }
     }
 
@@ -476,6 +479,8 @@ impl Scheduler {
             .map(|(key, h)| (h.near(), u64::MAX - h.rate(), *key))
             .collect();
         order.sort_unstable();
+        let under_way: u64 = self.peers.values().map(Holder::under_way).sum();
+        self.most_in_flight = (limits::IN_FLIGHT_NEAR + 2 * under_way).min(limits::IN_FLIGHT_BYTES);
         for (_, _, peer) in order {
             self.fill(peer, now, out);
         }
@@ -496,7 +501,7 @@ impl Scheduler {
     /// A chunk for this holder: the next of its run, else by the blob's order, blobs in turn; else a hedge.
     fn choose(&mut self, peer: PeerKey, now: Now) -> Option<(BlobKey, u32, u64)> {
         let holder = self.peers.get(&peer)?;
-        let room = limits::IN_FLIGHT_BYTES.saturating_sub(self.inflight.bytes_total());
+        let room = self.most_in_flight.saturating_sub(self.inflight.bytes_total());
         let mut turn = self.blob_at(Included(holder.last_blob()));
         for _ in 0..self.blobs.len() {
             let Some(blob) = turn else { break };

@@ -25,6 +25,10 @@ pub struct Holder {
     window: u64,
     rate: u64,
     measured: (Now, u64),
+    /// From a request to the first bytes of its answer, when nothing else was asked: the least so far.
+    latency: Duration,
+    /// The first answer after a silence of ours is still to come.
+    fresh: bool,
     delivered_any: bool,
     /// The last byte, or the first request after none were out.
     progress: Now,
@@ -45,6 +49,8 @@ impl Holder {
             window: limits::FIRST_WINDOW,
             rate: 0,
             measured: (now, 0),
+            latency: Duration::MAX,
+            fresh: false,
             delivered_any: false,
             progress: now,
             pause_until: Duration::ZERO,
@@ -65,6 +71,13 @@ impl Holder {
         self.rate
     }
 
+    /// Bytes that are under way at any moment while it sends at its rate, because it is far away.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        let micros = if self.latency == Duration::MAX { 0 } else { self.latency.as_micros() };
+        (u128::from(self.rate) * micros / 1_000_000) as u64
+    }
+
     /// Bytes asked for and not yet here.
     #[must_use]
     pub const fn outstanding(&self) -> u64 {
@@ -83,6 +96,7 @@ impl Holder {
         if self.requests == 0 {
             self.progress = now;
             self.measured = (now, 0);
+            self.fresh = true;
         }
         let left = match self.run {
             Some((b, next, left)) if b == blob && next == chunk => left.saturating_sub(size),
@@ -117,6 +131,10 @@ impl Holder {
 
     /// Bytes of an answer arrived.
     pub fn received(&mut self, bytes: u64, now: Now) {
+        if self.fresh {
+            self.fresh = false;
+            self.latency = self.latency.min(now.saturating_sub(self.progress));
+        }
         self.progress = now;
         self.silences = 0;
         self.delivered_any = true;
