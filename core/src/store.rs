@@ -7,19 +7,21 @@
 //! HOME/incoming/                what arrives on standard input
 //! HOME/store/version            format; another one is refused
 //! HOME/store/clean              present only after an orderly close, with the number of records: the index can be believed
+//! HOME/store/changes            which records changed since the index was last flushed: read again after a crash
 //! HOME/store/index/             sled: a cache of the `info` files, rebuilt from them whenever in doubt
 //! HOME/store/blobs/ab/<id>/     info (the record), list (hash list), have (verified chunks of a partial blob),
 //!                               data (the bytes, unless they are served in place)
 //! ```
 //!
-//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. What was written and not yet entered when the process died is found again
-//! by hashing the allocated, unmarked ranges. Everything else is written to a temporary name, flushed, renamed, and its
+//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. What was
+//! written and not yet entered when the process died is found again by hashing the allocated, unmarked ranges. Everything else is written to a temporary name, flushed, renamed, and its
 //! folder flushed.
 //!
 //! All methods block; callers on an async runtime give them a thread.
 
 pub mod blob;
-pub mod disk;
+mod changes;
+mod disk;
 mod export;
 mod extents;
 mod finish;
@@ -35,13 +37,14 @@ pub mod record;
 mod recover;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{Manifest, ManifestError};
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 pub use blob::{Blob, ReadError};
+use changes::Changes;
 pub use disk::DiskError;
 pub use export::Target;
 pub use finish::{Finished, refuse_existing};
@@ -99,6 +102,8 @@ pub struct Store {
 struct Inner {
     layout: Layout,
     meta: meta::Meta,
+    /// Held while a record changes, so that a checkpoint finds record and index in step.
+    changes: Mutex<Option<Changes>>,
     flusher: flush::Flusher,
     max_store: Option<u64>,
     read_only: bool,
@@ -135,15 +140,32 @@ impl Store {
         layout.check_version(read_only)?;
         let meta = if read_only { meta::Meta::in_memory() } else { meta::Meta::open(&layout) };
         // A damaged index may open and hold less than it did.
-        if meta.is_new() || layout.closed_with() != Some(meta.count()) {
+        let is_current = !meta.is_new()
+            && match layout.closed_with() {
+                Some(records) => records == meta.count(),
+                None => changes::replay(&layout, &meta),
+            };
+        if !is_current {
             recover::rebuild(&layout, &meta)?;
         }
+        let mut changes = None;
         if !read_only {
+            meta.flush();
+            changes = Some(Changes::checkpoint(&layout, meta.count())?);
             layout.mark_open()?;
         }
         let flusher = flush::Flusher::start();
-        let store =
-            Self { inner: Arc::new(Inner { layout, meta, flusher, max_store, read_only, _lock: lock }) };
+        let store = Self {
+            inner: Arc::new(Inner {
+                layout,
+                meta,
+                changes: Mutex::new(changes),
+                flusher,
+                max_store,
+                read_only,
+                _lock: lock,
+            }),
+        };
         if !read_only {
             store.clear_incoming();
         }
@@ -266,8 +288,26 @@ impl Store {
         if self.inner.read_only {
             return Ok(());
         }
+        let mut changes = self.changing(record.id)?;
         record.save(&self.inner.layout)?;
         self.inner.meta.put(record);
+        self.changed(&mut changes)
+    }
+
+    /// Says that the record of `id` is about to change.
+    fn changing(&self, id: ContentId) -> Result<MutexGuard<'_, Option<Changes>>, DiskError> {
+        let mut changes = self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(changes) = &mut *changes {
+            changes.note(&self.inner.layout, id, self.inner.meta.knows(id))?;
+        }
+        Ok(changes)
+    }
+
+    /// It has changed, in the index too.
+    fn changed(&self, changes: &mut Option<Changes>) -> Result<(), DiskError> {
+        if changes.as_ref().is_some_and(Changes::is_full) && self.inner.meta.flush() {
+            *changes = Some(Changes::checkpoint(&self.inner.layout, self.inner.meta.count())?);
+        }
         Ok(())
     }
 

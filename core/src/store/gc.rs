@@ -36,8 +36,12 @@ impl Store {
 
     /// Removes a record and its folder, and nothing else.
     pub(super) fn forget(&self, id: ContentId) {
+        let changing = self.changing(id);
         self.inner.meta.remove(id);
         let _ = fs::remove_dir_all(self.inner.layout.blob_dir(id));
+        if let Ok(mut changes) = changing {
+            let _ = self.changed(&mut changes);
+        }
     }
 
     fn discard(&self, record: &Record) -> u64 {

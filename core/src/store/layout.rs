@@ -45,6 +45,10 @@ impl Layout {
         self.home.join("incoming")
     }
 
+    pub(super) fn changes(&self) -> PathBuf {
+        self.store().join("changes")
+    }
+
     fn clean(&self) -> PathBuf {
         self.store().join("clean")
     }

@@ -104,6 +104,29 @@ impl Meta {
         }
     }
 
+    /// Records of ids for which `left_out` is false.
+    pub(super) fn count_without(&self, left_out: impl Fn(ContentId) -> bool) -> u64 {
+        let counts = |key: &[u8]| key.try_into().is_ok_and(|key| !left_out(ContentId::from_bytes(key)));
+        match &self.records {
+            Records::Index(db) => {
+                db.iter().keys().filter(|k| k.as_ref().is_ok_and(|k| counts(k))).count() as u64
+            }
+            Records::Memory(map) => {
+                let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                map.keys().filter(|k| counts(*k)).count() as u64
+            }
+        }
+    }
+
+    pub(super) fn knows(&self, id: ContentId) -> bool {
+        match &self.records {
+            Records::Index(db) => db.contains_key(id.as_bytes()).unwrap_or(false),
+            Records::Memory(map) => {
+                map.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id.as_bytes())
+            }
+        }
+    }
+
     pub(super) fn by_prefix(&self, digits: &str, most: usize) -> Vec<ContentId> {
         let digits = digits.to_ascii_lowercase();
         let bytes: Vec<u8> = (0..digits.len() / 2)

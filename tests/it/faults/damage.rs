@@ -139,6 +139,34 @@ fn d41_a_spoilt_index_is_built_again() {
     home.run(["verify"]).success();
 }
 
+/// After a crash only what changed is read again; unless the index lost more than that, and then everything is.
+#[test]
+fn d41_a_killed_node_loses_no_record() {
+    let home = Home::new();
+    let seeder = home.publish(&home.file("old", 100 * KIB, 120));
+    let old = seeder.id().to_owned();
+    seeder.stop().success();
+    let index = home.store().join("store/index");
+    for spoilt in [false, true] {
+        // One added and one removed since the index was last on disk.
+        let seeder = home.publish(&home.file("gone", 50 * KIB, 121));
+        let gone = seeder.id().to_owned();
+        home.run(["rm", &gone]).success();
+        let new =
+            home.ask(&["publish", home.file(&format!("new-{spoilt}"), 70 * KIB, 122).to_str().unwrap()]);
+        seeder.kill();
+        assert!(!home.store().join("store/clean").exists());
+        if spoilt {
+            files(&index).iter().for_each(|path| fs::write(path, "").unwrap());
+        }
+        let ran = home.run(["-vv", "ls", "--json"]);
+        let replayed = ran.success().err.contains("the index is up to date again");
+        assert_eq!(replayed, !spoilt, "{}", ran.err);
+        check_all_listed(&home, "killed", &[old.clone(), new["id"].as_str().unwrap().to_owned()]);
+        assert!(home.row(&gone).is_none());
+    }
+}
+
 #[track_caller]
 fn check_all_listed(home: &Home, name: &str, ids: &[String]) {
     let ran = home.run(["ls", "--json"]);
