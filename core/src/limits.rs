@@ -123,6 +123,8 @@ pub const PER_LAN_HOST: usize = 8;
 pub const EXTRA_STREAMS: usize = 64;
 /// Bans remembered, least recently used go first.
 pub const BANS: usize = 10_000;
+/// Banned ids of one address of the internet until the address is banned.
+pub const BANNED_IDS_PER_IP: usize = 5;
 /// The first ban of a peer that delivered a bad chunk.
 pub const BAN_FIRST: Duration = Duration::from_secs(600);
 /// The third ban within a day.

@@ -5,6 +5,7 @@ pub mod event;
 pub mod transport;
 
 mod actor;
+mod bans;
 mod behaviour;
 mod discovery;
 mod gate;

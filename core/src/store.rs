@@ -4,6 +4,7 @@
 //! HOME/lock                     one owner, for life (flock); pid inside
 //! HOME/control.sock             the node's socket (0600)
 //! HOME/identity                 the node's key (0600)
+//! HOME/bans                     whom we keep away (bans.old: as it was before)
 //! HOME/incoming/                what arrives on standard input
 //! HOME/store/version            format; another one is refused
 //! HOME/store/clean              present only after an orderly close, with the number of records: the index can be believed
@@ -30,6 +31,7 @@ mod gc;
 mod hashing;
 mod have;
 mod import;
+mod kept;
 mod layout;
 mod lock;
 mod meta;

@@ -1,7 +1,6 @@
 //! The driver: one loop that hands every event to the part whose business it is. It decides nothing.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use libp2p::{Multiaddr, PeerId, mdns};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
+use super::bans::Bans;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::discovery::{Discovery, Name, Source, ip_of, split_peer};
 use super::event::{Ban, Peer as PeerRow};
@@ -122,15 +122,18 @@ impl Actor {
     pub(super) fn new(parts: Parts) -> Self {
         let mut discovery = Discovery::default();
         let now = Instant::now();
+        let (bans, decided) = Bans::load(&parts.store);
+        let mut network = parts.network;
+        decided.iter().for_each(|decided| network.behaviour_mut().gate.ban(decided));
         parts.given.iter().for_each(|addr| discovery.found(addr, None, Source::Given, now));
         Self {
-            network: parts.network,
+            network,
             store: parts.store,
             asks: parts.asks,
             events: parts.events,
             opened: mpsc::channel(limits::COMMAND_QUEUE),
             shared: parts.shared,
-            peers: Peers::default(),
+            peers: Peers::new(bans),
             transfers: Transfers::new(parts.seed),
             sharing: Sharing::default(),
             discovery,
@@ -153,7 +156,7 @@ impl Actor {
             tick = tick.min(next);
             tokio::select! {
                 ask = self.asks.recv() => match ask {
-                    Some(Ask::Quit) | None => return,
+                    Some(Ask::Quit) | None => return self.peers.bans.save_now(&self.store),
                     Some(ask) => self.ask(ask),
                 },
                 Some((key, event)) = self.events.recv() => self.session(key, event),
@@ -415,6 +418,7 @@ impl Actor {
         }
         if now.duration_since(self.slow) >= Duration::from_secs(1) {
             self.slow = now;
+            self.peers.bans.save(&self.store);
             self.peers.probe(now);
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));
@@ -431,11 +435,10 @@ impl Actor {
         for doomed in self.peers.take_doomed() {
             let Some(id) = self.peers.id_of(doomed.key) else { continue };
             tracing::debug!(peer = %id, reason = %doomed.reason, ban = doomed.ban, "session ends");
-            let (ban, now) = (doomed.ban, Instant::now());
+            let ban = doomed.ban;
             if ban {
-                let ip: Option<IpAddr> = None;
-                let until = self.peers.ban(id, doomed.reason, now);
-                self.network.behaviour_mut().gate.ban(id, ip, until);
+                let decided = self.peers.ban(id, doomed.key, doomed.reason);
+                self.network.behaviour_mut().gate.ban(&decided);
             }
             // Who is banned after it went may be back by now.
             let key = if ban { self.peers.key_of(&id) } else { Some(doomed.key) };
@@ -445,7 +448,7 @@ impl Actor {
             };
             self.peer_down(key);
             if ban {
-                self.closing.push((now, id, connection));
+                self.closing.push((Instant::now(), id, connection));
             } else {
                 self.network.behaviour_mut().streams.close(id, connection);
             }
@@ -499,7 +502,7 @@ impl Actor {
             peer: *self.network.local_peer_id(),
             listen: self.listen.borrow().clone(),
             peers: self.peers.rows(|key| self.transfers.rate(key)),
-            banned: self.peers.bans(Instant::now()),
+            banned: self.peers.bans.rows(),
             refused,
             uploaded,
             downloaded,

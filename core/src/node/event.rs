@@ -262,6 +262,8 @@ pub struct Verified {
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// A node is running for this folder; otherwise this is what its store says, and all else is empty.
+    pub running: bool,
     /// Its peer id.
     pub peer: String,
     /// Process id.

@@ -31,6 +31,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use super::bans::Decided;
 use super::gate_counts::{Bans, GateCounts, Origin, Place};
 pub(crate) use super::gate_counts::{GateLimits, Refused, RefusedCounts};
 
@@ -70,10 +71,10 @@ impl Gate {
     }
 
     /// Refuses this peer, and this address, until then. Connections that exist are not closed.
-    pub(crate) fn ban(&mut self, peer: PeerId, ip: Option<IpAddr>, until: Instant) {
-        self.bans.ban(Banned::Peer(peer), until);
-        if let Some(ip) = ip {
-            self.bans.ban(Banned::Ip(ip.to_canonical()), until);
+    pub(crate) fn ban(&mut self, decided: &Decided) {
+        self.bans.ban(Banned::Peer(decided.peer), decided.until);
+        if let Some(ip) = decided.ip {
+            self.bans.ban(Banned::Ip(ip.to_canonical()), decided.until);
         }
     }
 

@@ -20,6 +20,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream};
 use tokio::net::TcpStream;
 
+use super::bans::Decided;
 use super::gate::{Gate, GateLimits, Refused};
 use super::gate_counts::{Bans, GateCounts, Origin};
 use super::stream::{Event, Streams};
@@ -335,7 +336,7 @@ fn the_banned_stay_outside_until_it_is_over() {
     let (bad, good, now) = (PeerId::random(), PeerId::random(), Instant::now());
     let (bad_ip, good_ip) = (address("1.2.3.4"), address("1.2.3.5"));
     let until = now + Duration::from_secs(3600);
-    door.gate.ban(bad, Some(ip("::ffff:1.2.3.4")), until);
+    door.gate.ban(&Decided { peer: bad, ip: Some(ip("::ffff:1.2.3.4")), until });
     assert!(door.gate.is_banned(&bad, now) && !door.gate.is_banned(&good, now));
     assert!(!door.gate.is_banned(&bad, until), "until then and no longer");
 
@@ -348,7 +349,7 @@ fn the_banned_stay_outside_until_it_is_over() {
     let relay = bad_ip.clone().with(Protocol::P2p(good)).with(Protocol::P2pCircuit);
     door.dial(good, &[relay]).expect("behind a relay the address is not the peer's");
 
-    door.gate.ban(good, Some(ip("1.2.3.5")), now);
+    door.gate.ban(&Decided { peer: good, ip: Some(ip("1.2.3.5")), until: now });
     door.knock(&good_ip).expect("that ban was over at once");
     assert_eq!((door.gate.refused().banned_ip, door.gate.refused().banned_peer), (2, 2));
 }

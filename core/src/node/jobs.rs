@@ -305,6 +305,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
     let listen =
         report.as_ref().map_or_else(Vec::new, |r| r.listen.iter().map(ToString::to_string).collect());
     let mut status = Status {
+        running: report.is_some(),
         peer: report.as_ref().map_or_else(String::new, |r| r.peer.to_string()),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,8 +9,9 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::Sender;
 
+use super::bans::{Bans, Decided};
 use super::discovery::{class_of, ip_of};
-use super::event::{self, Ban, Class};
+use super::event::{self, Class};
 use super::session::{Expect, Serve, Session};
 use crate::limits;
 use crate::schedule::PeerKey;
@@ -47,30 +48,35 @@ pub(super) struct Doomed {
     pub(super) ban: bool,
 }
 
-/// A ban as a person sees it.
-#[derive(Debug)]
-struct Banned {
-    peer: PeerId,
-    reason: String,
-    until: Instant,
-    at: Instant,
-}
-
 /// See the module's text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
+    /// Those that are kept away.
+    pub(super) bans: Bans,
     next: u64,
     peers: BTreeMap<PeerKey, Peer>,
     by_id: HashMap<PeerId, PeerKey>,
     doomed: Vec<Doomed>,
-    banned: VecDeque<Banned>,
     /// Whose sessions the last ones were: what they sent may be found to be bad when they have gone.
-    gone: VecDeque<(PeerKey, PeerId)>,
+    gone: VecDeque<(PeerKey, PeerId, Option<IpAddr>)>,
     /// Bytes of sessions that have ended.
     past: (u64, u64),
 }
 
 impl Peers {
+    /// None yet.
+    pub(super) fn new(bans: Bans) -> Self {
+        Self {
+            bans,
+            next: 0,
+            peers: BTreeMap::new(),
+            by_id: HashMap::new(),
+            doomed: Vec::new(),
+            gone: VecDeque::new(),
+            past: (0, 0),
+        }
+    }
+
     /// The key the next session gets.
     pub(super) fn next_key(&mut self) -> PeerKey {
         self.next += 1;
@@ -86,7 +92,7 @@ impl Peers {
         let peer = self.peers.remove(&key)?;
         self.by_id.remove(&peer.id);
         self.gone.truncate(limits::CONNECTIONS - 1);
-        self.gone.push_front((key, peer.id));
+        self.gone.push_front((key, peer.id, ip_of(&peer.addr)));
         self.past.0 += peer.session.traffic.up();
         self.past.1 += peer.session.traffic.down();
         Some(peer)
@@ -94,7 +100,7 @@ impl Peers {
 
     /// Whose session this is, or was.
     pub(super) fn id_of(&self, key: PeerKey) -> Option<PeerId> {
-        let gone = || self.gone.iter().find(|(k, _)| *k == key).map(|(_, id)| *id);
+        let gone = || self.gone.iter().find(|(k, ..)| *k == key).map(|(_, id, _)| *id);
         self.peers.get(&key).map(|peer| peer.id).or_else(gone)
     }
 
@@ -156,32 +162,11 @@ impl Peers {
         std::mem::take(&mut self.doomed)
     }
 
-    /// Remembers a ban; returns until when it holds.
-    pub(super) fn ban(&mut self, peer: PeerId, reason: String, now: Instant) -> Instant {
-        let day = |b: &&Banned| b.peer == peer && now.duration_since(b.at) < limits::BAN_REPEATED;
-        let before = self.banned.iter().filter(day).count();
-        let until = now + if before >= 2 { limits::BAN_REPEATED } else { limits::BAN_FIRST };
-        if self.banned.len() >= limits::BANS {
-            self.banned.pop_front();
-        }
-        self.banned.push_back(Banned { peer, reason, until, at: now });
-        until
-    }
-
-    /// Whether it is banned now.
-    pub(super) fn is_banned(&self, peer: &PeerId) -> bool {
-        self.banned.iter().any(|b| b.peer == *peer && b.until > Instant::now())
-    }
-
-    /// The bans in force.
-    pub(super) fn bans(&self, now: Instant) -> Vec<Ban> {
-        let in_force = self.banned.iter().filter(|b| b.until > now);
-        let row = |b: &Banned| Ban {
-            peer: b.peer.to_string(),
-            reason: b.reason.clone(),
-            left: b.until.duration_since(now).as_secs(),
-        };
-        in_force.map(row).collect()
+    /// Bans the peer of a session that is, or was.
+    pub(super) fn ban(&mut self, peer: PeerId, key: PeerKey, reason: String) -> Decided {
+        let gone = || self.gone.iter().find(|(k, ..)| *k == key).and_then(|(.., ip)| *ip);
+        let ip = self.peers.get(&key).map_or_else(gone, |peer| ip_of(&peer.addr));
+        self.bans.ban(peer, ip, reason)
     }
 
     /// Something arrived from this peer.

@@ -1,6 +1,8 @@
 //! Beginning (or going on with) a blob that is fetched: its hidden place beside the destination.
 
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,8 +57,10 @@ impl Store {
             Target::Tree { dest, dir, .. } => part(dest, id, Some(*dir))?,
         };
         disk::create_dir_all(&dir)?;
-        let resumes =
-            before.is_some_and(|r| adopt(&self.inner.layout.blob_dir(id), &r, &file)) && file.exists();
+        let resumes = match before {
+            Some(before) => self.move_part(before, &place, &file)?,
+            None => false,
+        };
         if !resumes {
             let _ = fs::remove_file(dir.join("have"));
             let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
@@ -88,6 +92,36 @@ impl Store {
         let blob = Blob::new(record, begin.list, extents, &have, Some(map));
         let blob = if resumes { recover::rescan(blob)? } else { blob };
         Ok(Arc::new(blob))
+    }
+
+    /// Brings what an earlier run left to where this run wants it. False if there is nothing to go on with.
+    ///
+    /// A crash may come between any two steps, and the record must then name a place where the bytes are: the new name
+    /// is made first, then recorded, then the old one goes, which is noted beforehand. Where a file cannot have two names
+    /// (a folder, another file system's rules) it is renamed at once.
+    fn move_part(&self, before: Record, place: &Place, file: &Path) -> Result<bool, StoreError> {
+        let left = match &before.place {
+            Place::Part { staging, .. } => staging.clone(),
+            Place::Store => self.inner.layout.blob_dir(before.id).join("data"),
+            Place::File { .. } | Place::Tree { .. } => return Ok(false),
+        };
+        let note = self.inner.layout.blob_dir(before.id).join("moved");
+        if left == *file || !left.exists() {
+            end_move(&note, file);
+            return Ok(left == *file && file.exists());
+        }
+        if left.is_dir() {
+            return Ok(fs::rename(&left, file).is_ok());
+        }
+        disk::write_atomic(&note, left.as_os_str().as_encoded_bytes(), 0o600)?;
+        // It may have that name already: from a run that was killed just here.
+        if !same_file(&left, file) && fs::hard_link(&left, file).is_err() {
+            let _ = fs::remove_file(&note);
+            return Ok(fs::rename(&left, file).is_ok());
+        }
+        self.save(&Record { place: place.clone(), ..before })?;
+        end_move(&note, file);
+        Ok(true)
     }
 
     /// Enough room for `missing` bytes, with the reserve; a quota's room is made by evicting.
@@ -139,14 +173,21 @@ fn part(dest: &Path, id: ContentId, dir: Option<ContentId>) -> Result<(Place, Pa
     Ok((Place::Part { staging: staging.clone(), dest: dest.to_owned(), dir }, staging))
 }
 
-/// Brings what an earlier run left to where this run wants it. False if there is nothing to go on with.
-fn adopt(blob_dir: &Path, before: &Record, file: &Path) -> bool {
-    let left = match &before.place {
-        Place::Part { staging, .. } => staging.clone(),
-        Place::Store => blob_dir.join("data"),
-        Place::File { .. } | Place::Tree { .. } => return false,
-    };
-    left == file || (left.exists() && fs::rename(&left, file).is_ok())
+/// The old name of a file that has moved goes, and with it the note of it.
+fn end_move(note: &Path, file: &Path) {
+    if let Ok(bytes) = disk::read(note) {
+        let old = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+        if old != file && same_file(&old, file) {
+            let _ = fs::remove_file(&old);
+        }
+        let _ = fs::remove_file(note);
+    }
+}
+
+/// Two names of one file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    inode(one).is_some_and(|one| Some(one) == inode(other))
 }
 
 fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {

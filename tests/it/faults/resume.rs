@@ -1,6 +1,8 @@
 //! A killed download costs at most 16 MiB, needs no flag to go on, and fetches nothing twice.
 
-use swarm_tests::fixture::{Home, MIB, b3};
+use std::time::Duration;
+
+use swarm_tests::fixture::{Home, MIB, Process, b3, inject, wait_until};
 
 /// What a crash may cost.
 const LOSS: u64 = 16 * MIB;
@@ -65,4 +67,41 @@ fn another_destination_takes_over_what_was_there() {
         .filter(|line| line.contains("swarm-part"))
         .count();
     assert_eq!(left, 0, "nothing is left at the old place");
+}
+
+/// Killed at any step of the move, the next run finds what there was.
+#[test]
+fn a_kill_while_another_destination_takes_over_loses_nothing() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let seeder = alice.publish(&alice.file("big.bin", 12 * MIB, 63));
+    let get = bob.spawn_get(seeder.link(), &["--limit-down", "6M", "-o", "0"]);
+    get.wait_for_progress(6 * MIB);
+    let _ = get.kill();
+    let first = bob.spawn_get(seeder.link(), &["--limit-down", "200k", "-o", "0"]);
+    let mut before = first.wait_for_event("progress")["done"].as_u64().unwrap();
+    let _ = first.kill();
+    assert!(before > MIB, "{before}");
+    let links = ["linkat:signal=KILL:when=1".to_owned()].into_iter();
+    let renames = (1..=4).map(|n| format!("rename:signal=KILL:when={n}"));
+    let unlinks = (1..=4).map(|n| format!("unlink:signal=KILL:when={n}"));
+    for (number, fault) in links.chain(renames).chain(unlinks).enumerate() {
+        let to = (number + 1).to_string();
+        let command = bob.command(["get", "--json", seeder.link(), "--limit-down", "200k", "-o", &to]);
+        let killed = Process::spawn(inject(&command, &[&fault]));
+        // There are not as many calls of each kind as are tried.
+        wait_until("it was killed or is past it", Duration::from_secs(20), || {
+            killed.has_ended() || killed.event("progress").is_some()
+        });
+        let _ = killed.kill();
+        let next = bob.spawn_get(seeder.link(), &["--limit-down", "200k", "-o", &to]);
+        let after = next.wait_for_event("progress")["done"].as_u64().unwrap();
+        assert!(after >= before, "{fault}: {after} bytes left of {before}");
+        before = after;
+        let _ = next.kill();
+    }
+    bob.get(seeder.link(), &["-o", "9"]).success();
+    assert_eq!(b3(&bob.path("9")), seeder.id());
+    let left =
+        swarm_tests::fixture::listing(bob.dir()).into_iter().filter(|line| line.contains("swarm-part"));
+    assert_eq!(left.count(), 0, "nothing is left at the old places");
 }

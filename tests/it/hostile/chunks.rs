@@ -49,6 +49,9 @@ fn corrupted(seed: u64, script: impl Fn(&Turn<'_>, Vec<Out>) -> Vec<Out> + Send 
     wait_until("the hostile one is shut out", PATIENCE, || hostile.was_closed());
     assert_eq!(hostile.logs().len(), 1, "a banned peer is not dialled again");
     victim.interrupt().sane();
+    let daemon = home.daemon(&[]);
+    assert_eq!(banned(&home).remove(&hostile.peer()), Some(reason), "the next node knows it too");
+    daemon.stop().sane();
     hostile
 }
 

@@ -83,7 +83,8 @@ fn d39_a_second_daemon_is_refused_and_a_killed_one_leaves_no_lock() {
     daemon.must_run();
     daemon.kill();
     let daemon = home.daemon(&[]);
-    assert_eq!(home.ask(&["status"])["pid"], daemon.pid());
+    let status = home.ask(&["status"]);
+    assert_eq!((&status["pid"], &status["running"]), (&daemon.pid().into(), &true.into()));
     daemon.stop().success();
     // In order or not, what comes next opens it.
     home.run(["ls"]).success();

@@ -144,7 +144,7 @@ impl Download {
 
     pub(super) fn ban(&self, peer: PeerKey, reason: &str, peers: &mut Peers) {
         // More of what it sent may still be found to be bad: once is enough.
-        if let Some(id) = peers.id_of(peer).filter(|id| !peers.is_banned(id)) {
+        if let Some(id) = peers.id_of(peer).filter(|id| !peers.bans.is_banned(id)) {
             let name = id.to_string();
             self.view.send_modify(|v| v.banned.push((name, reason.to_owned())));
             peers.doom(peer, reason, true);
