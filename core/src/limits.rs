@@ -63,6 +63,9 @@ pub const STRAY_FRAMES: u32 = 3;
 
 // ---- transfer -----------------------------------------------------------------------------------------------------
 
+/// What the windows of all TCP connections may grow together beyond their first size, so that no crowd of peers that
+/// send to a slow reader fills the memory.
+pub const WINDOW_GROWTH: u32 = 64 << 20;
 /// Requests outstanding at one peer.
 pub const REQUESTS_PER_PEER: usize = 256;
 /// Bytes outstanding at one peer; one request is allowed whatever its size.

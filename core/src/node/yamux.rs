@@ -30,7 +30,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade}
 
 use buffer::Buffer;
 use frame::{HEADER, Header};
-use state::{Body, OUT_FULL, Side, State};
+use state::{Body, Growth, OUT_FULL, Side, State};
 
 use crate::{limits, wire};
 
@@ -63,9 +63,16 @@ const NORMAL: u32 = 0;
 /// See [`NORMAL`].
 const PROTOCOL_ERROR: u32 = 1;
 
-/// The upgrade of an authenticated byte stream to a [`Muxer`].
+/// The upgrade of an authenticated byte stream to a [`Muxer`]. Its clones share a bound: what all windows of all their
+/// connections may grow together.
 #[derive(Debug, Clone)]
-pub(crate) struct Yamux;
+pub(crate) struct Yamux(Growth);
+
+impl Yamux {
+    pub(crate) fn new() -> Self {
+        Self(Growth::new(limits::WINDOW_GROWTH))
+    }
+}
 
 impl UpgradeInfo for Yamux {
     type Info = &'static str;
@@ -85,7 +92,7 @@ where
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
-        future::ready(Ok(Muxer::new(socket, Side::Server)))
+        future::ready(Ok(Muxer::new(socket, Side::Server, self.0)))
     }
 }
 
@@ -98,7 +105,7 @@ where
     type Future = Ready<Result<Self::Output, Self::Error>>;
 
     fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
-        future::ready(Ok(Muxer::new(socket, Side::Client)))
+        future::ready(Ok(Muxer::new(socket, Side::Client, self.0)))
     }
 }
 
@@ -146,10 +153,10 @@ pub(crate) struct Muxer<C> {
 }
 
 impl<C> Muxer<C> {
-    fn new(socket: C, side: Side) -> Self {
+    fn new(socket: C, side: Side, growth: Growth) -> Self {
         Self {
             socket,
-            state: Arc::new(Mutex::new(State::new(side))),
+            state: Arc::new(Mutex::new(State::new(side, growth))),
             header: [0; HEADER],
             arrived: 0,
             body: None,
@@ -208,7 +215,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
         let mut turn = 0;
         while turn < TURN {
             let mut state = lock(&self.state);
-            if state.waiting() > OUT_FULL {
+            if state.answers() > OUT_FULL {
                 return Poll::Pending;
             }
             let Some(body) = &mut self.body else {
@@ -244,15 +251,23 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Result<(), MuxerError> {
         lock(&self.state).task = Some(cx.waker().clone());
-        if let Poll::Ready(sent) = self.poll_send(cx) {
-            sent?;
+        let sent = self.poll_send(cx);
+        loop {
+            match self.poll_receive(cx) {
+                // What arrived before the connection broke is still worth reading.
+                Poll::Ready(Ok(())) if matches!(sent, Poll::Ready(Err(_))) => {}
+                Poll::Ready(Ok(())) => {
+                    cx.waker().wake_by_ref();
+                    return Ok(());
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
         }
-        match self.poll_receive(cx) {
-            Poll::Ready(Ok(())) => cx.waker().wake_by_ref(),
-            Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => {}
+        match sent {
+            Poll::Ready(sent) => Ok(sent?),
+            Poll::Pending => Ok(()),
         }
-        Ok(())
     }
 }
 

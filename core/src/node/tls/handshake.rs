@@ -9,7 +9,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus};
 use rustls::{CommonState, Error, ExtractedSecrets};
 
-use super::record::{INCOMING, Keys};
+use super::record::{HEADER, INCOMING, Keys};
 
 /// One side of a handshake; rustls has no common trait for the two.
 pub(super) trait Handshake: Send {
@@ -59,7 +59,7 @@ impl Handshake for UnbufferedServerConnection {
 pub(super) struct Rest {
     /// Where bytes from the socket go.
     pub(super) incoming: Box<[u8]>,
-    /// The part of it that is still encrypted: less than a record.
+    /// The part of it that is still encrypted.
     pub(super) unread: std::ops::Range<usize>,
     /// Data that came together with the end of the handshake.
     pub(super) early: Vec<u8>,
@@ -86,8 +86,10 @@ where
 {
     let mut incoming = vec![0; INCOMING].into_boxed_slice();
     let (mut unread, mut outgoing, mut early) = (0..0, Vec::new(), Vec::new());
+    // rustls sees one record more at a time, so that it opens none of those that follow the handshake: those are ours.
+    let mut shown = 0;
     loop {
-        let UnbufferedStatus { discard, state, .. } = tls.process(&mut incoming[unread.clone()]);
+        let UnbufferedStatus { discard, state, .. } = tls.process(&mut incoming[unread.start..shown]);
         let next = match state {
             Ok(state) => step(state, &mut outgoing, &mut early)?,
             // The peer is not told why: rustls can panic when it is asked for its alert after some errors.
@@ -101,8 +103,12 @@ where
                 socket.flush().await?;
                 outgoing.clear();
             }
+            Next::Read if record(&incoming[shown..unread.end]).is_some() => {
+                shown += record(&incoming[shown..unread.end]).unwrap_or_default();
+            }
             Next::Read => {
                 incoming.copy_within(unread.clone(), 0);
+                shown -= unread.start;
                 unread = 0..unread.len();
                 if unread.end == incoming.len() {
                     return Err(io::Error::new(
@@ -129,6 +135,13 @@ where
             }
         }
     }
+}
+
+/// Bytes of the first record, if it is there whole.
+fn record(bytes: &[u8]) -> Option<usize> {
+    let [_, _, _, high, low] = bytes.first_chunk()?;
+    let len = HEADER + (usize::from(*high) << 8 | usize::from(*low));
+    (bytes.len() >= len).then_some(len)
 }
 
 fn step<D>(

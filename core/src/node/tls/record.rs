@@ -28,7 +28,7 @@ const PLAIN_MAX: usize = 16 << 10;
 /// What encryption may add to it; RFC 8446, 5.2.
 const CIPHER_MAX: usize = PLAIN_MAX + 256;
 /// Type, version, length.
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 /// Of all three ciphers.
 const TAG: usize = 16;
 /// What we add to the plaintext of a record: header, content type, tag.
@@ -269,7 +269,7 @@ impl<C> SecureStream<C> {
         let Some(end) = plain.iter().rposition(|byte| *byte != 0) else {
             return Err(broken("a record without a type"));
         };
-        if end > PLAIN_MAX {
+        if plain.len() > PLAIN_MAX + 1 {
             return Err(broken("a record that is too long"));
         }
         self.idle_records = if plain[end] == DATA && end > 0 { 0 } else { self.idle_records + 1 };
@@ -277,6 +277,9 @@ impl<C> SecureStream<C> {
             return Err(broken("too many records without data"));
         }
         if plain[end] == DATA {
+            if self.skip > 0 {
+                return Err(broken("data within a handshake message"));
+            }
             if direct {
                 return Ok(Opened::Data(end));
             }
@@ -314,7 +317,7 @@ impl<C> SecureStream<C> {
             message = &message[skipped..];
             match message {
                 [] => return Ok(()),
-                [NEW_SESSION_TICKET, a, b, c, rest @ ..] => {
+                [NEW_SESSION_TICKET, a, b, c, rest @ ..] if matches!(self.keys, Keys::Client(_)) => {
                     self.skip = u32::from_be_bytes([0, *a, *b, *c]) as usize;
                     message = rest;
                 }

@@ -132,6 +132,27 @@ async fn keys_change_under_way() {
     }
 }
 
+/// The dialler's last handshake message, a new key and data under it arrive together.
+#[tokio::test]
+async fn what_comes_with_the_end_of_a_handshake_is_kept() {
+    let (near, far) = pipe().await;
+    let tls = || Tls::new(&Keypair::generate_ed25519()).unwrap();
+    let dialling = async {
+        let mut near = tls().upgrade_outbound(near, PROTOCOL).await.unwrap().1;
+        near.write_all(b"first").await.unwrap();
+        near.rekey();
+        near.write_all(b"second").await.unwrap();
+        near.flush().await.unwrap();
+        near
+    };
+    let (near, far) = join(dialling, tls().upgrade_inbound(far, PROTOCOL)).await;
+    let (near, mut far) = (near, far.unwrap().1);
+    let mut got = [0; 11];
+    far.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"firstsecond");
+    exchange(near, far).await;
+}
+
 /// A stock peer closes in order, and so do we; a connection that is cut is an error.
 #[tokio::test]
 async fn an_end_is_told_from_a_cut() {
@@ -415,7 +436,7 @@ async fn a_peer_that_speaks_only_noise_is_reached() {
     let stock = tcp::tokio::Transport::new(tcp::Config::new())
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair).unwrap())
-        .multiplex(Yamux)
+        .multiplex(Yamux::new())
         .boxed();
     let peer = keypair.public().to_peer_id();
     let mut far = Swarm::new(stock, dummy::Behaviour, peer, Config::with_tokio_executor());

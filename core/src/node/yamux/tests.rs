@@ -18,7 +18,7 @@ type Streams = mpsc::Receiver<Box<dyn Duplex>>;
 
 /// Runs a muxer in a task of its own, as libp2p does: yields `outbound` streams, and whatever arrives.
 fn ours(socket: TcpStream, side: Side, mut outbound: usize) -> Streams {
-    let mut muxer = Muxer::new(socket, side);
+    let mut muxer = Muxer::new(socket, side, Growth::new(u32::MAX));
     let (streams, handle) = mpsc::channel::<Box<dyn Duplex>>(1000);
     tokio::spawn(poll_fn(move |cx| {
         while muxer.poll_unpin(cx)?.is_pending() {
@@ -154,7 +154,7 @@ async fn our_own_stream_beyond_the_limit_waits_for_a_place() {
 #[tokio::test]
 async fn a_peer_that_reads_nothing_cannot_hold_a_close_up() {
     let (near, _far) = pipe().await;
-    let (mut muxer, mut streams) = (Muxer::new(near, Side::Client), Vec::new());
+    let (mut muxer, mut streams) = (Muxer::new(near, Side::Client, Growth::new(0)), Vec::new());
     // All first windows together are more than the buffers of a socket.
     for _ in 0..STREAMS {
         let mut stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap();
@@ -172,17 +172,17 @@ async fn a_peer_that_reads_nothing_cannot_hold_a_close_up() {
 #[tokio::test]
 async fn a_flood_of_questions_is_not_answered_for_ever() {
     let (near, mut far) = pipe().await;
-    let mut muxer = Muxer::new(near, Side::Server);
+    let mut muxer = Muxer::new(near, Side::Server, Growth::new(0));
     let ping = Header::new(frame::Kind::Ping, frame::SYN, 0, 7).encode().repeat(10_000);
     let flooding = tokio::spawn(async move { while far.write_all(&ping).await.is_ok() {} });
     let mut quiet = 0;
     // Until nothing moves any more: the flood fills the buffers of both sockets.
     while quiet < 3 {
-        let before = lock(&muxer.state).waiting();
+        let before = lock(&muxer.state).answers();
         let moved = timeout(Duration::from_millis(50), poll_fn(|cx| muxer.poll_unpin(cx))).await;
         assert!(moved.is_err(), "the connection ended: {moved:?}");
-        assert!(lock(&muxer.state).waiting() <= OUT_FULL + 1);
-        quiet = if lock(&muxer.state).waiting() == before { quiet + 1 } else { 0 };
+        assert!(lock(&muxer.state).answers() <= OUT_FULL + 1);
+        quiet = if lock(&muxer.state).answers() == before { quiet + 1 } else { 0 };
     }
     flooding.abort();
 }
