@@ -2,6 +2,7 @@
 
 import functools
 import os
+import subprocess
 import time
 
 import netns
@@ -159,9 +160,25 @@ def directory(bench):
     many, one = functools.cache(random_dir), functools.partial(random_file, bench, "hundred.bin", size)
     series = contest(bench, "dir", [
         ("10,000 files", lambda: Swarm(bench).pair(many(bench), size)),
-        ("one file", lambda: Swarm(bench).pair(one(), size))])
-    return list(series.values()), [Check("dir", "10,000 files / one file, time", ratios(*series.values(), "seconds"),
-                                         "<=", 1.5)]
+        ("one file", lambda: Swarm(bench).pair(one(), size))],
+        [("cp -r, 10,000 files", lambda: copy(bench, many(bench), size)), ("cp, one file", lambda: copy(bench, one(), size))])
+    files, file, cp_files, cp_file = series.values()
+    return list(series.values()), [
+        Check("dir", "10,000 files / one file, time", ratios(files, file, "seconds"), "<=", 1.5),
+        Check("dir", "the same by cp: what the kernel asks for files", ratios(cp_files, cp_file, "seconds")),
+        Check("dir", "10,000 files, swarm / cp -r, time", ratios(files, cp_files, "seconds"))]
+
+
+def copy(bench, source, size):
+    """A plain copy on the same file system."""
+    out = bench.fresh("cp-out")
+    try:
+        began = time.perf_counter()
+        subprocess.run(["cp", "-r", source, out], check=True)
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "mb_s": size / seconds / 1e6}
+    finally:
+        bench.remove(out)
 
 
 def idle(bench):
