@@ -6,6 +6,7 @@
 mod damage;
 mod errors;
 mod kills;
+mod places;
 mod resume;
 mod scarce;
 mod sources;

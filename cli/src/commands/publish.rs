@@ -119,6 +119,8 @@ async fn spool(ui: &Ui, home: &Path) -> Result<TempPath, Failed> {
     made.map_err(|error| disk("create", &folder, &error))?;
     let file = tempfile::Builder::new().prefix("stdin-").tempfile_in(&folder);
     let file = file.map_err(|error| disk("create a file in", &folder, &error))?;
+    // So that nobody who cleans up takes it for a leftover.
+    let _ = file.as_file().lock_shared();
     if io::stdin().is_terminal() {
         ui.talk("reading standard input; end it with Ctrl-D");
     }

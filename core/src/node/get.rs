@@ -134,7 +134,12 @@ impl Job {
         }
         loop {
             match self.state(id) {
-                Some(State::Complete) => return self.take_from_store(id).await,
+                Some(State::Complete) => {
+                    if let Some(done) = self.take_from_store(id).await? {
+                        return Ok(done);
+                    }
+                    // It was not what the record says: it is fetched.
+                }
                 _ => {
                     if let Some(done) = self.fetch(id).await? {
                         return Ok(done);
@@ -380,7 +385,7 @@ impl Job {
     }
 
     /// It is whole in the store: copied to where it is wanted, verified on the way.
-    async fn take_from_store(&mut self, id: ContentId) -> Result<Event, Failure> {
+    async fn take_from_store(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let unknown = || failure(Fault::Verification, format!("{id} is no longer here"));
         let record = self.context.store.record(id).ok_or_else(unknown)?;
         if record.kind == Kind::Directory {
@@ -389,21 +394,33 @@ impl Job {
             let dest = self.destination(&name)?;
             let dest =
                 dest.ok_or_else(|| failure(Fault::User, "a directory cannot be written to standard output"))?;
-            return self.fetch_tree(id, Arc::new(manifest), dest, name).await?.ok_or_else(unknown);
+            return self.fetch_tree(id, Arc::new(manifest), dest, name).await?.ok_or_else(unknown).map(Some);
         }
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
         if let Some(done) = self.already_into(id, &name).await? {
-            return Ok(done);
+            return Ok(Some(done));
         }
         let (len, dest) = (record.len, self.destination(&name)?);
         self.found(id, Kind::File, &name, len, None).await;
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
-        let path = blocking(move || copy_from_store(&store, id, dest.as_deref(), overwrite)).await?;
-        let path = path.map_err(store_failure)?;
+        let copied = blocking(move || match store.blob(id) {
+            Some(_) => copy_from_store(&store, id, dest.as_deref(), overwrite),
+            None => Err(StoreError::Changed("it is no longer where it was".into())),
+        });
+        let path = match copied.await? {
+            Err(StoreError::Changed(why)) => {
+                tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
+                self.net.ask(Ask::Withdraw(id)).await;
+                let store = self.context.store.clone();
+                blocking(move || store.drop_record(id)).await?;
+                return Ok(None);
+            }
+            copied => copied.map_err(store_failure)?,
+        };
         if matches!(self.get.output, Output::Store) {
             let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
         }
-        Ok(self.done(id, path, len, len, &View::default()))
+        Ok(Some(self.done(id, path, len, len, &View::default())))
     }
 
     /// A tree whose bytes are whole at another place here.

@@ -1,6 +1,6 @@
-//! The thread that writes verified chunks: a disk that takes its time slows its transfers down, never the node.
+//! The threads that write verified chunks: a disk that takes its time slows its transfers down, never the node.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -25,18 +25,27 @@ pub(super) struct Write {
     pub(super) spare: mpsc::Sender<Vec<u8>>,
 }
 
-/// Starts the thread; it ends when the last sender is dropped.
-pub(super) fn start(store: Store, events: mpsc::Sender<(PeerKey, SessionEvent)>) -> mpsc::Sender<Write> {
+/// Threads that write: a directory of small files costs more time in the kernel than its bytes do.
+const THREADS: usize = 2;
+
+/// Starts the threads; they end when the last sender is dropped.
+pub(super) fn start(store: &Store, events: &mpsc::Sender<(PeerKey, SessionEvent)>) -> mpsc::Sender<Write> {
     let (writes, queue) = mpsc::channel(limits::WRITE_QUEUE);
-    let spawned = std::thread::Builder::new().name("write".into()).spawn(move || run(&store, queue, &events));
-    if let Err(error) = spawned {
-        tracing::error!(%error, "no thread for writing: nothing can be fetched");
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..THREADS {
+        let (store, queue, events) = (store.clone(), queue.clone(), events.clone());
+        let run = move || run(&store, &queue, &events);
+        if let Err(error) = std::thread::Builder::new().name("write".into()).spawn(run) {
+            tracing::error!(%error, "no thread for writing");
+        }
     }
     writes
 }
 
-fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
-    while let Some(write) = queue.blocking_recv() {
+fn run(store: &Store, queue: &Mutex<mpsc::Receiver<Write>>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(write) = next else { return };
         let outcome = put(store, &write.target, write.chunk, &write.bytes);
         let (blob, chunk, bytes) = (write.blob, write.chunk.get(), write.fresh);
         let event = SessionEvent::Chunk { blob, chunk, bytes, outcome };

@@ -53,8 +53,8 @@ impl Store {
         let before = self.record(id).filter(|r| r.state == State::Partial);
         let (place, file) = match &begin.target {
             Target::Store => (Place::Store, dir.join("data")),
-            Target::File(dest) => part(dest, id, None)?,
-            Target::Tree { dest, dir, .. } => part(dest, id, Some(*dir))?,
+            Target::File(dest) => self.part(dest, id, None)?,
+            Target::Tree { dest, dir, .. } => self.part(dest, id, Some(*dir))?,
         };
         disk::create_dir_all(&dir)?;
         let resumes = match before {
@@ -124,6 +124,33 @@ impl Store {
         Ok(true)
     }
 
+    /// The hidden name beside `dest`, in a folder that is made if missing. It is this store's alone: another's node may be
+    /// fetching the same to the same place.
+    fn part(
+        &self,
+        dest: &Path,
+        id: ContentId,
+        dir: Option<ContentId>,
+    ) -> Result<(Place, PathBuf), StoreError> {
+        let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
+            let shown = disk::Shown(dest.to_owned());
+            return Err(StoreError::User(format!("{shown} is no place for a file: name one with -o")));
+        };
+        if dest.to_str().is_none() {
+            let shown = disk::Shown(dest.to_owned());
+            return Err(StoreError::User(format!(
+                "{shown} is not UTF-8: a path like that cannot be remembered"
+            )));
+        }
+        fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
+        // Long names are cut so that the hidden one still fits.
+        let name = name.to_string_lossy();
+        let kept: String = name.chars().take(60).collect();
+        let (id, store) = (id.short(), self.inner.layout.tag());
+        let staging = parent.join(format!(".{kept}.{id}.{store}.swarm-part"));
+        Ok((Place::Part { staging: staging.clone(), dest: dest.to_owned(), dir }, staging))
+    }
+
     /// Enough room for `missing` bytes, with the reserve; a quota's room is made by evicting.
     fn check_room(&self, target: &Target, missing: u64, beside: &Path) -> Result<(), StoreError> {
         if matches!(target, Target::Store) {
@@ -157,20 +184,6 @@ impl Store {
         let _ = fs::remove_file(self.inner.layout.blob_dir(record.id).join("have"));
         Ok(())
     }
-}
-
-/// The hidden name beside `dest`, in a folder that is made if missing.
-fn part(dest: &Path, id: ContentId, dir: Option<ContentId>) -> Result<(Place, PathBuf), StoreError> {
-    let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
-        let shown = disk::Shown(dest.to_owned());
-        return Err(StoreError::User(format!("{shown} is no place for a file: name one with -o")));
-    };
-    fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
-    // Long names are cut so that the hidden one still fits.
-    let name = name.to_string_lossy();
-    let kept: String = name.chars().take(60).collect();
-    let staging = parent.join(format!(".{kept}.{}.swarm-part", id.short()));
-    Ok((Place::Part { staging: staging.clone(), dest: dest.to_owned(), dir }, staging))
 }
 
 /// The old name of a file that has moved goes, and with it the note of it.

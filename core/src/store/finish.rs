@@ -1,13 +1,17 @@
 //! A blob is whole: read it once more, flush it, and put it in place with one rename.
 
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::disk::{self, DiskError, Stamp};
+use super::extents::Extents;
 use super::record::{Payload, Place};
 use super::{Blob, Store, StoreError, recover};
 use crate::content::bitmap::Bitmap;
@@ -48,9 +52,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::User`] when something is there, or the disk.
     pub fn finish_file(&self, blob: &Arc<Blob>, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
+        let Extents::One { file, path: staging } = &blob.extents else {
+            return Err(StoreError::User("a folder is no file".into()));
+        };
+        // What began in the store is for nobody else; what is put in place is an ordinary file.
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
         blob.extents.sync()?;
-        let staging = blob.extents.path().to_owned();
-        put(&staging, dest, overwrite)?;
+        still_ours(file, staging)?;
+        put(staging, dest, overwrite)?;
         let stamp = Stamp::of(&disk::open(dest)?, dest)?;
         self.completed(blob, Place::File { path: dest.to_owned(), stamp }, None)?;
         Ok(dest.to_owned())
@@ -73,6 +82,7 @@ impl Store {
         let dir = blob.extents.dir().ok_or_else(|| StoreError::User("a file is no folder".into()))?;
         add_the_rest(dir, &staging, tree)?;
         disk::sync_fs(&staging)?;
+        still_ours(dir, &staging)?;
         put(&staging, dest, overwrite)?;
         if tree.select.is_everything() {
             self.completed(blob, Place::Tree { root: dest.to_owned(), dir: tree.dir }, None)?;
@@ -92,12 +102,14 @@ impl Store {
         let source = blob.file().ok_or_else(|| StoreError::User("only a file can be copied out".into()))?;
         let parent = dest.parent().unwrap_or(dest);
         fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
-        let temp = parent.join(format!(".{}.{}.swarm-copy", blob.id().short(), std::process::id()));
+        // Several copies may be under way at once.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let temp = parent.join(format!(".{}.{pid}-{number}.swarm-copy", blob.id().short()));
         let _ = fs::remove_file(&temp);
         let copied =
             reflink_copy::reflink_or_copy(&source, &temp).map_err(|e| DiskError::new("copy", &source, e));
         let result = copied.map_err(StoreError::from).and_then(|_| {
-            use std::os::unix::fs::PermissionsExt;
             let file = disk::open(&temp)?;
             // The store's own files are for nobody else; what is put in place is an ordinary file.
             let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
@@ -165,13 +177,38 @@ fn add_the_rest(dir: &Dir, root: &Path, tree: &Finished<'_>) -> Result<(), Store
 /// # Errors
 /// [`StoreError::User`] when something is there and may not be replaced.
 pub fn refuse_existing(dest: &Path, overwrite: bool) -> Result<(), StoreError> {
-    if !overwrite && fs::symlink_metadata(dest).is_ok() {
-        let shown = disk::Shown(dest.to_owned());
+    let shown = || disk::Shown(dest.to_owned());
+    let is_special = |meta: fs::Metadata| !meta.is_file() && !meta.is_dir();
+    let is_device =
+        |meta: &fs::Metadata| meta.file_type().is_char_device() || meta.file_type().is_block_device();
+    // A name for a device, a link to something that is no file, anything among the devices (`/dev/stdout`): never what
+    // should be replaced. A FIFO of that very name is (trust.md 2.3).
+    let (itself, behind) = (fs::symlink_metadata(dest), fs::metadata(dest));
+    let leads_astray = itself.as_ref().is_ok_and(fs::Metadata::is_symlink) && behind.is_ok_and(is_special);
+    let is_among_devices =
+        dest.parent().and_then(|above| above.canonicalize().ok()).as_deref() == Some(Path::new("/dev"));
+    if leads_astray || is_among_devices || itself.as_ref().is_ok_and(is_device) {
+        return Err(StoreError::User(format!("{} is no file: -o names another place", shown())));
+    }
+    if !overwrite && itself.is_ok() {
+        let shown = shown();
         return Err(StoreError::User(format!(
             "{shown} is already there: --overwrite replaces it, -o names another place"
         )));
     }
     Ok(())
+}
+
+/// The hidden name still stands for what was written and verified: another program may have put something else there.
+fn still_ours(open: impl AsFd, staging: &Path) -> Result<(), StoreError> {
+    let ours =
+        rustix::fs::fstat(open).map_err(|e| DiskError::new("inspect", staging, std::io::Error::from(e)))?;
+    let there = fs::symlink_metadata(staging).map_err(|e| DiskError::new("inspect", staging, e))?;
+    if (there.dev(), there.ino()) == (ours.st_dev, ours.st_ino) {
+        return Ok(());
+    }
+    let shown = disk::Shown(staging.to_owned());
+    Err(StoreError::Changed(format!("another program has replaced {shown}: nothing was put in place")))
 }
 
 /// Renames `from` (beside `dest`, or on another file system) to `dest` and flushes the folder.

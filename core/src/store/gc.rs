@@ -9,6 +9,8 @@ use super::record::{Place, Record, State};
 use super::{Store, StoreError, path_of, recover};
 use crate::id::ContentId;
 
+/// Between the end of standard input and its publication there is less time than this.
+const HANDED_OVER: Duration = Duration::from_secs(60);
 /// No command takes this long to read its standard input without touching the file.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,6 +34,12 @@ impl Store {
             freed += self.discard(&payload);
         }
         freed
+    }
+
+    /// Forgets a blob whose bytes are gone or are others by now, so that it can be fetched again. Files outside the store
+    /// are left alone.
+    pub fn drop_record(&self, id: ContentId) {
+        self.forget(id);
     }
 
     /// Removes a record and its folder, and nothing else.
@@ -69,6 +77,7 @@ impl Store {
         let strays = blobs.map(|b| b.path()).filter(|dir| recover::record_in(dir).is_none());
         let incoming =
             fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten().map(|f| f.path());
+        let incoming = incoming.filter(|path| is_abandoned(path));
         for path in strays.chain(incoming) {
             collected.freed += size_of(&path);
             collected.removed.push(path.display().to_string());
@@ -128,6 +137,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What arrives on standard input is locked by whoever writes it, and then published at once.
+fn is_abandoned(path: &Path) -> bool {
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+    let locked = || fs::File::open(path).is_ok_and(|file| file.try_lock().is_err());
+    age.is_some_and(|age| age > HANDED_OVER) && !locked()
 }
 
 /// A record whose bytes cannot be had any longer.

@@ -47,6 +47,12 @@ impl Store {
         if self.inner.read_only {
             return Err(StoreError::User("the store is read-only: nothing can be published".into()));
         }
+        if import.path.to_str().is_none() {
+            let shown = disk::Shown(import.path.to_owned());
+            return Err(StoreError::User(format!(
+                "{shown} is not UTF-8: a path like that cannot be remembered"
+            )));
+        }
         let meta = fs::metadata(import.path).map_err(|e| DiskError::new("read", import.path, e))?;
         if meta.is_dir() {
             return self.import_tree(import);
@@ -100,10 +106,11 @@ impl Store {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let temp = self.inner.layout.incoming().join(format!("copy-{}-{number}", std::process::id()));
+        let len = fs::metadata(import.path).map_or(0, |m| m.size());
+        self.make_room(len)?;
         if import.take {
             disk::rename(import.path, &temp)?;
         } else {
-            self.make_room(fs::metadata(import.path).map_or(0, |m| m.size()))?;
             reflink_copy::reflink_or_copy(import.path, &temp)
                 .map_err(|e| DiskError::new("copy into the store", import.path, e))?;
         }

@@ -33,6 +33,13 @@ impl Layout {
         self.home.join("store")
     }
 
+    /// Tells this store's hidden files from those of other stores.
+    pub(super) fn tag(&self) -> String {
+        let home = self.home.canonicalize().unwrap_or_else(|_| self.home.clone());
+        let hash = blake3::hash(home.as_os_str().as_encoded_bytes()).to_hex();
+        hash[..6].to_owned()
+    }
+
     pub(super) fn index(&self) -> PathBuf {
         self.store().join("index")
     }

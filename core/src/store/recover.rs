@@ -143,13 +143,18 @@ pub(super) fn check(
 
 /// A copied file against the hashes of the blob it is a copy of.
 pub(super) fn check_file(path: &Path, blob: &Blob) -> Result<(), StoreError> {
+    let changed = || format!("the copy of {} does not verify: its source has changed", blob.id());
     let extents = Extents::One { file: disk::open(path)?, path: path.to_owned() };
+    // The chunks say nothing of what lies behind them.
+    if std::fs::metadata(path).map_or(0, |meta| meta.len()) != blob.geometry().len() {
+        return Err(StoreError::Changed(changed()));
+    }
     let full = Bitmap::full(blob.geometry().chunks());
     let copy = Blob::new(blob.record.clone(), blob.list.clone(), extents, &full, None);
     if check(&copy, &full, &|_| true)?.is_empty() {
         return Ok(());
     }
-    Err(StoreError::Changed(format!("the copy of {} does not verify: its source has changed", blob.id())))
+    Err(StoreError::Changed(changed()))
 }
 
 /// The have-map says again exactly what the blob has.
@@ -183,6 +188,13 @@ impl Store {
             State::Complete | State::Changed => Bitmap::full(chunks),
         };
         let extents = open_place(&self.inner.layout, &record, false)?;
+        if let (Place::File { path, .. }, Extents::One { file, .. }) = (&record.place, &extents)
+            && Stamp::of(file, path)?.size() != record.len
+        {
+            self.mark_changed(id);
+            let shown = disk::Shown(path.clone());
+            return Err(StoreError::Changed(format!("{shown} has another size now")));
+        }
         let blob = Blob::new(record, list, extents, &have, None);
         let on = |bytes| {
             progress(bytes);

@@ -146,7 +146,8 @@ fn d33_gc() {
         alice.publish(&file).stop().success();
         alice.publish(&alice.file("here.bin", MIB, 74)).stop().success();
         fs::remove_file(&file).unwrap();
-        fs::write(alice.store().join("incoming/left over"), "x").unwrap();
+        let left_over = fs::File::create(alice.store().join("incoming/left over")).unwrap();
+        left_over.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
         let fault = format!("{call}:signal=KILL:when={n}");
         let first = Process::spawn(inject(&alice.command(["gc"]), &[&fault])).wait();
         first.sane();

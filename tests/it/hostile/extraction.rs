@@ -37,9 +37,12 @@ fn outside(home: &Home) -> PathBuf {
 }
 
 /// Where a tree or file is put together before it gets its name.
-fn hidden(dest: &Path, id: &str) -> PathBuf {
+fn hidden(home: &Home, dest: &Path, id: &str) -> PathBuf {
+    fs::create_dir_all(home.store()).expect("a folder is made");
+    let store = home.store().canonicalize().expect("it is there");
+    let tag = blake3::hash(store.as_os_str().as_encoded_bytes()).to_hex();
     let name = dest.file_name().unwrap_or_default().to_string_lossy();
-    dest.with_file_name(format!(".{name}.{}.swarm-part", &id[..8]))
+    dest.with_file_name(format!(".{name}.{}.{}.swarm-part", &id[..8], &tag[..6]))
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn d15_links_that_stand_in_the_way() {
             let dest = folder.join("tree");
             fs::create_dir(&folder).expect("a folder is made");
             way(
-                &if at_destination { dest.clone() } else { hidden(&dest, payload_id(&alice).as_str()) },
+                &if at_destination { dest.clone() } else { hidden(&bob, &dest, payload_id(&alice).as_str()) },
                 &outside,
             );
             let ran = Home::new().get(seeder.link(), &["-o", &folder.to_string_lossy(), "--overwrite"]);
@@ -122,7 +125,7 @@ fn swapped(place: fn(PathBuf) -> PathBuf, to: fn(&Path) -> PathBuf) {
         symlink(to(&outside), &link).expect("a link is made");
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| swap(&place(hidden(&dest, &id)), &link, &stop, &swaps));
+            scope.spawn(|| swap(&place(hidden(&home, &dest, &id)), &link, &stop, &swaps));
             let ran = home.get(seeder.link(), &["--timeout", "1s", "-o", &dest.to_string_lossy()]);
             stop.store(true, Ordering::Relaxed);
             ran.sane();
