@@ -99,7 +99,11 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
         kind: record.kind,
         name: record.name.clone(),
         len,
-        have: have.unwrap_or(if state == "complete" { len } else { 0 }),
+        have: have.unwrap_or_else(|| match state {
+            "complete" => len,
+            "partial" => store.verified(record.payload.map_or(record.id, |p| p.id)),
+            _ => 0,
+        }),
         chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
         files: record.payload.map(|p| p.files),
         state: state.to_owned(),

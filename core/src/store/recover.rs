@@ -16,6 +16,7 @@ use super::meta::Meta;
 use super::record::{Place, Record, State};
 use super::{Blob, OpenError, ReadError, Store, StoreError, read_list};
 use crate::content::bitmap::Bitmap;
+use crate::content::geometry::Geometry;
 use crate::content::manifest::Manifest;
 use crate::id::ContentId;
 
@@ -168,6 +169,15 @@ pub(super) fn rewrite_map(layout: &Layout, blob: &Blob) -> Result<(), DiskError>
 }
 
 impl Store {
+    /// Bytes of a partial blob that its have-map names, without reading them.
+    #[must_use]
+    pub fn verified(&self, id: ContentId) -> u64 {
+        let Some(record) = self.record(id).filter(|r| r.state == State::Partial) else { return 0 };
+        let Ok(geometry) = Geometry::new(record.len) else { return 0 };
+        let have = have::read(&self.inner.layout.blob_dir(id).join("have"), id, geometry.chunks());
+        have.iter().filter_map(|c| geometry.chunk(c)).map(|c| geometry.size(c) as u64).sum()
+    }
+
     /// Reads every chunk of a blob again. Returns the blob and its bad chunks; a blob with bad chunks is not served from
     /// then on. `progress` is told the bytes of each chunk.
     ///

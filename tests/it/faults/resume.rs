@@ -23,6 +23,10 @@ fn a_killed_get_goes_on_where_it_was() {
         before = killed.last_progress();
         assert!(!bob.path("big.bin").exists());
     }
+    let row = bob.row(seeder.id()).unwrap();
+    assert_eq!(row["state"], "partial");
+    let listed = row["have"].as_u64().unwrap();
+    assert!(listed + LOSS >= before && listed < len, "{listed} bytes listed of {before}");
     let last = bob.get(seeder.link(), &[]);
     let resumed = last.success().event("done")["resumed"].as_u64().unwrap();
     assert!(resumed + LOSS >= before, "{resumed} bytes left of {before}");
