@@ -37,8 +37,11 @@ pub(crate) async fn until_stopped(ui: &Ui, mut conversation: Conversation<'_>) -
 async fn watch(ui: &Ui, conversation: &mut Conversation<'_>) -> Outcome {
     let mut meter = ui.meter("sharing");
     let mut before: Option<u64> = None;
+    let mut told: Vec<String> = Vec::new();
     loop {
         if let Event::Status(status) = conversation.answer(Command::Status, |_| Ok(())).await? {
+            status.notices.iter().filter(|notice| !told.contains(notice)).for_each(|notice| ui.warn(notice));
+            told.clone_from(&status.notices);
             meter.show(&Gauge::note(traffic(&status, before)));
             before = Some(status.uploaded);
         }

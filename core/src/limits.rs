@@ -124,6 +124,8 @@ pub const LAN_INBOUND: usize = 128;
 pub const PER_LAN_HOST: usize = 8;
 /// Refused extra substreams before their connection is closed.
 pub const EXTRA_STREAMS: usize = 64;
+/// Notices for `status` remembered.
+pub const NOTICES: usize = 16;
 /// Bans remembered, least recently used go first.
 pub const BANS: usize = 10_000;
 /// Banned ids of one address of the internet until the address is banned.

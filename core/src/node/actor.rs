@@ -76,6 +76,7 @@ pub(super) struct Report {
     pub(super) peers: Vec<PeerRow>,
     pub(super) banned: Vec<Ban>,
     pub(super) refused: Vec<(String, u64)>,
+    pub(super) notices: Vec<String>,
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
     pub(super) transfers: Vec<(ContentId, View)>,
@@ -99,6 +100,8 @@ pub(super) struct Actor {
     /// Connections of peers that were banned, and since when they wait to be closed.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
     listen: watch::Sender<Vec<Multiaddr>>,
+    /// What a person should know, newest first.
+    notices: Vec<String>,
     shown: Instant,
     slow: Instant,
 }
@@ -141,6 +144,7 @@ impl Actor {
             dials: BTreeMap::new(),
             closing: Vec::new(),
             listen: parts.listen,
+            notices: Vec::new(),
             shown: now,
             slow: now,
         }
@@ -316,8 +320,12 @@ impl Actor {
             }
             SessionEvent::SourceChanged(id) => {
                 tracing::warn!(%id, "the source changed: it is served no longer");
+                let name = self.store.record(id).map_or_else(|| id.short(), |record| record.name);
                 self.store.mark_changed(id);
                 self.sharing.withdraw(id, &mut self.peers);
+                self.notices.truncate(limits::NOTICES - 1);
+                self.notices
+                    .insert(0, format!("{name} has changed since it was published and is shared no longer"));
             }
             SessionEvent::Closed(reason) => {
                 let ban = reason.starts_with("broke the protocol");
@@ -504,6 +512,7 @@ impl Actor {
             peers: self.peers.rows(|key| self.transfers.rate(key)),
             banned: self.peers.bans.rows(),
             refused,
+            notices: self.notices.clone(),
             uploaded,
             downloaded,
             transfers: views,

@@ -330,6 +330,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         status.peers = report.peers.len() as u32;
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
+        status.notices.extend(report.notices);
     }
     Ok(Event::Status(Box::new(status)))
 }

@@ -96,6 +96,8 @@ fn d42_an_edit_in_the_middle_of_a_transfer() {
     write_random(&file, 10 * MIB, 123);
     get.wait().success();
     assert_eq!(b3(&carol.path("f.bin")), seeder.id());
+    let told = alice.ask(&["status"])["notices"].to_string();
+    assert!(told.contains("f.bin has changed since it was published"), "its owner hears of it: {told}");
 }
 
 #[test]
