@@ -75,6 +75,35 @@ pub const IN_FLIGHT_BYTES: u64 = 64 << 20;
 /// The same while all peers are near: as much as one peer may owe, and little enough to stay in the processor's cache
 /// (measured with four seeders: 24 MiB cost a tenth of the speed). Far peers add what is under way to them, twice.
 pub const IN_FLIGHT_NEAR: u64 = REQUEST_BYTES_PER_PEER;
+/// Chunks being sent to others at once: fewer leave the uplink idle behind a slow receiver, more spread it over chunks that
+/// nobody can pass on yet (measured in the simulator).
+pub const UPLOAD_SLOTS: u64 = 4;
+/// The same for a node with first copies.
+pub const SEED_SLOTS: u64 = 6;
+/// Bytes granted or asked of us at once at most, unless the slots' chunks are larger.
+pub const GIVE_BYTES: u64 = 8 << 20;
+/// Beyond the turnaround, a grant may wait this long for its answer.
+pub const GRANT_PATIENCE: Duration = Duration::from_millis(50);
+/// A chunk known to be at fewer neighbours than this is assigned by its seed.
+pub const SCARCE_COPIES: usize = 3;
+/// Chunks a node may be owed at once, whatever its speed.
+pub const TAKE_CHUNKS: u64 = 12;
+/// A fast node may be owed what it takes in this time.
+pub const TAKE_AHEAD: Duration = Duration::from_millis(10);
+/// Nodes of a site that fetch across its border: two cannot always keep the line busy, more than four gain nothing.
+pub const GATEWAYS: usize = 4;
+/// A gateway makes itself known this often.
+pub const GATEWAY_BEAT: Duration = Duration::from_millis(500);
+/// A gateway not heard of for this long is one no longer.
+pub const GATEWAY_SILENCE: Duration = Duration::from_millis(2500);
+/// A node that joins a site listens this long before it takes itself for a gateway.
+pub const GATEWAY_SETTLE: Duration = Duration::from_millis(250);
+/// With nothing of its own left to import, a gateway helps another after this.
+pub const IMPORT_PATIENCE: Duration = Duration::from_millis(700);
+/// Chunks the gateways of a site may be owed together: its line is thin, and what waits there is late for all.
+pub const IMPORT_CHUNKS: u64 = 16;
+/// Grants kept until there is room for what they allow.
+pub const HELD_GRANTS: usize = 64;
 /// Bytes an unproven peer is asked for at first: a few small chunks, so that a slow one cannot hoard.
 pub const FIRST_WINDOW: u64 = 1 << 20;
 /// Bytes asked for in one run of neighbouring chunks.
@@ -89,10 +118,16 @@ pub const COPIES: usize = 2;
 pub const HEDGE_PER_MILLE: u64 = 20;
 /// Hedging never gets less than this, bytes: small blobs have last chunks too.
 pub const HEDGE_BYTES_MIN: u64 = 4 << 20;
-/// Have-updates are sent together at most this often.
-pub const HAVE_EVERY: Duration = Duration::from_millis(50);
+/// News for the neighbours are told together: whenever about this many bytes have come in...
+pub const NEWS_BYTES: u64 = 512 << 10;
+/// ...but not more often than this,
+pub const NEWS_EVERY_MIN: Duration = Duration::from_millis(5);
+/// and not less often than this while there are any.
+pub const NEWS_EVERY_MAX: Duration = Duration::from_millis(100);
 /// The scheduler is woken at least this often while something is wanted.
 pub const TICK: Duration = Duration::from_millis(100);
+/// And not more often than this.
+pub const TICK_MIN: Duration = Duration::from_millis(1);
 /// Holders a blob keeps track of.
 pub const HOLDERS: usize = 256;
 /// Claims of peers about blobs that are being learned (length, hash list) before one is tried in full.

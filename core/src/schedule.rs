@@ -1,34 +1,50 @@
-//! Which chunk to ask of which holder: decisions without a clock, sockets or randomness of their own.
+//! Which chunk to ask of which holder, and whom to give what: decisions without a clock, sockets or randomness of their
+//! own.
 //!
 //! [`Scheduler::handle`] takes one [`Input`] and the time, and appends [`Output`]s for the driver to carry out. Time is a
 //! [`Now`] since any fixed start, the seed an argument: the same inputs give the same outputs.
 //!
-//! * A chunk is `Skipped`, `Wanted`, `InFlight` or `Have` ([`pick`]), rarest first with random ties.
-//! * Every holder has a window of bytes that grows with what it delivers and is bounded by its measured rate
-//!   ([`holders`]); a holder that stops delivering loses its requests to others ([`inflight`]).
-//! * When nothing unasked is left, the last chunks are asked of a second, faster holder ([`endgame`]).
-//! * [`learn`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is the other side.
+//! **Sender grants, receiver picks.** Whoever has chunks that a neighbour needs *grants* it a place of its uplink
+//! ([`give`]); the neighbour answers with the chunk it wants most at that moment ([`take`], rarest first by [`pick`] and
+//! [`rarity`]) or declines. A node with first copies says itself which ([`seed`]). Everybody tells its neighbours what it
+//! has and what it still needs, a few times a second ([`tell`]); what is being sent to somebody counts as a copy, so
+//! that two neighbours do not ask for the same chunk while others wait.
 //!
-//! Cost: a pick is O(1) amortised in chunks and peers; a tick is O(peers + chunks in flight); a peer that comes or goes
-//! costs its partial have-map once (whole holders are counted, not entered chunk by chunk).
+//! * [`holders`] knows how fast each peer delivers and when it has stopped, [`inflight`] who was asked for what.
+//! * When nothing unasked is left, the last chunks are asked of a second, faster holder ([`endgame`]).
+//! * [`learn`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is one session's queue.
+//!
+//! Cost: a pick is O(1) amortised in chunks; a grant O(neighbours of the blob); a batch of news O(chunks / 64 + news) for
+//! each neighbour; a peer that comes or goes costs its have-map once.
 
+mod border;
 pub mod endgame;
+mod give;
 pub mod holders;
 pub mod inflight;
 pub mod learn;
 pub mod pick;
+pub mod rarity;
+mod seed;
+mod take;
+mod tell;
 pub mod upload;
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{self, Excluded, Included};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::limits;
+use border::Border;
+pub use border::{Beat, Tag};
+use give::{Giving, Taker};
 use holders::Holder;
 use inflight::InFlight;
 use pick::Picker;
+use seed::Seed;
+use take::Taking;
 
 /// Time since a fixed start.
 pub type Now = Duration;
@@ -37,7 +53,7 @@ pub type Now = Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
-/// A blob that is being fetched.
+/// A blob that is fetched or given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobKey(pub u32);
 
@@ -72,11 +88,29 @@ pub enum Input {
         peer: PeerKey,
         /// Distance class.
         near: u8,
+        /// It is of our site.
+        local: bool,
     },
     /// It is gone.
     PeerDown {
         /// The session.
         peer: PeerKey,
+    },
+    /// This blob is here, whole or in part, for whoever asks.
+    Serve {
+        /// A number for it.
+        blob: BlobKey,
+        /// Its chunks.
+        geometry: Geometry,
+        /// What is there.
+        have: Bitmap,
+        /// It was published here: ours may be the only copy.
+        origin: bool,
+    },
+    /// It can no longer be had of us.
+    Withdraw {
+        /// The blob.
+        blob: BlobKey,
     },
     /// Fetch this blob.
     Want {
@@ -128,6 +162,71 @@ pub enum Input {
         /// The blob.
         blob: BlobKey,
     },
+    /// A peer takes this blob of us, and was told what is here.
+    Takes {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+    },
+    /// It does not any longer.
+    TakesNot {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+    },
+    /// Which chunks a taker would take of us: changes to what it said before (at first: to nothing).
+    Needs {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// Chunks it would take now.
+        add: Bitmap,
+        /// Chunks it has, or is being sent.
+        drop: Bitmap,
+    },
+    /// A holder has a place of its uplink for us.
+    Granted {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// For how many chunks.
+        count: u32,
+        /// The chunk it would rather send.
+        hint: Option<u32>,
+    },
+    /// A taker has no use for some of its grants.
+    Refused {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// For how many chunks.
+        count: u32,
+        /// It is busy; else it needs nothing that we have.
+        busy: bool,
+    },
+    /// A taker asks for a chunk.
+    Asked {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The chunk.
+        chunk: u32,
+    },
+    /// What [`Output::Send`] said was sent, or (`whole` is false) need not be any longer.
+    Sent {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// All of it went out.
+        whole: bool,
+    },
     /// Some bytes of a requested chunk arrived.
     Bytes {
         /// The session.
@@ -159,6 +258,13 @@ pub enum Input {
         /// Why.
         why: Failure,
     },
+    /// A neighbour of our site tells which nodes of it fetch across its border, and their beats.
+    Gateways {
+        /// The blob.
+        blob: BlobKey,
+        /// The last beat of each.
+        beats: Vec<Beat>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -166,7 +272,7 @@ pub enum Input {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Ask this holder for this chunk.
+    /// Ask this holder for this chunk, against its grant.
     Request {
         /// The session.
         peer: PeerKey,
@@ -174,6 +280,17 @@ pub enum Output {
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
+    },
+    /// Tell this holder that some of its grants are not used.
+    Refuse {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// For how many chunks.
+        count: u32,
+        /// For now only; else it has nothing we need.
+        busy: bool,
     },
     /// It need not send it any longer.
     Cancel {
@@ -184,12 +301,65 @@ pub enum Output {
         /// The chunk.
         chunk: u32,
     },
-    /// Tell everyone who wants the blob that these chunks are here now.
-    Announce {
+    /// Offer this taker a place of our uplink.
+    Grant {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// For how many chunks.
+        count: u32,
+        /// The chunk it should ask for if it can.
+        hint: Option<u32>,
+    },
+    /// Send this taker the chunk it asked for, and tell with [`Input::Sent`].
+    Send {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The chunk.
+        chunk: u32,
+    },
+    /// Tell this taker that it is not sent the chunk.
+    Decline {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The chunk.
+        chunk: u32,
+        /// [`Failure::Busy`] or [`Failure::Missing`].
+        why: Failure,
+    },
+    /// Tell this taker that these chunks are here now.
+    Have {
+        /// The session.
+        peer: PeerKey,
         /// The blob.
         blob: BlobKey,
         /// The new chunks.
-        chunks: Bitmap,
+        add: Bitmap,
+    },
+    /// Tell this holder how what we would take of it has changed.
+    Need {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// Chunks we would take now.
+        add: Bitmap,
+        /// Chunks that are here or on their way.
+        drop: Bitmap,
+    },
+    /// Tell this neighbour which nodes of our site fetch across its border.
+    Gateways {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The last beat of each.
+        beats: Vec<Beat>,
     },
     /// This peer sent bytes that are not what they claim to be: close the session and ban it.
     Ban {
@@ -207,32 +377,58 @@ pub enum Output {
     },
 }
 
-/// One blob being fetched.
+/// One blob that is fetched, given, or both.
 #[derive(Debug)]
-struct Fetch {
+struct Blob {
     geometry: Geometry,
-    picker: Picker,
-    /// Verified since the last announcement.
-    fresh: Vec<u32>,
-    announced: Now,
+    /// Verified chunks.
+    have: Bitmap,
+    /// While it is fetched.
+    picker: Option<Picker>,
+    /// What is here may be given.
+    share: bool,
+    /// While ours may be the only copy.
+    seed: Option<Seed>,
+    links: BTreeMap<PeerKey, Link>,
+    /// While it is fetched by others of our site too.
+    border: Option<Border>,
+    /// There are news since they were last told.
+    news: bool,
+    told: Now,
+    /// At the end: chunks on their way for too long.
+    late: Option<Bitmap>,
     hedged: u64,
     paused: bool,
     complete: bool,
 }
 
-/// The scheduler of a node: all blobs it fetches, all peers it fetches from.
+/// What one peer and one blob have to do with each other.
+#[derive(Debug)]
+struct Link {
+    /// It is of our site.
+    local: bool,
+    /// It takes of us.
+    taker: Option<Taker>,
+    /// What it was told is here.
+    told_have: Bitmap,
+    /// It holds some: what it was told we would take of it.
+    told_need: Option<Bitmap>,
+}
+
+/// The scheduler of a node: all blobs it fetches and gives, all peers it has sessions with.
 #[derive(Debug)]
 pub struct Scheduler {
     random: pick::Random,
     peers: BTreeMap<PeerKey, Holder>,
-    blobs: BTreeMap<BlobKey, Fetch>,
+    blobs: BTreeMap<BlobKey, Blob>,
     inflight: InFlight,
-    /// Of [`limits::IN_FLIGHT_BYTES`], what the distance of the holders calls for.
-    most_in_flight: u64,
+    giving: Giving,
+    taking: Taking,
+    me: Tag,
 }
 
 impl Scheduler {
-    /// A scheduler with nothing to do, whose coin flips follow from `seed`.
+    /// A scheduler with nothing to do, whose coin flips (and name among the nodes of its site) follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -240,70 +436,86 @@ impl Scheduler {
             peers: BTreeMap::new(),
             blobs: BTreeMap::new(),
             inflight: InFlight::default(),
-            most_in_flight: limits::IN_FLIGHT_NEAR,
+            giving: Giving::new(),
+            taking: Taking::new(),
+            me: seed,
         }
     }
 
     /// Takes in what happened and appends what to do.
     pub fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         match input {
-            Input::PeerUp { peer, near } => {
-                self.peers.entry(peer).or_insert_with(|| Holder::new(near, now));
+            Input::PeerUp { peer, near, local } => {
+                self.peers.entry(peer).or_insert_with(|| Holder::new(near, local, now));
             }
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
+            Input::Serve { blob, geometry, have, origin } => self.serve(blob, geometry, have, origin, now, out),
+            Input::Withdraw { blob } => self.withdraw(blob),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
-                let fetch = Fetch {
-                    geometry,
-                    picker,
-                    fresh: Vec::new(),
-                    announced: now,
-                    hedged: 0,
-                    paused: false,
-                    complete: false,
-                };
-                self.blobs.insert(blob, fetch);
+                let b = self.blobs.entry(blob).or_insert_with(|| Blob::new(geometry, have, now));
+                b.picker = Some(picker);
+                b.complete = false;
                 self.check_complete(blob, out);
             }
             Input::Unwant { blob } => self.unwant(blob, out),
             Input::Pause { blob, paused } => {
-                if let Some(fetch) = self.blobs.get_mut(&blob) {
-                    fetch.paused = paused;
+                if let Some(b) = self.blobs.get_mut(&blob) {
+                    b.paused = paused;
+                    b.news = true;
                 }
-                self.fill_all(now, out);
+                self.tell_all(blob, now, out);
             }
-            Input::Holds { peer, blob, have } => {
-                let Some(fetch) = self.blobs.get_mut(&blob) else { return };
-                if self.peers.contains_key(&peer) {
-                    fetch.picker.holder(peer, have);
-                    self.fill(peer, now, out);
-                }
-            }
-            Input::HoldsMore { peer, blob, add } => {
-                let Some(fetch) = self.blobs.get_mut(&blob) else { return };
-                fetch.picker.holder_more(peer, &add);
-                self.fill(peer, now, out);
-            }
+            Input::Holds { peer, blob, have } => self.holds(peer, blob, have, now, out),
+            Input::HoldsMore { peer, blob, add } => self.holds_more(peer, blob, &add),
             Input::Gone { peer, blob } => self.gone(peer, blob, now, out),
+            Input::Takes { peer, blob } => {
+                let local = self.is_local(peer);
+                if let Some(b) = self.blobs.get_mut(&blob) {
+                    let (chunks, have) = (b.geometry.chunks(), b.have.clone());
+                    let link = b.link(peer, local);
+                    link.taker.get_or_insert_with(|| Taker::new(chunks));
+                    link.told_have = have;
+                }
+            }
+            Input::TakesNot { peer, blob } => {
+                self.forget_taker(peer, blob);
+                self.give(now, out);
+            }
+            Input::Needs { peer, blob, add, drop } => {
+                if let Some(b) = self.blobs.get_mut(&blob) {
+                    b.needs(peer, &add, &drop);
+                }
+                self.give(now, out);
+            }
+            Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
+            Input::Refused { peer, blob, count, busy } => self.refused(peer, blob, count, busy, now, out),
+            Input::Asked { peer, blob, chunk } => self.asked(peer, blob, chunk, now, out),
+            Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
             Input::Bytes { peer, blob, chunk, bytes } => {
                 self.inflight.bytes(peer, blob, chunk, bytes);
+                self.taking.received(bytes, now);
                 if let Some(holder) = self.peers.get_mut(&peer) {
                     holder.received(bytes, now);
                 }
             }
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
             Input::Failed { peer, blob, chunk, why } => self.failed(peer, blob, chunk, why, now, out),
+            Input::Gateways { blob, beats } => self.gateways(blob, &beats, now, out),
             Input::Tick => self.tick(now, out),
         }
     }
 
-    /// How long until [`Input::Tick`] is due, if anything is wanted.
+    /// How long until [`Input::Tick`] is due, if there is anything to do.
     #[must_use]
-    pub fn next_tick(&self) -> Option<Duration> {
-        if self.blobs.values().any(|f| !f.fresh.is_empty()) {
-            return Some(limits::HAVE_EVERY);
+    pub fn next_tick(&self, now: Now) -> Option<Duration> {
+        let busy = |b: &Blob| b.picker.is_some() || b.links.values().any(|l| l.taker.is_some());
+        if !self.blobs.values().any(busy) {
+            return None;
         }
-        (!self.blobs.is_empty()).then_some(limits::TICK)
+        let news = self.blobs.values().any(|b| b.news).then(|| self.taking.news_every());
+        let wake = self.giving.wake().map(|at| at.saturating_sub(now).max(limits::TICK_MIN));
+        Some(limits::TICK.min(news.unwrap_or(limits::TICK)).min(wake.unwrap_or(limits::TICK)))
     }
 
     /// Bytes per second a peer delivers, smoothed.
@@ -312,218 +524,214 @@ impl Scheduler {
         self.peers.get(&peer).map_or(0, Holder::rate)
     }
 
+    /// Bytes per second we send while there is something to send, smoothed.
+    #[must_use]
+    pub const fn upload_rate(&self) -> u64 {
+        self.giving.rate()
+    }
+
     /// Connected peers known to hold some of a blob.
     #[must_use]
     pub fn holders(&self, blob: BlobKey) -> usize {
-        self.blobs.get(&blob).map_or(0, |f| f.picker.holders())
+        self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).map_or(0, Picker::holders)
     }
 
     /// True when a chunk is wanted that no connected peer has.
     #[must_use]
     pub fn lacks_holder(&self, blob: BlobKey) -> bool {
-        self.blobs.get(&blob).is_some_and(|f| f.picker.lacks_holder())
+        self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).is_some_and(Picker::lacks_holder)
+    }
+
+    fn serve(&mut self, blob: BlobKey, geometry: Geometry, have: Bitmap, origin: bool, now: Now, out: &mut Vec<Output>) {
+        let b = self.blobs.entry(blob).or_insert_with(|| Blob::new(geometry, Bitmap::new(geometry.chunks()), now));
+        b.share = true;
+        for chunk in have.without(&b.have).iter() {
+            b.here(chunk);
+        }
+        if origin && b.seed.is_none() {
+            b.seed = Some(Seed::new(geometry.chunks(), &mut self.random));
+        }
+        self.tell_all(blob, now, out);
+        self.give(now, out);
+    }
+
+    fn withdraw(&mut self, blob: BlobKey) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        b.share = false;
+        let takers: Vec<PeerKey> = b.links.iter().filter(|(_, l)| l.taker.is_some()).map(|(p, _)| *p).collect();
+        takers.into_iter().for_each(|peer| self.forget_taker(peer, blob));
+        if self.blobs.get(&blob).is_some_and(|b| b.picker.is_none()) {
+            self.blobs.remove(&blob);
+        }
     }
 
     fn peer_down(&mut self, peer: PeerKey, now: Now, out: &mut Vec<Output>) {
-        for (blob, chunk) in self.inflight.of_peer(peer) {
-            self.end_request(peer, blob, chunk);
+        for blob in self.blobs.keys().copied().collect::<Vec<_>>() {
+            self.forget_taker(peer, blob);
+            self.forget_holder(peer, blob, now, out);
+            if let Some(b) = self.blobs.get_mut(&blob) {
+                b.links.remove(&peer);
+            }
         }
         self.peers.remove(&peer);
-        for fetch in self.blobs.values_mut() {
-            fetch.picker.remove_holder(peer);
-        }
-        self.fill_all(now, out);
-    }
-
-    fn unwant(&mut self, blob: BlobKey, out: &mut Vec<Output>) {
-        for (peer, chunk) in self.inflight.of_blob(blob) {
-            self.end_request(peer, blob, chunk);
-            out.push(Output::Cancel { peer, blob, chunk });
-        }
-        self.blobs.remove(&blob);
-    }
-
-    fn gone(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
-        for (_, chunk) in self.inflight.of_peer(peer).into_iter().filter(|(b, _)| *b == blob) {
-            self.end_request(peer, blob, chunk);
-        }
-        if let Some(fetch) = self.blobs.get_mut(&blob) {
-            fetch.picker.remove_holder(peer);
-        }
-        self.fill_all(now, out);
-    }
-
-    fn verified(
-        &mut self,
-        peer: Option<PeerKey>,
-        blob: BlobKey,
-        chunk: u32,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(fetch) = self.blobs.get_mut(&blob) else { return };
-        let size = fetch.geometry.chunk(chunk).map_or(0, |c| fetch.geometry.size(c) as u64);
-        for owner in self.inflight.owners(blob, chunk) {
-            self.end_request(owner, blob, chunk);
-            if Some(owner) != peer {
-                out.push(Output::Cancel { peer: owner, blob, chunk });
-            }
-        }
-        let Some(fetch) = self.blobs.get_mut(&blob) else { return };
-        if fetch.picker.have(chunk) {
-            fetch.fresh.push(chunk);
-        }
-        self.announce(blob, now, out);
-        self.check_complete(blob, out);
-        if let Some(peer) = peer {
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.delivered(size, now);
-            }
-            self.fill(peer, now, out);
-        }
-    }
-
-    fn failed(
-        &mut self,
-        peer: PeerKey,
-        blob: BlobKey,
-        chunk: u32,
-        why: Failure,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        self.end_request(peer, blob, chunk);
-        match why {
-            Failure::Bad => {
-                out.push(Output::Ban { peer, blob, chunk });
-                self.peer_down(peer, now, out);
-            }
-            Failure::Busy => {
-                if let Some(holder) = self.peers.get_mut(&peer) {
-                    holder.back_off(now);
-                }
-                self.fill_all(now, out);
-            }
-            Failure::Missing => {
-                if let Some(fetch) = self.blobs.get_mut(&blob) {
-                    fetch.picker.holder_lost(peer, chunk);
-                }
-                self.fill_all(now, out);
-            }
-            Failure::Local => {}
-        }
+        self.give(now, out);
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.drop_stalled(now, out);
-        let due: Vec<BlobKey> = self.blobs.keys().copied().collect();
-        for blob in due {
-            self.announce(blob, now, out);
+        self.expire_grants(now);
+        self.find_late(now);
+        self.beat(now, out);
+        for blob in self.blobs.keys().copied().collect::<Vec<_>>() {
+            self.tell_due(blob, now, out);
         }
-        self.fill_all(now, out);
+        self.give(now, out);
     }
 
-    /// A holder that has sent nothing for too long loses its requests; it is asked again after a pause that doubles.
-    fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
-        let stalled: Vec<PeerKey> =
-            self.peers.iter().filter(|(_, h)| h.is_stalled(now)).map(|(key, _)| *key).collect();
-        for peer in stalled {
-            for (blob, chunk) in self.inflight.of_peer(peer) {
-                self.end_request(peer, blob, chunk);
-                out.push(Output::Cancel { peer, blob, chunk });
-            }
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.stalled(now);
-            }
-        }
+    fn is_local(&self, peer: PeerKey) -> bool {
+        self.peers.get(&peer).is_some_and(Holder::is_local)
     }
 
-    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it.
-    fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) {
-        let Some(size) = self.inflight.remove(peer, blob, chunk) else { return };
-        if let Some(holder) = self.peers.get_mut(&peer) {
-            holder.ended(size);
-        }
-        if let Some(fetch) = self.blobs.get_mut(&blob) {
-            fetch.picker.released(chunk);
+    /// A neighbour tells which nodes fetch across the border of our site.
+    fn gateways(&mut self, blob: BlobKey, beats: &[Beat], now: Now, out: &mut Vec<Output>) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        if let Some(border) = &mut b.border {
+            border.heard(beats, now);
+            b.tell_gateways(blob, now, out);
         }
     }
 
-    fn announce(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
-        let Some(fetch) = self.blobs.get_mut(&blob) else { return };
-        let due = now >= fetch.announced + limits::HAVE_EVERY || fetch.picker.is_complete();
-        if fetch.fresh.is_empty() || !due {
+    /// Makes ourselves known as a gateway, and looks whether others still do.
+    fn beat(&mut self, now: Now, out: &mut Vec<Output>) {
+        for (blob, b) in &mut self.blobs {
+            let local = b.has_local();
+            let Some(picker) = b.picker.as_ref().filter(|_| local) else {
+                b.border = None;
+                continue;
+            };
+            let chunks = b.geometry.chunks();
+            let border = b.border.get_or_insert_with(|| Border::new(chunks));
+            let before = border.mine().count();
+            let far = || b.links.iter().filter(|(_, l)| !l.local).map(|(peer, _)| *peer);
+            let whole = far().any(|peer| picker.peer_has_all(peer));
+            border.tick(self.me, &picker.wanted_of(far()), whole, |c| picker.copies(c) > 0, now);
+            b.news |= border.mine().count() != before;
+            b.tell_gateways(*blob, now, out);
+        }
+    }
+
+    /// The next blob after this one, going round.
+    fn blob_after(&self, blob: BlobKey) -> Option<BlobKey> {
+        let next = self.blobs.range((Excluded(blob), Unbounded)).next().or_else(|| self.blobs.iter().next());
+        next.map(|(key, _)| *key)
+    }
+}
+
+impl Blob {
+    fn new(geometry: Geometry, have: Bitmap, now: Now) -> Self {
+        Self {
+            geometry,
+            have,
+            picker: None,
+            share: false,
+            seed: None,
+            links: BTreeMap::new(),
+            border: None,
+            news: false,
+            told: now,
+            late: None,
+            hedged: 0,
+            paused: false,
+            complete: false,
+        }
+    }
+
+    /// Somebody of our site has to do with it.
+    fn has_local(&self) -> bool {
+        self.links.values().any(|l| l.local)
+    }
+
+    fn tell_gateways(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        let Some(beats) = self.border.as_mut().and_then(|border| border.take_news(now)) else { return };
+        for peer in self.links.iter().filter(|(_, l)| l.local).map(|(peer, _)| *peer) {
+            out.push(Output::Gateways { peer, blob, beats: beats.clone() });
+        }
+    }
+
+    fn link(&mut self, peer: PeerKey, local: bool) -> &mut Link {
+        let chunks = self.geometry.chunks();
+        if local && self.picker.is_some() && self.border.is_none() {
+            self.border = Some(Border::new(chunks));
+        }
+        let none = || Link { local, taker: None, told_have: Bitmap::new(chunks), told_need: None };
+        self.links.entry(peer).or_insert_with(none)
+    }
+
+    /// A chunk is here now.
+    fn here(&mut self, chunk: u32) {
+        if self.have.get(chunk) {
             return;
         }
-        let mut chunks = Bitmap::new(fetch.geometry.chunks());
-        fetch.fresh.drain(..).for_each(|c| chunks.set(c));
-        fetch.announced = now;
-        out.push(Output::Announce { blob, chunks });
-    }
-
-    fn check_complete(&mut self, blob: BlobKey, out: &mut Vec<Output>) {
-        if let Some(fetch) = self.blobs.get_mut(&blob)
-            && fetch.picker.is_complete()
-            && !std::mem::replace(&mut fetch.complete, true)
-        {
-            out.push(Output::Complete { blob });
+        self.have.set(chunk);
+        self.news = true;
+        for taker in self.links.values_mut().filter_map(|l| l.taker.as_mut()) {
+            taker.useful += u32::from(!taker.taken.get(chunk));
         }
     }
 
-    fn fill_all(&mut self, now: Now, out: &mut Vec<Output>) {
-        // Nearest first; the fastest of equals, so that a far or slow holder is asked for what is left.
-        let mut order: Vec<(u8, u64, PeerKey)> = self
-            .peers
-            .iter()
-            .filter(|(_, h)| h.may_ask(now))
-            .map(|(key, h)| (h.near(), u64::MAX - h.rate(), *key))
-            .collect();
-        order.sort_unstable();
-        let under_way: u64 = self.peers.values().map(Holder::under_way).sum();
-        self.most_in_flight = (limits::IN_FLIGHT_NEAR + 2 * under_way).min(limits::IN_FLIGHT_BYTES);
-        for (_, _, peer) in order {
-            self.fill(peer, now, out);
+    /// A taker has, or is being sent, a chunk.
+    fn takes(&mut self, peer: PeerKey, chunk: u32) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let (local, Some(taker)) = (link.local, &mut link.taker) else { return };
+        if taker.taken.get(chunk) {
+            return;
+        }
+        taker.taken.set(chunk);
+        taker.useful -= u32::from(self.have.get(chunk));
+        if local {
+            self.count_claim(peer, chunk, 1);
         }
     }
 
-    /// Asks one holder for as much as its window and the node's memory allow.
-    fn fill(&mut self, peer: PeerKey, now: Now, out: &mut Vec<Output>) {
-        while self.peers.get(&peer).is_some_and(|h| h.may_ask(now)) {
-            let Some((blob, chunk, size)) = self.choose(peer, now) else { return };
-            self.inflight.add(peer, blob, chunk, size, now);
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.asked(blob, chunk, size, now);
-            }
-            out.push(Output::Request { peer, blob, chunk });
+    fn count_claim(&mut self, peer: PeerKey, chunk: u32, by: i16) {
+        if let Some(picker) = &mut self.picker {
+            picker.claimed(peer, chunk, by);
+        }
+        if let Some(seed) = &mut self.seed {
+            seed.shift(chunk, by);
         }
     }
 
-    /// A chunk for this holder: the next of its run, else by the blob's order, blobs in turn; else a hedge.
-    fn choose(&mut self, peer: PeerKey, now: Now) -> Option<(BlobKey, u32, u64)> {
-        let holder = self.peers.get(&peer)?;
-        let room = self.most_in_flight.saturating_sub(self.inflight.bytes_total());
-        let mut turn = self.blob_at(Included(holder.last_blob()));
-        for _ in 0..self.blobs.len() {
-            let Some(blob) = turn else { break };
-            turn = self.blob_at(Excluded(blob));
-            let Some(fetch) = self.blobs.get_mut(&blob) else { break };
-            let fits = room >= fetch.geometry.chunk_size() || self.inflight.bytes_total() == 0;
-            if fetch.paused || !fits || !fetch.picker.holds(peer) {
-                continue;
-            }
-            let next = self.peers.get(&peer).and_then(|h| h.next_of_run(blob));
-            if let Some(chunk) = fetch.picker.pick(peer, next, &mut self.random) {
-                let size = fetch.geometry.chunk(chunk).map_or(0, |c| fetch.geometry.size(c) as u64);
-                return Some((blob, chunk, size));
-            }
+    /// A taker says how what it would take of us has changed.
+    fn needs(&mut self, peer: PeerKey, add: &Bitmap, drop: &Bitmap) {
+        let have = &self.have;
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let (local, Some(taker)) = (link.local, &mut link.taker) else { return };
+        if !std::mem::replace(&mut taker.known, true) {
+            taker.taken = Bitmap::full(have.len()).without(add);
+            taker.useful = have.and(add).count();
+            // One outside says what is its own to import: the rest it may have or not.
+            let taken = if local { taker.taken.clone() } else { Bitmap::new(have.len()) };
+            taken.iter().for_each(|c| self.count_claim(peer, c, 1));
+            return;
         }
-        self.hedge(peer, now)
+        let again = add.and(&taker.taken);
+        for chunk in again.iter() {
+            taker.taken.clear(chunk);
+            taker.useful += u32::from(have.get(chunk));
+        }
+        if local {
+            again.iter().for_each(|c| self.count_claim(peer, c, -1));
+        }
+        drop.iter().for_each(|c| self.takes(peer, c));
     }
+}
 
-    /// The next blob from here on, going round.
-    fn blob_at(&self, from: Bound<BlobKey>) -> Option<BlobKey> {
-        let next = self.blobs.range((from, Bound::Unbounded)).next().or_else(|| self.blobs.iter().next());
-        next.map(|(key, _)| *key)
+impl Link {
+    /// What it is known to have or be sent. One outside says only what is its own to import.
+    fn claims(&self) -> Option<&Bitmap> {
+        let taker = self.taker.as_ref().filter(|t| t.known && self.local)?;
+        Some(&taker.taken)
     }
 }
 

@@ -29,6 +29,8 @@ struct World {
     /// What each holder has to send: chunk and bytes left.
     queues: BTreeMap<PeerKey, VecDeque<(u32, u64)>>,
     asked: BTreeSet<(PeerKey, u32)>,
+    /// What each holder was told is needed.
+    needs: BTreeMap<PeerKey, Bitmap>,
     served: BTreeMap<PeerKey, u32>,
     banned: BTreeSet<PeerKey>,
     have: Bitmap,
@@ -46,6 +48,7 @@ impl World {
             manners: (0..).map(PeerKey).zip(manners.iter().copied()).collect(),
             queues: BTreeMap::new(),
             asked: BTreeSet::new(),
+            needs: BTreeMap::new(),
             served: BTreeMap::new(),
             banned: BTreeSet::new(),
             have: Bitmap::new(geometry.chunks()),
@@ -55,7 +58,7 @@ impl World {
         let have = Bitmap::new(geometry.chunks());
         world.tell(Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
         for peer in world.manners.keys().copied().collect::<Vec<_>>() {
-            world.tell(Input::PeerUp { peer, near: 1 });
+            world.tell(Input::PeerUp { peer, near: 1, local: true });
             world.tell(Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) });
         }
         world
@@ -86,13 +89,21 @@ impl World {
                     self.forget(peer);
                 }
                 Output::Complete { .. } => self.complete = true,
-                Output::Announce { chunks, .. } => assert!(chunks.iter().all(|c| self.have.get(c))),
+                Output::Need { peer, add, drop, .. } => {
+                    let n = self.geometry.chunks();
+                    let need = self.needs.entry(peer).or_insert_with(|| Bitmap::new(n));
+                    assert!(add.and(need).is_empty() && drop.without(need).is_empty(), "told twice");
+                    *need = need.or(&add).without(&drop);
+                }
+                Output::Refuse { .. } => {}
+                other => panic!("nobody takes of us: {other:?}"),
             }
         }
     }
 
     fn forget(&mut self, peer: PeerKey) {
         self.queues.remove(&peer);
+        self.needs.remove(&peer);
         self.asked.retain(|(p, _)| *p != peer);
     }
 
@@ -101,6 +112,15 @@ impl World {
         self.now += Duration::from_millis(10);
         for (peer, manner) in self.manners.clone() {
             if self.banned.contains(&peer) {
+                continue;
+            }
+            // A holder that is needed has always a few places to give.
+            let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
+            if waiting < 4 && self.needs.get(&peer).is_some_and(|n| !n.is_empty()) {
+                let count = 4 - waiting as u32;
+                self.tell(Input::Granted { peer, blob: BLOB, count, hint: None });
+            }
+            if self.banned.contains(&peer) || !self.manners.contains_key(&peer) {
                 continue;
             }
             match manner {
@@ -231,12 +251,15 @@ fn ascending_order_reads_along() {
         &mut out,
     );
     for peer in [PeerKey(1), PeerKey(2)] {
-        scheduler.handle(Input::PeerUp { peer, near: 0 }, now, &mut out);
+        scheduler.handle(Input::PeerUp { peer, near: 0, local: true }, now, &mut out);
         scheduler.handle(
             Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) },
             now,
             &mut out,
         );
+    }
+    for peer in [PeerKey(1), PeerKey(2)] {
+        scheduler.handle(Input::Granted { peer, blob: BLOB, count: 8, hint: None }, now, &mut out);
     }
     let asked: Vec<u32> = out
         .iter()

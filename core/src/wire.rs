@@ -28,6 +28,10 @@
 //! | 11 | Peers | holder | others that want or have it |
 //! | 12, 13 | Ping, Pong | both | are you there |
 //! | 14 | Unwant | wanter | the number is free again |
+//! | 15 | Need | wanter | what it would take now, and what no longer: changes (at first to nothing) |
+//! | 16 | Grant | holder | there is a place for this many chunks; at best for this one |
+//! | 17 | Refuse | wanter | no use for so many granted chunks: for now, or for want of need |
+//! | 18 | Gateways | wanter, within a site | who fetches across the site's border, with their beats |
 
 pub mod frame;
 pub mod have;
@@ -37,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::schedule::Beat;
 pub use have::Have;
 
 /// The version both ends must speak.
@@ -117,6 +122,10 @@ pub enum Message {
     Ping(u64),
     Pong(u64),
     Unwant { blob: Handle },
+    Need { blob: Handle, add: Have, drop: Have },
+    Grant { blob: Handle, count: u32, hint: Option<u32> },
+    Refuse { blob: Handle, count: u32, busy: bool },
+    Gateways { id: ContentId, beats: Vec<Beat> },
 }
 
 /// A frame that no honest node sends.
@@ -158,6 +167,10 @@ impl Message {
             Self::Ping(n) => body(12, n),
             Self::Pong(n) => body(13, n),
             Self::Unwant { blob } => body(14, blob),
+            Self::Need { blob, add, drop } => body(15, &(blob, add, drop)),
+            Self::Grant { blob, count, hint } => body(16, &(blob, count, hint)),
+            Self::Refuse { blob, count, busy } => body(17, &(blob, count, busy)),
+            Self::Gateways { id, beats } => body(18, &(id, beats)),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -190,6 +203,10 @@ impl Message {
             12 => Self::Ping(read(kind, bytes)?),
             13 => Self::Pong(read(kind, bytes)?),
             14 => Self::Unwant { blob: read(kind, bytes)? },
+            15 => read(kind, bytes).map(|(blob, add, drop)| Self::Need { blob, add, drop })?,
+            16 => read(kind, bytes).map(|(blob, count, hint)| Self::Grant { blob, count, hint })?,
+            17 => read(kind, bytes).map(|(blob, count, busy)| Self::Refuse { blob, count, busy })?,
+            18 => read(kind, bytes).map(|(id, beats)| Self::Gateways { id, beats })?,
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)
@@ -211,6 +228,9 @@ impl Message {
                 name && offer.have.within_limits()
             }
             Self::Have { add, .. } => add.within_limits(),
+            Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
+            Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
+            Self::Grant { count, .. } | Self::Refuse { count, .. } => *count as usize <= limits::REQUESTS_PER_PEER,
             _ => true,
         };
         if ok { Ok(self) } else { Err(BadFrame::TooMany(kind)) }

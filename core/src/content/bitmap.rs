@@ -116,23 +116,49 @@ impl Bitmap {
     /// The first chunk in both sets at or after `from`, going round.
     #[must_use]
     pub fn first_common(&self, other: &Self, from: u32) -> Option<u32> {
+        self.common_from(other, from).next()
+    }
+
+    /// The chunks in both sets, ascending from `from` on, going round.
+    pub fn common_from<'a>(&'a self, other: &'a Self, from: u32) -> impl Iterator<Item = u32> + 'a {
         let n = self.words.len();
-        if n == 0 {
-            return None;
-        }
-        let start = from as usize / 64 % n;
+        let start = from as usize / 64 % n.max(1);
         let low = (1_u64 << (from % 64)) - 1;
         // The word of `from` is looked at twice: first from `from` on, at the very end below it.
-        (0..=n).find_map(|step| {
+        (0..=n).filter(move |_| n > 0).flat_map(move |step| {
             let i = (start + step) % n;
             let mask = match step {
                 0 => !low,
                 _ if step == n => low,
                 _ => u64::MAX,
             };
-            let both = self.words[i] & other.words[i] & mask;
-            (both != 0).then(|| i as u32 * 64 + both.trailing_zeros())
+            ones(self.words[i] & other.words[i] & mask).map(move |bit| i as u32 * 64 + bit)
         })
+    }
+
+    /// The chunks of this set that are not in `other`, a set of the same blob.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a & !b)
+    }
+
+    /// The chunks in both this set and `other`, a set of the same blob.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a & b)
+    }
+
+    /// The chunks in this set or in `other`, a set of the same blob.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a | b)
+    }
+
+    fn zip(&self, other: &Self, op: impl Fn(u64, u64) -> u64) -> Self {
+        debug_assert_eq!(self.len, other.len);
+        let words: Vec<u64> = self.words.iter().zip(&other.words).map(|(a, b)| op(*a, *b)).collect();
+        let ones = words.iter().map(|w| w.count_ones()).sum();
+        Self { words, len: self.len, ones }
     }
 }
 

@@ -154,6 +154,7 @@ impl Actor {
     pub(super) async fn run(mut self) {
         let mut tick = tokio::time::Instant::now();
         loop {
+            self.transfers.shared(&mut self.peers, &mut self.sharing);
             self.end_doomed();
             self.dial();
             let next = tokio::time::Instant::now() + self.transfers.next_tick();
@@ -318,6 +319,9 @@ impl Actor {
             SessionEvent::Chunk { blob, chunk, bytes, outcome } => {
                 self.transfers.chunk(key, (blob, chunk, bytes), outcome, &mut self.peers, &mut self.sharing);
             }
+            SessionEvent::Sent { blob, whole } => {
+                self.transfers.sent(key, (blob, whole), &mut self.peers, &self.sharing);
+            }
             SessionEvent::SourceChanged(id) => {
                 tracing::warn!(%id, "the source changed: it is served no longer");
                 let name = self.store.record(id).map_or_else(|| id.short(), |record| record.name);
@@ -360,7 +364,21 @@ impl Actor {
             (Message::Ping(n), true) => self.peers.send(key, Message::Pong(n)),
             (Message::Pong(n), true) => self.peers.pong(key, n, Instant::now()),
             // The session's own task keeps these.
-            (Message::List { .. } | Message::Request { .. } | Message::Cancel { .. }, true) => {}
+            (Message::List { .. } | Message::Cancel { .. }, true) => {}
+            (message, true) => self.giving(key, message),
+        }
+    }
+
+    /// What is said about giving and taking.
+    fn giving(&mut self, key: PeerKey, message: Message) {
+        let (transfers, peers, sharing) = (&mut self.transfers, &mut self.peers, &self.sharing);
+        match message {
+            Message::Request { blob, first, count } => transfers.asked(key, (blob, first, count), peers, sharing),
+            Message::Need { blob, add, drop } => transfers.needs(key, blob, (add, drop), peers, sharing),
+            Message::Grant { blob, count, hint } => transfers.granted(key, (blob, count, hint), peers, sharing),
+            Message::Refuse { blob, count, busy } => transfers.refused(key, (blob, count, busy), peers, sharing),
+            Message::Gateways { id, beats } => transfers.gateways(id, beats, peers, sharing),
+            _ => {}
         }
     }
 

@@ -1,8 +1,8 @@
 //! One session with a peer: four tasks that move bytes and decide nothing.
 //!
 //! ```text
-//! control stream -> control::read  -> node (everything but requests)
-//!                                  -> send::run (requests for our chunks)
+//! control stream -> control::read  -> node (everything but requests for the list, and cancels)
+//!                                  -> send::run (those)
 //! node           -> control::write -> control stream
 //! data stream    -> receive::run   -> verify, write, tell the node
 //! send::run      -> read, verify   -> data stream
@@ -48,6 +48,8 @@ pub(super) enum SessionEvent {
     Bytes { blob: Handle, chunk: u32, bytes: u64 },
     /// A chunk arrived, with the bytes not yet told of.
     Chunk { blob: Handle, chunk: u32, bytes: u64, outcome: Outcome },
+    /// A chunk the peer was to be sent went out, or (not `whole`) will not.
+    Sent { blob: Handle, whole: bool },
     /// A blob we serve no longer has the bytes it was verified with.
     SourceChanged(ContentId),
     /// The session is over.
@@ -85,7 +87,7 @@ pub(super) enum Serve {
     Open { blob: Handle, source: Arc<Blob> },
     /// No longer.
     Close { blob: Handle },
-    /// The peer asks for chunks.
+    /// Send the peer chunks it asked for.
     Request { blob: Handle, first: u32, count: u32 },
     /// The peer asks for the hash list.
     List { blob: Handle },

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::peers::Peers;
 use super::session::Serve;
-use crate::content::bitmap::Bitmap;
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::PeerKey;
@@ -23,6 +22,20 @@ pub(super) struct Sharing {
     handles: BTreeMap<(PeerKey, Handle), ContentId>,
     /// Being opened.
     opening: BTreeSet<ContentId>,
+    news: Vec<News>,
+}
+
+/// What the scheduler must hear of what we give.
+#[derive(Debug)]
+pub(super) enum News {
+    /// This can be had of us.
+    Open(Arc<Blob>),
+    /// This no longer.
+    Closed(ContentId),
+    /// A peer takes this of us, and was told what there is.
+    Takes(PeerKey, ContentId),
+    /// It does not any longer.
+    TakesNot(PeerKey, ContentId),
 }
 
 /// What a new want needs.
@@ -51,6 +64,7 @@ impl Sharing {
         self.wants.entry(id).or_default().insert(key, handle);
         if let Some(blob) = self.open.get(&id) {
             offer(key, handle, blob, peers);
+            self.news.push(News::Takes(key, id));
             return Some(Next::Answered);
         }
         Some(if self.opening.insert(id) { Next::Open } else { Next::Answered })
@@ -61,6 +75,7 @@ impl Sharing {
         if let Some(id) = self.handles.remove(&(key, handle)) {
             peers.serve(key, Serve::Close { blob: handle });
             self.forget(id, key);
+            self.news.push(News::TakesNot(key, id));
         }
     }
 
@@ -99,18 +114,27 @@ impl Sharing {
         if !blob.is_shareable() {
             return;
         }
+        self.news.push(News::Open(Arc::clone(&blob)));
         for (key, handle) in self.wants.get(&blob.id()).into_iter().flatten() {
             offer(*key, *handle, &blob, peers);
+            self.news.push(News::Takes(*key, blob.id()));
         }
         self.open.insert(blob.id(), blob);
     }
 
-    /// More chunks of a blob are here.
-    pub(super) fn announce(&self, id: ContentId, chunks: &Bitmap, peers: &mut Peers) {
-        if self.open.contains_key(&id) {
-            let add = Have::of(chunks);
-            self.tell(id, peers, |blob| Message::Have { blob, add: add.clone() });
-        }
+    /// What the scheduler has not heard yet.
+    pub(super) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What a peer calls by this number, if it can be had of us.
+    pub(super) fn taken(&self, key: PeerKey, handle: Handle) -> Option<&Arc<Blob>> {
+        self.handles.get(&(key, handle)).and_then(|id| self.open.get(id))
+    }
+
+    /// The number by which a peer calls a blob.
+    pub(super) fn handle(&self, key: PeerKey, id: ContentId) -> Option<Handle> {
+        self.wants.get(&id).and_then(|wants| wants.get(&key)).copied()
     }
 
     /// A blob can no longer be had.
@@ -118,6 +142,7 @@ impl Sharing {
         if self.open.remove(&id).is_none() {
             return;
         }
+        self.news.push(News::Closed(id));
         self.tell(id, peers, |blob| Message::Gone { blob });
         for (key, handle) in self.wants.get(&id).into_iter().flatten() {
             peers.serve(*key, Serve::Close { blob: *handle });
@@ -159,8 +184,12 @@ impl Sharing {
 
     /// Closes blobs nobody wants.
     pub(super) fn prune(&mut self, busy: impl Fn(ContentId) -> bool) {
-        let wants = &self.wants;
-        self.open.retain(|id, _| wants.contains_key(id) || busy(*id));
+        let idle: Vec<ContentId> =
+            self.open.keys().filter(|id| !self.wants.contains_key(id) && !busy(**id)).copied().collect();
+        for id in idle {
+            self.open.remove(&id);
+            self.news.push(News::Closed(id));
+        }
     }
 }
 

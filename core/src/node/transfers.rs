@@ -1,6 +1,8 @@
 //! What we fetch: learning each blob, then carrying out what the scheduler decides.
 
+mod carry;
 mod download;
+mod giving;
 mod learning;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +23,7 @@ use crate::limits;
 use crate::schedule::learn::{Claim, Learner};
 use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use crate::store::{Blob, Poisoned};
-use crate::wire::{Have, Message, Offer, Why};
+use crate::wire::{Handle, Have, Message, Offer, Why};
 pub(super) use download::{Broken, Learned, Owner, Stage, View};
 use download::{Doing, Download, Held};
 
@@ -29,9 +31,14 @@ use download::{Doing, Download, Held};
 pub(super) struct Transfers {
     scheduler: Scheduler,
     epoch: Instant,
-    next: u32,
+    /// Every blob the scheduler knows: what we fetch and what we give.
+    keys: HashMap<ContentId, BlobKey>,
+    ids: BTreeMap<BlobKey, ContentId>,
+    next_key: u32,
     downloads: BTreeMap<BlobKey, Download>,
-    by_id: HashMap<ContentId, BlobKey>,
+    /// Our numbers for what we want: a new one each time.
+    handles: BTreeMap<Handle, BlobKey>,
+    next_handle: Handle,
     out: Vec<Output>,
 }
 
@@ -40,9 +47,12 @@ impl Transfers {
         Self {
             scheduler: Scheduler::new(seed),
             epoch: Instant::now(),
-            next: 0,
+            keys: HashMap::new(),
+            ids: BTreeMap::new(),
+            next_key: 0,
             downloads: BTreeMap::new(),
-            by_id: HashMap::new(),
+            handles: BTreeMap::new(),
+            next_handle: 0,
             out: Vec::new(),
         }
     }
@@ -61,7 +71,7 @@ impl Transfers {
     }
 
     pub(super) fn next_tick(&self) -> Duration {
-        self.scheduler.next_tick().unwrap_or(if self.is_idle() {
+        self.scheduler.next_tick(self.epoch.elapsed()).unwrap_or(if self.is_idle() {
             Duration::from_secs(1)
         } else {
             limits::TICK
@@ -73,17 +83,36 @@ impl Transfers {
     }
 
     pub(super) fn is_active(&self, id: ContentId) -> bool {
-        self.by_id.contains_key(&id)
+        self.active(id).is_some()
     }
 
     /// The id that a number of ours names.
     pub(super) fn id_of(&self, handle: u32) -> Option<ContentId> {
-        self.downloads.get(&BlobKey(handle)).map(|d| d.id)
+        self.by_handle(handle).and_then(|key| self.downloads.get(&key)).map(|d| d.id)
+    }
+
+    fn by_handle(&self, handle: Handle) -> Option<BlobKey> {
+        self.handles.get(&handle).copied()
+    }
+
+    /// The key of what is being fetched.
+    fn active(&self, id: ContentId) -> Option<BlobKey> {
+        self.keys.get(&id).copied().filter(|key| self.downloads.contains_key(key))
+    }
+
+    /// The scheduler's name for a blob.
+    fn key(&mut self, id: ContentId) -> BlobKey {
+        let (ids, next) = (&mut self.ids, &mut self.next_key);
+        *self.keys.entry(id).or_insert_with(|| {
+            *next += 1;
+            ids.insert(BlobKey(*next), id);
+            BlobKey(*next)
+        })
     }
 
     /// Peers that offer some of a blob.
     pub(super) fn holders(&self, id: ContentId) -> Vec<PeerKey> {
-        let download = self.by_id.get(&id).and_then(|key| self.downloads.get(key));
+        let download = self.active(id).and_then(|key| self.downloads.get(&key));
         download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
     }
 
@@ -98,7 +127,7 @@ impl Transfers {
         peers: &mut Peers,
         sharing: &mut Sharing,
     ) -> (watch::Receiver<View>, bool) {
-        if let Some(download) = self.by_id.get(&id).and_then(|key| self.downloads.get(key)) {
+        if let Some(download) = self.active(id).and_then(|key| self.downloads.get(&key)) {
             if download.owner.strong_count() > 0 {
                 return (download.view.subscribe(), false);
             }
@@ -120,11 +149,11 @@ impl Transfers {
         sharing: &mut Sharing,
     ) -> watch::Receiver<View> {
         let id = blob.id();
-        if !self.by_id.contains_key(&id) {
+        if self.active(id).is_none() {
             drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), owner, peers));
         }
         sharing.share(Arc::clone(blob), peers);
-        let key = self.by_id.get(&id).copied().unwrap_or(BlobKey(0));
+        let key = self.key(id);
         let now = self.epoch.elapsed();
         let Some(download) = self.downloads.get_mut(&key) else { return watch::channel(View::default()).1 };
         let (geometry, have) = (blob.geometry(), blob.have());
@@ -159,11 +188,13 @@ impl Transfers {
         owner: &Arc<Owner>,
         peers: &mut Peers,
     ) -> watch::Receiver<View> {
-        self.next += 1;
-        let key = BlobKey(self.next);
+        let key = self.key(id);
+        self.next_handle += 1;
+        let handle = self.next_handle;
         let (view, seen) = watch::channel(View::default());
         let download = Download {
             id,
+            handle,
             owner: Arc::downgrade(owner),
             doing,
             offers: BTreeMap::new(),
@@ -175,29 +206,31 @@ impl Transfers {
             started: None,
         };
         self.downloads.insert(key, download);
-        self.by_id.insert(id, key);
+        self.handles.insert(handle, key);
         for peer in peers.ready() {
-            peers.send(peer, Message::Want { blob: key.0, id });
+            peers.send(peer, Message::Want { blob: handle, id });
         }
         seen
     }
 
     /// Ends a download, finished or not. What is verified stays in the store.
     pub(super) fn stop(&mut self, id: ContentId, peers: &mut Peers, sharing: &mut Sharing) {
-        let Some(key) = self.by_id.remove(&id) else { return };
-        self.downloads.remove(&key);
+        let Some(key) = self.active(id) else { return };
+        let Some(Download { handle, .. }) = self.downloads.remove(&key) else { return };
         self.scheduler.handle(Input::Unwant { blob: key }, self.epoch.elapsed(), &mut self.out);
         self.carry_out(peers, sharing);
+        self.handles.remove(&handle);
         for peer in peers.ready() {
-            peers.send(peer, Message::Unwant { blob: key.0 });
+            peers.send(peer, Message::Unwant { blob: handle });
         }
     }
 
     /// A peer has introduced itself: it is told all we want.
     pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, peers: &mut Peers) {
-        self.scheduler.handle(Input::PeerUp { peer, near: class as u8 }, self.epoch.elapsed(), &mut self.out);
-        for (key, download) in &self.downloads {
-            peers.send(peer, Message::Want { blob: key.0, id: download.id });
+        let input = Input::PeerUp { peer, near: class as u8, local: class != Class::Wan };
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+        for download in self.downloads.values() {
+            peers.send(peer, Message::Want { blob: download.handle, id: download.id });
         }
     }
 
@@ -223,7 +256,8 @@ impl Transfers {
 
     /// A holder says what it has.
     pub(super) fn offer(&mut self, peer: PeerKey, offer: Offer, peers: &mut Peers, sharing: &mut Sharing) {
-        let (key, now) = (BlobKey(offer.blob), self.epoch.elapsed());
+        let now = self.epoch.elapsed();
+        let Some(key) = self.by_handle(offer.blob) else { return };
         // Not (or no longer) wanted: the offer crossed our Unwant.
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let read =
@@ -270,7 +304,8 @@ impl Transfers {
         peers: &mut Peers,
         sharing: &mut Sharing,
     ) {
-        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
+        let now = self.epoch.elapsed();
+        let Some(key) = self.by_handle(blob) else { return };
         let held = self.downloads.get_mut(&key).and_then(|d| d.offers.get_mut(&peer));
         let Some(held) = held else { return };
         let Ok(add) = add.into_bitmap(held.have.len()) else {
@@ -287,7 +322,7 @@ impl Transfers {
     }
 
     pub(super) fn gone(&mut self, peer: PeerKey, blob: u32, peers: &mut Peers, sharing: &mut Sharing) {
-        let key = BlobKey(blob);
+        let Some(key) = self.by_handle(blob) else { return };
         self.lost(key, peer, peers);
         self.scheduler.handle(Input::Gone { peer, blob: key }, self.epoch.elapsed(), &mut self.out);
         self.carry_out(peers, sharing);
@@ -302,7 +337,7 @@ impl Transfers {
         peers: &mut Peers,
         sharing: &mut Sharing,
     ) {
-        let key = BlobKey(blob);
+        let Some(key) = self.by_handle(blob) else { return };
         let exists =
             self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
         if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
@@ -333,7 +368,8 @@ impl Transfers {
 
     /// A part of a chunk arrived.
     pub(super) fn bytes(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: u64) {
-        let input = Input::Bytes { peer, blob: BlobKey(blob), chunk, bytes };
+        let Some(blob) = self.by_handle(blob) else { return };
+        let input = Input::Bytes { peer, blob, chunk, bytes };
         self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
     }
 
@@ -346,7 +382,7 @@ impl Transfers {
         peers: &mut Peers,
         sharing: &mut Sharing,
     ) {
-        let key = BlobKey(blob);
+        let Some(key) = self.by_handle(blob) else { return };
         self.bytes(peer, blob, chunk, bytes);
         match outcome {
             Outcome::Written => {
@@ -388,7 +424,7 @@ impl Transfers {
 
     /// A flush failed: whoever asked decides.
     pub(super) fn poisoned(&mut self, poisoned: &Poisoned) {
-        let download = self.by_id.get(&poisoned.id).and_then(|key| self.downloads.get(key));
+        let download = self.active(poisoned.id).and_then(|key| self.downloads.get(&key));
         if let Some(download) = download {
             let broken = Broken { error: poisoned.error.clone(), full: poisoned.full };
             download.view.send_modify(|v| v.broken = Some(broken));
@@ -446,57 +482,5 @@ impl Transfers {
     /// All running downloads, for status: id, view.
     pub(super) fn views(&self) -> Vec<(ContentId, View)> {
         self.downloads.values().map(|d| (d.id, d.view.borrow().clone())).collect()
-    }
-
-    fn carry_out(&mut self, peers: &mut Peers, sharing: &mut Sharing) {
-        let mut runs: Vec<(PeerKey, BlobKey, u32, u32)> = Vec::new();
-        for output in std::mem::take(&mut self.out) {
-            match output {
-                Output::Request { peer, blob, chunk } => {
-                    let Some(Doing::Active { blob: target, .. }) =
-                        self.downloads.get(&blob).map(|d| &d.doing)
-                    else {
-                        continue;
-                    };
-                    peers.expect(peer, Expect::Chunk { blob: blob.0, chunk, target: Arc::clone(target) });
-                    match runs.last_mut() {
-                        Some((p, b, first, count))
-                            if *p == peer && *b == blob && *first + *count == chunk =>
-                        {
-                            *count += 1
-                        }
-                        _ => runs.push((peer, blob, chunk, 1)),
-                    }
-                }
-                Output::Cancel { peer, blob, chunk } => {
-                    send_runs(&mut runs, peers);
-                    peers.expect(peer, Expect::Cancel { blob: blob.0, chunk });
-                    peers.send(peer, Message::Cancel { blob: blob.0, chunk });
-                }
-                Output::Announce { blob, chunks } => {
-                    if let Some(download) = self.downloads.get(&blob) {
-                        sharing.announce(download.id, &chunks, peers);
-                    }
-                }
-                Output::Ban { peer, blob, chunk } => {
-                    if let Some(download) = self.downloads.get_mut(&blob) {
-                        download.ban(peer, &format!("chunk {chunk} from it did not verify"), peers);
-                    }
-                }
-                Output::Complete { blob } => {
-                    if let Some(download) = self.downloads.get_mut(&blob) {
-                        let holders = self.scheduler.holders(blob) as u32;
-                        download.complete(holders);
-                    }
-                }
-            }
-        }
-        send_runs(&mut runs, peers);
-    }
-}
-
-fn send_runs(runs: &mut Vec<(PeerKey, BlobKey, u32, u32)>, peers: &mut Peers) {
-    for (peer, blob, first, count) in runs.drain(..) {
-        peers.send(peer, Message::Request { blob: blob.0, first, count });
     }
 }

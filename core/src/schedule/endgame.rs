@@ -1,48 +1,61 @@
-//! The last chunks: when a holder has nothing unasked left to give, it helps with what a slower one owes.
+//! The last chunks: when nothing is left that nobody was asked for, those that take long are asked of a second holder.
 
 use std::time::Duration;
 
-use super::{BlobKey, Now, PeerKey, Scheduler};
+use super::{Blob, BlobKey, Now, PeerKey, Scheduler};
+use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// A second copy is asked for when the first is expected to take this many times longer.
-const FASTER: u32 = 2;
+/// A chunk is late when it takes this many times longer than chunks took lately.
+const LATE: u32 = 2;
 
 impl Scheduler {
-    /// The chunk in flight elsewhere that this holder would have soonest before its owner, within the byte budget.
-    /// Only an idle holder hedges: O(chunks in flight), which is bounded, and only at the end of a blob.
-    pub(super) fn hedge(&mut self, peer: PeerKey, now: Now) -> Option<(BlobKey, u32, u64)> {
-        let holder = self.peers.get(&peer)?;
-        if holder.outstanding() > 0 {
-            return None;
+    /// Which chunks are late, now that all others are here or on their way: holders are told that we would take them.
+    pub(super) fn find_late(&mut self, now: Now) {
+        let patience = (self.taking.service() * LATE).max(limits::HEDGE_AFTER);
+        for (blob, b) in &mut self.blobs {
+            let ending = b.picker.as_ref().is_some_and(|p| p.wanted().is_empty() && !p.is_complete());
+            if !ending {
+                b.late = None;
+                continue;
+            }
+            let mut late = Bitmap::new(b.geometry.chunks());
+            for (chunk, request) in self.inflight.requests(*blob) {
+                if now.saturating_sub(request.since) > patience && self.inflight.copies(*blob, chunk) < limits::COPIES {
+                    late.set(chunk);
+                }
+            }
+            if b.late.as_ref() != Some(&late) {
+                b.news = true;
+                b.late = Some(late);
+            }
         }
-        let mine = holder.rate();
-        let candidates = self.blobs.iter().filter(|(_, f)| !f.paused && f.picker.holds(peer));
-        let best = candidates
-            .flat_map(|(blob, f)| self.inflight.requests(*blob).map(move |(chunk, r)| (*blob, f, chunk, r)))
-            .filter(|(blob, f, chunk, r)| {
-                r.peer != peer
-                    && f.picker.peer_has(peer, *chunk)
-                    && self.inflight.copies(*blob, *chunk) < limits::COPIES
-                    && f.hedged + r.size <= budget(f.geometry.len())
-                    && now.saturating_sub(r.since) >= limits::HEDGE_AFTER
-            })
-            .map(|(blob, _, chunk, r)| (self.expected(r.peer, now, r.since), blob, chunk, r.size))
-            .filter(|(theirs, _, _, size)| *theirs > FASTER * time_for(*size, mine))
-            .max_by_key(|(theirs, _, chunk, _)| (*theirs, *chunk));
-        let (_, blob, chunk, size) = best?;
-        let fetch = self.blobs.get_mut(&blob)?;
-        fetch.hedged += size;
-        fetch.picker.doubled(chunk);
-        Some((blob, chunk, size))
     }
 
-    /// How long an owner may still need for all it owes; one that never delivered is judged by how long it has not.
-    fn expected(&self, owner: PeerKey, now: Now, since: Now) -> Duration {
-        match self.peers.get(&owner) {
-            Some(h) if h.rate() > 0 => time_for(h.outstanding(), h.rate()),
-            _ => now.saturating_sub(since) * 8,
-        }
+    /// The late chunk that this holder has and that was asked for longest ago, within the byte budget.
+    /// O(chunks in flight), which is bounded, and only at the end of a blob.
+    pub(super) fn hedge(&mut self, peer: PeerKey, blob: BlobKey) -> Option<(u32, u64)> {
+        let b = self.blobs.get_mut(&blob)?;
+        let (late, picker) = (b.late.as_mut()?, b.picker.as_mut()?);
+        let best = self.inflight.requests(blob).filter(|(chunk, r)| {
+            r.peer != peer
+                && late.get(*chunk)
+                && picker.peer_has(peer, *chunk)
+                && b.hedged + r.size <= budget(b.geometry.len())
+        });
+        let (chunk, size) = best.min_by_key(|(_, r)| r.since).map(|(chunk, r)| (chunk, r.size))?;
+        late.clear(chunk);
+        b.hedged += size;
+        picker.doubled(chunk);
+        Some((chunk, size))
+    }
+}
+
+impl Blob {
+    /// What we would take: what nobody was asked for, or at the end what is late.
+    pub(super) fn need(&self) -> Option<&Bitmap> {
+        let picker = self.picker.as_ref()?;
+        Some(self.late.as_ref().filter(|_| picker.wanted().is_empty()).unwrap_or_else(|| picker.wanted()))
     }
 }
 
@@ -51,8 +64,7 @@ fn budget(len: u64) -> u64 {
     (len / 1000 * limits::HEDGE_PER_MILLE).max(limits::HEDGE_BYTES_MIN)
 }
 
-/// `bytes` at `rate` bytes per second; an unknown rate is taken as 1 MiB/s.
-fn time_for(bytes: u64, rate: u64) -> Duration {
-    let rate = if rate == 0 { 1 << 20 } else { rate };
-    Duration::from_micros(bytes.saturating_mul(1_000_000) / rate)
+/// An average that follows: an eighth of each new value.
+pub(super) fn smooth(old: Duration, new: Duration) -> Duration {
+    if old.is_zero() { new } else { (old * 7 + new) / 8 }
 }

@@ -1,8 +1,8 @@
-//! One peer as a source: how fast it is, how much it may be asked for, whether it has stopped.
+//! One peer as a source: how fast it is, how much it may owe us, whether it has stopped.
 
 use std::time::Duration;
 
-use super::{BlobKey, Now};
+use super::Now;
 use crate::limits;
 
 /// The rate is measured over windows of this length.
@@ -12,50 +12,45 @@ const WINDOW: Duration = Duration::from_millis(200);
 const FIRST_BYTE: Duration = Duration::from_secs(3);
 /// After that many silences in a row the pause stops growing.
 const DOUBLINGS: u32 = 5;
-/// Seconds of its own rate a holder is asked for ahead.
+/// Chunks it may owe before anything is known of it.
+const FIRST_CHUNKS: u64 = 4;
+/// Seconds of its own rate a holder may owe.
 const AHEAD: u64 = 2;
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Holder {
     near: u8,
+    local: bool,
     /// Bytes asked for and not yet here.
     out: u64,
     requests: usize,
     window: u64,
     rate: u64,
     measured: (Now, u64),
-    /// From a request to the first bytes of its answer, when nothing else was asked: the least so far.
-    latency: Duration,
-    /// The first answer after a silence of ours is still to come.
-    fresh: bool,
     delivered_any: bool,
     /// The last byte, or the first request after none were out.
     progress: Now,
     pause_until: Now,
     silences: u32,
-    /// The blob last asked for, the chunk after the last one, and the bytes its run may still grow by.
-    run: Option<(BlobKey, u32, u64)>,
 }
 
 impl Holder {
     /// A holder nothing is known of.
     #[must_use]
-    pub const fn new(near: u8, now: Now) -> Self {
+    pub const fn new(near: u8, local: bool, now: Now) -> Self {
         Self {
             near,
+            local,
             out: 0,
             requests: 0,
             window: limits::FIRST_WINDOW,
             rate: 0,
             measured: (now, 0),
-            latency: Duration::MAX,
-            fresh: false,
             delivered_any: false,
             progress: now,
             pause_until: Duration::ZERO,
             silences: 0,
-            run: None,
         }
     }
 
@@ -65,17 +60,16 @@ impl Holder {
         self.near
     }
 
+    /// It is of our site.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// Bytes per second, smoothed; 0 before the first measurement.
     #[must_use]
     pub const fn rate(&self) -> u64 {
         self.rate
-    }
-
-    /// Bytes that are under way at any moment while it sends at its rate, because it is far away.
-    #[must_use]
-    pub fn under_way(&self) -> u64 {
-        let micros = if self.latency == Duration::MAX { 0 } else { self.latency.as_micros() };
-        (u128::from(self.rate) * micros / 1_000_000) as u64
     }
 
     /// Bytes asked for and not yet here.
@@ -84,43 +78,34 @@ impl Holder {
         self.out
     }
 
+    /// It has delivered something.
+    #[must_use]
+    pub const fn is_proven(&self) -> bool {
+        self.delivered_any
+    }
+
+    /// Of the bytes it owes, those that can be expected soon.
+    #[must_use]
+    pub fn soon(&self) -> u64 {
+        if self.rate == 0 { self.out } else { self.out.min(self.rate * AHEAD) }
+    }
+
     /// Another request is allowed now. One always is, whatever its size.
     #[must_use]
-    pub fn may_ask(&self, now: Now) -> bool {
+    pub fn may_ask(&self, size: u64, now: Now) -> bool {
+        let window = self.window.max(FIRST_CHUNKS * size);
         now >= self.pause_until
-            && (self.requests == 0 || (self.out < self.window && self.requests < limits::REQUESTS_PER_PEER))
+            && (self.requests == 0 || (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
     }
 
     /// A request goes out.
-    pub fn asked(&mut self, blob: BlobKey, chunk: u32, size: u64, now: Now) {
+    pub const fn asked(&mut self, size: u64, now: Now) {
         if self.requests == 0 {
             self.progress = now;
             self.measured = (now, 0);
-            self.fresh = true;
         }
-        let left = match self.run {
-            Some((b, next, left)) if b == blob && next == chunk => left.saturating_sub(size),
-            _ => limits::RUN_BYTES.saturating_sub(size),
-        };
-        self.run = Some((blob, chunk + 1, left));
         self.out += size;
         self.requests += 1;
-    }
-
-    /// The chunk that continues the last run, while the run is short enough.
-    #[must_use]
-    pub fn next_of_run(&self, blob: BlobKey) -> Option<u32> {
-        self.run.filter(|(b, _, left)| *b == blob && *left > 0).map(|(_, next, _)| next)
-    }
-
-    /// The blob after which it is another's turn: the same while its run lasts.
-    #[must_use]
-    pub fn last_blob(&self) -> BlobKey {
-        match self.run {
-            Some((blob, _, 0)) => BlobKey(blob.0.wrapping_add(1)),
-            Some((blob, ..)) => blob,
-            None => BlobKey(0),
-        }
     }
 
     /// A request has ended, with or without its chunk.
@@ -131,10 +116,6 @@ impl Holder {
 
     /// Bytes of an answer arrived.
     pub fn received(&mut self, bytes: u64, now: Now) {
-        if self.fresh {
-            self.fresh = false;
-            self.latency = self.latency.min(now.saturating_sub(self.progress));
-        }
         self.progress = now;
         self.silences = 0;
         self.delivered_any = true;

@@ -32,6 +32,12 @@ impl InFlight {
         self.bytes
     }
 
+    /// The same, of the holders that `these` is true of: O(requests).
+    #[must_use]
+    pub fn bytes_of(&self, these: impl Fn(PeerKey) -> bool) -> u64 {
+        self.chunks.values().flatten().filter(|r| these(r.peer)).map(|r| r.size).sum()
+    }
+
     /// A request goes out.
     pub fn add(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32, size: u64, now: Now) {
         if self.by_peer.insert((peer, blob, chunk)) {
@@ -80,6 +86,12 @@ impl InFlight {
     #[must_use]
     pub fn owners(&self, blob: BlobKey, chunk: u32) -> Vec<PeerKey> {
         self.chunks.get(&(blob, chunk)).map_or_else(Vec::new, |all| all.iter().map(|r| r.peer).collect())
+    }
+
+    /// When a peer was asked for a chunk.
+    #[must_use]
+    pub fn since(&self, peer: PeerKey, blob: BlobKey, chunk: u32) -> Option<Now> {
+        self.chunks.get(&(blob, chunk))?.iter().find(|r| r.peer == peer).map(|r| r.since)
     }
 
     /// How many were asked for a chunk.

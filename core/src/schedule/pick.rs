@@ -1,7 +1,8 @@
-//! The state of a blob's chunks, and which to ask for next.
+//! The state of a blob's chunks while it is fetched, and which to ask for next.
 
 use std::collections::BTreeMap;
 
+use super::rarity::Rarity;
 use super::{Order, PeerKey};
 use crate::content::bitmap::Bitmap;
 
@@ -47,27 +48,18 @@ enum Holding {
     Part(Bitmap),
 }
 
-/// The chunks of one blob.
+/// The chunks of one blob. Exactly those in `Wanted` are listed by rarity; a copy is a neighbour that has a part of the
+/// blob and this chunk among it, or is being sent it.
 #[derive(Debug)]
 pub struct Picker {
     order: Order,
     state: Vec<ChunkState>,
-    /// Exactly the chunks in `Wanted`.
-    wanted: Bitmap,
     /// Chunks not yet here and not skipped.
     missing: u32,
-    /// Partial holders that have the chunk.
-    avail: Vec<u16>,
-    /// `Wanted` chunks by `avail`; `at` is a chunk's place in its bucket.
-    buckets: Vec<Vec<u32>>,
-    at: Vec<u32>,
+    rarity: Rarity,
     holders: BTreeMap<PeerKey, Holding>,
     whole: usize,
 }
-
-/// Chunks looked at in the buckets before the bitmaps are searched instead: a holder with few chunks would make the walk
-/// long, and a holder with many is served within a few looks.
-const LOOKS: usize = 24;
 
 impl Picker {
     /// All chunks but those in `have` and `skip` are wanted.
@@ -80,31 +72,54 @@ impl Picker {
             _ => ChunkState::Wanted,
         };
         let state: Vec<ChunkState> = (0..n).map(state).collect();
-        let mut wanted = Bitmap::new(n);
-        (0..n).filter(|c| state[*c as usize] == ChunkState::Wanted).for_each(|c| wanted.set(c));
-        let mut picker = Self {
-            order,
-            missing: wanted.count(),
-            avail: vec![0; n as usize],
-            buckets: vec![Vec::new()],
-            at: vec![0; n as usize],
-            holders: BTreeMap::new(),
-            whole: 0,
-            wanted: Bitmap::new(n),
-            state,
-        };
-        let mut shuffled: Vec<u32> = wanted.iter().collect();
+        let mut shuffled: Vec<u32> = (0..n).filter(|c| state[*c as usize] == ChunkState::Wanted).collect();
         for i in (1..shuffled.len()).rev() {
             shuffled.swap(i, random.below(i + 1));
         }
-        shuffled.into_iter().for_each(|c| picker.enter(c));
-        picker
+        let mut rarity = Rarity::new(n);
+        shuffled.iter().for_each(|c| rarity.list(*c));
+        Self { order, missing: shuffled.len() as u32, rarity, holders: BTreeMap::new(), whole: 0, state }
     }
 
     /// Nothing is missing.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.missing == 0
+    }
+
+    /// Chunks that are missing and that nobody was asked for.
+    #[must_use]
+    pub const fn wanted(&self) -> &Bitmap {
+        self.rarity.listed()
+    }
+
+    /// Whether this peer has every chunk.
+    #[must_use]
+    pub fn peer_has_all(&self, peer: PeerKey) -> bool {
+        match self.holders.get(&peer) {
+            Some(Holding::Whole) => true,
+            Some(Holding::Part(bits)) => bits.is_full(),
+            None => false,
+        }
+    }
+
+    /// Chunks that are wanted and that some of these peers have.
+    pub fn wanted_of(&self, peers: impl Iterator<Item = PeerKey>) -> Bitmap {
+        let mut of = Bitmap::new(self.wanted().len());
+        for peer in peers {
+            match self.holders.get(&peer) {
+                Some(Holding::Whole) => return self.wanted().clone(),
+                Some(Holding::Part(bits)) => of = of.or(bits),
+                None => {}
+            }
+        }
+        self.wanted().and(&of)
+    }
+
+    /// Copies known of a chunk, at neighbours with a part of the blob.
+    #[must_use]
+    pub fn copies(&self, chunk: u32) -> u16 {
+        self.rarity.copies(chunk)
     }
 
     /// Peers with some of it.
@@ -132,33 +147,35 @@ impl Picker {
     /// A wanted chunk is held by nobody connected.
     #[must_use]
     pub fn lacks_holder(&self) -> bool {
-        self.whole == 0 && self.buckets.first().is_some_and(|b| !b.is_empty())
+        self.whole == 0 && self.rarity.lacks_copy()
     }
 
-    /// Sets what a peer has, in place of what was known.
-    pub fn holder(&mut self, peer: PeerKey, have: Bitmap) {
-        self.remove_holder(peer);
-        if have.is_empty() {
-            return;
-        }
+    /// Sets what a peer has, in place of what was known. `claims` is what it is being sent besides.
+    pub fn holder(&mut self, peer: PeerKey, have: Bitmap, claims: Option<&Bitmap>) {
+        self.remove_holder(peer, claims);
         if have.is_full() {
             self.whole += 1;
             self.holders.insert(peer, Holding::Whole);
             return;
         }
-        have.iter().for_each(|c| self.shift(c, 1));
+        have.iter().for_each(|c| self.rarity.shift(c, 1));
+        if let Some(claims) = claims {
+            claims.without(&have).iter().for_each(|c| self.rarity.shift(c, 1));
+        }
         self.holders.insert(peer, Holding::Part(have));
     }
 
     /// Adds to what a peer has.
-    pub fn holder_more(&mut self, peer: PeerKey, add: &Bitmap) {
+    pub fn holder_more(&mut self, peer: PeerKey, add: &Bitmap, claims: Option<&Bitmap>) {
         match self.holders.remove(&peer) {
             Some(Holding::Whole) => drop(self.holders.insert(peer, Holding::Whole)),
-            None => self.holder(peer, add.clone()),
+            None => self.holder(peer, add.clone(), claims),
             Some(Holding::Part(mut bits)) => {
-                for c in add.iter().filter(|c| !bits.get(*c)).collect::<Vec<_>>() {
+                for c in add.without(&bits).iter() {
                     bits.set(c);
-                    self.shift(c, 1);
+                    if claims.is_none_or(|claims| !claims.get(c)) {
+                        self.rarity.shift(c, 1);
+                    }
                 }
                 self.holders.insert(peer, Holding::Part(bits));
             }
@@ -166,43 +183,54 @@ impl Picker {
     }
 
     /// A peer turned out not to have a chunk.
-    pub fn holder_lost(&mut self, peer: PeerKey, chunk: u32) {
+    pub fn holder_lost(&mut self, peer: PeerKey, chunk: u32, claims: Option<&Bitmap>) {
         let mut have = match self.holders.get(&peer) {
-            Some(Holding::Whole) => Bitmap::full(self.wanted.len()),
+            Some(Holding::Whole) => Bitmap::full(self.wanted().len()),
             Some(Holding::Part(bits)) => bits.clone(),
             None => return,
         };
         have.clear(chunk);
-        self.holder(peer, have);
+        self.holder(peer, have, claims);
     }
 
     /// Forgets what a peer has.
-    pub fn remove_holder(&mut self, peer: PeerKey) {
+    pub fn remove_holder(&mut self, peer: PeerKey, claims: Option<&Bitmap>) {
         match self.holders.remove(&peer) {
             Some(Holding::Whole) => self.whole -= 1,
-            Some(Holding::Part(bits)) => bits.iter().for_each(|c| self.shift(c, -1)),
+            Some(Holding::Part(bits)) => {
+                bits.iter().for_each(|c| self.rarity.shift(c, -1));
+                if let Some(claims) = claims {
+                    claims.without(&bits).iter().for_each(|c| self.rarity.shift(c, -1));
+                }
+            }
             None => {}
+        }
+    }
+
+    /// A peer is being sent a chunk (or, with -1, no longer).
+    pub fn claimed(&mut self, peer: PeerKey, chunk: u32, by: i16) {
+        if let Some(Holding::Part(bits)) = self.holders.get(&peer)
+            && !bits.get(chunk)
+        {
+            self.rarity.shift(chunk, by);
         }
     }
 
     /// The chunk is verified. False if it was before.
     pub fn have(&mut self, chunk: u32) -> bool {
-        match self.state[chunk as usize] {
-            ChunkState::Have => return false,
-            ChunkState::Wanted => self.leave(chunk),
-            ChunkState::InFlight(_) | ChunkState::Skipped => {}
-        }
-        if self.state[chunk as usize] != ChunkState::Skipped {
-            self.missing -= 1;
-        }
-        self.state[chunk as usize] = ChunkState::Have;
-        true
+        let state = std::mem::replace(&mut self.state[chunk as usize], ChunkState::Have);
+        self.rarity.unlist(chunk);
+        self.missing -= u32::from(matches!(state, ChunkState::Wanted | ChunkState::InFlight(_)));
+        state != ChunkState::Have
     }
 
     /// One holder less is asked for it.
     pub fn released(&mut self, chunk: u32) {
         match self.state[chunk as usize] {
-            ChunkState::InFlight(1) => self.enter(chunk),
+            ChunkState::InFlight(1) => {
+                self.state[chunk as usize] = ChunkState::Wanted;
+                self.rarity.list(chunk);
+            }
             ChunkState::InFlight(n) => self.state[chunk as usize] = ChunkState::InFlight(n - 1),
             _ => {}
         }
@@ -215,83 +243,39 @@ impl Picker {
         }
     }
 
-    /// A chunk to ask this holder for, now in flight. `next` continues a run if it is wanted and the holder has it.
-    pub fn pick(&mut self, peer: PeerKey, next: Option<u32>, random: &mut Random) -> Option<u32> {
-        if self.wanted.is_empty() {
+    /// A chunk to ask this holder for, now in flight: `first` if it can be that one, else by the blob's order.
+    /// `allowed` narrows what may be asked of it.
+    pub fn pick(
+        &mut self,
+        peer: PeerKey,
+        first: Option<u32>,
+        allowed: Option<&Bitmap>,
+        random: &mut Random,
+    ) -> Option<u32> {
+        let wanted = self.wanted();
+        if wanted.is_empty() {
             return None;
         }
-        let run = next.filter(|c| *c < self.wanted.len() && self.wanted.get(*c) && self.peer_has(peer, *c));
-        let chunk = run.or_else(|| match self.order {
-            Order::Rarest => self.rarest(peer, random),
-            Order::Ascending => self.first_from(peer, 0),
-        })?;
-        self.leave(chunk);
+        let may = |c: u32| wanted.get(c) && self.peer_has(peer, c) && allowed.is_none_or(|a| a.get(c));
+        let first = first.filter(|c| *c < wanted.len() && may(*c));
+        let chunk = first.or_else(|| self.by_order(peer, allowed, random))?;
+        self.rarity.unlist(chunk);
         self.state[chunk as usize] = ChunkState::InFlight(1);
         Some(chunk)
     }
 
-    fn rarest(&self, peer: PeerKey, random: &mut Random) -> Option<u32> {
-        let mut looks = LOOKS;
-        for bucket in self.buckets.iter().filter(|b| !b.is_empty()) {
-            let start = random.below(bucket.len());
-            for i in 0..bucket.len().min(looks) {
-                let chunk = bucket[(start + i) % bucket.len()];
-                if self.peer_has(peer, chunk) {
-                    return Some(chunk);
-                }
-            }
-            looks = looks.saturating_sub(bucket.len());
-            if looks == 0 {
-                break;
-            }
-        }
-        self.first_from(peer, random.below(self.wanted.len() as usize) as u32)
-    }
-
-    fn first_from(&self, peer: PeerKey, from: u32) -> Option<u32> {
-        match self.holders.get(&peer)? {
-            Holding::Whole => self.wanted.first_common(&self.wanted, from),
-            Holding::Part(bits) => self.wanted.first_common(bits, from),
-        }
-    }
-
-    fn bucket(&mut self, chunk: u32) -> &mut Vec<u32> {
-        let avail = usize::from(self.avail[chunk as usize]);
-        if self.buckets.len() <= avail {
-            self.buckets.resize_with(avail + 1, Vec::new);
-        }
-        &mut self.buckets[avail]
-    }
-
-    /// Into `Wanted`.
-    fn enter(&mut self, chunk: u32) {
-        self.state[chunk as usize] = ChunkState::Wanted;
-        self.wanted.set(chunk);
-        let bucket = self.bucket(chunk);
-        bucket.push(chunk);
-        self.at[chunk as usize] = bucket.len() as u32 - 1;
-    }
-
-    /// Out of `Wanted`; the caller sets the new state.
-    fn leave(&mut self, chunk: u32) {
-        self.wanted.clear(chunk);
-        let at = self.at[chunk as usize] as usize;
-        let bucket = self.bucket(chunk);
-        bucket.swap_remove(at);
-        if let Some(&moved) = bucket.get(at) {
-            self.at[moved as usize] = at as u32;
-        }
-    }
-
-    fn shift(&mut self, chunk: u32, by: i16) {
-        let wanted = self.state[chunk as usize] == ChunkState::Wanted;
-        if wanted {
-            self.leave(chunk);
-        }
-        let avail = &mut self.avail[chunk as usize];
-        *avail = avail.saturating_add_signed(by);
-        if wanted {
-            self.enter(chunk);
+    fn by_order(&self, peer: PeerKey, allowed: Option<&Bitmap>, random: &mut Random) -> Option<u32> {
+        let wanted = self.wanted();
+        let (of, least) = match self.holders.get(&peer)? {
+            Holding::Whole => (wanted, 0),
+            // It has it itself: there is at least that copy.
+            Holding::Part(bits) => (bits, 1),
+        };
+        let narrowed = allowed.map(|a| a.and(of));
+        let of = narrowed.as_ref().unwrap_or(of);
+        match self.order {
+            Order::Rarest => self.rarity.rarest(of, least, random),
+            Order::Ascending => wanted.first_common(of, 0),
         }
     }
 }

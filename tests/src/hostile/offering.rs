@@ -157,8 +157,11 @@ impl Honest {
                 let Some(offering) = self.of(offerings, *blob) else { return Vec::new() };
                 let end = first.saturating_add(*count).min(offering.geometry.chunks());
                 let chunk = |number| frames(*blob, number, offering.chunk(number).unwrap_or_default());
-                (*first..end).flat_map(chunk).collect()
+                let place = Out::Control(Message::Grant { blob: *blob, count: *count, hint: None });
+                (*first..end).flat_map(chunk).chain([place]).collect()
             }
+            // Places enough, whenever something is needed.
+            Message::Need { blob, .. } => vec![Out::Control(Message::Grant { blob: *blob, count: 64, hint: None })],
             Message::Ping(number) => vec![Out::Control(Message::Pong(*number))],
             _ => Vec::new(),
         }

@@ -9,7 +9,7 @@ use super::{End, LAST_WORDS, Serve, SessionEvent, Tell};
 use crate::limits;
 use crate::wire::{Message, frame};
 
-/// Reads frames until the stream ends; requests go to the sending task, all else to the node.
+/// Reads frames until the stream ends; what changes nothing for others goes to the sending task, all else to the node.
 pub(super) async fn read(
     mut stream: ReadHalf<Stream>,
     tell: Tell,
@@ -24,7 +24,6 @@ pub(super) async fn read(
         let message = Message::decode(&buffer).map_err(|e| End::Protocol(e.to_string()))?;
         let serve = match message {
             None => continue,
-            Some(Message::Request { blob, first, count }) => Serve::Request { blob, first, count },
             Some(Message::List { blob }) => Serve::List { blob },
             Some(Message::Cancel { blob, chunk }) => Serve::Cancel { blob, chunk },
             Some(other) => {

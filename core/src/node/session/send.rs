@@ -56,20 +56,20 @@ impl Sender {
     pub(super) async fn run(mut self, mut stream: WriteHalf<Stream>) -> Result<(), End> {
         loop {
             while let Ok(serve) = self.serves.try_recv() {
-                self.take(serve)?;
+                self.take(serve).await?;
             }
             match self.queue.pop() {
                 Some(asked) => self.answer(asked, &mut stream).await?,
                 None => {
                     stream.flush().await?;
                     let serve = self.serves.recv().await.ok_or(End::Node)?;
-                    self.take(serve)?;
+                    self.take(serve).await?;
                 }
             }
         }
     }
 
-    fn take(&mut self, serve: Serve) -> Result<(), End> {
+    async fn take(&mut self, serve: Serve) -> Result<(), End> {
         match serve {
             Serve::Open { blob, source } => drop(self.open.insert(blob, source)),
             Serve::Close { blob } => {
@@ -88,7 +88,9 @@ impl Sender {
             }
             Serve::Cancel { blob, chunk } => {
                 let asked = Asked { blob, chunk };
-                self.queue.cancel(asked);
+                if self.queue.cancel(asked) {
+                    self.sent(asked, false).await?;
+                }
                 self.current = self.current.filter(|current| *current != asked);
             }
         }
@@ -110,24 +112,36 @@ impl Sender {
     async fn answer(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
         // Not open (any longer): a request that crossed our Gone. The peer knows.
         let Some(source) = self.open.get(&asked.blob).cloned() else {
-            return self.decline(asked, Why::Missing);
+            self.decline(asked, Why::Missing)?;
+            return self.sent(asked, false).await;
         };
         match self.load(&source, asked.chunk) {
             Ok(()) => {}
-            Err(ReadError::Missing(_)) => return self.decline(asked, Why::Missing),
+            Err(ReadError::Missing(_)) => {
+                self.decline(asked, Why::Missing)?;
+                return self.sent(asked, false).await;
+            }
             Err(error) => {
                 tracing::warn!(id = %source.id(), %error, "cannot serve a chunk");
                 self.decline(asked, Why::Missing)?;
                 if let ReadError::Changed(_) = error {
                     self.tell.event(SessionEvent::SourceChanged(source.id())).await?;
                 }
-                return Ok(());
+                return self.sent(asked, false).await;
             }
         }
         self.current = Some(asked);
         self.frames(asked, stream).await?;
-        self.current = None;
-        Ok(())
+        let whole = self.current.take().is_some();
+        self.sent(asked, whole).await
+    }
+
+    /// Tells the node that there is a place free. Lists need none.
+    async fn sent(&self, Asked { blob, chunk }: Asked, whole: bool) -> Result<(), End> {
+        if chunk == LIST {
+            return Ok(());
+        }
+        self.tell.event(SessionEvent::Sent { blob, whole }).await
     }
 
     /// Fills the buffer with the list or a verified chunk.
@@ -157,7 +171,7 @@ impl Sender {
             self.traffic.sent(len as u64);
             offset += len;
             while let Ok(serve) = self.serves.try_recv() {
-                self.take(serve)?;
+                self.take(serve).await?;
             }
             if self.current.is_none() {
                 break;

@@ -16,6 +16,7 @@ use crate::node::peers::Peers;
 use crate::schedule::PeerKey;
 use crate::schedule::learn::{Claim, Learner};
 use crate::store::Blob;
+use crate::wire::Handle;
 
 /// How the rate shown to people is smoothed: the share of the newest sample.
 const SMOOTH: f64 = 0.3;
@@ -89,6 +90,8 @@ pub(super) struct Held {
 
 pub(super) struct Download {
     pub(super) id: ContentId,
+    /// Our number for this want.
+    pub(super) handle: Handle,
     /// The job that puts it in place; others may look on. Without one it is stopped.
     pub(super) owner: Weak<Owner>,
     pub(super) doing: Doing,

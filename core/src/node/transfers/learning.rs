@@ -14,7 +14,8 @@ use crate::wire::Message;
 impl Transfers {
     /// The hash list a peer was asked for.
     pub(in crate::node) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
-        let (key, now) = (BlobKey(blob), self.epoch.elapsed());
+        let now = self.epoch.elapsed();
+        let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
         let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
@@ -36,7 +37,7 @@ impl Transfers {
         bytes: Option<Vec<u8>>,
         peers: &mut Peers,
     ) {
-        let key = BlobKey(blob);
+        let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
         let ok = bytes.is_some();
@@ -53,11 +54,12 @@ impl Transfers {
     pub(super) fn step(&mut self, key: BlobKey, mut step: Option<Step>, peers: &mut Peers) {
         while let Some(now_do) = step.take() {
             let Some(download) = self.downloads.get_mut(&key) else { return };
+            let handle = download.handle;
             let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
             match now_do {
                 Step::AskList(peer, claim) => {
-                    peers.expect(peer, Expect::List { blob: key.0, len: encoded_len(claim.geometry) });
-                    peers.send(peer, Message::List { blob: key.0 });
+                    peers.expect(peer, Expect::List { blob: handle, len: encoded_len(claim.geometry) });
+                    peers.send(peer, Message::List { blob: handle });
                 }
                 Step::AskProof(peer, claim) => {
                     let known = lists.get(&peer).cloned();
@@ -65,8 +67,8 @@ impl Transfers {
                         || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
                     if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
                         lists.insert(peer, Arc::clone(&list));
-                        peers.expect(peer, Expect::Proof { blob: key.0, chunk: last.get(), list });
-                        peers.send(peer, Message::Request { blob: key.0, first: last.get(), count: 1 });
+                        peers.expect(peer, Expect::Proof { blob: handle, chunk: last.get(), list });
+                        peers.send(peer, Message::Request { blob: handle, first: last.get(), count: 1 });
                     }
                 }
                 Step::Liar(peer) => {

@@ -1,0 +1,143 @@
+//! What others take of us: their words for the scheduler, checked.
+
+use super::Transfers;
+use crate::limits;
+use crate::node::peers::Peers;
+use crate::node::sharing::{News, Sharing};
+use crate::schedule::{Beat, Input, PeerKey};
+use crate::id::ContentId;
+use crate::wire::{Handle, Have, Message, Why};
+
+impl Transfers {
+    /// Tells the scheduler what has changed about what we give.
+    pub(in crate::node) fn shared(&mut self, peers: &mut Peers, sharing: &mut Sharing) {
+        let news = sharing.take_news();
+        if news.is_empty() {
+            return;
+        }
+        let now = self.epoch.elapsed();
+        for news in news {
+            let input = match news {
+                News::Open(blob) => Input::Serve {
+                    blob: self.key(blob.id()),
+                    geometry: blob.geometry(),
+                    have: blob.have(),
+                    origin: blob.is_origin(),
+                },
+                News::Takes(peer, id) => Input::Takes { peer, blob: self.key(id) },
+                News::TakesNot(peer, id) => {
+                    let Some(blob) = self.keys.get(&id).copied() else { continue };
+                    Input::TakesNot { peer, blob }
+                }
+                News::Closed(id) => {
+                    let Some(blob) = self.keys.get(&id).copied() else { continue };
+                    if !self.downloads.contains_key(&blob) {
+                        self.keys.remove(&id);
+                        self.ids.remove(&blob);
+                    }
+                    Input::Withdraw { blob }
+                }
+            };
+            self.scheduler.handle(input, now, &mut self.out);
+        }
+        self.carry_out(peers, sharing);
+    }
+
+    /// A peer says what it would take of us.
+    pub(in crate::node) fn needs(
+        &mut self,
+        peer: PeerKey,
+        handle: Handle,
+        (add, drop): (Have, Have),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        // Withdrawn: it crossed our Gone.
+        let Some(source) = sharing.taken(peer, handle) else { return };
+        let chunks = source.geometry().chunks();
+        let (Ok(add), Ok(drop)) = (add.into_bitmap(chunks), drop.into_bitmap(chunks)) else {
+            return peers.doom(peer, "needs chunks that cannot be", true);
+        };
+        let blob = self.key(source.id());
+        self.scheduler.handle(Input::Needs { peer, blob, add, drop }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A peer asks for chunks.
+    pub(in crate::node) fn asked(
+        &mut self,
+        peer: PeerKey,
+        (handle, first, count): (Handle, u32, u32),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        let end = first.checked_add(count).filter(|_| count as usize <= limits::REQUESTS_PER_PEER);
+        let Some(end) = end else { return peers.doom(peer, "asks for chunks that cannot be", true) };
+        let Some(source) = sharing.taken(peer, handle) else {
+            // Withdrawn: it crossed our Gone.
+            for chunk in first..end {
+                peers.send(peer, Message::Decline { blob: handle, chunk, why: Why::Missing });
+            }
+            return;
+        };
+        let (blob, now) = (self.key(source.id()), self.epoch.elapsed());
+        for chunk in first..end {
+            self.scheduler.handle(Input::Asked { peer, blob, chunk }, now, &mut self.out);
+        }
+        self.carry_out(peers, sharing);
+    }
+
+    /// A peer has no use for some of its grants.
+    pub(in crate::node) fn refused(
+        &mut self,
+        peer: PeerKey,
+        (handle, count, busy): (Handle, u32, bool),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        let Some(source) = sharing.taken(peer, handle) else { return };
+        let blob = self.key(source.id());
+        self.scheduler.handle(Input::Refused { peer, blob, count, busy }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A chunk went out to a peer, or will not.
+    pub(in crate::node) fn sent(
+        &mut self,
+        peer: PeerKey,
+        (handle, whole): (Handle, bool),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        let Some(source) = sharing.taken(peer, handle) else { return };
+        let blob = self.key(source.id());
+        self.scheduler.handle(Input::Sent { peer, blob, whole }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A holder has a place of its uplink for us.
+    pub(in crate::node) fn granted(
+        &mut self,
+        peer: PeerKey,
+        (handle, count, hint): (Handle, u32, Option<u32>),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        let Some(blob) = self.by_handle(handle) else { return };
+        self.scheduler.handle(Input::Granted { peer, blob, count, hint }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+
+    /// A neighbour of our site tells who fetches across its border.
+    pub(in crate::node) fn gateways(
+        &mut self,
+        id: ContentId,
+        beats: Vec<Beat>,
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        let Some(blob) = self.active(id) else { return };
+        self.scheduler.handle(Input::Gateways { blob, beats }, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
+    }
+}

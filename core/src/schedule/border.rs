@@ -1,0 +1,192 @@
+//! Who fetches what across the border of a site, so that each byte crosses it once.
+//!
+//! Nodes of one site that know a holder outside are *candidates*; the first few of them, in an order drawn by lot, are the
+//! *gateways* (rendezvous hashing, Thaler and Ravishankar 1998). Every chunk has one gateway as its importer: the others
+//! wait until a neighbour has it. Candidates make themselves known by a beat that neighbours pass on; one whose beat stops
+//! is forgotten and its chunks have another importer at once. A gateway with nothing left of its own helps with what
+//! nobody near has, one rank after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Now;
+use crate::content::bitmap::Bitmap;
+use crate::limits;
+
+/// A candidate's name within its site.
+pub type Tag = u64;
+
+/// A candidate makes itself known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Its name.
+    pub tag: Tag,
+    /// Grows with every beat.
+    pub number: u32,
+    /// It knows a holder outside that has all of the blob: others' chunks are not to be had everywhere.
+    pub whole: bool,
+}
+
+/// The gateways of our site for one blob, as far as we know.
+#[derive(Debug)]
+pub(super) struct Border {
+    me: Tag,
+    since: Option<Now>,
+    /// The last beat of each and when it was heard.
+    candidates: BTreeMap<Tag, (Beat, Now)>,
+    /// Our beat, while we are a candidate.
+    beat: Option<(u32, Now)>,
+    gateways: Vec<Tag>,
+    /// Chunks that are ours to import: those of which at most `rank` other gateways come before us.
+    mine: Bitmap,
+    rank: u32,
+    /// Since when we have nothing of our own to ask for, and how many chunks nobody near had then.
+    idle: Option<(Now, usize)>,
+    /// Neighbours are to be told of new beats.
+    news: bool,
+    told: Now,
+}
+
+impl Border {
+    pub(super) fn new(chunks: u32) -> Self {
+        Self {
+            me: 0,
+            since: None,
+            candidates: BTreeMap::new(),
+            beat: None,
+            gateways: Vec::new(),
+            mine: Bitmap::new(chunks),
+            rank: 0,
+            idle: None,
+            news: false,
+            told: Duration::ZERO,
+        }
+    }
+
+    /// What may be asked of a holder outside the site.
+    pub(super) const fn mine(&self) -> &Bitmap {
+        &self.mine
+    }
+
+    /// Chunks we may be owed from outside: our share of what keeps the site's line busy.
+    pub(super) fn share(&self) -> u64 {
+        limits::IMPORT_CHUNKS.div_ceil(self.gateways.len().max(1) as u64)
+    }
+
+    /// Beats, forgets who does not, and looks whether it is time to help. `outside` is what is wanted and can be had
+    /// outside (`whole`: of one that has all): who knows of any is a candidate. `near` is what somebody near has or is
+    /// sent.
+    pub(super) fn tick(&mut self, me: Tag, outside: &Bitmap, whole: bool, near: impl Fn(u32) -> bool, now: Now) {
+        self.since.get_or_insert(now);
+        self.me = me;
+        if !outside.is_empty() && self.beat.is_none_or(|(_, at)| now >= at + limits::GATEWAY_BEAT) {
+            let number = self.beat.map_or(1, |(number, _)| number + 1);
+            self.beat = Some((number, now));
+            self.candidates.insert(me, (Beat { tag: me, number, whole }, now));
+            self.news = true;
+        }
+        self.candidates.retain(|_, (_, at)| now.saturating_sub(*at) <= limits::GATEWAY_SILENCE);
+        self.elect(now);
+        self.help(outside, near, now);
+    }
+
+    /// Takes in what a neighbour knows.
+    pub(super) fn heard(&mut self, beats: &[Beat], now: Now) {
+        for beat in beats.iter().filter(|beat| beat.tag != self.me) {
+            if self.candidates.get(&beat.tag).is_none_or(|(known, _)| beat.number > known.number) {
+                self.candidates.insert(beat.tag, (*beat, now));
+                self.news = true;
+            }
+        }
+        for last in self.ranked().into_iter().skip(2 * limits::GATEWAYS) {
+            self.candidates.remove(&last.tag);
+        }
+        self.elect(now);
+    }
+
+    /// The candidates, first those that can have everything, else by lot.
+    fn ranked(&self) -> Vec<Beat> {
+        let mut ranked: Vec<Beat> = self.candidates.values().map(|(beat, _)| *beat).collect();
+        ranked.sort_unstable_by_key(|beat| (!beat.whole, mix(beat.tag), beat.tag));
+        ranked
+    }
+
+    /// What neighbours are told, if there is anything new. While the first gateways are being found there is no time to
+    /// lose; later all news of a while travel together.
+    pub(super) fn take_news(&mut self, now: Now) -> Option<Vec<Beat>> {
+        let hurry = self.since.is_none_or(|since| now.saturating_sub(since) < limits::GATEWAY_SETTLE * 2);
+        if !self.news || !(hurry || now >= self.told + limits::GATEWAY_BEAT / 2) {
+            return None;
+        }
+        (self.news, self.told) = (false, now);
+        let mut beats = self.ranked();
+        beats.truncate(limits::GATEWAYS);
+        Some(beats)
+    }
+
+    fn elect(&mut self, now: Now) {
+        if self.since.is_none_or(|since| now.saturating_sub(since) < limits::GATEWAY_SETTLE) {
+            return;
+        }
+        let ranked = self.ranked();
+        // Where some can have everything, the others wait.
+        let same = |beat: &&Beat| beat.whole == ranked[0].whole;
+        let gateways: Vec<Tag> = ranked.iter().filter(same).take(limits::GATEWAYS).map(|beat| beat.tag).collect();
+        if gateways != self.gateways {
+            self.gateways = gateways;
+            (self.rank, self.idle) = (0, None);
+            self.divide();
+        }
+    }
+
+    /// Our chunks: those of which at most `rank` other gateways come before us.
+    fn divide(&mut self) {
+        let n = self.mine.len();
+        self.mine = Bitmap::new(n);
+        if !self.gateways.contains(&self.me) {
+            return;
+        }
+        for chunk in 0..n {
+            let lot = |tag: Tag| mix(tag ^ mix(u64::from(chunk)));
+            let before = self.gateways.iter().filter(|t| lot(**t) > lot(self.me)).count();
+            if before as u32 <= self.rank {
+                self.mine.set(chunk);
+            }
+        }
+    }
+
+    /// With nothing of our own left to ask for, and no chunk coming near that nobody near had: one rank more, each time we
+    /// have waited. When all gateways fail, any candidate may import.
+    fn help(&mut self, outside: &Bitmap, near: impl Fn(u32) -> bool, now: Now) {
+        if self.gateways.is_empty() || outside.is_empty() || outside.and(&self.mine).count() > 0 {
+            self.idle = None;
+            return;
+        }
+        let lacking = outside.iter().filter(|c| !near(*c)).count();
+        if lacking == 0 || self.idle.is_none_or(|(_, before)| lacking < before) {
+            self.idle = Some((now, lacking));
+            return;
+        }
+        let gateway = self.gateways.contains(&self.me);
+        let patience = limits::IMPORT_PATIENCE * if gateway { 1 } else { 4 };
+        if self.idle.is_some_and(|(since, _)| now.saturating_sub(since) >= patience) {
+            self.idle = None;
+            if gateway {
+                self.rank += 1;
+                self.divide();
+            } else {
+                self.mine = Bitmap::full(self.mine.len());
+            }
+        }
+    }
+}
+
+/// Spreads the bits of a number (the finisher of SplitMix64).
+const fn mix(x: u64) -> u64 {
+    let z = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+

@@ -1,0 +1,368 @@
+//! The giving side: whom to offer the next free place of our uplink.
+//!
+//! A *grant* tells a taker that there is a place for it now; it answers with the chunk it wants most at that moment, or
+//! declines. So no request waits long before it is served, nothing is sent twice, and the uplink of a node that has
+//! anything somebody needs is never idle. Places are few ([`limits::UPLOAD_SLOTS`]): a chunk is sent fast and can be
+//! passed on, instead of many being half sent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::pick::Random;
+use super::{BlobKey, Now, Output, PeerKey, Scheduler};
+use crate::content::bitmap::Bitmap;
+use crate::limits;
+
+/// One peer that takes a blob from us.
+#[derive(Debug)]
+pub(super) struct Taker {
+    /// Chunks it has, or is being sent, or would not take of us.
+    pub(super) taken: Bitmap,
+    /// Chunks we have and it would take.
+    pub(super) useful: u32,
+    /// It has said what it would take.
+    pub(super) known: bool,
+    /// Grants it has not answered: when, and for how many chunks.
+    grants: VecDeque<(Now, u32)>,
+    live: u32,
+    /// Grants it has not answered in time: their places were given away, but a late answer is taken.
+    late: u32,
+    /// Chunks it has asked for and that are not yet sent.
+    asked: u32,
+    pause_until: Now,
+}
+
+/// What the whole node gives, to its site and to all others apart: what fills the uplink must not keep a thin line between
+/// sites waiting, nor the other way round.
+#[derive(Debug)]
+pub(super) struct Giving {
+    lanes: [Lane; 2],
+    /// Whose turn it is.
+    turn: BlobKey,
+    /// When the first of those that declined may be offered something again.
+    wake: Option<Now>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// Bytes of grants that have not been answered.
+    granted: u64,
+    /// Bytes asked for and not yet sent.
+    asked: u64,
+    /// Bytes per second while there was something to send; 0 before it was measured.
+    rate: u64,
+    /// Bytes sent since, of the present measurement.
+    meter: (Now, u64),
+    /// From a grant to its answer, the least lately: distance, not queues.
+    turnaround: Duration,
+    turnaround_next: (Duration, Now),
+}
+
+/// The rate is measured over at least this long.
+const METER: Duration = Duration::from_millis(100);
+/// The least turnaround is forgotten after this.
+const TURNAROUND_FOR: Duration = Duration::from_secs(5);
+/// Beyond the turnaround, this much work is kept in store: a node answers within it even when it is busy.
+const SLACK: Duration = Duration::from_millis(8);
+/// One grant carries about this much work, so that many small chunks do not each cost a message.
+const GRANT_FOR: Duration = Duration::from_millis(2);
+
+impl Giving {
+    pub(super) const fn new() -> Self {
+        Self { lanes: [Lane::new(), Lane::new()], turn: BlobKey(0), wake: None }
+    }
+
+    /// Bytes per second sent, while there was something to send.
+    pub(super) const fn rate(&self) -> u64 {
+        self.lanes[0].rate + self.lanes[1].rate
+    }
+
+    pub(super) const fn wake(&self) -> Option<Now> {
+        self.wake
+    }
+
+    fn wake_at(&mut self, at: Now) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    const fn lane(&mut self, local: bool) -> &mut Lane {
+        &mut self.lanes[if local { 0 } else { 1 }]
+    }
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self {
+            granted: 0,
+            asked: 0,
+            rate: 0,
+            meter: (Duration::ZERO, 0),
+            turnaround: Duration::ZERO,
+            turnaround_next: (Duration::MAX, Duration::ZERO),
+        }
+    }
+
+    /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes.
+    fn budget(&self, chunk: u64, slots: u64) -> u64 {
+        let ahead = (u128::from(self.rate) * (self.turnaround + SLACK).as_micros() / 1_000_000) as u64;
+        let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
+        (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
+    }
+
+    /// Chunks one grant is for.
+    fn quantum(&self, chunk: u64) -> u32 {
+        let work = (u128::from(self.rate) * GRANT_FOR.as_micros() / 1_000_000) as u64;
+        (work.min(limits::RUN_BYTES) / chunk).max(1) as u32
+    }
+
+    fn answered(&mut self, since: Now, now: Now) {
+        let took = now.saturating_sub(since);
+        if now.saturating_sub(self.turnaround_next.1) > TURNAROUND_FOR {
+            self.turnaround = self.turnaround_next.0;
+            self.turnaround_next = (took, now);
+        }
+        if self.turnaround.is_zero() || took < self.turnaround {
+            self.turnaround = took;
+        }
+        self.turnaround_next.0 = self.turnaround_next.0.min(took);
+    }
+
+    fn patience(&self) -> Duration {
+        self.turnaround * 3 + limits::GRANT_PATIENCE
+    }
+
+    fn sent(&mut self, bytes: u64, now: Now) {
+        self.meter.1 += bytes;
+        let elapsed = now.saturating_sub(self.meter.0);
+        if elapsed >= METER && self.meter.1 > 2 * bytes {
+            let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
+            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample) / 4 };
+            self.meter = (now, 0);
+        }
+    }
+}
+
+impl Taker {
+    /// Takes nothing until it has said what it needs.
+    pub(super) fn new(chunks: u32) -> Self {
+        Self {
+            taken: Bitmap::full(chunks),
+            useful: 0,
+            known: false,
+            grants: VecDeque::new(),
+            live: 0,
+            // One is free: who has just come asks for the last chunk, which proves what the blob is.
+            late: 1,
+            asked: 0,
+            pause_until: Duration::ZERO,
+        }
+    }
+
+    const fn load(&self) -> u32 {
+        self.live + self.asked
+    }
+
+    /// Could use one more grant.
+    fn is_open(&self, now: Now, most: u32) -> bool {
+        self.useful > self.live && now >= self.pause_until && self.load() < most
+    }
+}
+
+impl Scheduler {
+    /// Gives away what places are free.
+    pub(super) fn give(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut turns = self.blobs.len();
+        while turns > 0 {
+            let Some(blob) = self.blob_after(self.giving.turn) else { return };
+            self.giving.turn = blob;
+            if self.grant_one(blob, true, now, out) | self.grant_one(blob, false, now, out) { turns = self.blobs.len() } else { turns -= 1 }
+        }
+    }
+
+    /// One grant of this blob, if there is room and a taker.
+    fn grant_one(&mut self, blob: BlobKey, local: bool, now: Now, out: &mut Vec<Output>) -> bool {
+        let Some(b) = self.blobs.get_mut(&blob) else { return false };
+        let chunk = b.geometry.chunk_size();
+        let slots = if b.seed.is_some() { limits::SEED_SLOTS } else { limits::UPLOAD_SLOTS };
+        let lane = self.giving.lane(local);
+        let budget = lane.budget(chunk, slots);
+        if !b.share || lane.granted + lane.asked >= budget {
+            return false;
+        }
+        let Some(peer) = choose(b, local, budget / chunk, now, &mut self.random) else { return false };
+        b.tell(peer, blob, now, out);
+        let Some(link) = b.links.get_mut(&peer) else { return false };
+        let Some(taker) = &mut link.taker else { return false };
+        let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, &taker.taken, &mut self.random));
+        let count = if hint.is_some() { 1 } else { lane.quantum(chunk).min(taker.useful - taker.live) };
+        taker.grants.push_back((now, count));
+        taker.live += count;
+        lane.granted += u64::from(count) * chunk;
+        out.push(Output::Grant { peer, blob, count, hint });
+        true
+    }
+
+    /// A taker asks for a chunk against its grants.
+    pub(super) fn asked(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32, now: Now, out: &mut Vec<Output>) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let size = b.geometry.chunk_size();
+        let has = chunk < b.have.len() && b.have.get(chunk);
+        let Some(link) = b.links.get_mut(&peer) else { return };
+        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
+        let granted = taker.answered(1, size, lane, now);
+        if !granted || !has {
+            let why = if has { super::Failure::Busy } else { super::Failure::Missing };
+            out.push(Output::Decline { peer, blob, chunk, why });
+            return self.give(now, out);
+        }
+        taker.asked += 1;
+        if let Some(seed) = &mut b.seed {
+            seed.asked(peer);
+            // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
+            if !link.local {
+                seed.shift(chunk, 1);
+            }
+        }
+        if lane.asked == 0 {
+            lane.meter = (now, 0);
+        }
+        lane.asked += size;
+        b.takes(peer, chunk);
+        out.push(Output::Send { peer, blob, chunk });
+        self.give(now, out);
+    }
+
+    /// A taker declines grants.
+    pub(super) fn refused(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        count: u32,
+        busy: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let size = b.geometry.chunk_size();
+        if let Some(seed) = &mut b.seed {
+            seed.returned(peer);
+        }
+        let Some(link) = b.links.get_mut(&peer) else { return };
+        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
+        taker.answered(count, size, lane, now);
+        // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
+        let quarter = if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
+        let pause = (lane.turnaround * 2).max(Duration::from_micros(quarter)).max(GRANT_FOR);
+        taker.pause_until = now + pause;
+        self.giving.wake_at(now + pause);
+        self.give(now, out);
+    }
+
+    /// A chunk has gone out, or need not any longer.
+    pub(super) fn sent(&mut self, peer: PeerKey, blob: BlobKey, whole: bool, now: Now, out: &mut Vec<Output>) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let size = b.geometry.chunk_size();
+        let Some(link) = b.links.get_mut(&peer) else { return };
+        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
+        if taker.asked > 0 {
+            taker.asked -= 1;
+            lane.asked = lane.asked.saturating_sub(size);
+            if whole {
+                lane.sent(size, now);
+            }
+        }
+        self.give(now, out);
+    }
+
+    /// Grants that were not answered in time are worth nothing to the one who has them: their places go to others.
+    pub(super) fn expire_grants(&mut self, now: Now) {
+        self.giving.wake = self.giving.wake.filter(|at| *at > now);
+        for b in self.blobs.values_mut() {
+            let size = b.geometry.chunk_size();
+            for (peer, link) in &mut b.links {
+                let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
+                let patience = lane.patience();
+                while let Some((_, count)) = taker.grants.pop_front_if(|(since, _)| now.saturating_sub(*since) > patience) {
+                    taker.live -= count;
+                    taker.late += count;
+                    lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
+                    taker.pause_until = now + patience;
+                    if let Some(seed) = &mut b.seed {
+                        seed.returned(*peer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A taker is gone, with all it was granted and had asked for.
+    pub(super) fn forget_taker(&mut self, peer: PeerKey, blob: BlobKey) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let size = b.geometry.chunk_size();
+        let Some(link) = b.links.get_mut(&peer) else { return };
+        let (lane, Some(taker)) = (self.giving.lane(link.local), link.taker.take()) else { return };
+        lane.granted = lane.granted.saturating_sub(u64::from(taker.live) * size);
+        lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
+        if let Some(seed) = &mut b.seed {
+            seed.gone(peer);
+        }
+        if taker.known && link.local {
+            taker.taken.iter().for_each(|c| b.count_claim(peer, c, -1));
+        }
+    }
+}
+
+impl Taker {
+    /// Answers `count` granted chunks, oldest first. False if there were none, not even late ones.
+    fn answered(&mut self, mut count: u32, size: u64, lane: &mut Lane, now: Now) -> bool {
+        let mut any = false;
+        while count > 0 && let Some((since, of)) = self.grants.front_mut() {
+            let part = count.min(*of);
+            lane.answered(*since, now);
+            lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
+            *of -= part;
+            count -= part;
+            self.live -= part;
+            any = true;
+            if *of == 0 {
+                self.grants.pop_front();
+            }
+        }
+        let late = count.min(self.late);
+        self.late -= late;
+        any || late > 0
+    }
+}
+
+/// The taker for the next place: of two at random, the one that has less (two choices spread well, and nobody herds).
+fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Random) -> Option<PeerKey> {
+    let open = b.links.values().filter(|l| l.local == local && l.taker.as_ref().is_some_and(|t| t.is_open(now, u32::MAX))).count();
+    if open == 0 {
+        return None;
+    }
+    let most = (places as u32).div_ceil(open as u32).max(2);
+    let mut one = None;
+    let mut two = None;
+    let mut seen = 0;
+    // Reservoir of two.
+    for (peer, link) in &b.links {
+        let Some(taker) = link.taker.as_ref().filter(|t| link.local == local && t.is_open(now, most)) else { continue };
+        seen += 1;
+        let this = Some((taker.live.min(1), taker.taken.count(), taker.load(), *peer));
+        if one.is_none() {
+            one = this;
+        } else if two.is_none() {
+            two = this;
+        } else {
+            match random.below(seen) {
+                0 => one = this,
+                1 => two = this,
+                _ => {}
+            }
+        }
+    }
+    match (one, two) {
+        (Some(a), Some(b)) => Some(if a.0 != b.0 { if a.0 < b.0 { a.3 } else { b.3 } } else if a.1 <= b.1 { a.3 } else { b.3 }),
+        (a, b) => a.or(b).map(|x| x.3),
+    }
+}

@@ -1,0 +1,343 @@
+//! The taking side: what to ask for when a holder has a place for us, and what becomes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::endgame::smooth;
+use super::holders::Holder;
+use super::{BlobKey, Link, Failure, Now, Output, PeerKey, Scheduler};
+use crate::content::bitmap::Bitmap;
+use crate::limits;
+
+/// How much the whole node takes.
+#[derive(Debug)]
+pub(super) struct Taking {
+    /// Bytes per second, smoothed.
+    rate: u64,
+    meter: (Now, u64),
+    /// From a request to its verified chunk, smoothed.
+    service: Duration,
+    /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
+    held: VecDeque<(PeerKey, BlobKey, u32)>,
+}
+
+/// Why a grant is not used (yet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unused {
+    /// We are owed enough for now.
+    Busy,
+    /// Nothing that it has is needed.
+    NoNeed,
+    /// It is used as soon as there is room.
+    Hold,
+}
+
+const METER: Duration = Duration::from_millis(200);
+
+impl Taking {
+    pub(super) fn new() -> Self {
+        Self { rate: 0, meter: (Duration::ZERO, 0), service: Duration::ZERO, held: VecDeque::new() }
+    }
+
+    pub(super) const fn service(&self) -> Duration {
+        self.service
+    }
+
+    /// How often neighbours are told news: after about as many bytes.
+    pub(super) fn news_every(&self) -> Duration {
+        let micros = limits::NEWS_BYTES * 1_000_000 / self.rate.max(1);
+        Duration::from_micros(micros).clamp(limits::NEWS_EVERY_MIN, limits::NEWS_EVERY_MAX)
+    }
+
+    pub(super) fn received(&mut self, bytes: u64, now: Now) {
+        self.meter.1 += bytes;
+        let elapsed = now.saturating_sub(self.meter.0);
+        if elapsed >= METER {
+            let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
+            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample) / 4 };
+            self.meter = (now, 0);
+        }
+    }
+
+    /// What may be on its way at once, of chunks of this size.
+    fn window(&self, size: u64, first_copy: bool) -> u64 {
+        let ahead = self.rate / 1000 * limits::TAKE_AHEAD.as_millis() as u64;
+        let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
+        (chunks * size + ahead).max(2 * limits::FIRST_WINDOW)
+    }
+}
+
+impl Scheduler {
+    /// A holder has a place for us.
+    pub(super) fn granted(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        count: u32,
+        mut hint: Option<u32>,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        for used in 0..count {
+            match self.take(peer, blob, hint, now) {
+                Err(Unused::Hold) => {
+                    self.taking.held.retain(|(p, b, _)| (*p, *b) != (peer, blob));
+                    self.taking.held.truncate(limits::HELD_GRANTS - 1);
+                    self.taking.held.push_back((peer, blob, count - used));
+                    break;
+                }
+                Ok((chunk, size)) => {
+                    self.inflight.add(peer, blob, chunk, size, now);
+                    if let Some(holder) = self.peers.get_mut(&peer) {
+                        holder.asked(size, now);
+                    }
+                    if let Some(b) = self.blobs.get_mut(&blob) {
+                        b.news = true;
+                    }
+                    out.push(Output::Request { peer, blob, chunk });
+                    // The rest of a larger grant goes on from there: neighbours are written together.
+                    hint = Some(chunk + 1);
+                }
+                Err(unused) => {
+                    let busy = unused == Unused::Busy;
+                    if !busy && let Some(b) = self.blobs.get_mut(&blob) {
+                        b.tell(peer, blob, now, out);
+                    }
+                    out.push(Output::Refuse { peer, blob, count: count - used, busy });
+                    break;
+                }
+            }
+        }
+        self.tell_due(blob, now, out);
+    }
+
+    /// Uses what grants wait for room, as far as there is any.
+    fn use_held(&mut self, now: Now, out: &mut Vec<Output>) {
+        for _ in 0..self.taking.held.len() {
+            let Some((peer, blob, count)) = self.taking.held.pop_front() else { return };
+            if self.peers.contains_key(&peer) {
+                self.granted(peer, blob, count, None, now, out);
+            }
+        }
+    }
+
+    /// The chunk to ask this holder for, and its size.
+    fn take(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        hint: Option<u32>,
+        now: Now,
+    ) -> Result<(u32, u64), Unused> {
+        let b = self.blobs.get_mut(&blob).ok_or(Unused::NoNeed)?;
+        let size = b.geometry.chunk_size();
+        let picker = b.picker.as_mut().filter(|p| !p.is_complete()).ok_or(Unused::NoNeed)?;
+        if b.paused {
+            return Err(Unused::Busy);
+        }
+        let first_copy = hint.is_some_and(|c| c < picker.wanted().len() && picker.wanted().get(c));
+        let holder = self.peers.get(&peer).ok_or(Unused::NoNeed)?;
+        if let Some(border) = b.border.as_ref().filter(|_| !holder.is_local()) {
+            let far = self.inflight.bytes_of(|p| !self.peers.get(&p).is_some_and(Holder::is_local));
+            if far > 0 && far + size > border.share() * size {
+                return Err(Unused::Hold);
+            }
+        }
+        let window = self.taking.window(size, first_copy);
+        if !holder.may_ask(size, now) || !has_room(&self.peers, self.inflight.bytes_total(), holder, size, window) {
+            return Err(Unused::Busy);
+        }
+        let allowed = b.border.as_ref().filter(|_| !holder.is_local()).map(super::Border::mine);
+        if let Some(chunk) = picker.pick(peer, hint, allowed, &mut self.random) {
+            let size = b.geometry.chunk(chunk).map_or(0, |c| b.geometry.size(c) as u64);
+            return Ok((chunk, size));
+        }
+        self.hedge(peer, blob).ok_or(Unused::NoNeed)
+    }
+
+    /// What a peer has.
+    pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap, now: Now, out: &mut Vec<Output>) {
+        let local = self.is_local(peer);
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        let chunks = b.geometry.chunks();
+        b.link(peer, local).told_need.get_or_insert_with(|| Bitmap::new(chunks));
+        let claims = b.links.get(&peer).and_then(Link::claims);
+        if let Some(picker) = &mut b.picker {
+            picker.holder(peer, have, claims);
+        }
+        b.tell(peer, blob, now, out);
+    }
+
+    /// What it has in addition.
+    pub(super) fn holds_more(&mut self, peer: PeerKey, blob: BlobKey, add: &Bitmap) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let claims = b.links.get(&peer).and_then(Link::claims);
+        if let Some(picker) = &mut b.picker {
+            picker.holder_more(peer, add, claims);
+        }
+    }
+
+    /// It has nothing any longer.
+    pub(super) fn gone(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        self.forget_holder(peer, blob, now, out);
+    }
+
+    pub(super) fn forget_holder(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        let mut lost = false;
+        for (_, chunk) in self.inflight.of_peer(peer).into_iter().filter(|(b, _)| *b == blob) {
+            self.end_request(peer, blob, chunk);
+            lost = true;
+        }
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let claims = b.links.get(&peer).and_then(Link::claims);
+        if let Some(picker) = &mut b.picker {
+            picker.remove_holder(peer, claims);
+        }
+        if let Some(link) = b.links.get_mut(&peer) {
+            link.told_need = None;
+        }
+        if lost {
+            self.tell_all(blob, now, out);
+        }
+    }
+
+    pub(super) fn unwant(&mut self, blob: BlobKey, out: &mut Vec<Output>) {
+        for (peer, chunk) in self.inflight.of_blob(blob) {
+            self.end_request(peer, blob, chunk);
+            out.push(Output::Cancel { peer, blob, chunk });
+        }
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        b.picker = None;
+        (b.border, b.late) = (None, None);
+        b.links.values_mut().for_each(|link| link.told_need = None);
+        if !b.share {
+            self.blobs.remove(&blob);
+        }
+    }
+
+    pub(super) fn verified(
+        &mut self,
+        peer: Option<PeerKey>,
+        blob: BlobKey,
+        chunk: u32,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(b) = self.blobs.get(&blob) else { return };
+        let size = b.geometry.chunk(chunk).map_or(0, |c| b.geometry.size(c) as u64);
+        if let Some(since) = peer.and_then(|peer| self.inflight.since(peer, blob, chunk)) {
+            self.taking.service = smooth(self.taking.service, now.saturating_sub(since));
+        }
+        for owner in self.inflight.owners(blob, chunk) {
+            self.end_request(owner, blob, chunk);
+            if Some(owner) != peer {
+                out.push(Output::Cancel { peer: owner, blob, chunk });
+            }
+        }
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        if let Some(picker) = &mut b.picker {
+            picker.have(chunk);
+        }
+        b.here(chunk);
+        if let Some(holder) = peer.and_then(|peer| self.peers.get_mut(&peer)) {
+            holder.delivered(size, now);
+        }
+        self.use_held(now, out);
+        self.give(now, out);
+        self.tell_due(blob, now, out);
+        self.check_complete(blob, out);
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        chunk: u32,
+        why: Failure,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        self.end_request(peer, blob, chunk);
+        match why {
+            Failure::Bad => {
+                out.push(Output::Ban { peer, blob, chunk });
+                return self.peer_down(peer, now, out);
+            }
+            Failure::Busy => {
+                if let Some(holder) = self.peers.get_mut(&peer) {
+                    holder.back_off(now);
+                }
+            }
+            Failure::Missing => {
+                let Some(b) = self.blobs.get_mut(&blob) else { return };
+                let claims = b.links.get(&peer).and_then(Link::claims);
+                if let Some(picker) = &mut b.picker {
+                    picker.holder_lost(peer, chunk, claims);
+                }
+            }
+            Failure::Local => {}
+        }
+        self.tell_all(blob, now, out);
+    }
+
+    /// A holder that has sent nothing for too long loses its requests; it may give again after a pause that doubles.
+    pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
+        let stalled: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, h)| h.is_stalled(now)).map(|(key, _)| *key).collect();
+        for peer in stalled {
+            let mut touched = Vec::new();
+            for (blob, chunk) in self.inflight.of_peer(peer) {
+                self.end_request(peer, blob, chunk);
+                out.push(Output::Cancel { peer, blob, chunk });
+                touched.push(blob);
+            }
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.stalled(now);
+            }
+            touched.dedup();
+            touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
+        }
+    }
+
+    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it.
+    fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) {
+        let Some(size) = self.inflight.remove(peer, blob, chunk) else { return };
+        if let Some(holder) = self.peers.get_mut(&peer) {
+            holder.ended(size);
+        }
+        if let Some(b) = self.blobs.get_mut(&blob) {
+            b.news = true;
+            if let Some(picker) = &mut b.picker {
+                picker.released(chunk);
+            }
+        }
+    }
+
+    pub(super) fn check_complete(&mut self, blob: BlobKey, out: &mut Vec<Output>) {
+        if let Some(b) = self.blobs.get_mut(&blob)
+            && b.picker.as_ref().is_some_and(super::Picker::is_complete)
+            && !std::mem::replace(&mut b.complete, true)
+        {
+            out.push(Output::Complete { blob });
+        }
+    }
+}
+
+/// One more chunk of this holder fits the window. Those that are slow count for what they deliver soon, and all that have
+/// delivered nothing yet share half of it: neither keeps the fast from giving.
+fn has_room(peers: &BTreeMap<PeerKey, Holder>, total: u64, holder: &Holder, size: u64, window: u64) -> bool {
+    if total == 0 {
+        return true;
+    }
+    let (mut counted, mut unproven) = (0, 0);
+    for h in peers.values().filter(|h| h.outstanding() > 0) {
+        counted += h.soon();
+        unproven += if h.is_proven() { 0 } else { h.outstanding() };
+    }
+    total + size <= limits::IN_FLIGHT_BYTES
+        && counted + size <= window
+        && (holder.is_proven() || unproven + size <= window / 2)
+}

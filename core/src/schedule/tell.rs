@@ -1,0 +1,52 @@
+//! News for the neighbours: what is here, and what we would take of them. Told together a few times a second, and to one
+//! neighbour at once before it is offered something, so that its answer is up to date.
+
+use super::{Blob, BlobKey, Now, Output, PeerKey, Scheduler};
+use crate::content::bitmap::Bitmap;
+
+impl Scheduler {
+    /// Tells all neighbours if it is time.
+    pub(super) fn tell_due(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        let every = self.taking.news_every();
+        let due = |b: &Blob| {
+            let complete = b.picker.as_ref().is_some_and(super::Picker::is_complete);
+            b.news && (now >= b.told + every || complete)
+        };
+        if self.blobs.get(&blob).is_some_and(due) {
+            self.tell_all(blob, now, out);
+        }
+    }
+
+    /// Tells all neighbours now.
+    pub(super) fn tell_all(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        for peer in b.links.keys().copied().collect::<Vec<_>>() {
+            b.tell(peer, blob, now, out);
+        }
+        (b.news, b.told) = (false, now);
+    }
+}
+
+impl Blob {
+    /// Tells one neighbour what it does not know yet.
+    pub(super) fn tell(&mut self, peer: PeerKey, blob: BlobKey, _now: Now, out: &mut Vec<Output>) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if link.taker.is_some() && link.told_have != self.have {
+            let add = self.have.without(&link.told_have);
+            link.told_have.clone_from(&self.have);
+            out.push(Output::Have { peer, blob, add });
+        }
+        if link.told_need.is_some() {
+            let nothing = Bitmap::new(self.have.len());
+            let allowed = self.border.as_ref().filter(|_| !link.local).map(super::Border::mine);
+            let need = self.need().filter(|_| !self.paused).unwrap_or(&nothing);
+            let need = allowed.map_or_else(|| need.clone(), |allowed| need.and(allowed));
+            let Some(told) = self.links.get_mut(&peer).and_then(|l| l.told_need.as_mut()) else { return };
+            if *told != need {
+                let (add, drop) = (need.without(told), told.without(&need));
+                *told = need;
+                out.push(Output::Need { peer, blob, add, drop });
+            }
+        }
+    }
+}
