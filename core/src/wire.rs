@@ -41,7 +41,6 @@ use serde::{Deserialize, Serialize};
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
-use crate::schedule::Beat;
 pub use have::Have;
 
 /// The version both ends must speak.
@@ -125,7 +124,7 @@ pub enum Message {
     Need { blob: Handle, add: Have, drop: Have },
     Grant { blob: Handle, count: u32, hint: Option<u32> },
     Refuse { blob: Handle, count: u32, busy: bool },
-    Gateways { id: ContentId, beats: Vec<Beat> },
+    Gateways { id: ContentId, beats: Vec<(u64, u32, bool)> },
 }
 
 /// A frame that no honest node sends.

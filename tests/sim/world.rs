@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
+use swarm_core::schedule::{Beat, BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use swarm_core::schedule::pick::Random;
 use swarm_core::wire::{Have, Message};
 
@@ -311,7 +311,10 @@ impl World {
             Output::Need { peer, add, drop, .. } => {
                 self.send(host, peer, Message::Need { blob, add: Have::of(&add), drop: Have::of(&drop) });
             }
-            Output::Gateways { peer, beats, .. } => self.send(host, peer, Message::Gateways { id: swarm_core::id::ContentId::from_bytes([0; 32]), beats }),
+            Output::Gateways { peer, beats, .. } => {
+                let beats = beats.iter().map(|b| (b.tag, b.number, b.whole)).collect();
+                self.send(host, peer, Message::Gateways { id: swarm_core::id::ContentId::from_bytes([0; 32]), beats });
+            }
             Output::Ban { .. } => panic!("an honest peer was banned"),
             Output::Complete { .. } => {
                 self.hosts[host].done = Some(self.now);
@@ -477,7 +480,10 @@ impl World {
                     self.tell(to, Input::Sent { peer, blob, whole: false });
                 }
             }
-            Message::Gateways { beats, .. } => self.tell(to, Input::Gateways { blob, beats }),
+            Message::Gateways { beats, .. } => {
+                let beats = beats.iter().map(|b| Beat { tag: b.0, number: b.1, whole: b.2 }).collect();
+                self.tell(to, Input::Gateways { blob, beats });
+            }
             Message::Decline { chunk, .. } => {
                 self.tell(to, Input::Failed { peer, blob, chunk, why: Failure::Busy });
             }

@@ -377,7 +377,7 @@ impl Actor {
             Message::Need { blob, add, drop } => transfers.needs(key, blob, (add, drop), peers, sharing),
             Message::Grant { blob, count, hint } => transfers.granted(key, (blob, count, hint), peers, sharing),
             Message::Refuse { blob, count, busy } => transfers.refused(key, (blob, count, busy), peers, sharing),
-            Message::Gateways { id, beats } => transfers.gateways(id, beats, peers, sharing),
+            Message::Gateways { id, beats } => transfers.gateways(id, &beats, peers, sharing),
             _ => {}
         }
     }

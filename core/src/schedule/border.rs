@@ -9,8 +9,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Now;
 use crate::content::bitmap::Bitmap;
 use crate::limits;
@@ -19,7 +17,7 @@ use crate::limits;
 pub type Tag = u64;
 
 /// A candidate makes itself known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
     /// Its name.
     pub tag: Tag,

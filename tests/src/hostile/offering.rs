@@ -1,5 +1,7 @@
 //! What a hostile peer pretends to have, and what an honest one would say of it.
 
+use std::time::Duration;
+
 use swarm_core::content::geometry::Geometry;
 use swarm_core::content::manifest;
 use swarm_core::content::tree::{HashList, Kind};
@@ -162,6 +164,12 @@ impl Honest {
             }
             // Places enough, whenever something is needed.
             Message::Need { blob, .. } => vec![Out::Control(Message::Grant { blob: *blob, count: 64, hint: None })],
+            // And again after a while, like a node whose uplink has a place free.
+            Message::Refuse { blob, count, busy: true } => {
+                let grant = Message::Grant { blob: *blob, count: *count, hint: None };
+                let frame = grant.encode().expect("a message that fits");
+                vec![Out::Trickle(super::bytes::framed(&frame), Duration::from_millis(10))]
+            }
             Message::Ping(number) => vec![Out::Control(Message::Pong(*number))],
             _ => Vec::new(),
         }

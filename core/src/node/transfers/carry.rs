@@ -67,6 +67,7 @@ impl Transfers {
                 }
                 Output::Gateways { peer, blob, beats } => {
                     if let Some(id) = self.ids.get(&blob) {
+                        let beats = beats.iter().map(|b| (b.tag, b.number, b.whole)).collect();
                         peers.send(peer, Message::Gateways { id: *id, beats });
                     }
                 }

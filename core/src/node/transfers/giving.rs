@@ -1,11 +1,11 @@
 //! What others take of us: their words for the scheduler, checked.
 
 use super::Transfers;
+use crate::id::ContentId;
 use crate::limits;
 use crate::node::peers::Peers;
 use crate::node::sharing::{News, Sharing};
 use crate::schedule::{Beat, Input, PeerKey};
-use crate::id::ContentId;
 use crate::wire::{Handle, Have, Message, Why};
 
 impl Transfers {
@@ -132,11 +132,12 @@ impl Transfers {
     pub(in crate::node) fn gateways(
         &mut self,
         id: ContentId,
-        beats: Vec<Beat>,
+        beats: &[(u64, u32, bool)],
         peers: &mut Peers,
         sharing: &Sharing,
     ) {
         let Some(blob) = self.active(id) else { return };
+        let beats = beats.iter().map(|(tag, number, whole)| Beat { tag: *tag, number: *number, whole: *whole }).collect();
         self.scheduler.handle(Input::Gateways { blob, beats }, self.epoch.elapsed(), &mut self.out);
         self.carry_out(peers, sharing);
     }
