@@ -58,6 +58,7 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(swarm_core::node::moderation::before_park)
         .build()
         .map_err(|error| Failed::new(Code::User, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb)));

@@ -1,5 +1,6 @@
 //! Every bound of the system, by name and with its reason. Nothing outside this file invents one.
 
+use std::ops::Range;
 use std::time::Duration;
 
 const KIB: usize = 1 << 10;
@@ -48,6 +49,10 @@ pub const LINK_NAME_BYTES: usize = 255;
 pub const CONTROL_FRAME: usize = 64 * KIB;
 /// The payload of a data frame, bytes: small enough that answers interleave and a cancel takes effect at once.
 pub const DATA_FRAME: usize = 64 * KIB;
+/// The same on a slow link, where a control message may come right behind one.
+pub const DATA_FRAME_SLOW: usize = 16 * KIB;
+/// Bytes the kernel takes of a TCP connection beyond what it has sent: least and most.
+pub const UNSENT_BYTES: Range<u32> = 32 << 10..4 << 20;
 /// Blobs one peer may have open in a session.
 pub const SESSION_BLOBS: usize = 256;
 /// Runs of chunks a have-message spells out before a bitmap (at most 4 KiB) is shorter.

@@ -14,6 +14,7 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp};
 
+use super::socket::Socket;
 use super::tls::record::SecureStream;
 use super::tls::{self, Tls, TlsError};
 use super::yamux::{STREAMS, Yamux};
@@ -40,6 +41,7 @@ pub fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         noise: noise::Config::new(keypair).map_err(io::Error::other)?,
     };
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .map(|stream, _| Socket::new(stream))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
         .multiplex(Yamux::new())

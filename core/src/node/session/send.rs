@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::AsyncWriteExt;
 use futures::io::WriteHalf;
@@ -29,7 +30,12 @@ pub(super) struct Sender {
     buffer: Vec<u8>,
     /// The chunk that is being sent; a cancel takes it away.
     current: Option<Asked>,
+    /// Bytes of a data frame.
+    frame: usize,
 }
+
+/// A frame that takes longer is too long: what comes after it waits.
+const SLOW: Duration = Duration::from_millis(8);
 
 impl Sender {
     pub(super) fn new(
@@ -49,6 +55,7 @@ impl Sender {
             queue: Uploads::default(),
             buffer: Vec::new(),
             current: None,
+            frame: limits::DATA_FRAME,
         }
     }
 
@@ -162,13 +169,19 @@ impl Sender {
         let total = self.buffer.len() - HEADER;
         let mut offset = 0;
         while offset < total {
-            let len = (total - offset).min(limits::DATA_FRAME);
+            let len = (total - offset).min(self.frame);
             let header =
                 DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
             self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
             self.limiter.pass(len).await;
+            let start = Instant::now();
             stream.write_all(&self.buffer[offset..offset + HEADER + len]).await?;
             self.traffic.sent(len as u64);
+            if start.elapsed() > SLOW {
+                self.frame = limits::DATA_FRAME_SLOW;
+            } else if start.elapsed() < SLOW / 16 {
+                self.frame = limits::DATA_FRAME;
+            }
             offset += len;
             while let Ok(serve) = self.serves.try_recv() {
                 self.take(serve).await?;

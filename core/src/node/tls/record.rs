@@ -169,6 +169,8 @@ pub(crate) struct SecureStream<C> {
     dead: bool,
     outgoing: Box<[u8]>,
     unsent: Range<usize>,
+    /// The socket had no room the last time.
+    blocked: bool,
     /// The peer has asked for a new key, or the old one has done enough.
     rekey: bool,
     said_goodbye: bool,
@@ -212,6 +214,7 @@ impl<C> SecureStream<C> {
             dead: false,
             outgoing: vec![0; OUTGOING].into_boxed_slice(),
             unsent: 0..0,
+            blocked: false,
             rekey: false,
             said_goodbye: false,
             #[cfg(test)]
@@ -383,8 +386,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> SecureStream<C> {
     /// Everything that is sealed goes to the socket.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
-            let sent =
-                ready!(Pin::new(&mut self.socket).poll_write(cx, &self.outgoing[self.unsent.clone()]))?;
+            let sent = Pin::new(&mut self.socket).poll_write(cx, &self.outgoing[self.unsent.clone()]);
+            self.blocked = sent.is_pending();
+            let sent = ready!(sent)?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -436,7 +440,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SecureStream<C> {
         if this.said_goodbye {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if this.unsent.len() >= SEND_AT {
+        // What the socket has no room for is not hurried by sealing more.
+        if this.unsent.len() >= if this.blocked { PLAIN_MAX } else { SEND_AT } {
             ready!(this.poll_send(cx))?;
         } else if this.unsent.start > 0 {
             this.outgoing.copy_within(this.unsent.clone(), 0);

@@ -1,0 +1,90 @@
+//! A TCP socket whose backlog in the kernel follows its speed.
+//!
+//! Linux takes up to megabytes that it cannot send yet. On a fast link that saves wake-ups; on a slow one everything that
+//! is written later waits behind it for seconds: grants, cancels, the first byte of another chunk.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::io::{AsyncRead, AsyncWrite};
+use libp2p::tcp::tokio::TcpStream;
+use socket2::SockRef;
+
+use super::moderation;
+use crate::limits;
+
+/// The backlog is what goes out in this time.
+const BACKLOG: Duration = Duration::from_millis(10);
+/// The speed is measured over at least this long.
+const METER: Duration = Duration::from_millis(50);
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    since: Instant,
+    sent: u64,
+    backlog: u32,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        let mut socket = Self { stream, since: Instant::now(), sent: 0, backlog: 0 };
+        socket.keep(limits::UNSENT_BYTES.start * 4);
+        socket
+    }
+
+    /// Has the kernel take so many bytes beyond those it has sent.
+    fn keep(&mut self, bytes: u32) {
+        if bytes == self.backlog {
+            return;
+        }
+        self.backlog = bytes;
+        if let Err(error) = SockRef::from(&self.stream.0).set_tcp_notsent_lowat(bytes) {
+            tracing::debug!(%error, "the kernel keeps its own backlog");
+        }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        let elapsed = self.since.elapsed();
+        if elapsed < METER {
+            return;
+        }
+        // A power of two: it changes only when the speed does.
+        let due = u128::from(self.sent) * BACKLOG.as_micros() / elapsed.as_micros();
+        let limits = limits::UNSENT_BYTES;
+        self.keep((due as u32).next_power_of_two().clamp(limits.start, limits.end));
+        (self.since, self.sent) = (Instant::now(), 0);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if let Poll::Ready(Ok(bytes)) = read {
+            moderation::read(bytes);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = Pin::new(&mut self.stream).poll_write(cx, from);
+        if let Poll::Ready(Ok(bytes)) = sent {
+            self.sent(bytes);
+        }
+        sent
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
