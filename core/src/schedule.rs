@@ -104,7 +104,9 @@ impl Scheduler {
                 self.peers.entry(peer).or_insert_with(|| Holder::new(near, local, now));
             }
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
-            Input::Serve { blob, geometry, have, origin } => self.serve(blob, geometry, have, origin, now, out),
+            Input::Serve { blob, geometry, have, origin } => {
+                self.serve(blob, geometry, &have, origin, now, out)
+            }
             Input::Withdraw { blob } => self.withdraw(blob),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
@@ -197,8 +199,19 @@ impl Scheduler {
         self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).is_some_and(Picker::lacks_holder)
     }
 
-    fn serve(&mut self, blob: BlobKey, geometry: Geometry, have: Bitmap, origin: bool, now: Now, out: &mut Vec<Output>) {
-        let b = self.blobs.entry(blob).or_insert_with(|| Blob::new(geometry, Bitmap::new(geometry.chunks()), now));
+    fn serve(
+        &mut self,
+        blob: BlobKey,
+        geometry: Geometry,
+        have: &Bitmap,
+        origin: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let b = self
+            .blobs
+            .entry(blob)
+            .or_insert_with(|| Blob::new(geometry, Bitmap::new(geometry.chunks()), now));
         b.share = true;
         for chunk in have.without(&b.have).iter() {
             b.here(chunk);
@@ -213,7 +226,8 @@ impl Scheduler {
     fn withdraw(&mut self, blob: BlobKey) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         b.share = false;
-        let takers: Vec<PeerKey> = b.links.iter().filter(|(_, l)| l.taker.is_some()).map(|(p, _)| *p).collect();
+        let takers: Vec<PeerKey> =
+            b.links.iter().filter(|(_, l)| l.taker.is_some()).map(|(p, _)| *p).collect();
         takers.into_iter().for_each(|peer| self.forget_taker(peer, blob));
         if self.blobs.get(&blob).is_some_and(|b| b.picker.is_none()) {
             self.blobs.remove(&blob);

@@ -229,7 +229,9 @@ impl Message {
             Self::Have { add, .. } => add.within_limits(),
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
-            Self::Grant { count, .. } | Self::Refuse { count, .. } => *count as usize <= limits::REQUESTS_PER_PEER,
+            Self::Grant { count, .. } | Self::Refuse { count, .. } => {
+                *count as usize <= limits::REQUESTS_PER_PEER
+            }
             _ => true,
         };
         if ok { Ok(self) } else { Err(BadFrame::TooMany(kind)) }

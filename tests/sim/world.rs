@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::schedule::{Beat, BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use swarm_core::schedule::pick::Random;
+use swarm_core::schedule::{Beat, BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use swarm_core::wire::{Have, Message};
 
 /// Nanoseconds since the start.
@@ -44,34 +44,71 @@ pub struct Line {
 /// What is simulated.
 #[derive(Debug, Clone)]
 pub struct Scenario {
+    /// All coin flips follow from it.
     pub seed: u64,
+    /// The machines.
     pub hosts: Vec<Spec>,
     /// By site; `None` where nothing is thinner than the hosts' own links.
     pub lines: Vec<Option<Line>>,
+    /// Bytes of the blob.
     pub len: u64,
+    /// Blocks of a chunk: the more, the finer (and slower) the simulation.
     pub blocks: u64,
     /// One way, within a site.
     pub latency: Time,
     /// One way, between sites.
     pub far: Time,
-    /// Connections a host opens within its site, and to other sites.
+    /// Neighbours a host looks for within its site.
     pub neighbours: usize,
+    /// Neighbours it looks for in other sites.
     pub far_neighbours: usize,
 }
 
 #[derive(Debug)]
 enum Event {
-    Message { to: usize, from: usize, message: Message },
-    UpFree { host: usize },
+    Message {
+        to: usize,
+        from: usize,
+        message: Message,
+    },
+    UpFree {
+        host: usize,
+    },
     /// A block reaches the line of its receiver's site.
-    Line { to: usize, from: usize, chunk: u32, bytes: u64, last: bool },
+    Line {
+        to: usize,
+        from: usize,
+        chunk: u32,
+        bytes: u64,
+        last: bool,
+    },
     /// And is through it.
-    Through { to: usize, from: usize, chunk: u32, bytes: u64, last: bool },
+    Through {
+        to: usize,
+        from: usize,
+        chunk: u32,
+        bytes: u64,
+        last: bool,
+    },
     /// A block reaches its receiver's downlink.
-    Enter { to: usize, from: usize, chunk: u32, bytes: u64, last: bool },
+    Enter {
+        to: usize,
+        from: usize,
+        chunk: u32,
+        bytes: u64,
+        last: bool,
+    },
     /// A block is there.
-    Block { to: usize, from: usize, chunk: u32, bytes: u64, last: bool },
-    Tick { host: usize },
+    Block {
+        to: usize,
+        from: usize,
+        chunk: u32,
+        bytes: u64,
+        last: bool,
+    },
+    Tick {
+        host: usize,
+    },
 }
 
 struct Sending {
@@ -93,11 +130,9 @@ struct Host {
     /// Bytes on their way to it.
     coming: u64,
     tick: bool,
-    pub done: Option<Time>,
+    done: Option<Time>,
     sent: u64,
     got: u64,
-    up_busy: u64,
-    times: Vec<u64>,
 }
 
 struct Border {
@@ -112,20 +147,24 @@ struct Border {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Seconds until each host had all, ascending.
     pub finished: Vec<f64>,
-    pub origin_bytes: f64,
+    /// What the origin sent, in blobs.
+    pub origin: f64,
+    /// What was sent to somebody who had it, in blobs, over all hosts.
     pub duplicates: f64,
+    /// What came into each site by its line, in blobs.
     pub borders_in: Vec<f64>,
+    /// What left each site by its line, in blobs.
     pub borders_out: Vec<f64>,
+    /// Control messages.
     pub messages: u64,
-    pub kinds: std::collections::BTreeMap<u8, u64>,
-    pub refused: u64,
-    pub busy: u64,
-    pub granted: u64,
-    pub events: u64,
+    /// Hosts that have not got all.
     pub unfinished: usize,
 }
 
+/// A run.
+#[allow(missing_debug_implementations)]
 pub struct World {
     scenario: Scenario,
     geometry: Geometry,
@@ -143,6 +182,11 @@ pub struct World {
 }
 
 impl World {
+    /// Everybody is there and connected at the start; only the origin has anything.
+    ///
+    /// # Panics
+    /// For a blob longer than [`swarm_core::limits::BLOB_BYTES`].
+    #[must_use]
     pub fn new(scenario: Scenario) -> Self {
         let geometry = Geometry::new(scenario.len).expect("a length that can be");
         let n = geometry.chunks();
@@ -159,11 +203,17 @@ impl World {
             done: None,
             sent: 0,
             got: 0,
-            up_busy: 0, times: Vec::new(),
         });
         let hosts: Vec<Host> = hosts.collect();
         let border = |line: &Option<Line>| {
-            line.map(|l| Border { rate: l.rate, out_free: 0, in_free: 0, coming: 0, out_bytes: 0, in_bytes: 0 })
+            line.map(|l| Border {
+                rate: l.rate,
+                out_free: 0,
+                in_free: 0,
+                coming: 0,
+                out_bytes: 0,
+                in_bytes: 0,
+            })
         };
         let borders = scenario.lines.iter().map(border).collect();
         let left = hosts.iter().filter(|h| !h.spec.origin).count();
@@ -188,7 +238,6 @@ impl World {
     }
 
     fn start(&mut self) {
-        let n = self.geometry.chunks();
         for i in 0..self.hosts.len() {
             let (geometry, have) = (self.geometry, self.hosts[i].have.clone());
             if self.hosts[i].spec.origin {
@@ -204,12 +253,14 @@ impl World {
         let mut linked = BTreeSet::new();
         for a in 0..count {
             let site = self.hosts[a].spec.site;
-            let near: Vec<usize> = (0..count).filter(|b| *b != a && self.hosts[*b].spec.site == site).collect();
+            let near: Vec<usize> =
+                (0..count).filter(|b| *b != a && self.hosts[*b].spec.site == site).collect();
             let far: Vec<usize> = (0..count).filter(|b| self.hosts[*b].spec.site != site).collect();
             // A host looks for others until it has enough; who came to it counts.
             let (near_want, far_want) = (self.scenario.neighbours, self.scenario.far_neighbours);
             for (pool, want) in [(near, near_want), (far, far_want)] {
-                let linked_to = |linked: &BTreeSet<(usize, usize)>, b: usize| linked.contains(&(a.min(b), a.max(b)));
+                let linked_to =
+                    |linked: &BTreeSet<(usize, usize)>, b: usize| linked.contains(&(a.min(b), a.max(b)));
                 let mut degree = pool.iter().filter(|b| linked_to(&linked, **b)).count();
                 while degree < want.min(pool.len()) {
                     let b = pool[random.below(pool.len())];
@@ -220,7 +271,6 @@ impl World {
         for (a, b) in linked {
             self.connect(a, b);
         }
-        let _ = n;
     }
 
     fn connect(&mut self, a: usize, b: usize) {
@@ -262,7 +312,9 @@ impl World {
         }
         self.out = out;
         let h = &mut self.hosts[host];
-        if !h.tick && let Some(wait) = h.scheduler.next_tick(now) {
+        if !h.tick
+            && let Some(wait) = h.scheduler.next_tick(now)
+        {
             h.tick = true;
             let at = self.now + wait.as_nanos() as u64;
             self.push(at, Event::Tick { host });
@@ -270,14 +322,16 @@ impl World {
     }
 
     fn latency(&self, a: usize, b: usize) -> Time {
-        if self.hosts[a].spec.site == self.hosts[b].spec.site { self.scenario.latency } else { self.scenario.far }
+        if self.hosts[a].spec.site == self.hosts[b].spec.site {
+            self.scenario.latency
+        } else {
+            self.scenario.far
+        }
     }
 
     fn send(&mut self, from: usize, to: PeerKey, message: Message) {
         let to = to.0 as usize;
         self.outcome.messages += 1;
-        if std::env::var("DBG4").is_ok_and(|h| {let h=h.parse::<usize>().unwrap(); h==to||h==from}) { let m=format!("{message:?}"); eprintln!("{:.3} {from}->{to} {}", self.now as f64/1e9, &m[..m.len().min(150)]); }
-        *self.outcome.kinds.entry(message.encode().unwrap()[0]).or_default() += 1;
         let at = self.now + self.latency(from, to);
         self.push(at, Event::Message { to, from, message });
     }
@@ -289,13 +343,10 @@ impl World {
                 self.send(host, peer, Message::Request { blob, first: chunk, count: 1 });
             }
             Output::Refuse { peer, count, busy, .. } => {
-                self.outcome.refused += u64::from(count);
-                self.outcome.busy += u64::from(busy);
                 self.send(host, peer, Message::Refuse { blob, count, busy });
             }
             Output::Cancel { peer, chunk, .. } => self.send(host, peer, Message::Cancel { blob, chunk }),
             Output::Grant { peer, count, hint, .. } => {
-                self.outcome.granted += u64::from(count);
                 self.send(host, peer, Message::Grant { blob, count, hint });
             }
             Output::Send { peer, chunk, .. } => {
@@ -304,16 +355,26 @@ impl World {
                 self.work(host);
             }
             Output::Decline { peer, chunk, why, .. } => {
-                let why = if why == Failure::Busy { swarm_core::wire::Why::Busy } else { swarm_core::wire::Why::Missing };
+                let why = if why == Failure::Busy {
+                    swarm_core::wire::Why::Busy
+                } else {
+                    swarm_core::wire::Why::Missing
+                };
                 self.send(host, peer, Message::Decline { blob, chunk, why });
             }
-            Output::Have { peer, add, .. } => self.send(host, peer, Message::Have { blob, add: Have::of(&add) }),
+            Output::Have { peer, add, .. } => {
+                self.send(host, peer, Message::Have { blob, add: Have::of(&add) })
+            }
             Output::Need { peer, add, drop, .. } => {
                 self.send(host, peer, Message::Need { blob, add: Have::of(&add), drop: Have::of(&drop) });
             }
             Output::Gateways { peer, beats, .. } => {
                 let beats = beats.iter().map(|b| (b.tag, b.number, b.whole)).collect();
-                self.send(host, peer, Message::Gateways { id: swarm_core::id::ContentId::from_bytes([0; 32]), beats });
+                self.send(
+                    host,
+                    peer,
+                    Message::Gateways { id: swarm_core::id::ContentId::from_bytes([0; 32]), beats },
+                );
             }
             Output::Ban { .. } => panic!("an honest peer was banned"),
             Output::Complete { .. } => {
@@ -368,18 +429,15 @@ impl World {
         let took = bytes * 1_000_000_000 / self.hosts[host].spec.up;
         let mut at = self.now + took;
         let (a, b) = (self.hosts[host].spec.site as usize, self.hosts[to].spec.site as usize);
-        if a != b {
-            if let Some(border) = &mut self.borders[a] {
-                at = at.max(border.out_free) + bytes * 1_000_000_000 / border.rate;
-                border.out_free = at;
-                border.out_bytes += bytes;
-            }
+        if let Some(border) = self.borders[a].as_mut().filter(|_| a != b) {
+            at = at.max(border.out_free) + bytes * 1_000_000_000 / border.rate;
+            border.out_free = at;
+            border.out_bytes += bytes;
         }
         self.hosts[to].coming += bytes;
         let h = &mut self.hosts[host];
         h.sending = true;
         h.sent += bytes;
-        h.up_busy += took;
         let free = self.now + took;
         let sending = &mut h.queue[i];
         sending.left -= bytes;
@@ -441,14 +499,11 @@ impl World {
             }
             Event::Block { to, from, chunk, bytes, last } => {
                 self.hosts[to].coming -= bytes;
-                if last && std::env::var("DBG3").is_ok() && self.hosts[to].spec.site != self.hosts[from].spec.site { eprintln!("{:.3} import {} {chunk} by {to} from {from}", self.now as f64/1e9, self.hosts[to].spec.site); }
-                if last && std::env::var("DBG2").is_ok_and(|h| h.parse::<usize>().unwrap()==to) { eprintln!("{:.3} chunk from {from} {chunk}", self.now as f64/1e9); }
                 let (peer, blob) = (PeerKey(from as u64), BLOB);
                 self.hosts[to].got += bytes;
                 self.tell(to, Input::Bytes { peer, blob, chunk, bytes });
                 if last {
                     self.hosts[to].have.set(chunk);
-                    let now=self.now; self.hosts[to].times.push(now);
                     self.tell(to, Input::Verified { peer: Some(peer), blob, chunk });
                 }
             }
@@ -464,7 +519,6 @@ impl World {
             Message::Need { add, drop, .. } => {
                 self.tell(to, Input::Needs { peer, blob, add: set(add), drop: set(drop) });
             }
-            Message::Grant { count, hint, .. } if { if std::env::var("DBG2").is_ok_and(|h| h.parse::<usize>().unwrap()==to) { eprintln!("{:.3} grant from {from} {hint:?}", self.now as f64/1e9); } false } => { let _=(count,hint); }
             Message::Grant { count, hint, .. } => self.tell(to, Input::Granted { peer, blob, count, hint }),
             Message::Refuse { count, busy, .. } => self.tell(to, Input::Refused { peer, blob, count, busy }),
             Message::Request { first, count, .. } => {
@@ -493,32 +547,35 @@ impl World {
     }
 
     /// Runs until all have it, or `limit` seconds have passed.
+    #[must_use]
     pub fn run(mut self, limit: f64) -> Outcome {
         let limit = (limit * 1e9) as Time;
-        while self.left > 0 && let Some(Reverse((at, _, slot))) = self.events.pop() {
+        while self.left > 0
+            && let Some(Reverse((at, _, slot))) = self.events.pop()
+        {
             if at > limit {
                 break;
             }
             self.now = at;
-            self.outcome.events += 1;
             let event = self.slab[slot].take().expect("each event happens once");
             self.free.push(slot);
             self.event(event);
         }
         let len = self.scenario.len as f64;
-        if std::env::var("DBG").is_ok() { let mut v: Vec<usize>=(0..self.hosts.len()).filter(|i| !self.hosts[*i].spec.origin).collect(); v.sort_by_key(|i| self.hosts[*i].done); for i in [v[0], v[v.len()/2], v[v.len()-2], v[v.len()-1]] { let h=&self.hosts[i]; let t=|f: f64| h.times[((h.times.len()-1) as f64*f) as usize] as f64/1e9; println!("host {i} 1% {:.2} 10% {:.2} 50% {:.2} 90% {:.2} 99% {:.2} last5 {:?} done {:.2} sent {:.2}", t(0.01),t(0.1),t(0.5),t(0.9),t(0.99), &h.times[h.times.len()-5..], h.done.unwrap_or(0) as f64/1e9, h.sent as f64/len); } }
         let mut o = self.outcome;
         o.unfinished = self.left;
         for h in &self.hosts {
             if h.spec.origin {
-                o.origin_bytes += h.sent as f64 / len;
+                o.origin += h.sent as f64 / len;
             } else {
                 o.finished.push(h.done.unwrap_or(self.now) as f64 / 1e9);
                 o.duplicates += (h.got as f64 - h.have.count() as f64 / h.have.len() as f64 * len) / len;
             }
         }
-        o.borders_in = self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.in_bytes as f64 / len)).collect();
-        o.borders_out = self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.out_bytes as f64 / len)).collect();
+        o.borders_in =
+            self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.in_bytes as f64 / len)).collect();
+        o.borders_out =
+            self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.out_bytes as f64 / len)).collect();
         o.finished.sort_by(f64::total_cmp);
         o
     }

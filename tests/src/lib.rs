@@ -1,5 +1,7 @@
-//! What the tests of swarm stand on. The tests themselves are in `it/`, measurements in `bench/`.
+//! What the tests of swarm stand on. The tests themselves are in `it/`, measurements in `bench/` and `lab/`, the simulator in `sim/`.
 
 pub mod fixture;
 pub mod fuzz_targets;
 pub mod hostile;
+#[path = "../sim/mod.rs"]
+pub mod sim;

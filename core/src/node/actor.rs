@@ -373,10 +373,16 @@ impl Actor {
     fn giving(&mut self, key: PeerKey, message: Message) {
         let (transfers, peers, sharing) = (&mut self.transfers, &mut self.peers, &self.sharing);
         match message {
-            Message::Request { blob, first, count } => transfers.asked(key, (blob, first, count), peers, sharing),
+            Message::Request { blob, first, count } => {
+                transfers.asked(key, (blob, first, count), peers, sharing)
+            }
             Message::Need { blob, add, drop } => transfers.needs(key, blob, (add, drop), peers, sharing),
-            Message::Grant { blob, count, hint } => transfers.granted(key, (blob, count, hint), peers, sharing),
-            Message::Refuse { blob, count, busy } => transfers.refused(key, (blob, count, busy), peers, sharing),
+            Message::Grant { blob, count, hint } => {
+                transfers.granted(key, (blob, count, hint), peers, sharing)
+            }
+            Message::Refuse { blob, count, busy } => {
+                transfers.refused(key, (blob, count, busy), peers, sharing)
+            }
             Message::Gateways { id, beats } => transfers.gateways(id, &beats, peers, sharing),
             _ => {}
         }

@@ -43,7 +43,8 @@ pub fn before_park() {
     if round.wakes >= ROUND {
         let bytes = READ.replace(0) / u64::from(ROUND);
         let often = now.duration_since(round.since) < OFTEN * ROUND;
-        round = Round { since: now, wakes: 0, pause: (often || round.pause) && (LITTLE..MUCH).contains(&bytes) };
+        round =
+            Round { since: now, wakes: 0, pause: (often || round.pause) && (LITTLE..MUCH).contains(&bytes) };
     }
     ROUND_OF.set(Some(round));
     if round.pause {

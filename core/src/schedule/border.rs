@@ -76,7 +76,14 @@ impl Border {
     /// Beats, forgets who does not, and looks whether it is time to help. `outside` is what is wanted and can be had
     /// outside (`whole`: of one that has all): who knows of any is a candidate. `near` is what somebody near has or is
     /// sent.
-    pub(super) fn tick(&mut self, me: Tag, outside: &Bitmap, whole: bool, near: impl Fn(u32) -> bool, now: Now) {
+    pub(super) fn tick(
+        &mut self,
+        me: Tag,
+        outside: &Bitmap,
+        whole: bool,
+        near: impl Fn(u32) -> bool,
+        now: Now,
+    ) {
         self.since.get_or_insert(now);
         self.me = me;
         if !outside.is_empty() && self.beat.is_none_or(|(_, at)| now >= at + limits::GATEWAY_BEAT) {
@@ -131,7 +138,8 @@ impl Border {
         let ranked = self.ranked();
         // Where some can have everything, the others wait.
         let same = |beat: &&Beat| beat.whole == ranked[0].whole;
-        let gateways: Vec<Tag> = ranked.iter().filter(same).take(limits::GATEWAYS).map(|beat| beat.tag).collect();
+        let gateways: Vec<Tag> =
+            ranked.iter().filter(same).take(limits::GATEWAYS).map(|beat| beat.tag).collect();
         if gateways != self.gateways {
             self.gateways = gateways;
             (self.rank, self.idle) = (0, None);
@@ -187,4 +195,3 @@ const fn mix(x: u64) -> u64 {
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
-

@@ -21,7 +21,9 @@ impl Scheduler {
             }
             let mut late = Bitmap::new(b.geometry.chunks());
             for (chunk, request) in self.inflight.requests(*blob) {
-                if now.saturating_sub(request.since) > patience && self.inflight.copies(*blob, chunk) < limits::COPIES {
+                if now.saturating_sub(request.since) > patience
+                    && self.inflight.copies(*blob, chunk) < limits::COPIES
+                {
                     late.set(chunk);
                 }
             }

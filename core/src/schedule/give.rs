@@ -175,7 +175,11 @@ impl Scheduler {
         while turns > 0 {
             let Some(blob) = self.blob_after(self.giving.turn) else { return };
             self.giving.turn = blob;
-            if self.grant_one(blob, true, now, out) | self.grant_one(blob, false, now, out) { turns = self.blobs.len() } else { turns -= 1 }
+            if self.grant_one(blob, true, now, out) | self.grant_one(blob, false, now, out) {
+                turns = self.blobs.len()
+            } else {
+                turns -= 1
+            }
         }
     }
 
@@ -203,7 +207,14 @@ impl Scheduler {
     }
 
     /// A taker asks for a chunk against its grants.
-    pub(super) fn asked(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn asked(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        chunk: u32,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let size = b.geometry.chunk_size();
         let has = chunk < b.have.len() && b.have.get(chunk);
@@ -251,7 +262,8 @@ impl Scheduler {
         let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
         taker.answered(count, size, lane, now);
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
-        let quarter = if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
+        let quarter =
+            if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
         let pause = (lane.turnaround * 2).max(Duration::from_micros(quarter)).max(GRANT_FOR);
         taker.pause_until = now + pause;
         self.giving.wake_at(now + pause);
@@ -259,7 +271,14 @@ impl Scheduler {
     }
 
     /// A chunk has gone out, or need not any longer.
-    pub(super) fn sent(&mut self, peer: PeerKey, blob: BlobKey, whole: bool, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn sent(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        whole: bool,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let size = b.geometry.chunk_size();
         let Some(link) = b.links.get_mut(&peer) else { return };
@@ -282,7 +301,10 @@ impl Scheduler {
             for (peer, link) in &mut b.links {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
                 let patience = lane.patience();
-                while let Some((_, count)) = taker.grants.pop_front_if(|(since, _)| now.saturating_sub(*since) > patience) {
+                while let Some((_, count)) =
+                    taker.grants.front().copied().filter(|(since, _)| now.saturating_sub(*since) > patience)
+                {
+                    taker.grants.pop_front();
                     taker.live -= count;
                     taker.late += count;
                     lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
@@ -316,7 +338,9 @@ impl Taker {
     /// Answers `count` granted chunks, oldest first. False if there were none, not even late ones.
     fn answered(&mut self, mut count: u32, size: u64, lane: &mut Lane, now: Now) -> bool {
         let mut any = false;
-        while count > 0 && let Some((since, of)) = self.grants.front_mut() {
+        while count > 0
+            && let Some((since, of)) = self.grants.front_mut()
+        {
             let part = count.min(*of);
             lane.answered(*since, now);
             lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
@@ -336,7 +360,11 @@ impl Taker {
 
 /// The taker for the next place: of two at random, the one that has less (two choices spread well, and nobody herds).
 fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Random) -> Option<PeerKey> {
-    let open = b.links.values().filter(|l| l.local == local && l.taker.as_ref().is_some_and(|t| t.is_open(now, u32::MAX))).count();
+    let open = b
+        .links
+        .values()
+        .filter(|l| l.local == local && l.taker.as_ref().is_some_and(|t| t.is_open(now, u32::MAX)))
+        .count();
     if open == 0 {
         return None;
     }
@@ -346,7 +374,9 @@ fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Rand
     let mut seen = 0;
     // Reservoir of two.
     for (peer, link) in &b.links {
-        let Some(taker) = link.taker.as_ref().filter(|t| link.local == local && t.is_open(now, most)) else { continue };
+        let Some(taker) = link.taker.as_ref().filter(|t| link.local == local && t.is_open(now, most)) else {
+            continue;
+        };
         seen += 1;
         let this = Some((taker.live.min(1), taker.taken.count(), taker.load(), *peer));
         if one.is_none() {
@@ -362,7 +392,13 @@ fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Rand
         }
     }
     match (one, two) {
-        (Some(a), Some(b)) => Some(if a.0 != b.0 { if a.0 < b.0 { a.3 } else { b.3 } } else if a.1 <= b.1 { a.3 } else { b.3 }),
+        (Some(a), Some(b)) => Some(if a.0 != b.0 {
+            if a.0 < b.0 { a.3 } else { b.3 }
+        } else if a.1 <= b.1 {
+            a.3
+        } else {
+            b.3
+        }),
         (a, b) => a.or(b).map(|x| x.3),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::endgame::smooth;
 use super::holders::Holder;
-use super::{BlobKey, Link, Failure, Now, Output, PeerKey, Scheduler};
+use super::{BlobKey, Failure, Link, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
@@ -144,7 +144,9 @@ impl Scheduler {
             }
         }
         let window = self.taking.window(size, first_copy);
-        if !holder.may_ask(size, now) || !has_room(&self.peers, self.inflight.bytes_total(), holder, size, window) {
+        if !holder.may_ask(size, now)
+            || !has_room(&self.peers, self.inflight.bytes_total(), holder, size, window)
+        {
             return Err(Unused::Busy);
         }
         let allowed = b.border.as_ref().filter(|_| !holder.is_local()).map(super::Border::mine);
@@ -156,7 +158,14 @@ impl Scheduler {
     }
 
     /// What a peer has.
-    pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn holds(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        have: Bitmap,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if !self.peers.contains_key(&peer) {

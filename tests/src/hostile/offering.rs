@@ -163,7 +163,9 @@ impl Honest {
                 (*first..end).flat_map(chunk).chain([place]).collect()
             }
             // Places enough, whenever something is needed.
-            Message::Need { blob, .. } => vec![Out::Control(Message::Grant { blob: *blob, count: 64, hint: None })],
+            Message::Need { blob, .. } => {
+                vec![Out::Control(Message::Grant { blob: *blob, count: 64, hint: None })]
+            }
             // And again after a while, like a node whose uplink has a place free.
             Message::Refuse { blob, count, busy: true } => {
                 let grant = Message::Grant { blob: *blob, count: *count, hint: None };

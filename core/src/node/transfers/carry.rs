@@ -30,7 +30,8 @@ impl Transfers {
                 }
                 Output::Cancel { peer, blob, chunk } => {
                     runs.flush(peers);
-                    let Some(blob) = self.downloads.get(&blob).map(|d| d.handle).or(self.last_handle(blob)) else {
+                    let Some(blob) = self.downloads.get(&blob).map(|d| d.handle).or(self.last_handle(blob))
+                    else {
                         continue;
                     };
                     peers.expect(peer, Expect::Cancel { blob, chunk });

@@ -97,7 +97,11 @@ impl Transfers {
     ) {
         let Some(source) = sharing.taken(peer, handle) else { return };
         let blob = self.key(source.id());
-        self.scheduler.handle(Input::Refused { peer, blob, count, busy }, self.epoch.elapsed(), &mut self.out);
+        self.scheduler.handle(
+            Input::Refused { peer, blob, count, busy },
+            self.epoch.elapsed(),
+            &mut self.out,
+        );
         self.carry_out(peers, sharing);
     }
 
@@ -124,7 +128,11 @@ impl Transfers {
         sharing: &Sharing,
     ) {
         let Some(blob) = self.by_handle(handle) else { return };
-        self.scheduler.handle(Input::Granted { peer, blob, count, hint }, self.epoch.elapsed(), &mut self.out);
+        self.scheduler.handle(
+            Input::Granted { peer, blob, count, hint },
+            self.epoch.elapsed(),
+            &mut self.out,
+        );
         self.carry_out(peers, sharing);
     }
 
@@ -137,7 +145,10 @@ impl Transfers {
         sharing: &Sharing,
     ) {
         let Some(blob) = self.active(id) else { return };
-        let beats = beats.iter().map(|(tag, number, whole)| Beat { tag: *tag, number: *number, whole: *whole }).collect();
+        let beats = beats
+            .iter()
+            .map(|(tag, number, whole)| Beat { tag: *tag, number: *number, whole: *whole })
+            .collect();
         self.scheduler.handle(Input::Gateways { blob, beats }, self.epoch.elapsed(), &mut self.out);
         self.carry_out(peers, sharing);
     }
