@@ -71,7 +71,7 @@ class Network:
         for index in range(count):
             name = self._namespace(f"s{number}h{index}")
             self._join(name, "eth0", hub, f"p{index}")
-            run("ip", "-n", hub, "link", "set", f"p{index}", "master", "br0")
+            run("ip", "-n", hub, "link", "set", "dev", f"p{index}", "master", "br0")
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
             if routed:
@@ -82,7 +82,7 @@ class Network:
             self.hosts.append(Host(name, f"{net}.{index + 2}", number))
         if routed:
             self._join(core, f"to{number}", hub, "up")
-            run("ip", "-n", hub, "link", "set", "up", "master", "br0")
+            run("ip", "-n", hub, "link", "set", "dev", "up", "master", "br0")
             run("ip", "-n", core, "addr", "add", f"{net}.1/24", "dev", f"to{number}")
             shape(core, f"to{number}", self.line)
             shape(hub, "up", self.line)
@@ -92,7 +92,7 @@ class Network:
     def _join(one, one_device, other, other_device):
         run("ip", "-n", one, "link", "add", one_device, "type", "veth", "peer", "name", other_device, "netns", other)
         for name, device in ((one, one_device), (other, other_device)):
-            run("ip", "-n", name, "link", "set", device, "mtu", "1500", "multicast", "on", "up")
+            run("ip", "-n", name, "link", "set", "dev", device, "mtu", "1500", "multicast", "on", "up")
             run("ip", "netns", "exec", name, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off")
 
     def crossed(self):

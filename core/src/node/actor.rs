@@ -17,7 +17,7 @@ use super::bans::Bans;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::discovery::{Discovery, Name, Source, ip_of, split_peer};
 use super::event::{Ban, Peer as PeerRow};
-use super::peers::{Peer, Peers, class_at};
+use super::peers::{Peer, Peers, class_at, same_site};
 use super::session::{LAST_WORDS, Session, SessionEvent, Shared};
 use super::sharing::{Next, Sharing};
 use super::stream;
@@ -399,8 +399,8 @@ impl Actor {
         }
         if let Some(peer) = self.peers.get_mut(key) {
             peer.hello = Some(hello);
-            let class = peer.class;
-            self.transfers.peer_up(key, class, &mut self.peers);
+            let (class, local) = (peer.class, same_site(&peer.addr, &self.listen.borrow()));
+            self.transfers.peer_up(key, class, local, &mut self.peers);
         }
     }
 

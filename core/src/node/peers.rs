@@ -281,3 +281,36 @@ pub(super) fn class_at(addr: &Multiaddr, own: &[Multiaddr]) -> Class {
         None => Class::Wan,
     }
 }
+
+/// Whether a peer at this address is of our site: this machine, or one of our subnets (/24, /64).
+pub(super) fn same_site(addr: &Multiaddr, own: &[Multiaddr]) -> bool {
+    let near = |ip: IpAddr, own: IpAddr| match (ip, own) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
+        _ => false,
+    };
+    let Some(ip) = ip_of(addr) else { return false };
+    ip.is_loopback() || own.iter().filter_map(ip_of).any(|own| near(ip, own))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_site_is_a_subnet() {
+        let own: Vec<Multiaddr> =
+            ["/ip4/10.1.2.3/tcp/1", "/ip6/fd00:1:2:3::4/tcp/1"].map(|a| a.parse().unwrap()).to_vec();
+        for (addr, near) in [
+            ("/ip4/10.1.2.200/tcp/9", true),
+            ("/ip4/10.1.3.3/tcp/9", false),
+            ("/ip4/127.0.0.1/tcp/9", true),
+            ("/ip6/fd00:1:2:3:ffff::1/tcp/9", true),
+            ("/ip6/fd00:1:2:4::4/tcp/9", false),
+            ("/ip6/::ffff:10.1.2.9/tcp/9", true),
+        ] {
+            assert_eq!(same_site(&addr.parse().unwrap(), &own), near, "{addr}");
+        }
+    }
+}
