@@ -5,9 +5,9 @@
 //! [`Now`] since any fixed start, the seed an argument: the same inputs give the same outputs.
 //!
 //! **Sender grants, receiver picks.** Whoever has chunks that a neighbour needs *grants* it a place of its uplink
-//! ([`give`]); the neighbour answers with the chunk it wants most at that moment ([`take`], rarest first by [`pick`] and
-//! [`rarity`]) or declines. A node with first copies says itself which ([`seed`]). Everybody tells its neighbours what it
-//! has and what it still needs, a few times a second ([`tell`]); what is being sent to somebody counts as a copy, so
+//! (`give`); the neighbour answers with the chunk it wants most at that moment (`take`, rarest first by [`pick`] and
+//! [`rarity`]) or declines. A node with first copies says itself which (`seed`). Everybody tells its neighbours what it
+//! has and what it still needs, a few times a second (`tell`); what is being sent to somebody counts as a copy, so
 //! that two neighbours do not ask for the same chunk while others wait.
 //!
 //! * [`holders`] knows how fast each peer delivers and when it has stopped, [`inflight`] who was asked for what.

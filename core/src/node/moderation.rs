@@ -1,7 +1,7 @@
 //! Fewer wake-ups: a thread that is woken for every packet of a slow link spends more time waking than working.
 //!
 //! A network card waits a moment before it interrupts, so that several packets are dealt with at once; this does the same
-//! for the thread a node runs on. While wake-ups come fast and each brings little, the thread sleeps [`PAUSE`] before it
+//! for the thread a node runs on. While wake-ups come fast and each brings little, the thread sleeps 2 ms before it
 //! waits for events; a link that brings much at a time, or little in all, is not slowed down.
 
 use std::cell::Cell;
