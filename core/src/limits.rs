@@ -77,9 +77,6 @@ pub const REQUESTS_PER_PEER: usize = 256;
 pub const REQUEST_BYTES_PER_PEER: u64 = 8 << 20;
 /// Bytes asked for and not yet verified, over all peers of a node: bounds what is held in memory.
 pub const IN_FLIGHT_BYTES: u64 = 64 << 20;
-/// The same while all peers are near: as much as one peer may owe, and little enough to stay in the processor's cache
-/// (measured with four seeders: 24 MiB cost a tenth of the speed). Far peers add what is under way to them, twice.
-pub const IN_FLIGHT_NEAR: u64 = REQUEST_BYTES_PER_PEER;
 /// Chunks being sent to others at once: fewer leave the uplink idle behind a slow receiver, more spread it over chunks that
 /// nobody can pass on yet (measured in the simulator).
 pub const UPLOAD_SLOTS: u64 = 4;
@@ -133,8 +130,6 @@ pub const NEWS_EVERY_MAX: Duration = Duration::from_millis(100);
 pub const TICK: Duration = Duration::from_millis(100);
 /// And not more often than this.
 pub const TICK_MIN: Duration = Duration::from_millis(1);
-/// Holders a blob keeps track of.
-pub const HOLDERS: usize = 256;
 /// Claims of peers about blobs that are being learned (length, hash list) before one is tried in full.
 pub const CLAIMS: usize = 64;
 
@@ -200,8 +195,6 @@ pub const FLUSH_BYTES: u64 = 16 << 20;
 pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// Bytes that may wait for a slow flush before the writer waits for it.
 pub const UNFLUSHED_BYTES: u64 = 64 << 20;
-/// A file grows at most this far beyond the highest verified byte: a lied length costs no disk.
-pub const SPARSE_AHEAD: u64 = 64 << 20;
 /// Verified chunks waiting for the thread that writes them.
 pub const WRITE_QUEUE: usize = 4;
 /// Free space left alone, bytes.

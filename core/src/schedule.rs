@@ -123,7 +123,7 @@ impl Scheduler {
                 }
                 self.tell_all(blob, now, out);
             }
-            Input::Holds { peer, blob, have } => self.holds(peer, blob, have, now, out),
+            Input::Holds { peer, blob, have } => self.holds(peer, blob, have, out),
             Input::HoldsMore { peer, blob, add } => self.holds_more(peer, blob, &add),
             Input::Gone { peer, blob } => self.gone(peer, blob, now, out),
             Input::Takes { peer, blob } => {

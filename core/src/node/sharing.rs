@@ -122,6 +122,11 @@ impl Sharing {
         self.open.insert(blob.id(), blob);
     }
 
+    /// It can be had of us.
+    pub(super) fn is_open(&self, id: ContentId) -> bool {
+        self.open.contains_key(&id)
+    }
+
     /// What the scheduler has not heard yet.
     pub(super) fn take_news(&mut self) -> Vec<News> {
         std::mem::take(&mut self.news)

@@ -217,12 +217,22 @@ impl Transfers {
     pub(super) fn stop(&mut self, id: ContentId, peers: &mut Peers, sharing: &mut Sharing) {
         let Some(key) = self.active(id) else { return };
         let Some(Download { handle, .. }) = self.downloads.remove(&key) else { return };
-        self.scheduler.handle(Input::Unwant { blob: key }, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Unwant { blob: key }, peers, sharing);
         self.handles.remove(&handle);
         for peer in peers.ready() {
             peers.send(peer, Message::Unwant { blob: handle });
         }
+        self.shared(peers, sharing);
+        if !sharing.is_open(id) {
+            self.keys.remove(&id);
+            self.ids.remove(&key);
+        }
+    }
+
+    /// Tells the scheduler what happened, and does what it says.
+    fn hear(&mut self, input: Input, peers: &mut Peers, sharing: &Sharing) {
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+        self.carry_out(peers, sharing);
     }
 
     /// A peer has introduced itself: it is told all we want.
@@ -235,12 +245,10 @@ impl Transfers {
     }
 
     pub(super) fn peer_down(&mut self, peer: PeerKey, peers: &mut Peers, sharing: &mut Sharing) {
-        let now = self.epoch.elapsed();
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
             self.lost(key, peer, peers);
         }
-        self.scheduler.handle(Input::PeerDown { peer }, now, &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::PeerDown { peer }, peers, sharing);
     }
 
     fn lost(&mut self, key: BlobKey, peer: PeerKey, peers: &mut Peers) {
@@ -291,8 +299,7 @@ impl Transfers {
             return peers.doom(peer, "offered the blob with another length than it has", true);
         }
         download.offers.insert(peer, held);
-        self.scheduler.handle(Input::Holds { peer, blob: key, have }, now, &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Holds { peer, blob: key, have }, peers, sharing);
     }
 
     /// A holder has more.
@@ -317,15 +324,13 @@ impl Transfers {
             let step = if provable { learner.claim(peer, claim, now) } else { None };
             return self.step(key, step, peers);
         }
-        self.scheduler.handle(Input::HoldsMore { peer, blob: key, add }, now, &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::HoldsMore { peer, blob: key, add }, peers, sharing);
     }
 
     pub(super) fn gone(&mut self, peer: PeerKey, blob: u32, peers: &mut Peers, sharing: &mut Sharing) {
         let Some(key) = self.by_handle(blob) else { return };
         self.lost(key, peer, peers);
-        self.scheduler.handle(Input::Gone { peer, blob: key }, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Gone { peer, blob: key }, peers, sharing);
     }
 
     pub(super) fn declined(
@@ -361,9 +366,7 @@ impl Transfers {
         peers: &mut Peers,
         sharing: &mut Sharing,
     ) {
-        let input = Input::Failed { peer, blob, chunk, why };
-        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Failed { peer, blob, chunk, why }, peers, sharing);
     }
 
     /// A part of a chunk arrived.
@@ -389,9 +392,7 @@ impl Transfers {
                 if let Some(download) = self.downloads.get_mut(&key) {
                     download.credit(peer, chunk, peers);
                 }
-                let input = Input::Verified { peer: Some(peer), blob: key, chunk };
-                self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
-                self.carry_out(peers, sharing);
+                self.hear(Input::Verified { peer: Some(peer), blob: key, chunk }, peers, sharing);
             }
             Outcome::Bad => {
                 peers.send(peer, Message::Bad { blob, chunk });
@@ -417,9 +418,7 @@ impl Transfers {
             tracing::warn!(id = %download.id, %error, "paused");
             download.view.send_modify(|v| v.notices.push(format!("{state}: {error}")));
         }
-        let input = Input::Pause { blob: key, paused: true };
-        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Pause { blob: key, paused: true }, peers, sharing);
     }
 
     /// A flush failed: whoever asked decides.

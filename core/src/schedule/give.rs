@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::pick::Random;
+use super::seed::Seed;
 use super::{BlobKey, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
@@ -168,6 +169,17 @@ impl Taker {
     }
 }
 
+/// One taker, its lane, and what of its blob a word of it touches.
+struct Dealing<'a> {
+    /// Bytes of a chunk.
+    size: u64,
+    have: &'a Bitmap,
+    seed: &'a mut Option<Seed>,
+    local: bool,
+    lane: &'a mut Lane,
+    taker: &'a mut Taker,
+}
+
 impl Scheduler {
     /// Gives away what places are free.
     pub(super) fn give(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -194,7 +206,7 @@ impl Scheduler {
             return false;
         }
         let Some(peer) = choose(b, local, budget / chunk, now, &mut self.random) else { return false };
-        b.tell(peer, blob, now, out);
+        b.tell(peer, blob, out);
         let Some(link) = b.links.get_mut(&peer) else { return false };
         let Some(taker) = &mut link.taker else { return false };
         let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, &taker.taken, &mut self.random));
@@ -206,6 +218,20 @@ impl Scheduler {
         true
     }
 
+    /// What is kept of a taker, and what its words change.
+    fn dealing(&mut self, peer: PeerKey, blob: BlobKey) -> Option<Dealing<'_>> {
+        let b = self.blobs.get_mut(&blob)?;
+        let link = b.links.get_mut(&peer)?;
+        Some(Dealing {
+            size: b.geometry.chunk_size(),
+            have: &b.have,
+            seed: &mut b.seed,
+            local: link.local,
+            lane: self.giving.lane(link.local),
+            taker: link.taker.as_mut()?,
+        })
+    }
+
     /// A taker asks for a chunk against its grants.
     pub(super) fn asked(
         &mut self,
@@ -215,30 +241,29 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Some(b) = self.blobs.get_mut(&blob) else { return };
-        let size = b.geometry.chunk_size();
-        let has = chunk < b.have.len() && b.have.get(chunk);
-        let Some(link) = b.links.get_mut(&peer) else { return };
-        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
-        let granted = taker.answered(1, size, lane, now);
+        let Some(of) = self.dealing(peer, blob) else { return };
+        let has = chunk < of.have.len() && of.have.get(chunk);
+        let granted = of.taker.answered(1, of.size, of.lane, now);
         if !granted || !has {
             let why = if has { super::Failure::Busy } else { super::Failure::Missing };
             out.push(Output::Decline { peer, blob, chunk, why });
             return self.give(now, out);
         }
-        taker.asked += 1;
-        if let Some(seed) = &mut b.seed {
-            seed.asked(peer);
+        of.taker.asked += 1;
+        if let Some(seed) = of.seed {
+            seed.answered(peer);
             // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
-            if !link.local {
+            if !of.local {
                 seed.shift(chunk, 1);
             }
         }
-        if lane.asked == 0 {
-            lane.meter = (now, 0);
+        if of.lane.asked == 0 {
+            of.lane.meter = (now, 0);
         }
-        lane.asked += size;
-        b.takes(peer, chunk);
+        of.lane.asked += of.size;
+        if let Some(b) = self.blobs.get_mut(&blob) {
+            b.takes(peer, chunk);
+        }
         out.push(Output::Send { peer, blob, chunk });
         self.give(now, out);
     }
@@ -253,13 +278,10 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Some(b) = self.blobs.get_mut(&blob) else { return };
-        let size = b.geometry.chunk_size();
-        if let Some(seed) = &mut b.seed {
-            seed.returned(peer);
+        let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
+        if let Some(seed) = seed {
+            seed.answered(peer);
         }
-        let Some(link) = b.links.get_mut(&peer) else { return };
-        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
         taker.answered(count, size, lane, now);
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
         let quarter =
@@ -279,10 +301,7 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Some(b) = self.blobs.get_mut(&blob) else { return };
-        let size = b.geometry.chunk_size();
-        let Some(link) = b.links.get_mut(&peer) else { return };
-        let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { return };
+        let Some(Dealing { size, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if taker.asked > 0 {
             taker.asked -= 1;
             lane.asked = lane.asked.saturating_sub(size);
@@ -310,7 +329,7 @@ impl Scheduler {
                     lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
                     taker.pause_until = now + patience;
                     if let Some(seed) = &mut b.seed {
-                        seed.returned(*peer);
+                        seed.answered(*peer);
                     }
                 }
             }
@@ -358,47 +377,24 @@ impl Taker {
     }
 }
 
-/// The taker for the next place: of two at random, the one that has less (two choices spread well, and nobody herds).
+/// The taker for the next place: of two at random, the one that has no grant yet, else has less (two choices spread well,
+/// and nobody herds).
 fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Random) -> Option<PeerKey> {
-    let open = b
-        .links
-        .values()
-        .filter(|l| l.local == local && l.taker.as_ref().is_some_and(|t| t.is_open(now, u32::MAX)))
-        .count();
-    if open == 0 {
-        return None;
-    }
-    let most = (places as u32).div_ceil(open as u32).max(2);
-    let mut one = None;
-    let mut two = None;
-    let mut seen = 0;
-    // Reservoir of two.
-    for (peer, link) in &b.links {
-        let Some(taker) = link.taker.as_ref().filter(|t| link.local == local && t.is_open(now, most)) else {
-            continue;
-        };
-        seen += 1;
-        let this = Some((taker.live.min(1), taker.taken.count(), taker.load(), *peer));
-        if one.is_none() {
-            one = this;
-        } else if two.is_none() {
-            two = this;
-        } else {
-            match random.below(seen) {
-                0 => one = this,
-                1 => two = this,
-                _ => {}
-            }
+    let open = |most: u32| {
+        let takers = b.links.iter().filter(move |(_, link)| link.local == local);
+        takers
+            .filter_map(|(peer, link)| Some((*peer, link.taker.as_ref()?)))
+            .filter(move |(_, taker)| taker.is_open(now, most))
+    };
+    let count = open(u32::MAX).count() as u64;
+    let most = places.div_ceil(count.max(1)).max(2) as u32;
+    let mut two = [None; 2];
+    // Reservoir sampling (Vitter's algorithm R).
+    for (seen, (peer, taker)) in open(most).enumerate() {
+        let place = if seen < 2 { seen } else { random.below(seen + 1) };
+        if let Some(place) = two.get_mut(place) {
+            *place = Some((taker.live.min(1), taker.taken.count(), peer));
         }
     }
-    match (one, two) {
-        (Some(a), Some(b)) => Some(if a.0 != b.0 {
-            if a.0 < b.0 { a.3 } else { b.3 }
-        } else if a.1 <= b.1 {
-            a.3
-        } else {
-            b.3
-        }),
-        (a, b) => a.or(b).map(|x| x.3),
-    }
+    two.into_iter().flatten().min_by_key(|(granted, taken, _)| (*granted, *taken)).map(|(.., peer)| peer)
 }

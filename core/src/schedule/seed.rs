@@ -44,17 +44,8 @@ impl Seed {
         Some(chunk)
     }
 
-    /// It asked for a chunk, promised or not: what it takes is counted where it says so.
-    pub(super) fn asked(&mut self, peer: PeerKey) {
-        self.drop_one(peer);
-    }
-
-    /// It declined.
-    pub(super) fn returned(&mut self, peer: PeerKey) {
-        self.drop_one(peer);
-    }
-
-    fn drop_one(&mut self, peer: PeerKey) {
+    /// It asked for a chunk, promised or not (what it takes is counted where it says so), or declined.
+    pub(super) fn answered(&mut self, peer: PeerKey) {
         let Some(promised) = self.promised.get_mut(&peer) else { return };
         if !promised.is_empty() {
             let chunk = promised.remove(0);

@@ -101,7 +101,7 @@ impl Scheduler {
                 Err(unused) => {
                     let busy = unused == Unused::Busy;
                     if !busy && let Some(b) = self.blobs.get_mut(&blob) {
-                        b.tell(peer, blob, now, out);
+                        b.tell(peer, blob, out);
                     }
                     out.push(Output::Refuse { peer, blob, count: count - used, busy });
                     break;
@@ -158,14 +158,7 @@ impl Scheduler {
     }
 
     /// What a peer has.
-    pub(super) fn holds(
-        &mut self,
-        peer: PeerKey,
-        blob: BlobKey,
-        have: Bitmap,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap, out: &mut Vec<Output>) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if !self.peers.contains_key(&peer) {
@@ -177,7 +170,7 @@ impl Scheduler {
         if let Some(picker) = &mut b.picker {
             picker.holder(peer, have, claims);
         }
-        b.tell(peer, blob, now, out);
+        b.tell(peer, blob, out);
     }
 
     /// What it has in addition.

@@ -1,6 +1,8 @@
 //! News for the neighbours: what is here, and what we would take of them. Told together a few times a second, and to one
 //! neighbour at once before it is offered something, so that its answer is up to date.
 
+use std::borrow::Cow;
+
 use super::{Blob, BlobKey, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 
@@ -21,7 +23,7 @@ impl Scheduler {
     pub(super) fn tell_all(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         for peer in b.links.keys().copied().collect::<Vec<_>>() {
-            b.tell(peer, blob, now, out);
+            b.tell(peer, blob, out);
         }
         (b.news, b.told) = (false, now);
     }
@@ -29,24 +31,33 @@ impl Scheduler {
 
 impl Blob {
     /// Tells one neighbour what it does not know yet.
-    pub(super) fn tell(&mut self, peer: PeerKey, blob: BlobKey, _now: Now, out: &mut Vec<Output>) {
+    pub(super) fn tell(&mut self, peer: PeerKey, blob: BlobKey, out: &mut Vec<Output>) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         if link.taker.is_some() && link.told_have != self.have {
             let add = self.have.without(&link.told_have);
             link.told_have.clone_from(&self.have);
             out.push(Output::Have { peer, blob, add });
         }
-        if link.told_need.is_some() {
-            let nothing = Bitmap::new(self.have.len());
-            let allowed = self.border.as_ref().filter(|_| !link.local).map(super::Border::mine);
-            let need = self.need().filter(|_| !self.paused).unwrap_or(&nothing);
-            let need = allowed.map_or_else(|| need.clone(), |allowed| need.and(allowed));
-            let Some(told) = self.links.get_mut(&peer).and_then(|l| l.told_need.as_mut()) else { return };
-            if *told != need {
-                let (add, drop) = (need.without(told), told.without(&need));
-                *told = need;
-                out.push(Output::Need { peer, blob, add, drop });
+        let Some(link) = self.links.get(&peer) else { return };
+        let Some(told) = &link.told_need else { return };
+        let need = self.need_of(link.local);
+        // Nearly always there is nothing new: nothing is copied then.
+        if *told != *need {
+            let (need, add, drop) = (need.clone().into_owned(), need.without(told), told.without(&need));
+            if let Some(link) = self.links.get_mut(&peer) {
+                link.told_need = Some(need);
             }
+            out.push(Output::Need { peer, blob, add, drop });
+        }
+    }
+
+    /// What we would take of a neighbour: one outside our site is told only what is ours to import.
+    fn need_of(&self, local: bool) -> Cow<'_, Bitmap> {
+        let need = self.need().filter(|_| !self.paused);
+        match (need, self.border.as_ref().filter(|_| !local)) {
+            (None, _) => Cow::Owned(Bitmap::new(self.have.len())),
+            (Some(need), None) => Cow::Borrowed(need),
+            (Some(need), Some(border)) => Cow::Owned(need.and(border.mine())),
         }
     }
 }

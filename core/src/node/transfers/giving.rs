@@ -59,8 +59,7 @@ impl Transfers {
             return peers.doom(peer, "needs chunks that cannot be", true);
         };
         let blob = self.key(source.id());
-        self.scheduler.handle(Input::Needs { peer, blob, add, drop }, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Needs { peer, blob, add, drop }, peers, sharing);
     }
 
     /// A peer asks for chunks.
@@ -97,12 +96,7 @@ impl Transfers {
     ) {
         let Some(source) = sharing.taken(peer, handle) else { return };
         let blob = self.key(source.id());
-        self.scheduler.handle(
-            Input::Refused { peer, blob, count, busy },
-            self.epoch.elapsed(),
-            &mut self.out,
-        );
-        self.carry_out(peers, sharing);
+        self.hear(Input::Refused { peer, blob, count, busy }, peers, sharing);
     }
 
     /// A chunk went out to a peer, or will not.
@@ -115,8 +109,7 @@ impl Transfers {
     ) {
         let Some(source) = sharing.taken(peer, handle) else { return };
         let blob = self.key(source.id());
-        self.scheduler.handle(Input::Sent { peer, blob, whole }, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Sent { peer, blob, whole }, peers, sharing);
     }
 
     /// A holder has a place of its uplink for us.
@@ -128,12 +121,7 @@ impl Transfers {
         sharing: &Sharing,
     ) {
         let Some(blob) = self.by_handle(handle) else { return };
-        self.scheduler.handle(
-            Input::Granted { peer, blob, count, hint },
-            self.epoch.elapsed(),
-            &mut self.out,
-        );
-        self.carry_out(peers, sharing);
+        self.hear(Input::Granted { peer, blob, count, hint }, peers, sharing);
     }
 
     /// A neighbour of our site tells who fetches across its border.
@@ -149,7 +137,6 @@ impl Transfers {
             .iter()
             .map(|(tag, number, whole)| Beat { tag: *tag, number: *number, whole: *whole })
             .collect();
-        self.scheduler.handle(Input::Gateways { blob, beats }, self.epoch.elapsed(), &mut self.out);
-        self.carry_out(peers, sharing);
+        self.hear(Input::Gateways { blob, beats }, peers, sharing);
     }
 }
