@@ -86,6 +86,9 @@ pub const SEED_SLOTS: u64 = 6;
 pub const GIVE_BYTES: u64 = 8 << 20;
 /// Beyond the turnaround, a grant may wait this long for its answer.
 pub const GRANT_PATIENCE: Duration = Duration::from_millis(50);
+/// Grants of one taker that were not answered in time and may still be used: what a crowd that hoards them could ask for at
+/// once.
+pub const LATE_GRANTS: u64 = 4;
 /// A chunk known to be at fewer neighbours than this is assigned by its seed.
 pub const SCARCE_COPIES: usize = 3;
 /// Chunks a node may be owed at once, whatever its speed.
@@ -102,6 +105,10 @@ pub const GATEWAY_SILENCE: Duration = Duration::from_millis(2500);
 pub const GATEWAY_SETTLE: Duration = Duration::from_millis(250);
 /// With nothing of its own left to import, a gateway helps another after this.
 pub const IMPORT_PATIENCE: Duration = Duration::from_millis(700);
+/// Without any progress for this long (and, by lot, up to as long again), a node imports for itself.
+pub const IMPORT_DESPAIR: Duration = Duration::from_secs(5);
+/// And does so this long.
+pub const IMPORT_ALONE: Duration = Duration::from_secs(30);
 /// Chunks the gateways of a site may be owed together: its line is thin, and what waits there is late for all.
 pub const IMPORT_CHUNKS: u64 = 16;
 /// Grants kept until there is room for what they allow.

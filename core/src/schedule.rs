@@ -40,8 +40,8 @@ use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::limits;
 use blob::{Blob, Link};
-use border::Border;
 pub use border::{Beat, Tag};
+use border::{Border, View};
 use give::{Giving, Taker};
 use holders::Holder;
 use inflight::InFlight;
@@ -181,6 +181,12 @@ impl Scheduler {
         self.peers.get(&peer).map_or(0, Holder::rate)
     }
 
+    /// A peer that was asked and is silent: it is no neighbour to count on.
+    #[must_use]
+    pub fn is_silent(&self, peer: PeerKey) -> bool {
+        self.peers.get(&peer).is_some_and(Holder::is_silent)
+    }
+
     /// Bytes per second we send while there is something to send, smoothed.
     #[must_use]
     pub const fn upload_rate(&self) -> u64 {
@@ -266,6 +272,7 @@ impl Scheduler {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if let Some(border) = &mut b.border {
             border.heard(beats, now);
+            b.news |= border.take_moved();
             b.tell_gateways(blob, now, out);
         }
     }
@@ -275,16 +282,18 @@ impl Scheduler {
         for (blob, b) in &mut self.blobs {
             let local = b.has_local();
             let Some(picker) = b.picker.as_ref().filter(|_| local) else {
-                b.border = None;
+                // All of us that is left of the site: everything is ours to ask for.
+                b.news |= b.border.take().is_some();
                 continue;
             };
             let chunks = b.geometry.chunks();
             let border = b.border.get_or_insert_with(|| Border::new(chunks));
-            let before = border.mine().count();
             let far = || b.links.iter().filter(|(_, l)| !l.local).map(|(peer, _)| *peer);
             let whole = far().any(|peer| picker.peer_has_all(peer));
-            border.tick(self.me, &picker.wanted_of(far()), whole, |c| picker.copies(c) > 0, now);
-            b.news |= border.mine().count() != before;
+            let outside = picker.wanted_of(far());
+            let near = |c: u32| picker.copies(c) > 0;
+            border.tick(self.me, &View { outside: &outside, whole, near, missing: picker.missing() }, now);
+            b.news |= border.take_moved();
             b.tell_gateways(*blob, now, out);
         }
     }

@@ -124,7 +124,20 @@ pub enum Message {
     Need { blob: Handle, add: Have, drop: Have },
     Grant { blob: Handle, count: u32, hint: Option<u32> },
     Refuse { blob: Handle, count: u32, busy: bool },
-    Gateways { id: ContentId, beats: Vec<(u64, u32, bool)> },
+    Gateways { id: ContentId, beats: Vec<GatewayBeat> },
+}
+
+/// A node of a site that fetches a blob across the site's border makes itself known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayBeat {
+    /// Its name within the site.
+    pub tag: u64,
+    /// Grows with every beat.
+    pub number: u32,
+    /// It knows a holder outside that has all.
+    pub whole: bool,
+    /// Milliseconds since it was made.
+    pub age: u32,
 }
 
 /// A frame that no honest node sends.

@@ -1,7 +1,13 @@
 //! The simulator: the scheduler as it is shipped, its messages, and a world of hosts, links and sites in virtual time.
 //!
-//! A run is a [`world::Scenario`] and follows from its seed alone. [`table`] holds the scenarios whose figures the README
-//! quotes, each with the bound of the fluid model and the figure to reach.
+//! A run is a [`scenario::Scenario`] and follows from its seed alone. [`table`] holds the scenarios whose figures the README
+//! quotes, each with the bound of the fluid model and the figure to reach; [`seeds`] makes small worlds in which much goes
+//! wrong, and asks for what must hold all the same.
 
+mod check;
+mod faults;
+mod links;
+pub mod scenario;
+pub mod seeds;
 pub mod table;
 pub mod world;

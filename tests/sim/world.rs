@@ -1,188 +1,150 @@
-//! Hosts with links, sites with borders, and time: everything around the scheduler that is not ours to decide.
+//! Hosts and time: the scheduler as it is shipped, told what happens and obeyed.
 //!
-//! A chunk travels in blocks. A block leaves by its host's serial uplink, crosses the borders between two sites (serial,
-//! one each way), takes its latency, and enters by a serial downlink. A sender works on its oldest chunk whose receiver
-//! (and border) has no backlog: parallel TCP streams of which none starves the others. Control messages take latency only.
+//! Control messages take latency only, in order within a connection; what a chunk's blocks take is [`super::links`]'s.
+//! What goes wrong is [`super::faults`]'s, what must hold whatever goes wrong [`super::check`]'s.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
+use swarm_core::id::ContentId;
 use swarm_core::schedule::pick::Random;
 use swarm_core::schedule::{Beat, BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
-use swarm_core::wire::{Have, Message};
+use swarm_core::wire::{GatewayBeat, Have, Message, Why};
 
-/// Nanoseconds since the start.
-pub type Time = u64;
+use super::check::Books;
+use super::links::{Block, Hop, Links};
+use super::scenario::{Finish, Habit, Outcome, Scenario, Spec, Time};
 
-const BLOB: BlobKey = BlobKey(1);
-/// A receiver with more than this many blocks waiting gets no more: TCP's window.
-const BACKLOG: u64 = 4;
-
-/// One machine.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    /// Bytes per second out.
-    pub up: u64,
-    /// Bytes per second in.
-    pub down: u64,
-    /// Its place.
-    pub site: u16,
-    /// It has the blob from the start.
-    pub origin: bool,
-}
-
-/// A line between a site and the rest of the world.
-#[derive(Debug, Clone, Copy)]
-pub struct Line {
-    /// Bytes per second each way.
-    pub rate: u64,
-}
-
-/// What is simulated.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// All coin flips follow from it.
-    pub seed: u64,
-    /// The machines.
-    pub hosts: Vec<Spec>,
-    /// By site; `None` where nothing is thinner than the hosts' own links.
-    pub lines: Vec<Option<Line>>,
-    /// Bytes of the blob.
-    pub len: u64,
-    /// Blocks of a chunk: the more, the finer (and slower) the simulation.
-    pub blocks: u64,
-    /// One way, within a site.
-    pub latency: Time,
-    /// One way, between sites.
-    pub far: Time,
-    /// Neighbours a host looks for within its site.
-    pub neighbours: usize,
-    /// Neighbours it looks for in other sites.
-    pub far_neighbours: usize,
-}
+pub(super) const BLOB: BlobKey = BlobKey(1);
+/// A session's key is its connection's number above the other host's.
+const HOST_BITS: u32 = 20;
 
 #[derive(Debug)]
-enum Event {
+pub(super) enum Event {
     Message {
         to: usize,
         from: usize,
+        conn: u64,
         message: Message,
     },
-    UpFree {
-        host: usize,
-    },
-    /// A block reaches the line of its receiver's site.
-    Line {
-        to: usize,
-        from: usize,
-        chunk: u32,
-        bytes: u64,
-        last: bool,
-    },
-    /// And is through it.
-    Through {
-        to: usize,
-        from: usize,
-        chunk: u32,
-        bytes: u64,
-        last: bool,
-    },
-    /// A block reaches its receiver's downlink.
-    Enter {
-        to: usize,
-        from: usize,
-        chunk: u32,
-        bytes: u64,
-        last: bool,
-    },
-    /// A block is there.
-    Block {
-        to: usize,
-        from: usize,
-        chunk: u32,
-        bytes: u64,
-        last: bool,
-    },
+    Hop(Hop),
     Tick {
         host: usize,
+        life: u32,
+    },
+    /// A host notices that a connection is gone.
+    Down {
+        host: usize,
+        peer: usize,
+        conn: u64,
+    },
+    /// A host has all, and stops fetching.
+    Finished {
+        host: usize,
+        life: u32,
+    },
+    /// The next fault of the scenario.
+    Fault(usize),
+    /// A host starts, with what its disk holds.
+    Start {
+        host: usize,
+        disk: bool,
+    },
+    /// A host looks for neighbours.
+    Seek {
+        host: usize,
+        life: u32,
+    },
+    /// A host that does not keep the rules does something.
+    Mischief {
+        host: usize,
+        life: u32,
     },
 }
 
-struct Sending {
-    to: usize,
-    chunk: u32,
-    left: u64,
+/// A host's end of a connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: u64,
+    /// The last message on its way arrives then: the next not before it.
+    arrives: Time,
 }
 
-struct Host {
-    spec: Spec,
-    scheduler: Scheduler,
-    have: Bitmap,
-    queue: VecDeque<Sending>,
-    /// A block is leaving.
-    sending: bool,
-    /// When a sender that found nobody with room looks again.
-    look: Time,
-    down_free: Time,
-    /// Bytes on their way to it.
-    coming: u64,
+pub(super) struct Host {
+    pub(super) spec: Spec,
+    pub(super) scheduler: Scheduler,
+    /// Verified chunks: the truth.
+    pub(super) have: Bitmap,
+    /// When each was verified, for what a crash leaves on the disk.
+    pub(super) written: Vec<(Time, u32)>,
+    pub(super) alive: bool,
+    /// Grows with every start and crash: what was meant for an earlier life is void.
+    pub(super) life: u32,
+    /// When its last life ended.
+    pub(super) crashed: Time,
+    pub(super) came: Time,
+    pub(super) done: Option<Time>,
+    pub(super) sessions: BTreeMap<usize, Session>,
+    pub(super) banned: BTreeSet<usize>,
+    pub(super) books: Books,
+    /// Bytes from other sites.
+    pub(super) imported: u64,
     tick: bool,
-    done: Option<Time>,
-    sent: u64,
-    got: u64,
-}
-
-struct Border {
-    rate: u64,
-    out_free: Time,
-    in_free: Time,
-    coming: u64,
-    out_bytes: u64,
-    in_bytes: u64,
-}
-
-/// What came of it.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Seconds until each host had all, ascending.
-    pub finished: Vec<f64>,
-    /// What the origin sent, in blobs.
-    pub origin: f64,
-    /// What was sent to somebody who had it, in blobs, over all hosts.
-    pub duplicates: f64,
-    /// What came into each site by its line, in blobs.
-    pub borders_in: Vec<f64>,
-    /// What left each site by its line, in blobs.
-    pub borders_out: Vec<f64>,
-    /// Control messages.
-    pub messages: u64,
-    /// Hosts that have not got all.
-    pub unfinished: usize,
 }
 
 /// A run.
 #[allow(missing_debug_implementations)]
 pub struct World {
-    scenario: Scenario,
-    geometry: Geometry,
-    now: Time,
+    pub(super) scenario: Scenario,
+    pub(super) geometry: Geometry,
+    pub(super) now: Time,
+    pub(super) random: Random,
+    pub(super) hosts: Vec<Host>,
+    pub(super) links: Links,
+    pub(super) outcome: Outcome,
+    /// Faults that have not ended.
+    pub(super) pending: usize,
+    /// See [`World::ended`].
+    pub(super) ends: u64,
+    /// Connections that carry nothing any longer, whoever knows it.
+    pub(super) broken: BTreeSet<u64>,
+    /// Messages take so much longer until then.
+    pub(super) delay: (Time, Time),
+    /// Every chunk was at some other host: the origin may go.
+    pub(super) spread: Option<Bitmap>,
+    pub(super) calm: bool,
+    /// Whether each message is shown on the standard error.
+    pub trace: bool,
+    conns: u64,
     order: u64,
     events: BinaryHeap<Reverse<(Time, u64, usize)>>,
     slab: Vec<Option<Event>>,
     free: Vec<usize>,
-    hosts: Vec<Host>,
-    borders: Vec<Option<Border>>,
-    outcome: Outcome,
-    block: u64,
-    left: usize,
     out: Vec<Output>,
+    hops: Vec<(Time, Hop)>,
+}
+
+pub(super) const fn peer_key(conn: u64, host: usize) -> PeerKey {
+    PeerKey(conn << HOST_BITS | host as u64)
+}
+
+const fn split(peer: PeerKey) -> (usize, u64) {
+    ((peer.0 & ((1 << HOST_BITS) - 1)) as usize, peer.0 >> HOST_BITS)
+}
+
+impl Host {
+    pub(super) const fn end_life(&mut self, now: Time) {
+        self.life += 1;
+        self.tick = false;
+        self.crashed = now;
+    }
 }
 
 impl World {
-    /// Everybody is there and connected at the start; only the origin has anything.
+    /// Everybody who does not come later is there and connected at the start; only the origin has anything.
     ///
     /// # Panics
     /// For a blob longer than [`swarm_core::limits::BLOB_BYTES`].
@@ -194,43 +156,39 @@ impl World {
             spec: spec.clone(),
             scheduler: Scheduler::new(scenario.seed.wrapping_mul(1_000_003) + i as u64),
             have: if spec.origin { Bitmap::full(n) } else { Bitmap::new(n) },
-            queue: VecDeque::new(),
-            sending: false,
-            look: u64::MAX,
-            down_free: 0,
-            coming: 0,
-            tick: false,
+            written: Vec::new(),
+            alive: spec.joins.is_none(),
+            life: 0,
+            crashed: 0,
+            came: 0,
             done: None,
-            sent: 0,
-            got: 0,
+            sessions: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            books: Books::default(),
+            imported: 0,
+            tick: false,
         });
-        let hosts: Vec<Host> = hosts.collect();
-        let border = |line: &Option<Line>| {
-            line.map(|l| Border {
-                rate: l.rate,
-                out_free: 0,
-                in_free: 0,
-                coming: 0,
-                out_bytes: 0,
-                in_bytes: 0,
-            })
-        };
-        let borders = scenario.lines.iter().map(border).collect();
-        let left = hosts.iter().filter(|h| !h.spec.origin).count();
-        let block = geometry.chunk_size() / scenario.blocks;
         let mut world = Self {
+            hosts: hosts.collect(),
+            links: Links::new(&scenario, geometry.chunk_size() / scenario.blocks),
             geometry,
             now: 0,
+            random: Random::new(scenario.seed ^ 0x5eed),
+            outcome: Outcome::default(),
+            pending: scenario.faults.len() + scenario.hosts.iter().filter(|h| h.joins.is_some()).count(),
+            ends: 0,
+            broken: BTreeSet::new(),
+            delay: (0, 0),
+            spread: None,
+            calm: scenario.is_calm(),
+            trace: false,
+            conns: 0,
             order: 0,
             events: BinaryHeap::new(),
             slab: Vec::new(),
             free: Vec::new(),
-            hosts,
-            borders,
-            outcome: Outcome::default(),
-            block,
-            left,
             out: Vec::new(),
+            hops: Vec::new(),
             scenario,
         };
         world.start();
@@ -238,24 +196,23 @@ impl World {
     }
 
     fn start(&mut self) {
-        for i in 0..self.hosts.len() {
-            let (geometry, have) = (self.geometry, self.hosts[i].have.clone());
-            if self.hosts[i].spec.origin {
-                self.tell(i, Input::Serve { blob: BLOB, geometry, have, origin: true });
-            } else {
-                let serve = Input::Serve { blob: BLOB, geometry, have: have.clone(), origin: false };
-                self.tell(i, serve);
-                self.tell(i, Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
+        for host in 0..self.hosts.len() {
+            if self.hosts[host].alive {
+                self.begin(host);
+            } else if let Some(at) = self.hosts[host].spec.joins {
+                self.push(at, Event::Start { host, disk: false });
             }
         }
-        let mut random = Random::new(self.scenario.seed ^ 0x5eed);
+        for fault in 0..self.scenario.faults.len() {
+            self.push(self.scenario.faults[fault].0, Event::Fault(fault));
+        }
         let count = self.hosts.len();
         let mut linked = BTreeSet::new();
-        for a in 0..count {
+        for a in (0..count).filter(|a| self.hosts[*a].alive) {
             let site = self.hosts[a].spec.site;
-            let near: Vec<usize> =
-                (0..count).filter(|b| *b != a && self.hosts[*b].spec.site == site).collect();
-            let far: Vec<usize> = (0..count).filter(|b| self.hosts[*b].spec.site != site).collect();
+            let others = || (0..count).filter(|b| *b != a && self.hosts[*b].alive);
+            let near: Vec<usize> = others().filter(|b| self.hosts[*b].spec.site == site).collect();
+            let far: Vec<usize> = others().filter(|b| self.hosts[*b].spec.site != site).collect();
             // A host looks for others until it has enough; who came to it counts.
             let (near_want, far_want) = (self.scenario.neighbours, self.scenario.far_neighbours);
             for (pool, want) in [(near, near_want), (far, far_want)] {
@@ -263,7 +220,7 @@ impl World {
                     |linked: &BTreeSet<(usize, usize)>, b: usize| linked.contains(&(a.min(b), a.max(b)));
                 let mut degree = pool.iter().filter(|b| linked_to(&linked, **b)).count();
                 while degree < want.min(pool.len()) {
-                    let b = pool[random.below(pool.len())];
+                    let b = pool[self.random.below(pool.len())];
                     degree += usize::from(linked.insert((a.min(b), a.max(b))));
                 }
             }
@@ -273,22 +230,50 @@ impl World {
         }
     }
 
-    fn connect(&mut self, a: usize, b: usize) {
-        let near = if self.hosts[a].spec.site == self.hosts[b].spec.site { 1 } else { 2 };
-        for (x, y) in [(a, b), (b, a)] {
-            self.tell(x, Input::PeerUp { peer: PeerKey(y as u64), near, local: near == 1 });
+    /// A host that is alive begins to give and to fetch what it has, and what it has not.
+    pub(super) fn begin(&mut self, host: usize) {
+        let h = &self.hosts[host];
+        let (geometry, have, origin) = (self.geometry, h.have.clone(), h.spec.origin);
+        let (habit, life) = (h.spec.habit, h.life);
+        if habit != Habit::FreeRider {
+            let have = self.advertised(host);
+            self.tell(host, Input::Serve { blob: BLOB, geometry, have, origin });
         }
-        for (x, y) in [(a, b), (b, a)] {
-            if !self.hosts[x].spec.origin {
-                // x wants of y.
-                let have = self.hosts[y].have.clone();
-                self.tell(y, Input::Takes { peer: PeerKey(x as u64), blob: BLOB });
-                self.tell(x, Input::Holds { peer: PeerKey(y as u64), blob: BLOB, have });
+        if !origin {
+            self.tell(host, Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
+        }
+        if !self.calm {
+            self.push(self.now, Event::Seek { host, life });
+            if matches!(habit, Habit::Usurper | Habit::Nagger | Habit::Hoarder) {
+                self.push(self.now, Event::Mischief { host, life });
             }
         }
     }
 
-    fn push(&mut self, at: Time, event: Event) {
+    pub(super) fn connect(&mut self, a: usize, b: usize) {
+        self.conns += 1;
+        let conn = self.conns;
+        let local = self.hosts[a].spec.site == self.hosts[b].spec.site;
+        let near = if local { 1 } else { 2 };
+        for (x, y) in [(a, b), (b, a)] {
+            self.hosts[x].sessions.insert(y, Session { conn, arrives: 0 });
+            self.tell(x, Input::PeerUp { peer: peer_key(conn, y), near, local });
+        }
+        for (x, y) in [(a, b), (b, a)] {
+            if self.wants(x) {
+                let have = self.advertised(y);
+                self.tell(y, Input::Takes { peer: peer_key(conn, x), blob: BLOB });
+                self.tell(x, Input::Holds { peer: peer_key(conn, y), blob: BLOB, have });
+            }
+        }
+    }
+
+    /// It has not got all, and has not stopped fetching.
+    pub(super) fn wants(&self, host: usize) -> bool {
+        !self.hosts[host].spec.origin && self.hosts[host].done.is_none()
+    }
+
+    pub(super) fn push(&mut self, at: Time, event: Event) {
         self.order += 1;
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -303,7 +288,13 @@ impl World {
         self.events.push(Reverse((at, self.order, slot)));
     }
 
-    fn tell(&mut self, host: usize, input: Input) {
+    fn push_hops(&mut self) {
+        let mut hops = std::mem::take(&mut self.hops);
+        hops.drain(..).for_each(|(at, hop)| self.push(at, Event::Hop(hop)));
+        self.hops = hops;
+    }
+
+    pub(super) fn tell(&mut self, host: usize, input: Input) {
         let now = Duration::from_nanos(self.now);
         let mut out = std::mem::take(&mut self.out);
         self.hosts[host].scheduler.handle(input, now, &mut out);
@@ -316,27 +307,37 @@ impl World {
             && let Some(wait) = h.scheduler.next_tick(now)
         {
             h.tick = true;
-            let at = self.now + wait.as_nanos() as u64;
-            self.push(at, Event::Tick { host });
+            let (at, life) = (self.now + wait.as_nanos() as u64, h.life);
+            self.push(at, Event::Tick { host, life });
         }
     }
 
-    fn latency(&self, a: usize, b: usize) -> Time {
-        if self.hosts[a].spec.site == self.hosts[b].spec.site {
-            self.scenario.latency
-        } else {
-            self.scenario.far
-        }
-    }
-
-    fn send(&mut self, from: usize, to: PeerKey, message: Message) {
-        let to = to.0 as usize;
+    pub(super) fn send(&mut self, from: usize, peer: PeerKey, message: Message) {
+        let (to, conn) = split(peer);
         self.outcome.messages += 1;
-        let at = self.now + self.latency(from, to);
-        self.push(at, Event::Message { to, from, message });
+        if self.trace {
+            eprintln!("{:>12} {from} -> {to} {message:?}", self.now);
+        }
+        let Some(session) = self.hosts[from].sessions.get_mut(&to).filter(|s| s.conn == conn) else {
+            return;
+        };
+        let mut at = self.now + self.links.latency(from, to);
+        if !self.calm {
+            let (until, by) = self.delay;
+            at += if self.now < until { by } else { 0 };
+            at = at.max(self.links.held(from, to, self.now).unwrap_or(0)).max(session.arrives);
+            session.arrives = at;
+            if self.broken.contains(&conn) {
+                return;
+            }
+        }
+        self.push(at, Event::Message { to, from, conn, message });
     }
 
     fn carry_out(&mut self, host: usize, output: Output) {
+        if !self.calm {
+            self.check(host, &output);
+        }
         let blob = BLOB.0;
         match output {
             Output::Request { peer, chunk, .. } => {
@@ -349,234 +350,255 @@ impl World {
             Output::Grant { peer, count, hint, .. } => {
                 self.send(host, peer, Message::Grant { blob, count, hint });
             }
-            Output::Send { peer, chunk, .. } => {
-                let size = self.geometry.size(self.geometry.chunk(chunk).expect("a chunk")) as u64;
-                self.hosts[host].queue.push_back(Sending { to: peer.0 as usize, chunk, left: size });
-                self.work(host);
-            }
+            Output::Send { peer, chunk, .. } => self.send_chunk(host, peer, chunk),
             Output::Decline { peer, chunk, why, .. } => {
-                let why = if why == Failure::Busy {
-                    swarm_core::wire::Why::Busy
-                } else {
-                    swarm_core::wire::Why::Missing
-                };
+                let why = if why == Failure::Busy { Why::Busy } else { Why::Missing };
                 self.send(host, peer, Message::Decline { blob, chunk, why });
             }
             Output::Have { peer, add, .. } => {
-                self.send(host, peer, Message::Have { blob, add: Have::of(&add) })
+                self.send(host, peer, Message::Have { blob, add: Have::of(&add) });
             }
             Output::Need { peer, add, drop, .. } => {
                 self.send(host, peer, Message::Need { blob, add: Have::of(&add), drop: Have::of(&drop) });
             }
             Output::Gateways { peer, beats, .. } => {
-                let beats = beats.iter().map(|b| (b.tag, b.number, b.whole)).collect();
-                self.send(
-                    host,
-                    peer,
-                    Message::Gateways { id: swarm_core::id::ContentId::from_bytes([0; 32]), beats },
-                );
+                let beats = beats
+                    .iter()
+                    .map(|b| GatewayBeat {
+                        tag: b.tag,
+                        number: b.number,
+                        whole: b.whole,
+                        age: b.age.as_millis() as u32,
+                    })
+                    .collect();
+                self.send(host, peer, Message::Gateways { id: ContentId::from_bytes([0; 32]), beats });
             }
-            Output::Ban { .. } => panic!("an honest peer was banned"),
+            Output::Ban { peer, .. } => self.ban(host, split(peer)),
             Output::Complete { .. } => {
+                let life = self.hosts[host].life;
                 self.hosts[host].done = Some(self.now);
-                self.left -= 1;
+                self.push(self.now, Event::Finished { host, life });
             }
         }
     }
 
-    /// Starts the next block if the uplink is free and somebody can take it.
-    fn work(&mut self, host: usize) {
-        if self.hosts[host].sending {
+    fn send_chunk(&mut self, host: usize, peer: PeerKey, chunk: u32) {
+        let (to, conn) = split(peer);
+        let bad = match self.hosts[host].spec.habit {
+            Habit::Corrupt(permille) => self.random.below(1000) < usize::from(permille),
+            Habit::Overclaims if !self.hosts[host].have.get(chunk) => {
+                self.send(host, peer, Message::Decline { blob: BLOB.0, chunk, why: Why::Missing });
+                return;
+            }
+            Habit::Silent => return,
+            _ => false,
+        };
+        if self.broken.contains(&conn) {
             return;
         }
-        let mut again = u64::MAX;
-        for i in 0..self.hosts[host].queue.len() {
-            let (to, left) = (self.hosts[host].queue[i].to, self.hosts[host].queue[i].left);
-            let bytes = left.min(self.block);
-            match self.room(host, to, bytes) {
-                Ok(()) => return self.transmit(host, i, bytes),
-                Err(at) => again = again.min(at),
-            }
+        if self.trace {
+            eprintln!("{:>12} {host} => {to} chunk {chunk}", self.now);
         }
-        if again != u64::MAX && again < self.hosts[host].look {
-            self.hosts[host].look = again;
-            self.push(again, Event::UpFree { host });
-        }
+        let size = self.geometry.chunk(chunk).map_or(0, |c| self.geometry.size(c) as u64);
+        let block = Block { to, from: host, conn, chunk, bytes: 0, last: false, bad };
+        self.links.send(block, size, self.now, &mut self.hops);
+        self.push_hops();
     }
 
-    /// Whether a block sent now would find no backlog; else when it may.
-    fn room(&self, from: usize, to: usize, bytes: u64) -> Result<(), Time> {
-        let wait = |excess: u64, rate: u64| excess * 1_000_000_000 / rate;
-        let (down, latency) = (self.hosts[to].spec.down, self.latency(from, to));
-        // What may be on its way to a receiver: what its line holds, and a little that waits.
-        let window = BACKLOG * self.block + down * latency / 1_000_000_000;
-        let mut late = wait((self.hosts[to].coming + bytes).saturating_sub(window + self.block), down);
-        let (a, b) = (self.hosts[from].spec.site as usize, self.hosts[to].spec.site as usize);
-        if a != b {
-            if let Some(border) = &self.borders[a] {
-                let out = self.now + wait(bytes, self.hosts[from].spec.up);
-                late = late.max(border.out_free.saturating_sub(out + wait(2 * self.block, border.rate)));
-            }
-            if let Some(border) = &self.borders[b] {
-                late = late.max(wait((border.coming + bytes).saturating_sub(8 * self.block), border.rate));
-            }
-        }
-        if late == 0 { Ok(()) } else { Err(self.now + late) }
-    }
-
-    fn transmit(&mut self, host: usize, i: usize, bytes: u64) {
-        let to = self.hosts[host].queue[i].to;
-        let took = bytes * 1_000_000_000 / self.hosts[host].spec.up;
-        let mut at = self.now + took;
-        let (a, b) = (self.hosts[host].spec.site as usize, self.hosts[to].spec.site as usize);
-        if let Some(border) = self.borders[a].as_mut().filter(|_| a != b) {
-            at = at.max(border.out_free) + bytes * 1_000_000_000 / border.rate;
-            border.out_free = at;
-            border.out_bytes += bytes;
-        }
-        self.hosts[to].coming += bytes;
-        let h = &mut self.hosts[host];
-        h.sending = true;
-        h.sent += bytes;
-        let free = self.now + took;
-        let sending = &mut h.queue[i];
-        sending.left -= bytes;
-        let (chunk, last) = (sending.chunk, sending.left == 0);
-        if last {
-            h.queue.remove(i);
-        }
-        self.push(free, Event::UpFree { host });
-        let line = self.borders[b].as_mut().filter(|_| a != b);
-        if let Some(border) = line {
-            border.coming += bytes;
-            self.push(at, Event::Line { to, from: host, chunk, bytes, last });
-        } else {
-            let at = at + self.latency(host, to);
-            self.push(at, Event::Enter { to, from: host, chunk, bytes, last });
-        }
-        if last {
-            // The last byte has left when the uplink is free; told then.
-            self.push(free, Event::Message { to: host, from: to, message: Message::Pong(u64::from(chunk)) });
-        }
+    /// A host's session with another is the one this came on.
+    pub(super) fn hears(&self, to: usize, from: usize, conn: u64) -> bool {
+        (self.calm || !self.broken.contains(&conn))
+            && self.hosts[to].sessions.get(&from).is_some_and(|s| s.conn == conn)
     }
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Tick { host } => {
-                self.hosts[host].tick = false;
-                self.tell(host, Input::Tick);
+            Event::Tick { host, life } => {
+                if self.hosts[host].life == life {
+                    self.hosts[host].tick = false;
+                    self.tell(host, Input::Tick);
+                }
             }
-            Event::UpFree { host } => {
-                let h = &mut self.hosts[host];
-                if self.now == h.look {
-                    h.look = u64::MAX;
-                    if h.sending {
-                        return;
+            Event::Hop(hop) => {
+                let there = self.links.hop(hop, self.now, &mut self.hops);
+                self.push_hops();
+                match there {
+                    Some(Hop::There(block)) => self.arrived(block),
+                    Some(Hop::Left(block)) if self.hears(block.from, block.to, block.conn) => {
+                        let peer = peer_key(block.conn, block.to);
+                        self.tell(block.from, Input::Sent { peer, blob: BLOB, whole: true });
                     }
-                } else {
-                    h.sending = false;
-                }
-                self.work(host);
-            }
-            Event::Line { to, from, chunk, bytes, last } => {
-                let border = self.borders[self.hosts[to].spec.site as usize].as_mut().expect("a line");
-                border.in_free = self.now.max(border.in_free) + bytes * 1_000_000_000 / border.rate;
-                border.in_bytes += bytes;
-                let at = border.in_free;
-                self.push(at, Event::Through { to, from, chunk, bytes, last });
-            }
-            Event::Through { to, from, chunk, bytes, last } => {
-                let border = self.borders[self.hosts[to].spec.site as usize].as_mut().expect("a line");
-                border.coming -= bytes;
-                let at = self.now + self.latency(from, to);
-                self.push(at, Event::Enter { to, from, chunk, bytes, last });
-            }
-            Event::Enter { to, from, chunk, bytes, last } => {
-                let host = &mut self.hosts[to];
-                host.down_free = self.now.max(host.down_free) + bytes * 1_000_000_000 / host.spec.down;
-                let at = host.down_free;
-                self.push(at, Event::Block { to, from, chunk, bytes, last });
-            }
-            Event::Block { to, from, chunk, bytes, last } => {
-                self.hosts[to].coming -= bytes;
-                let (peer, blob) = (PeerKey(from as u64), BLOB);
-                self.hosts[to].got += bytes;
-                self.tell(to, Input::Bytes { peer, blob, chunk, bytes });
-                if last {
-                    self.hosts[to].have.set(chunk);
-                    self.tell(to, Input::Verified { peer: Some(peer), blob, chunk });
+                    _ => {}
                 }
             }
-            Event::Message { to, from, message } => self.message(to, from, message),
+            Event::Message { to, from, conn, message } => {
+                if self.hears(to, from, conn) {
+                    self.message(to, from, conn, message);
+                }
+            }
+            Event::Finished { host, life } => {
+                if self.hosts[host].life == life {
+                    self.tell(host, Input::Unwant { blob: BLOB });
+                    self.finished(host);
+                }
+            }
+            other => self.trouble(other),
         }
     }
 
-    fn message(&mut self, to: usize, from: usize, message: Message) {
-        let (peer, blob, n) = (PeerKey(from as u64), BLOB, self.geometry.chunks());
+    fn arrived(&mut self, block: Block) {
+        let Block { to, from, conn, chunk, bytes, last, bad } = block;
+        if self.trace {
+            eprintln!("{:>12} {from} => {to} chunk {chunk}: {bytes} there", self.now);
+        }
+        if !self.hears(to, from, conn) {
+            return;
+        }
+        let (peer, blob) = (peer_key(conn, from), BLOB);
+        if self.hosts[to].spec.site != self.hosts[from].spec.site {
+            self.hosts[to].imported += bytes;
+        }
+        if !self.calm && !self.hosts[to].books.expects(peer, chunk) {
+            // Nobody asked for it any longer: read and thrown away.
+            return;
+        }
+        self.tell(to, Input::Bytes { peer, blob, chunk, bytes });
+        if !last {
+            return;
+        }
+        self.hosts[to].books.ended(peer, chunk);
+        if bad {
+            return self.tell(to, Input::Failed { peer, blob, chunk, why: Failure::Bad });
+        }
+        self.hosts[to].have.set(chunk);
+        self.hosts[to].written.push((self.now, chunk));
+        if let Some(spread) = &mut self.spread {
+            spread.set(chunk);
+            self.origin_may_go();
+        }
+        self.tell(to, Input::Verified { peer: Some(peer), blob, chunk });
+    }
+
+    fn message(&mut self, to: usize, from: usize, conn: u64, message: Message) {
+        let (peer, blob, n) = (peer_key(conn, from), BLOB, self.geometry.chunks());
+        let Some(message) = (if self.calm { Some(message) } else { over_the_wire(&message) }) else {
+            // A frame that cannot be: the one who sent it is closed out.
+            if self.hosts[from].spec.habit == Habit::Honest {
+                self.violate(from, "sends what cannot be read");
+            }
+            return self.ban(to, (from, conn));
+        };
         let set = |have: Have| have.into_bitmap(n).expect("a set that fits");
         match message {
             Message::Have { add, .. } => self.tell(to, Input::HoldsMore { peer, blob, add: set(add) }),
             Message::Need { add, drop, .. } => {
                 self.tell(to, Input::Needs { peer, blob, add: set(add), drop: set(drop) });
             }
+            Message::Grant { .. } if self.hosts[to].spec.habit == Habit::Hoarder => {}
             Message::Grant { count, hint, .. } => self.tell(to, Input::Granted { peer, blob, count, hint }),
             Message::Refuse { count, busy, .. } => self.tell(to, Input::Refused { peer, blob, count, busy }),
             Message::Request { first, count, .. } => {
                 for chunk in first..first + count {
+                    self.check_asked(to, from, chunk);
                     self.tell(to, Input::Asked { peer, blob, chunk });
                 }
             }
             Message::Cancel { chunk, .. } => {
-                let queue = &mut self.hosts[to].queue;
-                let before = queue.len();
-                queue.retain(|s| s.to != from || s.chunk != chunk);
-                if queue.len() != before {
+                if self.links.cancel(to, conn, chunk) {
                     self.tell(to, Input::Sent { peer, blob, whole: false });
                 }
             }
             Message::Gateways { beats, .. } => {
-                let beats = beats.iter().map(|b| Beat { tag: b.0, number: b.1, whole: b.2 }).collect();
+                let beats = beats
+                    .iter()
+                    .map(|b| Beat {
+                        tag: b.tag,
+                        number: b.number,
+                        whole: b.whole,
+                        age: Duration::from_millis(b.age.into()),
+                    })
+                    .collect();
                 self.tell(to, Input::Gateways { blob, beats });
             }
-            Message::Decline { chunk, .. } => {
-                self.tell(to, Input::Failed { peer, blob, chunk, why: Failure::Busy });
+            Message::Decline { chunk, why, .. } => {
+                let why = if why == Why::Busy { Failure::Busy } else { Failure::Missing };
+                self.hosts[to].books.ended(peer, chunk);
+                self.tell(to, Input::Failed { peer, blob, chunk, why });
             }
-            Message::Pong(_) => self.tell(to, Input::Sent { peer, blob, whole: true }),
+            Message::Unwant { .. } => self.tell(to, Input::TakesNot { peer, blob }),
             other => panic!("not sent here: {other:?}"),
         }
+    }
+
+    /// The next event before `limit` is carried out. False if there was none.
+    pub(super) fn step(&mut self, limit: Time) -> bool {
+        let Some(Reverse((at, _, slot))) = self.events.pop() else { return false };
+        if at > limit {
+            return false;
+        }
+        self.now = at;
+        let event = self.slab[slot].take().expect("each event happens once");
+        self.free.push(slot);
+        self.event(event);
+        true
+    }
+
+    /// Whoever is there, wants it, and keeps the rules.
+    pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Host)> {
+        let honest = |(_, h): &(usize, &Host)| h.alive && !h.spec.origin && h.spec.habit == Habit::Honest;
+        self.hosts.iter().enumerate().filter(honest)
+    }
+
+    /// Nothing is left to happen that matters.
+    pub(super) fn is_over(&self) -> bool {
+        self.pending == 0 && self.honest().all(|(_, h)| h.done.is_some())
     }
 
     /// Runs until all have it, or `limit` seconds have passed.
     #[must_use]
     pub fn run(mut self, limit: f64) -> Outcome {
-        let limit = (limit * 1e9) as Time;
-        while self.left > 0
-            && let Some(Reverse((at, _, slot))) = self.events.pop()
-        {
-            if at > limit {
-                break;
+        self.run_until(limit);
+        self.close()
+    }
+
+    pub(super) fn run_until(&mut self, limit: f64) {
+        let mut done = 0;
+        // Who is done is counted only after something ended: the count takes a look at each host.
+        while self.outcome.violation.is_none() && self.step((limit * 1e9) as Time) {
+            let ended = self.ended();
+            if ended != done {
+                done = ended;
+                if self.is_over() {
+                    break;
+                }
             }
-            self.now = at;
-            let event = self.slab[slot].take().expect("each event happens once");
-            self.free.push(slot);
-            self.event(event);
         }
+    }
+
+    /// What came of it.
+    pub(super) fn close(mut self) -> Outcome {
         let len = self.scenario.len as f64;
-        let mut o = self.outcome;
-        o.unfinished = self.left;
-        for h in &self.hosts {
+        let seconds = |at: Time| at as f64 / 1e9;
+        let mut o = std::mem::take(&mut self.outcome);
+        o.finishes = self
+            .honest()
+            .map(|(host, h)| Finish { host, came: seconds(h.came), done: h.done.map(seconds) })
+            .collect();
+        for (i, h) in self.hosts.iter().enumerate() {
+            let (sent, got) = self.links.bytes(i);
             if h.spec.origin {
-                o.origin += h.sent as f64 / len;
+                o.origin += sent as f64 / len;
             } else {
-                o.finished.push(h.done.unwrap_or(self.now) as f64 / 1e9);
-                o.duplicates += (h.got as f64 - h.have.count() as f64 / h.have.len() as f64 * len) / len;
+                o.duplicates +=
+                    (got as f64 - f64::from(h.have.count()) / f64::from(h.have.len()) * len) / len;
             }
         }
-        o.borders_in =
-            self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.in_bytes as f64 / len)).collect();
-        o.borders_out =
-            self.borders.iter().map(|b| b.as_ref().map_or(0.0, |b| b.out_bytes as f64 / len)).collect();
-        o.finished.sort_by(f64::total_cmp);
+        o.borders_in = self.links.borders_in().map(|bytes| bytes as f64 / len).collect();
         o
     }
+}
+
+/// A message as its receiver reads it.
+fn over_the_wire(message: &Message) -> Option<Message> {
+    Message::decode(&message.encode().ok()?).ok()?
 }

@@ -66,7 +66,9 @@ impl Transfers {
         if self.is_idle() {
             return 0;
         }
-        let offers = |peer| self.downloads.values().any(|d| d.offers.contains_key(&peer));
+        let offers = |peer| {
+            !self.scheduler.is_silent(peer) && self.downloads.values().any(|d| d.offers.contains_key(&peer))
+        };
         limits::NEIGHBOURS.saturating_sub(peers.neighbours(offers))
     }
 

@@ -44,8 +44,10 @@ pub(super) struct Link {
     pub(super) taker: Option<Taker>,
     /// What it was told is here.
     pub(super) told_have: Bitmap,
-    /// It holds some: what it was told we would take of it.
+    /// It holds some: what it knows we would take of it. A request says by itself that we take that chunk no more.
     pub(super) told_need: Option<Bitmap>,
+    /// What it was asked for, and owes us.
+    pub(super) owed: Bitmap,
 }
 
 impl Blob {
@@ -84,8 +86,35 @@ impl Blob {
         if local && self.picker.is_some() && self.border.is_none() {
             self.border = Some(Border::new(chunks));
         }
-        let none = || Link { local, taker: None, told_have: Bitmap::new(chunks), told_need: None };
+        let none = || Link {
+            local,
+            taker: None,
+            told_have: Bitmap::new(chunks),
+            told_need: None,
+            owed: Bitmap::new(chunks),
+        };
         self.links.entry(peer).or_insert_with(none)
+    }
+
+    /// A holder is asked for a chunk.
+    pub(super) fn asked_of(&mut self, peer: PeerKey, chunk: u32) {
+        self.news = true;
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.owed.set(chunk);
+        if let Some(told) = &mut link.told_need {
+            told.clear(chunk);
+        }
+    }
+
+    /// And owes it no longer.
+    pub(super) fn owes_not(&mut self, peer: PeerKey, chunk: u32) {
+        self.news = true;
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.owed.clear(chunk);
+        }
+        if let Some(picker) = &mut self.picker {
+            picker.released(chunk);
+        }
     }
 
     /// A chunk is here now.

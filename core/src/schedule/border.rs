@@ -5,6 +5,9 @@
 //! wait until a neighbour has it. Candidates make themselves known by a beat that neighbours pass on; one whose beat stops
 //! is forgotten and its chunks have another importer at once. A gateway with nothing left of its own helps with what
 //! nobody near has, one rank after the other.
+//!
+//! A beat says how old it is, and nobody passes on one that is too old: else what one has forgotten another would tell it
+//! again, for ever. Beats are claims: whoever has waited in vain for long imports for itself, whoever was elected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +28,27 @@ pub struct Beat {
     pub number: u32,
     /// It knows a holder outside that has all of the blob: others' chunks are not to be had everywhere.
     pub whole: bool,
+    /// How long ago it was made, the time it travelled aside.
+    pub age: Duration,
+}
+
+impl Beat {
+    /// How old it is `now` that was heard `at`.
+    fn age_at(&self, at: Now, now: Now) -> Duration {
+        self.age + now.saturating_sub(at)
+    }
+}
+
+/// What a node sees of a blob it fetches.
+pub(super) struct View<'a, Near: Fn(u32) -> bool> {
+    /// What is wanted and can be had outside the site: who knows of any is a candidate.
+    pub(super) outside: &'a Bitmap,
+    /// Of one who has all.
+    pub(super) whole: bool,
+    /// Whether somebody near has a chunk or is sent it.
+    pub(super) near: Near,
+    /// Chunks that are not here yet.
+    pub(super) missing: u32,
 }
 
 /// The gateways of our site for one blob, as far as we know.
@@ -42,6 +66,11 @@ pub(super) struct Border {
     rank: u32,
     /// Since when we have nothing of our own to ask for, and how many chunks nobody near had then.
     idle: Option<(Now, usize)>,
+    /// The fewest chunks we ever missed, and since when: without any progress for long we import for ourselves.
+    progress: (u32, Now),
+    alone: Option<Now>,
+    /// `mine` has changed since somebody asked.
+    moved: bool,
     /// Neighbours are to be told of new beats.
     news: bool,
     told: Now,
@@ -58,6 +87,9 @@ impl Border {
             mine: Bitmap::new(chunks),
             rank: 0,
             idle: None,
+            progress: (u32::MAX, Duration::ZERO),
+            alone: None,
+            moved: false,
             news: false,
             told: Duration::ZERO,
         }
@@ -68,38 +100,37 @@ impl Border {
         &self.mine
     }
 
+    /// Whether what is ours has changed since the last call.
+    pub(super) const fn take_moved(&mut self) -> bool {
+        std::mem::replace(&mut self.moved, false)
+    }
+
     /// Chunks we may be owed from outside: our share of what keeps the site's line busy.
     pub(super) fn share(&self) -> u64 {
         limits::IMPORT_CHUNKS.div_ceil(self.gateways.len().max(1) as u64)
     }
 
-    /// Beats, forgets who does not, and looks whether it is time to help. `outside` is what is wanted and can be had
-    /// outside (`whole`: of one that has all): who knows of any is a candidate. `near` is what somebody near has or is
-    /// sent.
-    pub(super) fn tick(
-        &mut self,
-        me: Tag,
-        outside: &Bitmap,
-        whole: bool,
-        near: impl Fn(u32) -> bool,
-        now: Now,
-    ) {
+    /// Beats, forgets who does not, and looks whether it is time to help.
+    pub(super) fn tick(&mut self, me: Tag, view: &View<'_, impl Fn(u32) -> bool>, now: Now) {
         self.since.get_or_insert(now);
         self.me = me;
+        let View { outside, whole, .. } = view;
         if !outside.is_empty() && self.beat.is_none_or(|(_, at)| now >= at + limits::GATEWAY_BEAT) {
             let number = self.beat.map_or(1, |(number, _)| number + 1);
             self.beat = Some((number, now));
-            self.candidates.insert(me, (Beat { tag: me, number, whole }, now));
+            self.candidates.insert(me, (Beat { tag: me, number, whole: *whole, age: Duration::ZERO }, now));
             self.news = true;
         }
-        self.candidates.retain(|_, (_, at)| now.saturating_sub(*at) <= limits::GATEWAY_SILENCE);
+        self.candidates.retain(|_, (beat, at)| beat.age_at(*at, now) <= limits::GATEWAY_SILENCE);
         self.elect(now);
-        self.help(outside, near, now);
+        self.help(outside, &view.near, now);
+        self.despair(view, now);
     }
 
     /// Takes in what a neighbour knows.
     pub(super) fn heard(&mut self, beats: &[Beat], now: Now) {
-        for beat in beats.iter().filter(|beat| beat.tag != self.me) {
+        let young = |beat: &&Beat| beat.tag != self.me && beat.age <= limits::GATEWAY_SILENCE;
+        for beat in beats.iter().filter(young) {
             if self.candidates.get(&beat.tag).is_none_or(|(known, _)| beat.number > known.number) {
                 self.candidates.insert(beat.tag, (*beat, now));
                 self.news = true;
@@ -128,6 +159,9 @@ impl Border {
         (self.news, self.told) = (false, now);
         let mut beats = self.ranked();
         beats.truncate(limits::GATEWAYS);
+        for beat in &mut beats {
+            beat.age = self.candidates.get(&beat.tag).map_or(beat.age, |(_, at)| beat.age_at(*at, now));
+        }
         Some(beats)
     }
 
@@ -150,8 +184,9 @@ impl Border {
     /// Our chunks: those of which at most `rank` other gateways come before us.
     fn divide(&mut self) {
         let n = self.mine.len();
-        self.mine = Bitmap::new(n);
-        if !self.gateways.contains(&self.me) {
+        self.mine = if self.alone.is_some() { Bitmap::full(n) } else { Bitmap::new(n) };
+        self.moved = true;
+        if self.alone.is_some() || !self.gateways.contains(&self.me) {
             return;
         }
         for chunk in 0..n {
@@ -160,6 +195,24 @@ impl Border {
             if before as u32 <= self.rank {
                 self.mine.set(chunk);
             }
+        }
+    }
+
+    /// Where nothing has come for long that could be had outside, those who should import it do not, and we do.
+    fn despair(&mut self, view: &View<'_, impl Fn(u32) -> bool>, now: Now) {
+        if view.missing < self.progress.0 || view.outside.is_empty() {
+            self.progress = (view.missing.min(self.progress.0), now);
+        }
+        // Not all at once: the first may bring it in for the others.
+        let lot = (mix(self.me ^ 1) % 1000) as u32;
+        let patience = limits::IMPORT_DESPAIR + limits::IMPORT_DESPAIR * lot / 1000;
+        let hopeless = now.saturating_sub(self.progress.1) >= patience;
+        if self.alone.is_none() && hopeless {
+            self.alone = Some(now);
+            self.divide();
+        } else if self.alone.is_some_and(|since| now.saturating_sub(since) >= limits::IMPORT_ALONE) {
+            self.alone = None;
+            self.divide();
         }
     }
 
@@ -184,6 +237,7 @@ impl Border {
                 self.divide();
             } else {
                 self.mine = Bitmap::full(self.mine.len());
+                self.moved = true;
             }
         }
     }

@@ -325,7 +325,7 @@ impl Scheduler {
                 {
                     taker.grants.pop_front();
                     taker.live -= count;
-                    taker.late += count;
+                    taker.late = (taker.late + count).min(limits::LATE_GRANTS as u32);
                     lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
                     taker.pause_until = now + patience;
                     if let Some(seed) = &mut b.seed {

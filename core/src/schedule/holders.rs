@@ -84,6 +84,12 @@ impl Holder {
         self.delivered_any
     }
 
+    /// It owed us something and sent nothing for too long, and has sent nothing since.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.silences > 0
+    }
+
     /// Of the bytes it owes, those that can be expected soon.
     #[must_use]
     pub fn soon(&self) -> u64 {

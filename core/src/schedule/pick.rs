@@ -87,6 +87,12 @@ impl Picker {
         self.missing == 0
     }
 
+    /// Chunks not yet here and not skipped.
+    #[must_use]
+    pub const fn missing(&self) -> u32 {
+        self.missing
+    }
+
     /// Chunks that are missing and that nobody was asked for.
     #[must_use]
     pub const fn wanted(&self) -> &Bitmap {

@@ -92,7 +92,7 @@ impl Scheduler {
                         holder.asked(size, now);
                     }
                     if let Some(b) = self.blobs.get_mut(&blob) {
-                        b.news = true;
+                        b.asked_of(peer, chunk);
                     }
                     out.push(Output::Request { peer, blob, chunk });
                     // The rest of a larger grant goes on from there: neighbours are written together.
@@ -311,10 +311,7 @@ impl Scheduler {
             holder.ended(size);
         }
         if let Some(b) = self.blobs.get_mut(&blob) {
-            b.news = true;
-            if let Some(picker) = &mut b.picker {
-                picker.released(chunk);
-            }
+            b.owes_not(peer, chunk);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Blob, BlobKey, Now, Output, PeerKey, Scheduler};
+use super::{Blob, BlobKey, Link, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 
 impl Scheduler {
@@ -40,7 +40,7 @@ impl Blob {
         }
         let Some(link) = self.links.get(&peer) else { return };
         let Some(told) = &link.told_need else { return };
-        let need = self.need_of(link.local);
+        let need = self.need_of(link);
         // Nearly always there is nothing new: nothing is copied then.
         if *told != *need {
             let (need, add, drop) = (need.clone().into_owned(), need.without(told), told.without(&need));
@@ -51,13 +51,18 @@ impl Blob {
         }
     }
 
-    /// What we would take of a neighbour: one outside our site is told only what is ours to import.
-    fn need_of(&self, local: bool) -> Cow<'_, Bitmap> {
-        let need = self.need().filter(|_| !self.paused);
-        match (need, self.border.as_ref().filter(|_| !local)) {
-            (None, _) => Cow::Owned(Bitmap::new(self.have.len())),
-            (Some(need), None) => Cow::Borrowed(need),
-            (Some(need), Some(border)) => Cow::Owned(need.and(border.mine())),
+    /// What we would take of a neighbour: not what it owes us already; and one outside our site is told only what is ours
+    /// to import.
+    fn need_of(&self, link: &Link) -> Cow<'_, Bitmap> {
+        let Some(need) = self.need().filter(|_| !self.paused) else {
+            return Cow::Owned(Bitmap::new(self.have.len()));
+        };
+        // What is wanted nobody owes; what is late somebody does.
+        let late = self.late.is_some() && !link.owed.is_empty();
+        let need = if late { Cow::Owned(need.without(&link.owed)) } else { Cow::Borrowed(need) };
+        match self.border.as_ref().filter(|_| !link.local) {
+            None => need,
+            Some(border) => Cow::Owned(need.and(border.mine())),
         }
     }
 }

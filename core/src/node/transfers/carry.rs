@@ -8,7 +8,7 @@ use crate::node::peers::Peers;
 use crate::node::session::{Expect, Serve};
 use crate::node::sharing::Sharing;
 use crate::schedule::{BlobKey, Failure, Output, PeerKey};
-use crate::wire::{Handle, Have, Message, Why};
+use crate::wire::{GatewayBeat, Handle, Have, Message, Why};
 
 /// Neighbouring chunks asked for, or to be sent, together.
 #[derive(Default)]
@@ -68,7 +68,15 @@ impl Transfers {
                 }
                 Output::Gateways { peer, blob, beats } => {
                     if let Some(id) = self.ids.get(&blob) {
-                        let beats = beats.iter().map(|b| (b.tag, b.number, b.whole)).collect();
+                        let beats = beats
+                            .iter()
+                            .map(|b| GatewayBeat {
+                                tag: b.tag,
+                                number: b.number,
+                                whole: b.whole,
+                                age: b.age.as_millis() as u32,
+                            })
+                            .collect();
                         peers.send(peer, Message::Gateways { id: *id, beats });
                     }
                 }

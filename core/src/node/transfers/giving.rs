@@ -1,12 +1,14 @@
 //! What others take of us: their words for the scheduler, checked.
 
+use std::time::Duration;
+
 use super::Transfers;
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::peers::Peers;
 use crate::node::sharing::{News, Sharing};
 use crate::schedule::{Beat, Input, PeerKey};
-use crate::wire::{Handle, Have, Message, Why};
+use crate::wire::{GatewayBeat, Handle, Have, Message, Why};
 
 impl Transfers {
     /// Tells the scheduler what has changed about what we give.
@@ -128,14 +130,19 @@ impl Transfers {
     pub(in crate::node) fn gateways(
         &mut self,
         id: ContentId,
-        beats: &[(u64, u32, bool)],
+        beats: &[GatewayBeat],
         peers: &mut Peers,
         sharing: &Sharing,
     ) {
         let Some(blob) = self.active(id) else { return };
         let beats = beats
             .iter()
-            .map(|(tag, number, whole)| Beat { tag: *tag, number: *number, whole: *whole })
+            .map(|b| Beat {
+                tag: b.tag,
+                number: b.number,
+                whole: b.whole,
+                age: Duration::from_millis(b.age.into()),
+            })
             .collect();
         self.hear(Input::Gateways { blob, beats }, peers, sharing);
     }

@@ -1,0 +1,281 @@
+//! What goes wrong: crashes, broken connections, cuts, hosts that do not keep the rules; and how neighbours are found again.
+
+use swarm_core::content::bitmap::Bitmap;
+use swarm_core::id::ContentId;
+use swarm_core::limits;
+use swarm_core::schedule::pick::Random;
+use swarm_core::schedule::{Input, Scheduler};
+use swarm_core::wire::{GatewayBeat, Have, Message};
+
+use super::check::Books;
+use super::scenario::{Fault, Habit, Time};
+use super::world::{BLOB, Event, Session, World, peer_key};
+
+const MS: Time = 1_000_000;
+/// A host that has not got all looks for neighbours so often.
+const SEEK_EVERY: Time = 500 * MS;
+/// A host accepts so many times the neighbours it looks for.
+const CROWD: usize = 4;
+/// Chunks that are on the disk for sure after so long.
+const FLUSHED: Time = limits::FLUSH_EVERY.as_nanos() as Time;
+/// Whose machine vanishes is missed after this at the latest.
+const SILENCE: Time = (limits::SESSION_SILENCE.as_nanos() + limits::PING_EVERY.as_nanos()) as Time;
+
+impl World {
+    /// What a host says that it has.
+    pub(super) fn advertised(&self, host: usize) -> Bitmap {
+        match self.hosts[host].spec.habit {
+            Habit::Silent | Habit::Overclaims => Bitmap::full(self.geometry.chunks()),
+            Habit::FreeRider => Bitmap::new(self.geometry.chunks()),
+            _ => self.hosts[host].have.clone(),
+        }
+    }
+
+    /// Completions, starts and ends so far: whether it is over changes only with these.
+    pub(super) const fn ended(&self) -> u64 {
+        self.ends
+    }
+
+    pub(super) fn trouble(&mut self, event: Event) {
+        match event {
+            Event::Down { host, peer, conn } => self.down(host, peer, conn),
+            Event::Start { host, disk } => self.come(host, disk),
+            Event::Seek { host, life } if self.hosts[host].life == life => self.seek(host),
+            Event::Mischief { host, life } if self.hosts[host].life == life => self.mischief(host),
+            Event::Fault(number) => {
+                let (_, fault) = self.scenario.faults[number].clone();
+                self.fault(fault);
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.over();
+        match fault {
+            Fault::Crash { host, disk, back } => self.crash(host, disk, back),
+            Fault::Reset { one, other, one_after, other_after } => {
+                let Some(conn) = self.hosts[one].sessions.get(&other).map(|s| s.conn) else { return };
+                self.break_off(one, other, conn, one_after, other_after);
+            }
+            Fault::Cut { hosts, lasts } => self.cut(hosts, lasts),
+            Fault::Delay { by, lasts } => self.delay = (self.now + lasts, by),
+            Fault::OriginOnceSpread => {
+                self.pending += 1;
+                let mut spread = Bitmap::new(self.geometry.chunks());
+                for h in self.hosts.iter().filter(|h| !h.spec.origin) {
+                    spread = spread.or(&h.have);
+                }
+                self.spread = Some(spread);
+                self.origin_may_go();
+            }
+            Fault::Importer { site } => {
+                let of_site = self.honest().filter(|(_, h)| h.spec.site == site && h.done.is_none());
+                let most = of_site.max_by_key(|(_, h)| h.imported).map(|(host, _)| host);
+                if let Some(host) = most {
+                    self.crash(host, false, None);
+                }
+            }
+        }
+    }
+
+    fn over(&mut self) {
+        self.pending -= 1;
+        self.ends += 1;
+    }
+
+    /// Once every chunk is elsewhere, an origin that is to go goes.
+    pub(super) fn origin_may_go(&mut self) {
+        if self.spread.as_ref().is_some_and(Bitmap::is_full) {
+            self.spread = None;
+            self.over();
+            for host in 0..self.hosts.len() {
+                if self.hosts[host].spec.origin {
+                    self.crash(host, false, None);
+                }
+            }
+        }
+    }
+
+    fn crash(&mut self, host: usize, disk: bool, back: Option<Time>) {
+        if !self.hosts[host].alive {
+            return;
+        }
+        // A process that dies is noticed at once; a machine, when it is missed.
+        let machine = self.random.below(2) == 1;
+        let sessions = std::mem::take(&mut self.hosts[host].sessions);
+        for (peer, session) in sessions {
+            self.broken.insert(session.conn);
+            let wait = if machine { self.random.below(SILENCE as usize) as Time } else { 0 };
+            let at = self.now + self.links.latency(host, peer) + wait;
+            self.push(at, Event::Down { host: peer, peer: host, conn: session.conn });
+        }
+        self.links.drop_queue(host, None);
+        let seed = self.scenario.seed ^ (self.now << 8) ^ host as u64;
+        let h = &mut self.hosts[host];
+        (h.alive, h.books, h.scheduler) = (false, Books::default(), Scheduler::new(seed));
+        h.end_life(self.now);
+        self.ends += 1;
+        if let Some(back) = back {
+            self.pending += 1;
+            self.push(self.now + back, Event::Start { host, disk });
+        }
+    }
+
+    fn come(&mut self, host: usize, disk: bool) {
+        let n = self.geometry.chunks();
+        let unsure = self.random.below(FLUSHED as usize + 1) as Time;
+        let h = &mut self.hosts[host];
+        let kept = |at: Time| disk && at + unsure <= h.crashed;
+        h.written.retain(|(at, _)| kept(*at));
+        if !h.spec.origin {
+            h.have = Bitmap::new(n);
+            h.written.iter().for_each(|(_, chunk)| h.have.set(*chunk));
+        }
+        (h.alive, h.done, h.came) = (true, None, self.now);
+        self.begin(host);
+        self.over();
+    }
+
+    /// A connection carries nothing any longer; each side notices after a while.
+    fn break_off(&mut self, one: usize, other: usize, conn: u64, one_after: Time, other_after: Time) {
+        self.broken.insert(conn);
+        self.push(self.now + one_after, Event::Down { host: one, peer: other, conn });
+        self.push(self.now + other_after, Event::Down { host: other, peer: one, conn });
+    }
+
+    fn down(&mut self, host: usize, peer: usize, conn: u64) {
+        let h = &mut self.hosts[host];
+        if h.sessions.get(&peer).is_none_or(|s| s.conn != conn) {
+            return;
+        }
+        h.sessions.remove(&peer);
+        h.books.forget(peer_key(conn, peer));
+        self.links.drop_queue(host, Some(conn));
+        self.tell(host, Input::PeerDown { peer: peer_key(conn, peer) });
+    }
+
+    fn cut(&mut self, hosts: Vec<usize>, lasts: Time) {
+        if lasts > SILENCE {
+            for host in hosts.iter().copied() {
+                let across: Vec<(usize, u64)> = self.hosts[host]
+                    .sessions
+                    .iter()
+                    .filter(|(peer, _)| !hosts.contains(peer))
+                    .map(|(peer, s)| (*peer, s.conn))
+                    .collect();
+                for (peer, conn) in across {
+                    self.break_off(host, peer, conn, SILENCE, SILENCE);
+                }
+            }
+        }
+        self.links.cut(hosts, self.now + lasts);
+    }
+
+    pub(super) fn ban(&mut self, host: usize, (liar, conn): (usize, u64)) {
+        if self.hosts[liar].spec.habit == Habit::Honest && self.hosts[host].spec.habit == Habit::Honest {
+            self.violate(host, &format!("bans host {liar}, which keeps the rules"));
+        }
+        self.hosts[host].banned.insert(liar);
+        self.break_off(host, liar, conn, 0, self.links.latency(host, liar));
+    }
+
+    /// A host has all: it no longer takes, and goes if it is of that kind.
+    pub(super) fn finished(&mut self, host: usize) {
+        self.ends += 1;
+        let sessions: Vec<_> = self.hosts[host].sessions.iter().map(|(p, s)| peer_key(s.conn, *p)).collect();
+        for peer in sessions {
+            self.send(host, peer, Message::Unwant { blob: BLOB.0 });
+        }
+        if let Some(after) = self.hosts[host].spec.leaves {
+            self.scenario.faults.push((self.now + after, Fault::Crash { host, disk: false, back: None }));
+            self.pending += 1;
+            self.push(self.now + after, Event::Fault(self.scenario.faults.len() - 1));
+        }
+    }
+
+    /// Looks for neighbours as a node does: until it has enough, and for more while nobody it knows has what it lacks.
+    fn seek(&mut self, host: usize) {
+        if !self.wants(host) {
+            return;
+        }
+        let lacks = usize::from(self.hosts[host].scheduler.lacks_holder(BLOB));
+        for (local, want) in [(true, self.scenario.neighbours), (false, self.scenario.far_neighbours)] {
+            let site = self.hosts[host].spec.site;
+            let here = |world: &Self, other: usize| (world.hosts[other].spec.site == site) == local;
+            let silent =
+                |(peer, s): (&usize, &Session)| self.hosts[host].scheduler.is_silent(peer_key(s.conn, *peer));
+            let sessions = self.hosts[host].sessions.iter();
+            let known = sessions.filter(|(other, s)| here(self, **other) && !silent((other, s))).count();
+            let most = want * CROWD;
+            let want = if want > 0 { (want.max(known + lacks)).min(most) } else { 0 };
+            let mut pool: Vec<usize> = (0..self.hosts.len())
+                .filter(|other| here(self, *other) && self.may_meet(host, *other, most))
+                .collect();
+            for _ in known..want {
+                if pool.is_empty() {
+                    break;
+                }
+                let other = pool.swap_remove(self.random.below(pool.len()));
+                self.connect(host, other);
+            }
+        }
+        let life = self.hosts[host].life;
+        self.push(self.now + SEEK_EVERY, Event::Seek { host, life });
+    }
+
+    fn may_meet(&self, host: usize, other: usize, most: usize) -> bool {
+        let (a, b) = (&self.hosts[host], &self.hosts[other]);
+        host != other
+            && b.alive
+            && b.sessions.len() < most
+            && !(a.sessions.contains_key(&other) || b.sessions.contains_key(&host))
+            && !(a.banned.contains(&other) || b.banned.contains(&host))
+            && self.links.held(host, other, self.now).is_none()
+    }
+
+    fn mischief(&mut self, host: usize) {
+        let (blob, n) = (BLOB.0, self.geometry.chunks() as usize);
+        let mut random = Random::new(self.scenario.seed ^ self.now);
+        let mut any = |below: usize| random.below(below) as u32;
+        let sessions: Vec<_> = self.hosts[host].sessions.iter().map(|(p, s)| peer_key(s.conn, *p)).collect();
+        let habit = self.hosts[host].spec.habit;
+        for peer in sessions {
+            let messages = match habit {
+                Habit::Usurper => {
+                    let beats = (0..4).map(|_| GatewayBeat {
+                        tag: u64::from(any(usize::MAX)) << 32,
+                        number: any(1 << 30),
+                        whole: true,
+                        age: 0,
+                    });
+                    vec![Message::Gateways { id: ContentId::from_bytes([0; 32]), beats: beats.collect() }]
+                }
+                Habit::Hoarder => {
+                    let ask = |_| Message::Request { blob, first: any(n), count: 1 };
+                    (0..64).map(ask).collect()
+                }
+                _ => {
+                    let mut some = |of: u32| {
+                        let mut bits = Bitmap::new(n as u32);
+                        (0..of).for_each(|_| bits.set(any(n)));
+                        Have::of(&bits)
+                    };
+                    let (add, drop) = (some(3), some(3));
+                    let chunk = any(n);
+                    vec![match any(5) {
+                        0 => Message::Request { blob, first: chunk, count: 1 },
+                        1 => Message::Refuse { blob, count: any(300), busy: chunk % 2 == 0 },
+                        2 => Message::Need { blob, add, drop },
+                        3 => Message::Cancel { blob, chunk },
+                        _ => Message::Grant { blob, count: any(300), hint: Some(chunk) },
+                    }]
+                }
+            };
+            messages.into_iter().for_each(|message| self.send(host, peer, message));
+        }
+        let every = if habit == Habit::Hoarder { 3000 * MS } else { 300 * MS };
+        let life = self.hosts[host].life;
+        self.push(self.now + every, Event::Mischief { host, life });
+    }
+}
