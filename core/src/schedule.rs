@@ -181,10 +181,10 @@ impl Scheduler {
         self.peers.get(&peer).map_or(0, Holder::rate)
     }
 
-    /// A peer that was asked and is silent: it is no neighbour to count on.
+    /// A peer offers or sends us something now and then, or is new: one to count on.
     #[must_use]
-    pub fn is_silent(&self, peer: PeerKey) -> bool {
-        self.peers.get(&peer).is_some_and(Holder::is_silent)
+    pub fn is_of_use(&self, peer: PeerKey, now: Now) -> bool {
+        self.peers.get(&peer).is_some_and(|holder| holder.is_of_use(now))
     }
 
     /// Bytes per second we send while there is something to send, smoothed.

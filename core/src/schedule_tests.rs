@@ -76,6 +76,8 @@ impl World {
                     );
                     assert!(self.asked.insert((peer, chunk)), "asked twice");
                     let size = self.geometry.size(self.geometry.chunk(chunk).unwrap()) as u64;
+                    // A request says by itself that the chunk is needed no more.
+                    self.needs.get_mut(&peer).into_iter().for_each(|need| need.clear(chunk));
                     self.queues.entry(peer).or_default().push_back((chunk, size));
                     let out: u64 = self.queues[&peer].iter().map(|(_, left)| left).sum();
                     assert!(out <= limits::REQUEST_BYTES_PER_PEER + limits::CHUNK_MAX, "{out} outstanding");

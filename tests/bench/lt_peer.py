@@ -1,6 +1,6 @@
 """One libtorrent 2.0 peer, for the system python3 (Debian: python3-libtorrent). Started by yardsticks.py.
 
-`make FILE TORRENT` writes a v1 torrent; `seed TORRENT DIR` prints `ready PORT` and seeds until ended;
+`make FILE TORRENT [PIECE LENGTH]` writes a v1 torrent; `seed TORRENT DIR` prints `ready PORT` and seeds until ended;
 `leech TORRENT DIR PORT` downloads from 127.0.0.1:PORT and prints one JSON line. The leecher times itself from before
 its session to the last verified piece, so that neither the start of Python nor the import weighs on the yardstick.
 Settings are libtorrent's defaults but: loopback only, no discovery, plain TCP (no uTP, no encryption).
@@ -28,14 +28,15 @@ SETTINGS = {
 }
 
 
-def make(source, torrent):
+def make(source, torrent, piece="0"):
     """Hash `source` into a torrent that both libtorrent and aria2 read (aria2 knows only v1).
 
-    It names no tracker: libtorrent connects its peer by hand, aria2 is given ours on the command line.
+    Without a piece length libtorrent chooses one. The torrent names no tracker: libtorrent connects its peer by hand,
+    aria2 is given ours on the command line.
     """
     files = lt.file_storage()
     lt.add_files(files, source)
-    made = lt.create_torrent(files, flags=lt.create_torrent.v1_only)
+    made = lt.create_torrent(files, int(piece), flags=lt.create_torrent.v1_only)
     lt.set_piece_hashes(made, os.path.dirname(source))
     with open(torrent, "wb") as out:
         out.write(lt.bencode(made.generate()))
@@ -85,7 +86,7 @@ def leech(torrent, folder, port):
 
 if __name__ == "__main__":
     if sys.argv[1] == "make":
-        make(*sys.argv[2:4])
+        make(*sys.argv[2:])
     elif sys.argv[1] == "seed":
         seed(*sys.argv[2:4])
     else:

@@ -8,6 +8,7 @@ counted from process start to exit. Where a choice had to be made it favours the
 import http.server
 import json
 import os
+import random
 import socket
 import struct
 import threading
@@ -124,28 +125,30 @@ class Tracker(http.server.ThreadingHTTPServer):
     """The least BitTorrent tracker: aria2 has no option to add a peer, so it must be told of one."""
 
     daemon_threads = True
+    request_queue_size = 128
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), TrackerRequest)
-        self.peers = {}
-        self.url = f"http://127.0.0.1:{self.server_port}/announce"
+    def __init__(self, address="127.0.0.1", port=0, interval=1800):
+        super().__init__((address, port), TrackerRequest)
+        self.interval, self.peers = interval, set()
+        self.url = f"http://{address}:{self.server_port}/announce"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class TrackerRequest(http.server.BaseHTTPRequestHandler):
-    """Remembers who announced and answers with all the others, all of them on loopback."""
+    """Remembers from where it was announced, and answers with some of all the others."""
 
     def do_GET(self):
         """One announce: BEP 3 with the compact answer of BEP 23."""
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlparse(self.path).query, encoding="latin-1"))
-        me, peers = query["peer_id"], self.server.peers
-        others = b"".join(socket.inet_aton("127.0.0.1") + struct.pack(">H", port)
-                          for peer, port in list(peers.items()) if peer != me)
+        me, peers = (self.client_address[0], int(query["port"])), self.server.peers
+        others = [peer for peer in list(peers) if peer != me]
+        some = random.sample(others, min(len(others), int(query.get("numwant", 50))))
         if query.get("event") == "stopped":
-            peers.pop(me, None)
+            peers.discard(me)
         else:
-            peers[me] = int(query["port"])
-        body = b"d8:intervali1800e5:peers%d:%se" % (len(others), others)
+            peers.add(me)
+        compact = b"".join(socket.inet_aton(address) + struct.pack(">H", port) for address, port in some)
+        body = b"d8:intervali%de5:peers%d:%se" % (self.server.interval, len(compact), compact)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

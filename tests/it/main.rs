@@ -11,3 +11,4 @@ mod main_job;
 mod quota;
 mod source;
 mod tidy;
+mod worlds;

@@ -1,60 +1,203 @@
 """Who is measured: a client publishes a file on one host and fetches it on all others, by its own command line."""
 
+import json
 import os
 import re
-import select
-import time
+import shutil
+import signal
+import sys
+
+import procs
+import yardsticks
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+NAME = "file.bin"
 
 
-class Swarm:
+class Getter:
+    """One host that wants the file: its folder, the process that works in it now, and what it has achieved."""
+
+    def __init__(self, host, folder):
+        self.host, self.folder = host, folder
+        self.proc, self.text, self.first, self.done, self.restarts = None, b"", None, None, 0
+        self.spent, self.idle = 0.0, 0.0  # CPU of those that were killed; what a start is not charged
+
+    @property
+    def file(self):
+        """Where the file goes, also after a restart."""
+        return os.path.join(self.folder, NAME)
+
+    def cpu(self):
+        """CPU seconds so far, those of killed processes included."""
+        return self.spent + self.proc.cpu() - self.idle
+
+
+class Client:
+    """What the clients have in common. `first` and `done` match the lines that say that one has a part, or all."""
+
+    first = None
+    waits = False  # Whether a getter starts and then waits for `go`; else its start counts.
+
+    def __init__(self, lab):
+        self.lab = lab
+
+    def payload(self, getter):
+        """Bytes of the file that came to a getter, double ones included; None where the client does not tell."""
+
+    def explain(self, getter):
+        """Leave in the log why a getter hangs."""
+
+
+class Swarm(Client):
     """Our binary."""
 
     name = "swarm"
+    done = re.compile(rb'"event":"done"')
+    # Told at most every 200 ms, so that the first chunk is seen up to 200 ms late.
+    first = re.compile(rb'"event":"progress","done":[1-9]')
 
     def __init__(self, lab):
-        self.lab, self.binary = lab, lab.options.swarm
+        super().__init__(lab)
+        self.binary, self.link = lab.options.swarm, None
+
+    def missing(self):
+        """Why it cannot be run here, or nothing."""
+        return None if shutil.which(self.binary) else f"{self.binary} is no program: build it, or name one by --swarm"
 
     def _argv(self, host, home, *args):
-        return host.argv(self.binary, "--home", home, "--listen", f"/ip4/{host.address}/tcp/0", "--json", *args)
+        return host.argv(self.binary, "--home", home, "--listen", f"/ip4/{host.address}/tcp/0", *args)
 
     def publish(self, host, source):
-        """Start the origin: the process and what others need to find it."""
-        home = self.lab.fresh("home")
-        argv = [arg for arg in self._argv(host, home, "publish", source, "--link") if arg != "--json"]
+        """Start the origin."""
+        argv = self._argv(host, self.lab.fresh("home"), "publish", source, "--link")
         proc = self.lab.spawn("origin", argv, pipe=True)
-        return proc, proc.line(r"^swarm:\S+", 120)[0].group(0)
-
-    def get(self, host, link, out, home=None):
-        """Start a getter that goes on sharing. Its standard output says when it is done."""
-        home = home or self.lab.fresh("home")
-        proc = self.lab.spawn("get", self._argv(host, home, "get", link, "-o", out, "--seed", "--overwrite"), pipe=True)
-        proc.home = home
+        self.link = proc.line(r"^swarm:\S+", 120)[0].group(0)
         return proc
 
-    done = re.compile(rb'"type":\s*"done"|"done":\s*\{|"event":\s*"done"')
-    first = re.compile(rb'"done":\s*[1-9]')
+    def start(self, getter, again):
+        """Start a getter. Again is the same command, in the same home, to the same path."""
+        home = os.path.join(getter.folder, "home")
+        return self.lab.spawn(name_of(getter), self._argv(getter.host, home, "--json", "get", self.link,
+                                                          "-o", getter.file, "--seed"), pipe=True)
+
+    def _ask(self, getter, what):
+        home = os.path.join(getter.folder, "home")
+        asked = self.lab.call(f"{what}-{getter.host.name}", [self.binary, "--home", home, "--json", what], 20)
+        return json.loads(asked.output().splitlines()[0])
+
+    def payload(self, getter):
+        """What `status` counts, which starts anew with each process."""
+        try:
+            return None if getter.restarts else self._ask(getter, "status")["downloaded"]
+        except (procs.Failed, ValueError, LookupError):
+            return None
+
+    def explain(self, getter):
+        """`status` and `peers` of the node, in the log."""
+        for what in ("status", "peers"):
+            try:
+                self._ask(getter, what)
+            except (procs.Failed, ValueError, LookupError) as error:
+                self.lab.say(f"  {getter.host.name}: {what}: {error}")
 
 
-CLIENTS = {Swarm.name: Swarm}
+class Torrent(Client):
+    """What BitTorrent clients have in common: a torrent and a tracker, which runs on the origin's host.
+
+    Pieces are as long as the chunks of swarm, 64 KiB: with the 128 KiB that libtorrent would choose for 64 MiB
+    (`--piece 0`) both clients took longer.
+    """
+
+    port = 6969
+
+    def __init__(self, lab):
+        super().__init__(lab)
+        self.torrent, self.tracker = lab.path("file.torrent"), None
+
+    def publish(self, host, source):
+        """Start the tracker and the origin; it is up once the tracker knows it."""
+        piece = int(self.lab.options.piece * 1024)
+        self.lab.call("torrent", yardsticks.lt_peer("make", source, self.torrent, str(piece)))
+        argv = [sys.executable, "-B", os.path.join(HERE, "tracker.py"), host.address, str(self.port)]
+        tracker = self.lab.spawn("tracker", host.argv(*argv), pipe=True)
+        tracker.line("^ready", 20)
+        self.tracker = f"http://{host.address}:{self.port}/announce"
+        proc = self.lab.spawn("origin", host.argv(*self.seeder(host, os.path.dirname(source))))
+        tracker.line(f"^peer {host.address} ", 30)
+        return proc
 
 
-class Watch:
-    """Reads what many processes print, and notes when each says that it is done."""
+class Libtorrent(Torrent):
+    """libtorrent 2.0, by bt_peer.py."""
 
-    def __init__(self, client):
-        self.client, self.text, self.finished, self.first = client, {}, {}, {}
+    name = "libtorrent"
+    done, first, waits = re.compile(rb"^done (\d+)", re.M), re.compile(rb"^(first|done)", re.M), True
 
-    def poll(self, procs, seconds):
-        """Wait up to `seconds` for news."""
-        fds = {proc.popen.stdout.fileno(): proc for proc in procs if proc.popen.stdout and proc.usage is None}
-        ready = select.select(list(fds), [], [], seconds)[0] if fds else time.sleep(seconds) or []
-        now = time.perf_counter()
-        for fd in ready:
-            proc = fds[fd]
-            data = os.read(fd, 1 << 16)
-            text = self.text.get(proc, b"")[-200:] + data
-            self.text[proc] = text
-            if proc not in self.first and self.client.first.search(text):
-                self.first[proc] = now
-            if proc not in self.finished and self.client.done.search(text):
-                self.finished[proc] = now
+    def missing(self):
+        """Why it cannot be run here, or nothing."""
+        try:
+            self.lab.call("import", [yardsticks.SYSTEM_PYTHON, "-c", "import libtorrent"])
+        except procs.Failed:
+            return "python3-libtorrent is not installed: --install"
+        return None
+
+    def _argv(self, *args):
+        return [yardsticks.SYSTEM_PYTHON, "-B", os.path.join(HERE, "bt_peer.py"), *args]
+
+    def seeder(self, host, folder):
+        """The command line of the origin."""
+        return self._argv("seed", self.torrent, folder, host.address, self.tracker)
+
+    def start(self, getter, again):
+        """Start a getter. It waits for the clock, but not after a kill."""
+        argv = self._argv("leech", self.torrent, getter.folder, getter.host.address, self.tracker,
+                          *(["now"] if again else []))
+        return self.lab.spawn(name_of(getter), getter.host.argv(*argv), pipe=True)
+
+    def ready(self, getter):
+        """Python and the library are loaded, uncharged."""
+        getter.proc.line("^ready", 60)
+        getter.idle = getter.proc.cpu()
+
+    def go(self, getter):
+        """The clock runs."""
+        os.kill(getter.proc.pid, signal.SIGUSR1)
+
+    def payload(self, getter):
+        """What it said when it was done."""
+        found = self.done.search(getter.text)
+        return int(found.group(1)) if found and not getter.restarts else None
+
+
+class Aria2(Torrent):
+    """aria2. It announces its end through a hook; when its first piece is whole it does not tell."""
+
+    name = "aria2"
+    done = re.compile(rb"^[0-9a-f]{16} 1 /", re.M)
+
+    def missing(self):
+        """Why it cannot be run here, or nothing."""
+        return None if shutil.which("aria2c") else "aria2 is not installed: --install"
+
+    def _argv(self, folder, *args):
+        return ["aria2c", "--no-conf", "--quiet", f"--dir={folder}", f"--bt-tracker={self.tracker}", "--no-proxy=*",
+                "--bt-tracker-interval=5", "--listen-port=6881", "--bt-max-peers=0", "--max-overall-upload-limit=0",
+                "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--disable-ipv6=true",
+                "--file-allocation=none", "--seed-ratio=0.0", "--check-integrity=true", *args, self.torrent]
+
+    def seeder(self, _host, folder):
+        """The command line of the origin."""
+        return self._argv(folder)
+
+    def start(self, getter, again):
+        """Start a getter. After a kill it checks by hash what it has: its own list is saved once a minute."""
+        hook = ["--on-bt-download-complete=/bin/echo"]
+        return self.lab.spawn(name_of(getter), getter.host.argv(*self._argv(getter.folder, *hook)), pipe=True)
+
+
+def name_of(getter):
+    """What a getter's process is called in the log."""
+    return f"get-{getter.host.name}"
+
+
+CLIENTS = {client.name: client for client in (Swarm, Libtorrent, Aria2)}

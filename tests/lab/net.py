@@ -1,10 +1,11 @@
 """Hosts on one machine: network namespaces on a bridge, each with a shaped link, and sites joined by a thin line.
 
-Names carry the pid of this script; everything is removed at the end. Shaping is TBF, both ways, with queues of 50 ms and
-MTU 1500, and offloads are off, so that what is shaped are the packets a real wire carries.
+Names carry the pid of this script; everything is removed at the end. Shaping is TBF, both ways, with queues of 50 ms
+and MTU 1500, and offloads are off, so that what is shaped are the packets a real wire carries.
 """
 
-import json
+import ctypes
+import os
 import subprocess
 
 from procs import Failed
@@ -20,39 +21,58 @@ def run(*argv):
     return done.stdout
 
 
-class Host:
-    """One host: its namespace, its address, its site."""
+class Counters:
+    """What has passed the devices of a namespace: /proc/net/dev, held open.
 
-    def __init__(self, name, address, site):
-        self.name, self.address, self.site = name, address, site
+    Reading it again takes microseconds, where `ip -s` would start a program that competes with those measured.
+    """
+
+    def __init__(self, namespace):
+        libc = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/self/ns/net", "rb") as here, open(f"/run/netns/{namespace}", "rb") as there:
+            if libc.setns(there.fileno(), 0):
+                raise Failed(f"cannot enter {namespace}: {os.strerror(ctypes.get_errno())}")
+            try:
+                self.file = open("/proc/thread-self/net/dev", "rb", buffering=0)
+            finally:
+                libc.setns(here.fileno(), 0)
+
+    def read(self):
+        """Of each device: (bytes in, packets in, bytes out, packets out), with all headers."""
+        self.file.seek(0)
+        lines = self.file.readall().decode().splitlines()[2:]
+        found = {}
+        for line in lines:
+            name, _, numbers = line.partition(":")
+            numbers = numbers.split()
+            found[name.strip()] = tuple(int(numbers[i]) for i in (0, 1, 8, 9))
+        return found
+
+
+class Host:
+    """One host: its namespace, its address, its site, and the port of the bridge where its link ends."""
+
+    def __init__(self, name, address, site, port):
+        self.name, self.address, self.site, self.port = name, address, site, port
 
     def argv(self, *argv):
         """The command line that runs a program there."""
         return ["nsenter", f"--net=/run/netns/{self.name}", *argv]
 
-    def wire(self):
-        """Bytes that left and reached it so far, with all headers: (sent, received)."""
-        return counters(self.name, "eth0")
-
-
-def counters(namespace, device):
-    """(sent, received) bytes of a device."""
-    stats = json.loads(run("ip", "-n", namespace, "-s", "-j", "link", "show", device))[0]["stats64"]
-    return stats["tx"]["bytes"], stats["rx"]["bytes"]
-
 
 class Network:
     """`sites` is how many hosts each site has; the first host is the origin."""
 
-    def __init__(self, lab, sites, rate, line=None, origin_rate=None, congestion=None):
-        self.lab, self.rate, self.line, self.hosts, self.routers = lab, rate, line, [], []
+    def __init__(self, lab, sites, rate, line=None, congestion=None):
+        self.lab, self.rate, self.line, self.hosts, self.routers, self.hubs = lab, rate, line, [], [], []
         self.congestion = congestion
         self.prefix = f"swl{lab.pid}"
         core = self._namespace("core")
         if len(sites) > 1:
             sysctl(core, "net/ipv4/ip_forward", "1")
         for number, count in enumerate(sites):
-            self._site(core, number, count, len(sites) > 1, origin_rate)
+            self._site(core, number, count, len(sites) > 1)
+        self.core, self.origin = Counters(core), Counters(self.hosts[0].name)
 
     def _namespace(self, name):
         full = f"{self.prefix}-{name}"
@@ -63,7 +83,7 @@ class Network:
             sysctl(full, "net/ipv4/tcp_congestion_control", self.congestion)
         return full
 
-    def _site(self, core, number, count, routed, origin_rate):
+    def _site(self, core, number, count, routed):
         hub = self._namespace(f"hub{number}")
         run("ip", "-n", hub, "link", "add", "br0", "type", "bridge")
         run("ip", "-n", hub, "link", "set", "br0", "up")
@@ -72,21 +92,27 @@ class Network:
             name = self._namespace(f"s{number}h{index}")
             self._join(name, "eth0", hub, f"p{index}")
             run("ip", "-n", hub, "link", "set", "dev", f"p{index}", "master", "br0")
+            run("ip", "-n", name, "link", "set", "dev", "eth0", "address", mac(number, index + 2))
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
             if routed:
                 run("ip", "-n", name, "route", "add", "default", "via", f"{net}.1")
-            rate = origin_rate if origin_rate and not self.hosts else self.rate
-            shape(name, "eth0", rate)
-            shape(hub, f"p{index}", rate)
-            self.hosts.append(Host(name, f"{net}.{index + 2}", number))
+            shape(name, "eth0", self.rate)
+            shape(hub, f"p{index}", self.rate)
+            self.hosts.append(Host(name, f"{net}.{index + 2}", number, f"p{index}"))
+        self.hubs.append(Counters(hub))
         if routed:
             self._join(core, f"to{number}", hub, "up")
             run("ip", "-n", hub, "link", "set", "dev", "up", "master", "br0")
             run("ip", "-n", core, "addr", "add", f"{net}.1/24", "dev", f"to{number}")
             shape(core, f"to{number}", self.line)
             shape(hub, "up", self.line)
-            self.routers.append((core, f"to{number}"))
+            run("ip", "-n", core, "link", "set", "dev", f"to{number}", "address", mac(number, 1))
+            self.routers.append(f"to{number}")
+            know(core, f"to{number}", number, range(2, count + 2))
+        for index in range(count):
+            others = [last for last in range(1 if routed else 2, count + 2) if last != index + 2]
+            know(f"{self.prefix}-s{number}h{index}", "eth0", number, others)
 
     @staticmethod
     def _join(one, one_device, other, other_device):
@@ -95,10 +121,39 @@ class Network:
             run("ip", "-n", name, "link", "set", "dev", device, "mtu", "1500", "multicast", "on", "up")
             run("ip", "netns", "exec", name, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off")
 
+    def left_origin(self):
+        """Bytes on the wire that have left the origin so far."""
+        return self.origin.read()["eth0"][2]
+
+    def reached(self):
+        """What has reached each host so far: [(bytes, packets)]."""
+        hubs = [hub.read() for hub in self.hubs]
+        return [hubs[host.site][host.port][2:] for host in self.hosts]
+
     def crossed(self):
         """Bytes that crossed each site's line so far: [(out, in)]."""
-        # What the router sends to a site goes in, what it receives from it came out.
-        return [tuple(reversed(counters(core, device))) for core, device in self.routers]
+        devices = self.core.read()
+        # What the router receives from a site came out of it, what it sends to it goes in.
+        return [(devices[name][0], devices[name][2]) for name in self.routers]
+
+
+def mac(site, last):
+    """The link address of the host whose address ends so."""
+    return f"02:77:00:00:{site + 1:02x}:{last:02x}"
+
+
+def know(namespace, device, site, lasts):
+    """Tell a namespace the link addresses of its neighbours.
+
+    The kernel keeps what ARP learns of all namespaces in one table of 1,024 entries: a hundred hosts that know each
+    other would need ten times that, and lose packets. Permanent entries do not count.
+    """
+    lines = [f"neigh replace 10.77.{site + 1}.{last} lladdr {mac(site, last)} dev {device} nud permanent\n"
+             for last in lasts]
+    done = subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="".join(lines), capture_output=True, text=True,
+                          check=False)
+    if done.returncode:
+        raise Failed(f"neighbours of {namespace}: {done.stderr.strip()}")
 
 
 def sysctl(namespace, name, value):

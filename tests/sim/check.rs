@@ -124,7 +124,7 @@ impl World {
         if self.outcome.violation.is_none() {
             self.check_end();
         }
-        let peaceful = self.hosts.iter().all(|h| matches!(h.spec.habit, Habit::Honest | Habit::FreeRider));
+        let peaceful = self.hosts.iter().all(|h| h.spec.habit == Habit::Honest);
         if self.outcome.violation.is_none() && peaceful && self.is_over() {
             let then = self.now as f64 / 1e9 + CALM;
             while self.step((then * 1e9) as Time) {}

@@ -1,5 +1,7 @@
 //! What goes wrong: crashes, broken connections, cuts, hosts that do not keep the rules; and how neighbours are found again.
 
+use std::time::Duration;
+
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::id::ContentId;
 use swarm_core::limits;
@@ -14,8 +16,8 @@ use super::world::{BLOB, Event, Session, World, peer_key};
 const MS: Time = 1_000_000;
 /// A host that has not got all looks for neighbours so often.
 const SEEK_EVERY: Time = 500 * MS;
-/// A host accepts so many times the neighbours it looks for.
-const CROWD: usize = 4;
+/// Neighbours of a host at most, whoever looked for whom.
+const CROWD: usize = limits::OUTBOUND;
 /// Chunks that are on the disk for sure after so long.
 const FLUSHED: Time = limits::FLUSH_EVERY.as_nanos() as Time;
 /// Whose machine vanishes is missed after this at the latest.
@@ -203,14 +205,14 @@ impl World {
         for (local, want) in [(true, self.scenario.neighbours), (false, self.scenario.far_neighbours)] {
             let site = self.hosts[host].spec.site;
             let here = |world: &Self, other: usize| (world.hosts[other].spec.site == site) == local;
-            let silent =
-                |(peer, s): (&usize, &Session)| self.hosts[host].scheduler.is_silent(peer_key(s.conn, *peer));
+            let now = Duration::from_nanos(self.now);
+            let scheduler = &self.hosts[host].scheduler;
+            let of_use = |(peer, s): (&usize, &Session)| scheduler.is_of_use(peer_key(s.conn, *peer), now);
             let sessions = self.hosts[host].sessions.iter();
-            let known = sessions.filter(|(other, s)| here(self, **other) && !silent((other, s))).count();
-            let most = want * CROWD;
-            let want = if want > 0 { (want.max(known + lacks)).min(most) } else { 0 };
+            let known = sessions.filter(|(other, s)| here(self, **other) && of_use((other, s))).count();
+            let want = if want > 0 { want.max(known + lacks) } else { 0 };
             let mut pool: Vec<usize> = (0..self.hosts.len())
-                .filter(|other| here(self, *other) && self.may_meet(host, *other, most))
+                .filter(|other| here(self, *other) && self.may_meet(host, *other))
                 .collect();
             for _ in known..want {
                 if pool.is_empty() {
@@ -224,11 +226,12 @@ impl World {
         self.push(self.now + SEEK_EVERY, Event::Seek { host, life });
     }
 
-    fn may_meet(&self, host: usize, other: usize, most: usize) -> bool {
+    fn may_meet(&self, host: usize, other: usize) -> bool {
         let (a, b) = (&self.hosts[host], &self.hosts[other]);
         host != other
             && b.alive
-            && b.sessions.len() < most
+            && b.sessions.len() < CROWD
+            && a.sessions.len() < CROWD
             && !(a.sessions.contains_key(&other) || b.sessions.contains_key(&host))
             && !(a.banned.contains(&other) || b.banned.contains(&host))
             && self.links.held(host, other, self.now).is_none()

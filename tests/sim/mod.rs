@@ -7,6 +7,7 @@
 mod check;
 mod faults;
 mod links;
+mod messages;
 pub mod scenario;
 pub mod seeds;
 pub mod table;

@@ -113,6 +113,6 @@ pub fn run(seed: u64, trace: bool) -> Result<(), String> {
     let scenario = scenario(seed);
     let (end, bound) = (faults_end(&scenario), table::bound(&scenario));
     let mut world = World::new(scenario);
-    world.trace = trace;
+    (world.codec, world.trace) = (true, trace);
     world.verdict(end, GRACE.0 + GRACE.1 * bound)
 }

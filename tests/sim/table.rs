@@ -128,25 +128,37 @@ pub fn importers_die(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
-/// Every row; with `small` those of at most 300 hosts.
+/// Every row; with `small`, of at most 101 hosts.
 #[must_use]
 pub fn rows(seed: u64, small: bool) -> Vec<Row> {
-    let row = |name: &str, scenario, target, once| Row { name: name.to_owned(), scenario, target, once };
+    let of = |count: usize| if small { count.min(100) } else { count };
+    let row = |name: String, scenario, target, once| Row { name, scenario, target, once };
+    let (lan, many, site, five) = (of(200), of(300), of(200) / 2, of(200) / 5);
     let mut rows = vec![
-        row("50/50 Mbit/s, N = 100", equal(seed, 100, 50, 10 * MS), 1.08, Some(1.05)),
-        row("1 Gbit/s LAN, N = 200", equal(seed, 200, 1000, MS / 4), 1.06, None),
-        row("mixed links, N = 300", mixed(seed, 300), 1.30, None),
-        row("two sites of 100, line 100 Mbit/s", sites(seed, &[100, 100], 100), 1.05, Some(1.03)),
-        row("five sites of 40 behind one line", sites(seed, &[0, 40, 40, 40, 40, 40], 100), 1.10, Some(1.03)),
-        row("30 % crash and come back empty, N = 300", crashes(seed, 300), 1.15, None),
-        row("origin killed once all is out, N = 100", origin_dies(seed, 100), 1.30, None),
-        row("three importers killed, two sites of 100", importers_die(seed, 100), 1.30, None),
+        row("50/50 Mbit/s, N = 100".to_owned(), equal(seed, 100, 50, 10 * MS), 1.08, Some(1.05)),
+        row(format!("1 Gbit/s LAN, N = {lan}"), equal(seed, lan, 1000, MS / 4), 1.06, None),
+        row(format!("mixed links, N = {many}"), mixed(seed, many), 1.30, None),
+        row(format!("30 % crash, come back empty, N = {many}"), crashes(seed, many), 1.15, None),
+        row(
+            format!("two sites of {site}, line 100 Mbit/s"),
+            sites(seed, &[site, site], 100),
+            1.05,
+            Some(1.03),
+        ),
+        row(
+            format!("five sites of {five} behind one line"),
+            sites(seed, &[0, five, five, five, five, five], 100),
+            1.10,
+            Some(1.03),
+        ),
+        row("origin killed once all is out, N = 100".to_owned(), origin_dies(seed, 100), 1.30, None),
+        row(format!("3 importers killed, two sites of {site}"), importers_die(seed, site), 1.30, None),
     ];
     if !small {
-        rows.push(row("50/50 Mbit/s, N = 1,000", equal(seed, 1000, 50, 10 * MS), 1.10, None));
+        rows.push(row("50/50 Mbit/s, N = 1,000".to_owned(), equal(seed, 1000, 50, 10 * MS), 1.10, None));
         let mut large = equal(seed, 10_000, 50, 10 * MS);
         large.blocks = 2;
-        rows.push(row("50/50 Mbit/s, N = 10,000", large, 1.15, None));
+        rows.push(row("50/50 Mbit/s, N = 10,000".to_owned(), large, 1.15, None));
     }
     rows
 }

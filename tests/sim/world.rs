@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::id::ContentId;
 use swarm_core::schedule::pick::Random;
-use swarm_core::schedule::{Beat, BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
-use swarm_core::wire::{GatewayBeat, Have, Message, Why};
+use swarm_core::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
+use swarm_core::wire::Message;
 
 use super::check::Books;
 use super::links::{Block, Hop, Links};
@@ -70,7 +69,7 @@ pub(super) enum Event {
 pub(super) struct Session {
     pub(super) conn: u64,
     /// The last message on its way arrives then: the next not before it.
-    arrives: Time,
+    pub(super) arrives: Time,
 }
 
 pub(super) struct Host {
@@ -116,6 +115,8 @@ pub struct World {
     /// Every chunk was at some other host: the origin may go.
     pub(super) spread: Option<Bitmap>,
     pub(super) calm: bool,
+    /// Whether each message is written and read as on the wire.
+    pub(super) codec: bool,
     /// Whether each message is shown on the standard error.
     pub trace: bool,
     conns: u64,
@@ -124,14 +125,14 @@ pub struct World {
     slab: Vec<Option<Event>>,
     free: Vec<usize>,
     out: Vec<Output>,
-    hops: Vec<(Time, Hop)>,
+    pub(super) hops: Vec<(Time, Hop)>,
 }
 
 pub(super) const fn peer_key(conn: u64, host: usize) -> PeerKey {
     PeerKey(conn << HOST_BITS | host as u64)
 }
 
-const fn split(peer: PeerKey) -> (usize, u64) {
+pub(super) const fn split(peer: PeerKey) -> (usize, u64) {
     ((peer.0 & ((1 << HOST_BITS) - 1)) as usize, peer.0 >> HOST_BITS)
 }
 
@@ -181,6 +182,7 @@ impl World {
             delay: (0, 0),
             spread: None,
             calm: scenario.is_calm(),
+            codec: false,
             trace: false,
             conns: 0,
             order: 0,
@@ -288,7 +290,7 @@ impl World {
         self.events.push(Reverse((at, self.order, slot)));
     }
 
-    fn push_hops(&mut self) {
+    pub(super) fn push_hops(&mut self) {
         let mut hops = std::mem::take(&mut self.hops);
         hops.drain(..).for_each(|(at, hop)| self.push(at, Event::Hop(hop)));
         self.hops = hops;
@@ -310,99 +312,6 @@ impl World {
             let (at, life) = (self.now + wait.as_nanos() as u64, h.life);
             self.push(at, Event::Tick { host, life });
         }
-    }
-
-    pub(super) fn send(&mut self, from: usize, peer: PeerKey, message: Message) {
-        let (to, conn) = split(peer);
-        self.outcome.messages += 1;
-        if self.trace {
-            eprintln!("{:>12} {from} -> {to} {message:?}", self.now);
-        }
-        let Some(session) = self.hosts[from].sessions.get_mut(&to).filter(|s| s.conn == conn) else {
-            return;
-        };
-        let mut at = self.now + self.links.latency(from, to);
-        if !self.calm {
-            let (until, by) = self.delay;
-            at += if self.now < until { by } else { 0 };
-            at = at.max(self.links.held(from, to, self.now).unwrap_or(0)).max(session.arrives);
-            session.arrives = at;
-            if self.broken.contains(&conn) {
-                return;
-            }
-        }
-        self.push(at, Event::Message { to, from, conn, message });
-    }
-
-    fn carry_out(&mut self, host: usize, output: Output) {
-        if !self.calm {
-            self.check(host, &output);
-        }
-        let blob = BLOB.0;
-        match output {
-            Output::Request { peer, chunk, .. } => {
-                self.send(host, peer, Message::Request { blob, first: chunk, count: 1 });
-            }
-            Output::Refuse { peer, count, busy, .. } => {
-                self.send(host, peer, Message::Refuse { blob, count, busy });
-            }
-            Output::Cancel { peer, chunk, .. } => self.send(host, peer, Message::Cancel { blob, chunk }),
-            Output::Grant { peer, count, hint, .. } => {
-                self.send(host, peer, Message::Grant { blob, count, hint });
-            }
-            Output::Send { peer, chunk, .. } => self.send_chunk(host, peer, chunk),
-            Output::Decline { peer, chunk, why, .. } => {
-                let why = if why == Failure::Busy { Why::Busy } else { Why::Missing };
-                self.send(host, peer, Message::Decline { blob, chunk, why });
-            }
-            Output::Have { peer, add, .. } => {
-                self.send(host, peer, Message::Have { blob, add: Have::of(&add) });
-            }
-            Output::Need { peer, add, drop, .. } => {
-                self.send(host, peer, Message::Need { blob, add: Have::of(&add), drop: Have::of(&drop) });
-            }
-            Output::Gateways { peer, beats, .. } => {
-                let beats = beats
-                    .iter()
-                    .map(|b| GatewayBeat {
-                        tag: b.tag,
-                        number: b.number,
-                        whole: b.whole,
-                        age: b.age.as_millis() as u32,
-                    })
-                    .collect();
-                self.send(host, peer, Message::Gateways { id: ContentId::from_bytes([0; 32]), beats });
-            }
-            Output::Ban { peer, .. } => self.ban(host, split(peer)),
-            Output::Complete { .. } => {
-                let life = self.hosts[host].life;
-                self.hosts[host].done = Some(self.now);
-                self.push(self.now, Event::Finished { host, life });
-            }
-        }
-    }
-
-    fn send_chunk(&mut self, host: usize, peer: PeerKey, chunk: u32) {
-        let (to, conn) = split(peer);
-        let bad = match self.hosts[host].spec.habit {
-            Habit::Corrupt(permille) => self.random.below(1000) < usize::from(permille),
-            Habit::Overclaims if !self.hosts[host].have.get(chunk) => {
-                self.send(host, peer, Message::Decline { blob: BLOB.0, chunk, why: Why::Missing });
-                return;
-            }
-            Habit::Silent => return,
-            _ => false,
-        };
-        if self.broken.contains(&conn) {
-            return;
-        }
-        if self.trace {
-            eprintln!("{:>12} {host} => {to} chunk {chunk}", self.now);
-        }
-        let size = self.geometry.chunk(chunk).map_or(0, |c| self.geometry.size(c) as u64);
-        let block = Block { to, from: host, conn, chunk, bytes: 0, last: false, bad };
-        self.links.send(block, size, self.now, &mut self.hops);
-        self.push_hops();
     }
 
     /// A host's session with another is the one this came on.
@@ -479,57 +388,6 @@ impl World {
         self.tell(to, Input::Verified { peer: Some(peer), blob, chunk });
     }
 
-    fn message(&mut self, to: usize, from: usize, conn: u64, message: Message) {
-        let (peer, blob, n) = (peer_key(conn, from), BLOB, self.geometry.chunks());
-        let Some(message) = (if self.calm { Some(message) } else { over_the_wire(&message) }) else {
-            // A frame that cannot be: the one who sent it is closed out.
-            if self.hosts[from].spec.habit == Habit::Honest {
-                self.violate(from, "sends what cannot be read");
-            }
-            return self.ban(to, (from, conn));
-        };
-        let set = |have: Have| have.into_bitmap(n).expect("a set that fits");
-        match message {
-            Message::Have { add, .. } => self.tell(to, Input::HoldsMore { peer, blob, add: set(add) }),
-            Message::Need { add, drop, .. } => {
-                self.tell(to, Input::Needs { peer, blob, add: set(add), drop: set(drop) });
-            }
-            Message::Grant { .. } if self.hosts[to].spec.habit == Habit::Hoarder => {}
-            Message::Grant { count, hint, .. } => self.tell(to, Input::Granted { peer, blob, count, hint }),
-            Message::Refuse { count, busy, .. } => self.tell(to, Input::Refused { peer, blob, count, busy }),
-            Message::Request { first, count, .. } => {
-                for chunk in first..first + count {
-                    self.check_asked(to, from, chunk);
-                    self.tell(to, Input::Asked { peer, blob, chunk });
-                }
-            }
-            Message::Cancel { chunk, .. } => {
-                if self.links.cancel(to, conn, chunk) {
-                    self.tell(to, Input::Sent { peer, blob, whole: false });
-                }
-            }
-            Message::Gateways { beats, .. } => {
-                let beats = beats
-                    .iter()
-                    .map(|b| Beat {
-                        tag: b.tag,
-                        number: b.number,
-                        whole: b.whole,
-                        age: Duration::from_millis(b.age.into()),
-                    })
-                    .collect();
-                self.tell(to, Input::Gateways { blob, beats });
-            }
-            Message::Decline { chunk, why, .. } => {
-                let why = if why == Why::Busy { Failure::Busy } else { Failure::Missing };
-                self.hosts[to].books.ended(peer, chunk);
-                self.tell(to, Input::Failed { peer, blob, chunk, why });
-            }
-            Message::Unwant { .. } => self.tell(to, Input::TakesNot { peer, blob }),
-            other => panic!("not sent here: {other:?}"),
-        }
-    }
-
     /// The next event before `limit` is carried out. False if there was none.
     pub(super) fn step(&mut self, limit: Time) -> bool {
         let Some(Reverse((at, _, slot))) = self.events.pop() else { return false };
@@ -596,9 +454,4 @@ impl World {
         o.borders_in = self.links.borders_in().map(|bytes| bytes as f64 / len).collect();
         o
     }
-}
-
-/// A message as its receiver reads it.
-fn over_the_wire(message: &Message) -> Option<Message> {
-    Message::decode(&message.encode().ok()?).ok()?
 }

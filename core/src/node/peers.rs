@@ -118,13 +118,9 @@ impl Peers {
 
     /// Those of use to whoever wants something: they offer some of it and give, or may yet. Who came in and has nothing
     /// does not count, so that no crowd can keep us from looking for others.
-    pub(super) fn neighbours(&self, offers: impl Fn(PeerKey) -> bool) -> usize {
-        let may_yet = |p: &Peer, patience| p.since.elapsed() < patience;
-        let of_use = |(key, p): &(&PeerKey, &Peer)| match offers(**key) {
-            true => p.session.traffic.down() > 0 || may_yet(p, limits::REQUEST_TIMEOUT),
-            false => p.dialled && may_yet(p, NEWCOMER),
-        };
-        self.peers.iter().filter(of_use).count()
+    pub(super) fn neighbours(&self, offers: impl Fn(PeerKey) -> Option<bool>) -> usize {
+        let may_yet = |p: &Peer| p.dialled && p.since.elapsed() < NEWCOMER;
+        self.peers.iter().filter(|(key, p)| offers(**key).unwrap_or_else(|| may_yet(p))).count()
     }
 
     /// The peers that have introduced themselves.

@@ -66,10 +66,14 @@ impl Transfers {
         if self.is_idle() {
             return 0;
         }
-        let offers = |peer| {
-            !self.scheduler.is_silent(peer) && self.downloads.values().any(|d| d.offers.contains_key(&peer))
+        let now = self.epoch.elapsed();
+        let of_use = |peer| {
+            let offers = self.downloads.values().any(|d| d.offers.contains_key(&peer));
+            offers.then(|| self.scheduler.is_of_use(peer, now))
         };
-        limits::NEIGHBOURS.saturating_sub(peers.neighbours(offers))
+        // Where nobody we know has what we lack, more are looked for, however many we know.
+        let lacks = self.downloads.keys().any(|key| self.scheduler.lacks_holder(*key));
+        limits::NEIGHBOURS.saturating_sub(peers.neighbours(of_use)).max(usize::from(lacks))
     }
 
     pub(super) fn next_tick(&self) -> Duration {

@@ -33,6 +33,8 @@ pub struct Holder {
     progress: Now,
     pause_until: Now,
     silences: u32,
+    /// When it last offered or sent us anything.
+    served: Now,
 }
 
 impl Holder {
@@ -51,6 +53,7 @@ impl Holder {
             progress: now,
             pause_until: Duration::ZERO,
             silences: 0,
+            served: now,
         }
     }
 
@@ -84,10 +87,15 @@ impl Holder {
         self.delivered_any
     }
 
-    /// It owed us something and sent nothing for too long, and has sent nothing since.
+    /// It has offered or sent us something lately, or is new.
     #[must_use]
-    pub const fn is_silent(&self) -> bool {
-        self.silences > 0
+    pub fn is_of_use(&self, now: Now) -> bool {
+        self.silences == 0 && now.saturating_sub(self.served) < limits::REQUEST_TIMEOUT
+    }
+
+    /// It offers a place of its uplink.
+    pub const fn offered(&mut self, now: Now) {
+        self.served = now;
     }
 
     /// Of the bytes it owes, those that can be expected soon.
@@ -122,7 +130,7 @@ impl Holder {
 
     /// Bytes of an answer arrived.
     pub fn received(&mut self, bytes: u64, now: Now) {
-        self.progress = now;
+        (self.progress, self.served) = (now, now);
         self.silences = 0;
         self.delivered_any = true;
         self.measured.1 += bytes;

@@ -78,6 +78,9 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
+        if let Some(holder) = self.peers.get_mut(&peer) {
+            holder.offered(now);
+        }
         for used in 0..count {
             match self.take(peer, blob, hint, now) {
                 Err(Unused::Hold) => {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sim --table                  every row (N = 10,000 takes some minutes)
-//! sim --table --small          those of at most 300 hosts
+//! sim --table --small          the same with at most 100 hosts
 //! sim --table --seed 7         with other coin flips
 //! sim --table --only crash     those whose name contains this
 //! sim --faults 2000            so many small worlds in which much goes wrong
@@ -14,8 +14,10 @@
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use swarm_tests::sim::table::{Figures, Row};
 use swarm_tests::sim::{seeds, table};
 
 struct Args(Vec<String>);
@@ -56,21 +58,46 @@ fn print_table(seed: u64, small: bool, only: &str) -> bool {
         "{:40} {:>7} {:>7} {:>7} {:>7} {:>7}",
         "scenario (bound = 1)", "slowest", "target", "median", "origin", "line in"
     );
-    let mut ok = true;
-    for row in table::rows(seed, small).into_iter().filter(|row| row.name.contains(only)) {
-        let figures = table::run(row.scenario.clone());
-        let border = figures.border.map_or_else(|| "-".to_owned(), |b| format!("{b:.3}"));
-        let verdict = if figures.reach(&row) { "" } else { "  missed" };
-        ok &= figures.reach(&row);
-        println!(
-            "{:40} {:>7.3} {:>7.2} {:>7.3} {:>7.3} {:>7}{verdict}",
-            row.name, figures.slowest, row.target, figures.median, figures.origin, border
-        );
-        if let Some(violation) = figures.violation {
-            println!("    {violation}");
+    let rows: Vec<_> = table::rows(seed, small).into_iter().filter(|row| row.name.contains(only)).collect();
+    let done: Vec<OnceLock<Figures>> = rows.iter().map(|_| OnceLock::new()).collect();
+    let (next, shown) = (AtomicUsize::new(0), Mutex::new(0));
+    let work = || {
+        while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let figures = table::run(row.scenario.clone());
+            let at = rows.iter().position(|r| std::ptr::eq(r, row)).unwrap_or(0);
+            let _ = done[at].set(figures);
+            // In order, each as soon as all before it are known.
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(figures) = done.get(*shown).and_then(OnceLock::get) {
+                print_row(&rows[*shown], figures);
+                *shown += 1;
+            }
         }
+    };
+    on_all_processors(&work);
+    rows.iter().zip(&done).all(|(row, figures)| figures.get().is_some_and(|f| f.reach(row)))
+}
+
+fn print_row(row: &Row, figures: &Figures) {
+    let border = figures.border.map_or_else(|| "-".to_owned(), |b| format!("{b:.3}"));
+    println!(
+        "{:40} {:>7.3} {:>7.2} {:>7.3} {:>7.3} {:>7}{}",
+        row.name,
+        figures.slowest,
+        row.target,
+        figures.median,
+        figures.origin,
+        border,
+        if figures.reach(row) { "" } else { "  missed" }
+    );
+    if let Some(violation) = &figures.violation {
+        println!("    {violation}");
     }
-    ok
+}
+
+fn on_all_processors(work: &(impl Fn() + Sync)) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
 }
 
 /// Runs the worlds of `count` seeds from `seed` on, on all processors.
@@ -93,8 +120,7 @@ fn faults(seed: u64, count: u64, trace: bool) -> bool {
             println!("again: sim --faults 1 --seed {seed_now} --trace");
         }
     };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    on_all_processors(&work);
     let failed = failed.load(Ordering::Relaxed);
     println!("{count} worlds from seed {seed} on: {failed} failed");
     failed == 0
