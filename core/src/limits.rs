@@ -132,7 +132,7 @@ pub const NEWS_BYTES: u64 = 512 << 10;
 /// ...but not more often than this,
 pub const NEWS_EVERY_MIN: Duration = Duration::from_millis(5);
 /// and not less often than this while there are any.
-pub const NEWS_EVERY_MAX: Duration = Duration::from_millis(100);
+pub const NEWS_EVERY_MAX: Duration = Duration::from_millis(250);
 /// The scheduler is woken at least this often while something is wanted.
 pub const TICK: Duration = Duration::from_millis(100);
 /// And not more often than this.

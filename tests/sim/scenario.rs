@@ -154,6 +154,8 @@ pub struct Outcome {
     pub borders_in: Vec<f64>,
     /// Control messages.
     pub messages: u64,
+    /// Of these the requests, refusals, grants, what is there, what is needed, and all others.
+    pub kinds: [u64; 6],
     /// A property that did not hold.
     pub violation: Option<String>,
 }

@@ -33,6 +33,8 @@ pub struct Figures {
     pub unfinished: usize,
     /// A property that did not hold.
     pub violation: Option<String>,
+    /// Control messages of each kind (see [`super::scenario::Outcome::kinds`]) for each chunk delivered.
+    pub messages: [f64; 6],
 }
 
 const MS: u64 = 1_000_000;
@@ -67,6 +69,15 @@ fn host(up: u64, down: u64, site: u16, origin: bool) -> Spec {
 pub fn equal(seed: u64, count: usize, rate: u64, latency: u64) -> Scenario {
     let hosts = (0..=count).map(|i| host(rate, rate, 0, i == 0)).collect();
     scenario(seed, hosts, latency)
+}
+
+/// What the testbed does with as many hosts: links of `rate` Mbit/s, a file of `mib` MiB, and the queue of a shaped link
+/// that is kept full (50 ms at most) between any two.
+#[must_use]
+pub fn testbed(seed: u64, count: usize, rate: u64, mib: u64, latency: u64) -> Scenario {
+    let mut scenario = equal(seed, count, rate, latency * MS);
+    scenario.len = mib << 20;
+    scenario
 }
 
 /// Broadband of three kinds, with less up than down.
@@ -182,7 +193,9 @@ pub fn bound(scenario: &Scenario) -> f64 {
 pub fn run(scenario: Scenario) -> Figures {
     let (fluid, lines) = (bound(&scenario), scenario.lines.iter().any(Option::is_some));
     let downs: Vec<f64> = scenario.hosts.iter().map(|h| scenario.len as f64 / h.down as f64).collect();
+    let chunks = swarm_core::content::geometry::Geometry::new(scenario.len).map_or(1, |g| g.chunks().max(1));
     let outcome = World::new(scenario).run(6.0 * fluid);
+    let delivered = outcome.finishes.len().max(1) as f64 * f64::from(chunks);
     // Who came back empty cannot be done before it has taken all once more.
     let ratio = |f: &Finish| {
         let least = if f.came > 0.0 { fluid.max(f.came + downs[f.host]) } else { fluid };
@@ -198,6 +211,7 @@ pub fn run(scenario: Scenario) -> Figures {
         border: lines.then(|| outcome.borders_in.iter().copied().fold(0.0, f64::max)),
         unfinished: outcome.unfinished(),
         violation: outcome.violation,
+        messages: outcome.kinds.map(|count| count as f64 / delivered),
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::limiter::Limiter;
-use super::writer::Write;
+use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::limits;
@@ -112,7 +112,7 @@ pub(super) struct Shared {
     pub(super) up: Limiter,
     pub(super) down: Limiter,
     pub(super) events: mpsc::Sender<(PeerKey, SessionEvent)>,
-    pub(super) writes: mpsc::Sender<Write>,
+    pub(super) writes: Writer,
 }
 
 impl Session {

@@ -1,8 +1,9 @@
 //! The threads that write verified chunks: a disk that takes its time slows its transfers down, never the node.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::session::{Outcome, SessionEvent};
 use crate::content::geometry::ChunkIndex;
@@ -25,27 +26,41 @@ pub(super) struct Write {
     pub(super) spare: mpsc::Sender<Vec<u8>>,
 }
 
-/// Threads that write: a directory of small files costs more time in the kernel than its bytes do.
-const THREADS: usize = 2;
-
-/// Starts the threads; they end when the last sender is dropped.
-pub(super) fn start(store: &Store, events: &mpsc::Sender<(PeerKey, SessionEvent)>) -> mpsc::Sender<Write> {
-    let (writes, queue) = mpsc::channel(limits::WRITE_QUEUE);
-    let queue = Arc::new(Mutex::new(queue));
-    for _ in 0..THREADS {
-        let (store, queue, events) = (store.clone(), queue.clone(), events.clone());
-        let run = move || run(&store, &queue, &events);
-        if let Err(error) = std::thread::Builder::new().name("write".into()).spawn(run) {
-            tracing::error!(%error, "no thread for writing");
-        }
-    }
-    writes
+/// To the threads that write. There are two, for a directory of small files costs more time in the kernel than its bytes do;
+/// the second is given only what the first has no room for, so that a slow transfer does not wake both for each chunk.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    first: mpsc::Sender<Write>,
+    second: mpsc::Sender<Write>,
 }
 
-fn run(store: &Store, queue: &Mutex<mpsc::Receiver<Write>>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(write) = next else { return };
+impl Writer {
+    /// Starts the threads; they end when the last handle is dropped.
+    pub(super) fn start(store: &Store, events: &mpsc::Sender<(PeerKey, SessionEvent)>) -> Self {
+        let thread = || {
+            let (writes, queue) = mpsc::channel(limits::WRITE_QUEUE / 2);
+            let (store, events) = (store.clone(), events.clone());
+            let run = move || run(&store, queue, &events);
+            if let Err(error) = std::thread::Builder::new().name("write".into()).spawn(run) {
+                tracing::error!(%error, "no thread for writing");
+            }
+            writes
+        };
+        Self { first: thread(), second: thread() }
+    }
+
+    /// Hands a chunk over; waits while the disk is far behind. False when the threads have ended.
+    pub(super) async fn write(&self, write: Write) -> bool {
+        match self.first.try_send(write) {
+            Ok(()) => true,
+            Err(TrySendError::Full(write)) => self.second.send(write).await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
+    while let Some(write) = queue.blocking_recv() {
         let outcome = put(store, &write.target, write.chunk, &write.bytes);
         let (blob, chunk, bytes) = (write.blob, write.chunk.get(), write.fresh);
         let event = SessionEvent::Chunk { blob, chunk, bytes, outcome };

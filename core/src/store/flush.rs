@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ pub struct Poisoned {
 }
 
 enum Job {
-    Written(Arc<Blob>, u32),
+    /// There is something to flush, soon or now.
+    Look,
     /// Flush this blob now and say so.
     Finish(Arc<Blob>, SyncSender<Result<(), DiskError>>),
     Stop,
@@ -40,6 +41,7 @@ enum Job {
 pub(super) struct Flusher {
     jobs: SyncSender<Job>,
     room: Arc<Semaphore>,
+    pending: Arc<Mutex<Unflushed>>,
     poisoned: Arc<Mutex<Vec<Poisoned>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -50,35 +52,40 @@ struct Pending {
     bytes: u64,
 }
 
-struct Worker {
-    jobs: Receiver<Job>,
-    room: Arc<Semaphore>,
-    poisoned: Arc<Mutex<Vec<Poisoned>>>,
-    pending: BTreeMap<ContentId, Pending>,
+/// What was written and not yet flushed. Those who write enter it here, and wake the thread only when there is something
+/// for it to do: a thread woken for every chunk costs more than the chunk.
+#[derive(Default)]
+struct Unflushed {
+    blobs: BTreeMap<ContentId, Pending>,
     bytes: u64,
     since: Option<Instant>,
 }
 
+struct Worker {
+    jobs: Receiver<Job>,
+    room: Arc<Semaphore>,
+    poisoned: Arc<Mutex<Vec<Poisoned>>>,
+    pending: Arc<Mutex<Unflushed>>,
+}
+
 impl Flusher {
     pub(super) fn start() -> Self {
-        // As many jobs as chunks fit into the permits, and some: the queue is never what holds the writer back.
         let permits = limits::UNFLUSHED_BYTES / UNIT;
-        let (jobs, queue) = sync_channel(permits as usize + limits::COMMAND_QUEUE);
+        let (jobs, queue) = sync_channel(limits::COMMAND_QUEUE);
         let room = Arc::new(Semaphore::new(permits as usize));
         let poisoned = Arc::new(Mutex::new(Vec::new()));
-        let mut worker = Worker {
+        let pending = Arc::new(Mutex::new(Unflushed::default()));
+        let worker = Worker {
             jobs: queue,
             room: Arc::clone(&room),
             poisoned: Arc::clone(&poisoned),
-            pending: BTreeMap::new(),
-            bytes: 0,
-            since: None,
+            pending: Arc::clone(&pending),
         };
         let thread = std::thread::Builder::new().name("flush".into()).spawn(move || worker.run());
         if let Err(error) = &thread {
             tracing::error!(%error, "no thread for flushing: have-maps will not be kept");
         }
-        Self { jobs, room, poisoned, thread: Mutex::new(thread.ok()) }
+        Self { jobs, room, pending, poisoned, thread: Mutex::new(thread.ok()) }
     }
 
     /// Waits until `bytes` more may be written, and takes them.
@@ -90,7 +97,9 @@ impl Flusher {
     }
 
     pub(super) fn written(&self, blob: &Arc<Blob>, chunk: u32) {
-        let _ = self.jobs.send(Job::Written(Arc::clone(blob), chunk));
+        if lock(&self.pending).add(blob, chunk) {
+            let _ = self.jobs.send(Job::Look);
+        }
     }
 
     /// Flushes, reads back and enters all that was written of a blob.
@@ -115,58 +124,74 @@ impl Flusher {
     }
 }
 
-impl Worker {
-    fn run(&mut self) {
-        loop {
-            let wait = self
-                .since
-                .map_or(Duration::from_secs(3600), |s| limits::FLUSH_EVERY.saturating_sub(s.elapsed()));
-            match self.jobs.recv_timeout(wait) {
-                Ok(Job::Written(blob, chunk)) => self.add(blob, chunk),
-                Ok(Job::Finish(blob, done)) => {
-                    let result = self.flush(blob.id());
-                    let _ = done.send(result);
-                }
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.flush_all();
-                    return;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if self.bytes >= limits::FLUSH_BYTES
-                || self.since.is_some_and(|s| s.elapsed() >= limits::FLUSH_EVERY)
-            {
-                self.flush_all();
-            }
-        }
+impl std::fmt::Debug for Unflushed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unflushed").field("bytes", &self.bytes).finish_non_exhaustive()
     }
+}
 
-    fn add(&mut self, blob: Arc<Blob>, chunk: u32) {
-        let Some(index) = blob.geometry().chunk(chunk) else { return };
+fn lock(pending: &Mutex<Unflushed>) -> MutexGuard<'_, Unflushed> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Unflushed {
+    /// Enters a chunk. True when the thread must look: at the first, so that it knows the time, and when there is enough.
+    fn add(&mut self, blob: &Arc<Blob>, chunk: u32) -> bool {
+        let Some(index) = blob.geometry().chunk(chunk) else { return false };
         let size = blob.geometry().size(index) as u64;
         let chunks = blob.geometry().chunks();
-        let pending = self.pending.entry(blob.id()).or_insert_with(|| Pending {
-            blob,
+        let pending = self.blobs.entry(blob.id()).or_insert_with(|| Pending {
+            blob: Arc::clone(blob),
             chunks: Bitmap::new(chunks),
             bytes: 0,
         });
         pending.chunks.set(chunk);
         pending.bytes += size.div_ceil(UNIT).max(1) * UNIT;
+        let enough = self.bytes >= limits::FLUSH_BYTES;
         self.bytes += size;
+        let first = self.since.is_none();
         self.since.get_or_insert_with(Instant::now);
+        first || (!enough && self.bytes >= limits::FLUSH_BYTES)
     }
 
-    fn flush_all(&mut self) {
-        while let Some((&id, _)) = self.pending.first_key_value() {
-            let _ = self.flush(id);
+    fn is_due(&self) -> bool {
+        self.bytes >= limits::FLUSH_BYTES || self.since.is_some_and(|s| s.elapsed() >= limits::FLUSH_EVERY)
+    }
+}
+
+impl Worker {
+    fn run(&self) {
+        loop {
+            let since = lock(&self.pending).since;
+            let wait =
+                since.map_or(Duration::from_secs(3600), |s| limits::FLUSH_EVERY.saturating_sub(s.elapsed()));
+            match self.jobs.recv_timeout(wait) {
+                Ok(Job::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Job::Finish(blob, done)) => {
+                    let pending = lock(&self.pending).blobs.remove(&blob.id());
+                    let _ = done.send(pending.map_or(Ok(()), |pending| self.flush(pending)));
+                }
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.flush_all();
+                    return;
+                }
+            }
+            if lock(&self.pending).is_due() {
+                self.flush_all();
+            }
         }
-        self.bytes = 0;
-        self.since = None;
+    }
+
+    fn flush_all(&self) {
+        let all = std::mem::take(&mut *lock(&self.pending));
+        for pending in all.blobs.into_values() {
+            let _ = self.flush(pending);
+        }
     }
 
     /// One blob. On an error it is poisoned: what was written since the last flush is not believed again.
-    fn flush(&mut self, id: ContentId) -> Result<(), DiskError> {
-        let Some(Pending { blob, chunks, bytes }) = self.pending.remove(&id) else { return Ok(()) };
+    fn flush(&self, Pending { blob, chunks, bytes }: Pending) -> Result<(), DiskError> {
+        let id = blob.id();
         let result = self.flush_chunks(&blob, &chunks);
         self.room.add_permits((bytes / UNIT) as usize);
         if let Err(error) = &result {

@@ -5,6 +5,7 @@
 //! sim --table --small          the same with at most 100 hosts
 //! sim --table --seed 7         with other coin flips
 //! sim --table --only crash     those whose name contains this
+//! sim --hosts 8 --rate 50 --size 64 --latency 30   one network like the testbed's: hosts, Mbit/s, MiB, ms one way
 //! sim --faults 2000            so many small worlds in which much goes wrong
 //! sim --faults 1 --seed 7      that of one seed, ...
 //! sim --faults 1 --seed 7 --trace   ... with every message
@@ -42,11 +43,23 @@ fn main() -> ExitCode {
     let seed = args.number("--seed").unwrap_or(1);
     let ok = if let Some(count) = args.number("--faults") {
         faults(seed, count, args.has("--trace"))
+    } else if let Some(hosts) = args.number("--hosts") {
+        let number = |flag, default| args.number(flag).unwrap_or(default);
+        let (rate, size, latency) = (number("--rate", 50), number("--size", 64), number("--latency", 30));
+        let scenario = table::testbed(seed, hosts as usize, rate, size, latency);
+        let figures = table::run(scenario);
+        println!("slowest {:.3} median {:.3} origin {:.3}", figures.slowest, figures.median, figures.origin);
+        let [request, refuse, grant, have, need, other] = figures.messages;
+        println!(
+            "messages a chunk: request {request:.2} refuse {refuse:.2} grant {grant:.2} have {have:.2} need {need:.2} \
+             other {other:.2}"
+        );
+        figures.unfinished == 0
     } else if args.has("--table") {
         print_table(seed, args.has("--small"), args.value("--only").unwrap_or(""))
     } else {
         eprintln!(
-            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace]"
+            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace] | --hosts N"
         );
         return ExitCode::from(2);
     };

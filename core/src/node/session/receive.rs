@@ -15,7 +15,7 @@ use crate::content::tree::Check;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
-use crate::node::writer::Write;
+use crate::node::writer::{Write, Writer};
 use crate::store::{Blob, Store};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{Handle, LIST};
@@ -51,7 +51,7 @@ pub(super) struct Receiver {
     traffic: Arc<Traffic>,
     coming: BTreeMap<(Handle, u32), Coming>,
     cancelled: BTreeSet<(Handle, u32)>,
-    writes: mpsc::Sender<Write>,
+    writes: Writer,
     /// Buffers come back from the thread that writes.
     returns: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
     stray: u32,
@@ -217,7 +217,7 @@ impl Receiver {
         self.store.room(bytes.len() as u64).await;
         let (from, spare) = (self.tell.key, self.returns.0.clone());
         let write = Write { target, chunk, bytes, from, blob, fresh, spare };
-        self.writes.send(write).await.map_err(|_| End::Node)
+        if self.writes.write(write).await { Ok(()) } else { Err(End::Node) }
     }
 
     fn recycle(&self, bytes: Vec<u8>) {
