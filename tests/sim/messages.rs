@@ -15,6 +15,15 @@ impl World {
     pub(super) fn send(&mut self, from: usize, peer: PeerKey, message: Message) {
         let (to, conn) = split(peer);
         self.outcome.messages += 1;
+        let kind = match message {
+            Message::Request { .. } => 0,
+            Message::Refuse { .. } => 1,
+            Message::Grant { .. } => 2,
+            Message::Have { .. } => 3,
+            Message::Need { .. } => 4,
+            _ => 5,
+        };
+        self.outcome.kinds[kind] += 1;
         if self.trace {
             eprintln!("{:>12} {from} -> {to} {message:?}", self.now);
         }
