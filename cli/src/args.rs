@@ -199,6 +199,10 @@ struct Globals {
     /// Do not look for nodes on the local network
     #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
     no_mdns: bool,
+    /// The site this machine belongs to, where a site is more than one subnet: its machines fetch from each other first, and
+    /// each byte from outside once
+    #[arg(long, env = "SWARM_SITE", value_name = "NAME")]
+    site: Option<String>,
     /// Send at most this per second: 5M, 5MB/s, 100Mbit, none; bytes unless it says bits
     #[arg(long, env = "SWARM_LIMIT_UP", value_name = "RATE")]
     limit_up: Option<Rate>,
@@ -332,6 +336,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         listen: many(matches, "listen", source),
         peer: many(matches, "peer", source),
         no_mdns: one(matches, "no_mdns", source),
+        site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
         limit_down: one(matches, "limit_down", source),
         max_store: one(matches, "max_store", source),
@@ -355,6 +360,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         listen: lists(before.listen, after.listen),
         peer: lists(before.peer, after.peer),
         no_mdns: after.no_mdns.or(before.no_mdns),
+        site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),
         limit_down: after.limit_down.or(before.limit_down),
         max_store: after.max_store.or(before.max_store),

@@ -126,6 +126,8 @@ settings! {
     peer "peer": Vec<String> = Vec::new();
     /// No multicast DNS.
     no_mdns "no-mdns": bool = false;
+    /// The name of the site.
+    site "site": String = String::new();
     /// Bytes per second sent.
     limit_up "limit-up": Rate = Rate(None);
     /// Bytes per second received.
@@ -190,6 +192,7 @@ impl Settings {
             listen: self.listen.value.clone(),
             peers: self.peer.value.clone(),
             mdns: !self.no_mdns.value,
+            site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,
             limit_down: self.limit_down.value.0,
             max_store: self.max_store.value.0,

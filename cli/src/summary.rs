@@ -11,10 +11,11 @@ fn shares(sources: &[Source]) -> Vec<(&'static str, u64)> {
         (true, _) => "publisher",
         (false, Class::Host) => "this machine",
         (false, Class::Lan) => "lan",
+        (false, Class::Site) => "site",
         (false, Class::Wan) => "wan",
     };
     let sum = |name| sources.iter().filter(|source| kind(source) == name).map(|source| source.bytes).sum();
-    let kinds = ["publisher", "this machine", "lan", "wan"];
+    let kinds = ["publisher", "this machine", "lan", "site", "wan"];
     kinds.into_iter().map(|name| (name, sum(name))).filter(|(_, bytes)| *bytes > 0).collect()
 }
 
@@ -36,7 +37,7 @@ fn rounded_percent(part: u64, total: u64) -> u64 {
 /// How many of the givers are how near: `lan 5, wan 1`.
 fn classes_text(sources: &[Source]) -> Option<String> {
     let count = |class| sources.iter().filter(|source| source.bytes > 0 && source.class == class).count();
-    let classes = [("host", Class::Host), ("lan", Class::Lan), ("wan", Class::Wan)];
+    let classes = [("host", Class::Host), ("lan", Class::Lan), ("site", Class::Site), ("wan", Class::Wan)];
     let parts: Vec<_> = classes
         .into_iter()
         .map(|(name, class)| (name, count(class)))

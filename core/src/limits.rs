@@ -57,6 +57,8 @@ pub const UNSENT_BYTES: Range<u32> = 32 << 10..4 << 20;
 pub const SESSION_BLOBS: usize = 256;
 /// Runs of chunks a have-message spells out before a bitmap (at most 4 KiB) is shorter.
 pub const HAVE_RUNS: usize = 512;
+/// The name of a site, bytes.
+pub const SITE_BYTES: usize = 64;
 /// Addresses in one peer-exchange message.
 pub const EXCHANGE_PEERS: usize = 20;
 /// Addresses told of one peer.

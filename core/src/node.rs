@@ -192,6 +192,7 @@ impl Node {
         };
         // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
         self.warm_up = WarmUp::start();
+        let site = options.site.as_deref().map(site).transpose()?;
         let mut network = network(&key, options.mdns)?;
         let peer = *network.local_peer_id();
         if listen.is_empty() {
@@ -224,6 +225,7 @@ impl Node {
             listen: addrs,
             given,
             mdns: options.mdns,
+            site,
             seed: seed(&peer),
         });
         self.actor = Some(tokio::spawn(actor.run()));
@@ -312,6 +314,18 @@ fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
         })
     };
     texts.iter().map(read).collect()
+}
+
+/// A name for a site that others can show.
+fn site(name: &str) -> Result<String, StartError> {
+    let fits = !name.is_empty() && name.len() <= limits::SITE_BYTES && !name.chars().any(char::is_control);
+    let shown = crate::content::path::escape(name);
+    let most = limits::SITE_BYTES;
+    fits.then(|| name.to_owned()).ok_or_else(|| {
+        StartError::Option(format!(
+            "--site {shown} is not a name of 1 to {most} bytes without control characters"
+        ))
+    })
 }
 
 /// Tie-breaks differ from node to node and from start to start.

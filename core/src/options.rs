@@ -13,6 +13,9 @@ pub struct Options {
     pub peers: Vec<String>,
     /// Whether nodes of the same LAN are found by multicast DNS.
     pub mdns: bool,
+    /// The site this node belongs to: nodes of one name are near each other, wherever their addresses are. Without a name
+    /// a site is a subnet.
+    pub site: Option<String>,
     /// Bytes per second sent at most, over all peers.
     pub limit_up: Option<u64>,
     /// Bytes per second received at most, over all peers.
@@ -34,6 +37,7 @@ impl Options {
             listen: Vec::new(),
             peers: Vec::new(),
             mdns: true,
+            site: None,
             limit_up: None,
             limit_down: None,
             max_store: None,

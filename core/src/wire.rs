@@ -226,7 +226,11 @@ impl Message {
 
     fn within_limits(self, kind: u8) -> Result<Self, BadFrame> {
         let ok = match &self {
-            Self::Hello(h) => h.tcp.len() <= limits::PEER_ADDRS && h.quic.len() <= limits::PEER_ADDRS,
+            Self::Hello(h) => {
+                h.tcp.len() <= limits::PEER_ADDRS
+                    && h.quic.len() <= limits::PEER_ADDRS
+                    && h.site.as_ref().is_none_or(|site| site.len() <= limits::SITE_BYTES)
+            }
             Self::Peers { peers, .. } => {
                 peers.len() <= limits::EXCHANGE_PEERS
                     && peers.iter().all(|p| {

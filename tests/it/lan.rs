@@ -66,3 +66,22 @@ fn d43_a_pulled_cable_heals_without_help() {
     let fetched: u64 = ran.fetched();
     assert!(fetched <= 24_000_000, "{fetched} bytes of chunks were fetched");
 }
+
+/// Names decide what a site is; across sites everything still arrives, and a name that cannot be one is refused.
+#[test]
+fn sites_have_names_where_somebody_gives_them() {
+    let lan = Lan::new(3);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let file = homes[0].file("update", 5_000_000, 5);
+    let path = file.to_str().unwrap();
+    let seeder =
+        Seeder::start(lan.on(1, &homes[0].bare_command(["--site", "berlin", "publish", path, "--link"])));
+    let bonn = get(&lan, 2, &homes[1], seeder.id(), &["--timeout", "20s", "--site", "bonn", "--seed"]);
+    let berlin = get(&lan, 3, &homes[2], seeder.id(), &["--timeout", "20s", "--site", "berlin"]);
+    wait_until("the other site is done", PATIENCE, || bonn.event("done").is_some());
+    berlin.wait().success();
+    assert_eq!((b3(&homes[1].path("out")), b3(&homes[2].path("out"))), (b3(&file), b3(&file)));
+    let name = "x".repeat(65);
+    let refused = get(&lan, 3, &homes[2], seeder.id(), &["--site", &name]).wait();
+    refused.exits(1);
+}

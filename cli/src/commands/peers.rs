@@ -73,6 +73,7 @@ const fn class(class: Class) -> &'static str {
     match class {
         Class::Host => "host",
         Class::Lan => "lan",
+        Class::Site => "site",
         Class::Wan => "wan",
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use super::bans::Bans;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::discovery::{Discovery, Name, Source, ip_of, split_peer};
-use super::event::{Ban, Peer as PeerRow};
+use super::event::{Ban, Class, Peer as PeerRow};
 use super::peers::{Peer, Peers, class_at, same_site};
 use super::session::{LAST_WORDS, Session, SessionEvent, Shared};
 use super::sharing::{Next, Sharing};
@@ -96,6 +96,7 @@ pub(super) struct Actor {
     sharing: Sharing,
     discovery: Discovery,
     mdns: bool,
+    site: Option<String>,
     dials: BTreeMap<ConnectionId, Name>,
     /// Connections of peers that were banned, and since when they wait to be closed.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
@@ -118,6 +119,7 @@ pub(super) struct Parts {
     pub(super) listen: watch::Sender<Vec<Multiaddr>>,
     pub(super) given: Vec<Multiaddr>,
     pub(super) mdns: bool,
+    pub(super) site: Option<String>,
     pub(super) seed: u64,
 }
 
@@ -141,6 +143,7 @@ impl Actor {
             sharing: Sharing::default(),
             discovery,
             mdns: parts.mdns,
+            site: parts.site,
             dials: BTreeMap::new(),
             closing: Vec::new(),
             listen: parts.listen,
@@ -289,7 +292,7 @@ impl Actor {
             agent: concat!("swarm/", env!("CARGO_PKG_VERSION")).to_owned(),
             tcp: ports(|p| if let Protocol::Tcp(port) = p { Some(*port) } else { None }),
             quic: ports(|p| if let Protocol::Udp(port) = p { Some(*port) } else { None }),
-            site: None,
+            site: self.site.clone(),
         }
     }
 
@@ -398,8 +401,13 @@ impl Actor {
             );
         }
         if let Some(peer) = self.peers.get_mut(key) {
+            let names = (self.site.as_deref(), hello.site.as_deref());
+            let local = same_site(names, &peer.addr, &self.listen.borrow());
+            if local {
+                peer.class = peer.class.min(Class::Site);
+            }
             peer.hello = Some(hello);
-            let (class, local) = (peer.class, same_site(&peer.addr, &self.listen.borrow()));
+            let class = peer.class;
             self.transfers.peer_up(key, class, local, &mut self.peers);
         }
     }

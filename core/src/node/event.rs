@@ -199,7 +199,7 @@ pub struct Source {
     pub bytes: u64,
 }
 
-/// How near a peer is, from its address.
+/// How near a peer is, from its address and its site's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -207,6 +207,8 @@ pub enum Class {
     Host,
     /// The same network: private or link-local addresses.
     Lan,
+    /// Another network of our site, as it was named.
+    Site,
     /// Elsewhere.
     Wan,
 }

@@ -278,8 +278,12 @@ pub(super) fn class_at(addr: &Multiaddr, own: &[Multiaddr]) -> Class {
     }
 }
 
-/// Whether a peer at this address is of our site: this machine, or one of our subnets (/24, /64).
-pub(super) fn same_site(addr: &Multiaddr, own: &[Multiaddr]) -> bool {
+/// Whether a peer is of our site. Where either has a name for its site, the `names` (ours, theirs) decide; else a site is
+/// this machine and our subnets (/24, /64).
+pub(super) fn same_site(names: (Option<&str>, Option<&str>), addr: &Multiaddr, own: &[Multiaddr]) -> bool {
+    if names != (None, None) {
+        return names.0 == names.1;
+    }
     let near = |ip: IpAddr, own: IpAddr| match (ip, own) {
         (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
         (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
@@ -306,7 +310,12 @@ mod tests {
             ("/ip6/fd00:1:2:4::4/tcp/9", false),
             ("/ip6/::ffff:10.1.2.9/tcp/9", true),
         ] {
-            assert_eq!(same_site(&addr.parse().unwrap(), &own), near, "{addr}");
+            let addr = addr.parse().unwrap();
+            assert_eq!(same_site((None, None), &addr, &own), near, "{addr}");
+            assert!(same_site((Some("berlin"), Some("berlin")), &addr, &own), "{addr}");
+            for names in [(Some("berlin"), None), (None, Some("berlin")), (Some("berlin"), Some("bonn"))] {
+                assert!(!same_site(names, &addr, &own), "{addr}");
+            }
         }
     }
 }
