@@ -209,6 +209,9 @@ struct Globals {
     /// Receive at most this per second
     #[arg(long, env = "SWARM_LIMIT_DOWN", value_name = "RATE")]
     limit_down: Option<Rate>,
+    /// Do not count this machine's and the local network's peers against the two limits
+    #[arg(long, env = "SWARM_NO_LIMIT_LAN", value_parser = BoolishValueParser::new())]
+    no_limit_lan: bool,
     /// Keep at most this in the store, files served in place not counted: 20G
     #[arg(long, env = "SWARM_MAX_STORE", value_name = "SIZE")]
     max_store: Option<Size>,
@@ -339,6 +342,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
         limit_down: one(matches, "limit_down", source),
+        no_limit_lan: one(matches, "no_limit_lan", source),
         max_store: one(matches, "max_store", source),
         read_only: one(matches, "read_only", source),
         json: one(matches, "json", source),
@@ -363,6 +367,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),
         limit_down: after.limit_down.or(before.limit_down),
+        no_limit_lan: after.no_limit_lan.or(before.no_limit_lan),
         max_store: after.max_store.or(before.max_store),
         read_only: after.read_only.or(before.read_only),
         json: after.json.or(before.json),

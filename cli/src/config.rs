@@ -132,6 +132,8 @@ settings! {
     limit_up "limit-up": Rate = Rate(None);
     /// Bytes per second received.
     limit_down "limit-down": Rate = Rate(None);
+    /// Peers of the local network are not limited.
+    no_limit_lan "no-limit-lan": bool = false;
     /// Bytes the store may hold.
     max_store "max-store": Size = Size(None);
     /// Change nothing in the store.
@@ -195,6 +197,7 @@ impl Settings {
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,
             limit_down: self.limit_down.value.0,
+            limit_lan: !self.no_limit_lan.value,
             max_store: self.max_store.value.0,
             read_only: self.read_only.value,
             ..Options::new(self.home.value.clone())

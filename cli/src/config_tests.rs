@@ -48,7 +48,7 @@ fn every_setting_is_shown_and_read_back() {
     settings.max_store.value = Size(Some(20 << 30));
     settings.log_level.value = Level::Debug;
     let list = settings.list();
-    assert_eq!(list.len(), 13);
+    assert_eq!(list.len(), 15);
     let text: String = list.iter().map(|shown| shown.toml() + "\n").collect();
     assert!(text.contains("max-store = \"20GiB\"\n"), "{text}");
     let folder = folder();

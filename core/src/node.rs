@@ -226,6 +226,7 @@ impl Node {
             given,
             mdns: options.mdns,
             site,
+            limit_lan: options.limit_lan,
             seed: seed(&peer),
         });
         self.actor = Some(tokio::spawn(actor.run()));

@@ -20,6 +20,8 @@ pub struct Options {
     pub limit_up: Option<u64>,
     /// Bytes per second received at most, over all peers.
     pub limit_down: Option<u64>,
+    /// The limits are for peers outside: this machine's and the local network's are not held back.
+    pub limit_lan: bool,
     /// Bytes the store may hold itself (not counting files served in place) before finished blobs are evicted.
     pub max_store: Option<u64>,
     /// No sockets at all: for commands that only look at the store.
@@ -40,6 +42,7 @@ impl Options {
             site: None,
             limit_up: None,
             limit_down: None,
+            limit_lan: true,
             max_store: None,
             offline: false,
             read_only: false,

@@ -85,3 +85,18 @@ fn sites_have_names_where_somebody_gives_them() {
     let refused = get(&lan, 3, &homes[2], seeder.id(), &["--site", &name]).wait();
     refused.exits(1);
 }
+
+/// A limit so low that nothing would arrive in time is not for the local network when that was asked.
+#[test]
+fn the_local_network_can_be_free_of_limits() {
+    let lan = Lan::new(2);
+    let (left, right) = (Home::new(), Home::new());
+    let file = left.file("update", 8_000_000, 6);
+    let path = file.to_str().unwrap();
+    let limits = ["--limit-up", "10K", "--limit-down", "10K", "--no-limit-lan"];
+    let args: Vec<&str> = limits.into_iter().chain(["publish", path, "--link"]).collect();
+    let seeder = Seeder::start(lan.on(1, &left.bare_command(args)));
+    let more: Vec<&str> = limits.into_iter().chain(["--timeout", "20s"]).collect();
+    get(&lan, 2, &right, seeder.id(), &more).wait().success();
+    assert_eq!(b3(&right.path("out")), b3(&file));
+}

@@ -97,6 +97,7 @@ pub(super) struct Actor {
     discovery: Discovery,
     mdns: bool,
     site: Option<String>,
+    limit_lan: bool,
     dials: BTreeMap<ConnectionId, Name>,
     /// Connections of peers that were banned, and since when they wait to be closed.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
@@ -120,6 +121,7 @@ pub(super) struct Parts {
     pub(super) given: Vec<Multiaddr>,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
+    pub(super) limit_lan: bool,
     pub(super) seed: u64,
 }
 
@@ -144,6 +146,7 @@ impl Actor {
             discovery,
             mdns: parts.mdns,
             site: parts.site,
+            limit_lan: parts.limit_lan,
             dials: BTreeMap::new(),
             closing: Vec::new(),
             listen: parts.listen,
@@ -254,7 +257,8 @@ impl Actor {
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
-                let session = Session::start(key, control, data, &self.shared);
+                let exempt = !self.limit_lan && class <= Class::Lan;
+                let session = Session::start(key, control, data, &self.shared, !exempt);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.dialled = endpoint.is_dialer();
                 self.peers.add(key, met);

@@ -21,10 +21,15 @@ pub(super) struct Limiter {
 impl Limiter {
     /// A limiter of `rate` bytes per second and the task that refills it; the task ends when aborted.
     pub(super) fn new(rate: Option<u64>) -> (Self, Option<AbortHandle>) {
-        let Some(rate) = rate else { return (Self { bytes: None }, None) };
+        let Some(rate) = rate else { return (Self::none(), None) };
         let bytes = Arc::new(Semaphore::new(0));
         let task = tokio::spawn(refill(Arc::clone(&bytes), rate));
         (Self { bytes: Some(bytes) }, Some(task.abort_handle()))
+    }
+
+    /// Everything passes.
+    pub(super) const fn none() -> Self {
+        Self { bytes: None }
     }
 
     /// Waits until `bytes` may pass.

@@ -116,8 +116,10 @@ pub(super) struct Shared {
 }
 
 impl Session {
-    /// Starts the tasks of a session over its two streams.
-    pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared) -> Self {
+    /// Starts the tasks of a session over its two streams. Without `limited` the node's rate limits are not for it.
+    pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, limited: bool) -> Self {
+        let free = Shared { up: Limiter::none(), down: Limiter::none(), ..shared.clone() };
+        let shared = if limited { shared } else { &free };
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
         let (expects, expected) = mpsc::channel(limits::OUTBOX);
