@@ -38,8 +38,8 @@ impl World {
         self.ends
     }
 
-    pub(super) fn trouble(&mut self, event: Event) {
-        match event {
+    pub(super) fn trouble(&mut self, event: &Event) {
+        match *event {
             Event::Down { host, peer, conn } => self.down(host, peer, conn),
             Event::Start { host, disk } => self.come(host, disk),
             Event::Seek { host, life } if self.hosts[host].life == life => self.seek(host),

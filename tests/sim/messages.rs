@@ -24,8 +24,8 @@ impl World {
             _ => 5,
         };
         self.outcome.kinds[kind] += 1;
-        if self.trace {
-            eprintln!("{:>12} {from} -> {to} {message:?}", self.now);
+        if let Some(trace) = self.trace {
+            trace(&format!("{:>12} {from} -> {to} {message:?}", self.now));
         }
         let Some(session) = self.hosts[from].sessions.get_mut(&to).filter(|s| s.conn == conn) else {
             return;
@@ -106,8 +106,8 @@ impl World {
         if self.broken.contains(&conn) {
             return;
         }
-        if self.trace {
-            eprintln!("{:>12} {host} => {to} chunk {chunk}", self.now);
+        if let Some(trace) = self.trace {
+            trace(&format!("{:>12} {host} => {to} chunk {chunk}", self.now));
         }
         let size = self.geometry.chunk(chunk).map_or(0, |c| self.geometry.size(c) as u64);
         let block = Block { to, from: host, conn, chunk, bytes: 0, last: false, bad };

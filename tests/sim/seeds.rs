@@ -4,7 +4,7 @@ use swarm_core::schedule::pick::Random;
 
 use super::scenario::{Fault, Habit, Line, Scenario, Spec, Time};
 use super::table;
-use super::world::World;
+use super::world::{Trace, World};
 
 const MS: Time = 1_000_000;
 const CHUNK: u64 = 64 << 10;
@@ -109,7 +109,7 @@ fn faults_end(scenario: &Scenario) -> f64 {
 ///
 /// # Errors
 /// What did not hold.
-pub fn run(seed: u64, trace: bool) -> Result<(), String> {
+pub fn run(seed: u64, trace: Option<Trace>) -> Result<(), String> {
     let scenario = scenario(seed);
     let (end, bound) = (faults_end(&scenario), table::bound(&scenario));
     let mut world = World::new(scenario);

@@ -117,8 +117,8 @@ pub struct World {
     pub(super) calm: bool,
     /// Whether each message is written and read as on the wire.
     pub(super) codec: bool,
-    /// Whether each message is shown on the standard error.
-    pub trace: bool,
+    /// Where each message is shown.
+    pub trace: Option<Trace>,
     conns: u64,
     order: u64,
     events: BinaryHeap<Reverse<(Time, u64, usize)>>,
@@ -127,6 +127,9 @@ pub struct World {
     out: Vec<Output>,
     pub(super) hops: Vec<(Time, Hop)>,
 }
+
+/// Shows one line.
+pub type Trace = fn(&str);
 
 pub(super) const fn peer_key(conn: u64, host: usize) -> PeerKey {
     PeerKey(conn << HOST_BITS | host as u64)
@@ -183,7 +186,7 @@ impl World {
             spread: None,
             calm: scenario.is_calm(),
             codec: false,
-            trace: false,
+            trace: None,
             conns: 0,
             order: 0,
             events: BinaryHeap::new(),
@@ -351,14 +354,14 @@ impl World {
                     self.finished(host);
                 }
             }
-            other => self.trouble(other),
+            other => self.trouble(&other),
         }
     }
 
     fn arrived(&mut self, block: Block) {
         let Block { to, from, conn, chunk, bytes, last, bad } = block;
-        if self.trace {
-            eprintln!("{:>12} {from} => {to} chunk {chunk}: {bytes} there", self.now);
+        if let Some(trace) = self.trace {
+            trace(&format!("{:>12} {from} => {to} chunk {chunk}: {bytes} there", self.now));
         }
         if !self.hears(to, from, conn) {
             return;

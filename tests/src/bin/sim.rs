@@ -116,6 +116,8 @@ fn on_all_processors(work: &(impl Fn() + Sync)) {
 /// Runs the worlds of `count` seeds from `seed` on, on all processors.
 fn faults(seed: u64, count: u64, trace: bool) -> bool {
     let (next, failed) = (AtomicU64::new(seed), AtomicU64::new(0));
+    let shown = |line: &str| eprintln!("{line}");
+    let trace = trace.then_some(shown as fn(&str));
     let work = || {
         loop {
             let seed_now = next.fetch_add(1, Ordering::Relaxed);
