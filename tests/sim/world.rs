@@ -1,7 +1,7 @@
 //! Hosts and time: the scheduler as it is shipped, told what happens and obeyed.
 //!
-//! Control messages take latency only, in order within a connection; what a chunk's blocks take is [`super::links`]'s.
-//! What goes wrong is [`super::faults`]'s, what must hold whatever goes wrong [`super::check`]'s.
+//! Control messages take latency only, in order within a connection; what a chunk's blocks take is `links`'s.
+//! What goes wrong is `faults`'s, what must hold whatever goes wrong `check`'s.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
