@@ -90,7 +90,7 @@ pub const GIVE_BYTES: u64 = 8 << 20;
 pub const GRANT_PATIENCE: Duration = Duration::from_millis(50);
 /// Grants of one taker that were not answered in time and may still be used: what a crowd that hoards them could ask for at
 /// once.
-pub const LATE_GRANTS: u64 = 4;
+pub const LATE_GRANTS: u64 = 16;
 /// A chunk known to be at fewer neighbours than this is assigned by its seed.
 pub const SCARCE_COPIES: usize = 3;
 /// Chunks a node may be owed at once, whatever its speed.

@@ -158,7 +158,11 @@ impl Scheduler {
             }
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
             Input::Failed { peer, blob, chunk, why } => self.failed(peer, blob, chunk, why, now, out),
-            Input::Gateways { blob, beats } => self.gateways(blob, &beats, now, out),
+            // Who is not of our site has no say in it.
+            Input::Gateways { peer, blob, beats } if self.is_local(peer) => {
+                self.gateways(blob, &beats, now, out);
+            }
+            Input::Gateways { .. } => {}
             Input::Tick => self.tick(now, out),
         }
     }

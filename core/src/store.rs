@@ -50,7 +50,7 @@ use changes::Changes;
 pub use disk::DiskError;
 pub use export::Target;
 pub use finish::{Finished, refuse_existing};
-pub use flush::Poisoned;
+pub use flush::{Poisoned, Room};
 pub use gc::Collected;
 pub use import::Import;
 use layout::Layout;
@@ -271,8 +271,8 @@ impl Store {
 
     /// Waits until `bytes` more may be written without outrunning the disk by more than
     /// [`crate::limits::UNFLUSHED_BYTES`].
-    pub async fn room(&self, bytes: u64) {
-        self.inner.flusher.room(bytes).await;
+    pub async fn room(&self, bytes: u64) -> Room {
+        self.inner.flusher.room(bytes).await
     }
 
     /// A chunk of a blob from [`Store::begin`] has been written: it will be flushed and entered in the have-map.

@@ -155,7 +155,7 @@ impl World {
                         age: Duration::from_millis(b.age.into()),
                     })
                     .collect();
-                self.tell(to, Input::Gateways { blob, beats });
+                self.tell(to, Input::Gateways { peer, blob, beats });
             }
             Message::Decline { chunk, why, .. } => {
                 let why = if why == Why::Busy { Failure::Busy } else { Failure::Missing };

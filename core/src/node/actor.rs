@@ -390,7 +390,7 @@ impl Actor {
             Message::Refuse { blob, count, busy } => {
                 transfers.refused(key, (blob, count, busy), peers, sharing)
             }
-            Message::Gateways { id, beats } => transfers.gateways(id, &beats, peers, sharing),
+            Message::Gateways { id, beats } => transfers.gateways(key, id, &beats, peers, sharing),
             _ => {}
         }
     }

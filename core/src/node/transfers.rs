@@ -72,7 +72,8 @@ impl Transfers {
             offers.then(|| self.scheduler.is_of_use(peer, now))
         };
         // Where nobody we know has what we lack, more are looked for, however many we know.
-        let lacks = self.downloads.keys().any(|key| self.scheduler.lacks_holder(*key));
+        let few = peers.ready().len() < limits::OUTBOUND;
+        let lacks = few && self.downloads.keys().any(|key| self.scheduler.lacks_holder(*key));
         limits::NEIGHBOURS.saturating_sub(peers.neighbours(of_use)).max(usize::from(lacks))
     }
 

@@ -9,7 +9,7 @@ use super::session::{Outcome, SessionEvent};
 use crate::content::geometry::ChunkIndex;
 use crate::limits;
 use crate::schedule::PeerKey;
-use crate::store::{Blob, Store};
+use crate::store::{Blob, Room, Store};
 
 /// A verified chunk on its way to the disk.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Write {
     pub(super) target: Arc<Blob>,
     pub(super) chunk: ChunkIndex,
     pub(super) bytes: Vec<u8>,
+    pub(super) room: Room,
     /// Whom to tell, and as what.
     pub(super) from: PeerKey,
     pub(super) blob: u32,
@@ -61,7 +62,7 @@ impl Writer {
 
 fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
     while let Some(write) = queue.blocking_recv() {
-        let outcome = put(store, &write.target, write.chunk, &write.bytes);
+        let outcome = put(store, &write.target, write.chunk, &write.bytes, write.room);
         let (blob, chunk, bytes) = (write.blob, write.chunk.get(), write.fresh);
         let event = SessionEvent::Chunk { blob, chunk, bytes, outcome };
         if events.blocking_send((write.from, event)).is_err() {
@@ -72,10 +73,11 @@ fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(P
 }
 
 /// Writes a verified chunk and hands it to the flusher.
-pub(super) fn put(store: &Store, target: &Arc<Blob>, chunk: ChunkIndex, bytes: &[u8]) -> Outcome {
+pub(super) fn put(store: &Store, target: &Arc<Blob>, chunk: ChunkIndex, bytes: &[u8], room: Room) -> Outcome {
     match target.write(chunk, bytes) {
         Ok(()) => {
             store.written(target, chunk.get());
+            room.used();
             Outcome::Written
         }
         Err(e) => Outcome::Disk { full: e.is_full() || e.is_out_of_files(), error: e.to_string() },

@@ -245,6 +245,9 @@ impl Scheduler {
         let has = chunk < of.have.len() && of.have.get(chunk);
         let granted = of.taker.answered(1, of.size, of.lane, now);
         if !granted || !has {
+            if let Some(seed) = of.seed.as_mut().filter(|_| granted) {
+                seed.answered(peer);
+            }
             let why = if has { super::Failure::Busy } else { super::Failure::Missing };
             out.push(Output::Decline { peer, blob, chunk, why });
             return self.give(now, out);
@@ -253,7 +256,7 @@ impl Scheduler {
         if let Some(seed) = of.seed {
             seed.answered(peer);
             // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
-            if !of.local {
+            if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
             }
         }

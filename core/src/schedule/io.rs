@@ -198,6 +198,8 @@ pub enum Input {
     },
     /// A neighbour of our site tells which nodes of it fetch across its border, and their beats.
     Gateways {
+        /// The session.
+        peer: PeerKey,
         /// The blob.
         blob: BlobKey,
         /// The last beat of each.

@@ -78,11 +78,15 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        if let Some(holder) = self.peers.get_mut(&peer) {
-            holder.offered(now);
-        }
         for used in 0..count {
-            match self.take(peer, blob, hint, now) {
+            let taken = self.take(peer, blob, hint, now);
+            // An offer of what we do not need is none.
+            if taken != Err(Unused::NoNeed)
+                && let Some(holder) = self.peers.get_mut(&peer)
+            {
+                holder.offered(now);
+            }
+            match taken {
                 Err(Unused::Hold) => {
                     self.taking.held.retain(|(p, b, _)| (*p, *b) != (peer, blob));
                     self.taking.held.truncate(limits::HELD_GRANTS - 1);

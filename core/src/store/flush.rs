@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blob::Blob;
 use super::disk::DiskError;
@@ -26,6 +26,26 @@ pub struct Poisoned {
     pub error: String,
     /// It may be tried again: the disk was full.
     pub full: bool,
+}
+
+/// Bytes that may be written. They are free again when this is dropped; once they are written, when they are flushed.
+#[derive(Debug)]
+pub struct Room {
+    semaphore: Arc<Semaphore>,
+    units: usize,
+}
+
+impl Room {
+    /// They were written, and told to the flusher.
+    pub fn used(mut self) {
+        self.units = 0;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.units);
+    }
 }
 
 enum Job {
@@ -89,11 +109,10 @@ impl Flusher {
     }
 
     /// Waits until `bytes` more may be written, and takes them.
-    pub(super) async fn room(&self, bytes: u64) {
+    pub(super) async fn room(&self, bytes: u64) -> Room {
         let units = bytes.div_ceil(UNIT).clamp(1, limits::UNFLUSHED_BYTES / UNIT) as u32;
-        if let Ok(permits) = self.room.acquire_many(units).await {
-            permits.forget();
-        }
+        let taken = self.room.acquire_many(units).await.map(SemaphorePermit::forget).is_ok();
+        Room { semaphore: Arc::clone(&self.room), units: if taken { units as usize } else { 0 } }
     }
 
     pub(super) fn written(&self, blob: &Arc<Blob>, chunk: u32) {

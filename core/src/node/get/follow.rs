@@ -157,9 +157,9 @@ impl Job {
         chunk: ChunkIndex,
         bytes: Vec<u8>,
     ) -> Result<Outcome, Failure> {
-        self.context.store.room(bytes.len() as u64).await;
+        let room = self.context.store.room(bytes.len() as u64).await;
         let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
-        blocking(move || writer::put(&store, &blob, chunk, &bytes)).await
+        blocking(move || writer::put(&store, &blob, chunk, &bytes, room)).await
     }
 
     pub(super) async fn begin(&self, begin: &Begin) -> Result<Arc<Blob>, Failure> {

@@ -214,9 +214,9 @@ impl Receiver {
         bytes: Vec<u8>,
         (blob, fresh): (Handle, u64),
     ) -> Result<(), End> {
-        self.store.room(bytes.len() as u64).await;
+        let room = self.store.room(bytes.len() as u64).await;
         let (from, spare) = (self.tell.key, self.returns.0.clone());
-        let write = Write { target, chunk, bytes, from, blob, fresh, spare };
+        let write = Write { target, chunk, bytes, room, from, blob, fresh, spare };
         if self.writes.write(write).await { Ok(()) } else { Err(End::Node) }
     }
 

@@ -129,6 +129,7 @@ impl Transfers {
     /// A neighbour of our site tells who fetches across its border.
     pub(in crate::node) fn gateways(
         &mut self,
+        peer: PeerKey,
         id: ContentId,
         beats: &[GatewayBeat],
         peers: &mut Peers,
@@ -144,6 +145,6 @@ impl Transfers {
                 age: Duration::from_millis(b.age.into()),
             })
             .collect();
-        self.hear(Input::Gateways { blob, beats }, peers, sharing);
+        self.hear(Input::Gateways { peer, blob, beats }, peers, sharing);
     }
 }
