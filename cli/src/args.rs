@@ -16,6 +16,7 @@ pub(crate) use clap_complete::Shell;
 
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
+use crate::timetable::Schedule;
 
 /// Publish and fetch files and directories, peer to peer: every machine that has a part helps the others
 #[derive(Debug, Parser)]
@@ -209,6 +210,13 @@ struct Globals {
     /// Receive at most this per second
     #[arg(long, env = "SWARM_LIMIT_DOWN", value_name = "RATE")]
     limit_down: Option<Rate>,
+    /// Limits by day and hour, local time: 'mon-fri 08:00-18:00 up=1M; else unlimited'; the first rule that fits counts, and
+    /// what it does not mention stays as --limit-up and --limit-down say
+    #[arg(long, env = "SWARM_SCHEDULE", value_name = "RULES")]
+    schedule: Option<Schedule>,
+    /// Let everything else go first: lowest CPU and disk priority, and back off as soon as the network gets busy
+    #[arg(long, env = "SWARM_BACKGROUND", value_parser = BoolishValueParser::new())]
+    background: bool,
     /// Do not count this machine's and the local network's peers against the two limits
     #[arg(long, env = "SWARM_NO_LIMIT_LAN", value_parser = BoolishValueParser::new())]
     no_limit_lan: bool,
@@ -342,6 +350,8 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
         limit_down: one(matches, "limit_down", source),
+        schedule: one(matches, "schedule", source),
+        background: one(matches, "background", source),
         no_limit_lan: one(matches, "no_limit_lan", source),
         max_store: one(matches, "max_store", source),
         read_only: one(matches, "read_only", source),
@@ -367,6 +377,8 @@ fn join(before: Layer, after: Layer) -> Layer {
         site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),
         limit_down: after.limit_down.or(before.limit_down),
+        schedule: after.schedule.or(before.schedule),
+        background: after.background.or(before.background),
         no_limit_lan: after.no_limit_lan.or(before.no_limit_lan),
         max_store: after.max_store.or(before.max_store),
         read_only: after.read_only.or(before.read_only),

@@ -42,10 +42,31 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
         Ok(settings) => settings,
         Err(failed) => return code(&Ui::plain(wants_json), &args, Err(failed.into())),
     };
+    if settings.background.value {
+        go_last();
+    }
     let ui = Ui::new(&settings, parsed.verb.writes_content());
     let outcome =
         logging::start(&settings, &ui).map_err(Stop::from).and_then(|()| start(&ui, &settings, parsed.verb));
     code(&ui, &args, outcome)
+}
+
+/// This thread and all that it starts get what nobody else wants of the processors, and (Linux gives the idle class of
+/// processes the idle class of disks) of the disks. A system that refuses does not keep us from working.
+fn go_last() {
+    use thread_priority::{
+        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+        thread_native_id,
+    };
+    const LAST: i32 = 19;
+    let _ = rustix::process::setpriority_process(None, LAST);
+    // Linux shares processors between sessions first (sched(7), autogroup). A session of our own, a service's, goes last as
+    // a whole; that of a terminal is not ours to change.
+    if rustix::process::getsid(None).ok() == Some(rustix::process::getpid()) {
+        let _ = std::fs::write("/proc/self/autogroup", LAST.to_string());
+    }
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
 }
 
 /// Runs what needs no node at once, the rest on a runtime of this thread.
@@ -56,9 +77,12 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Help { topic } => return help::run(ui, topic.as_deref()),
         _ => {}
     }
+    // In the background round trips are measured: they must not contain the pauses of ours.
+    let moderate = !settings.background.value;
+    let before_park = move || if moderate { swarm_core::node::moderation::before_park() };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(swarm_core::node::moderation::before_park)
+        .on_thread_park(before_park)
         .build()
         .map_err(|error| Failed::new(Code::User, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb)));

@@ -10,6 +10,7 @@ use swarm_core::options::Options;
 
 use crate::exit::{Code, Failed};
 use crate::size::{Rate, Size};
+use crate::timetable::Schedule;
 
 const SYSTEM_FILE: &str = "/etc/swarm/config.toml";
 
@@ -132,6 +133,10 @@ settings! {
     limit_up "limit-up": Rate = Rate(None);
     /// Bytes per second received.
     limit_down "limit-down": Rate = Rate(None);
+    /// Limits by day and hour.
+    schedule "schedule": Schedule = Schedule::default();
+    /// Everything else goes first.
+    background "background": bool = false;
     /// Peers of the local network are not limited.
     no_limit_lan "no-limit-lan": bool = false;
     /// Bytes the store may hold.
@@ -197,6 +202,8 @@ impl Settings {
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,
             limit_down: self.limit_down.value.0,
+            timetable: self.schedule.value.table.clone(),
+            background: self.background.value,
             limit_lan: !self.no_limit_lan.value,
             max_store: self.max_store.value.0,
             read_only: self.read_only.value,

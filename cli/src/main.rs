@@ -13,6 +13,7 @@ mod signals;
 mod size;
 mod summary;
 mod table;
+mod timetable;
 mod ui;
 
 use std::process::ExitCode;

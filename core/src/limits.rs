@@ -142,6 +142,11 @@ pub const TICK_MIN: Duration = Duration::from_millis(1);
 /// Claims of peers about blobs that are being learned (length, hash list) before one is tried in full.
 pub const CLAIMS: usize = 64;
 
+/// Rules of a timetable.
+pub const TIMETABLE_RULES: usize = 64;
+/// Seconds of a day.
+pub const DAY: u32 = 86_400;
+
 // ---- connections --------------------------------------------------------------------------------------------------
 
 /// From the first byte of a connection to the end of its handshake.

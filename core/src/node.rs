@@ -5,6 +5,7 @@ pub mod event;
 pub mod transport;
 
 mod actor;
+mod background;
 mod bans;
 mod behaviour;
 mod discovery;
@@ -15,6 +16,7 @@ mod identity;
 mod jobs;
 mod limiter;
 pub mod moderation;
+mod pace;
 mod peers;
 mod publish;
 mod session;
@@ -47,8 +49,8 @@ use crate::store::{DiskError, OpenError, Store};
 use actor::{Actor, Ask, Parts};
 use behaviour::Behaviour;
 use command::Command;
-use event::Event;
-use limiter::Limiter;
+use event::{Event, Limits};
+use pace::Pace;
 
 /// How long an orderly end may take before it is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -109,6 +111,7 @@ struct Net {
     asks: mpsc::Sender<Ask>,
     listen: watch::Receiver<Vec<Multiaddr>>,
     peer: PeerId,
+    limits: watch::Receiver<Limits>,
 }
 
 /// A node that runs in this process.
@@ -116,7 +119,8 @@ struct Net {
 pub struct Node {
     caller: Caller,
     actor: Option<JoinHandle<()>>,
-    refills: Vec<AbortHandle>,
+    /// Tasks that end with the node.
+    paces: Vec<AbortHandle>,
     warm_up: WarmUp,
 }
 
@@ -173,7 +177,7 @@ impl Node {
         let mut node = Self {
             caller: Caller { context: Context { store, net: None, home: options.home.clone(), started } },
             actor: None,
-            refills: Vec::new(),
+            paces: Vec::new(),
             warm_up: WarmUp(None),
         };
         if !options.offline {
@@ -193,7 +197,7 @@ impl Node {
         // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
         self.warm_up = WarmUp::start();
         let site = options.site.as_deref().map(site).transpose()?;
-        let mut network = network(&key, options.mdns)?;
+        let mut network = network(&key, options)?;
         let peer = *network.local_peer_id();
         if listen.is_empty() {
             listen_everywhere(&mut network)?;
@@ -203,9 +207,8 @@ impl Node {
                 |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
             network.listen_on(addr.clone()).map_err(failed)?;
         }
-        let (up, up_task) = Limiter::new(options.limit_up);
-        let (down, down_task) = Limiter::new(options.limit_down);
-        self.refills = up_task.into_iter().chain(down_task).collect();
+        let pace = Pace::start(options);
+        self.paces = pace.tasks;
         let store = self.caller.context.store.clone();
         let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
@@ -218,8 +221,9 @@ impl Node {
             shared: session::Shared {
                 writes: writer::Writer::start(&store, &told),
                 store,
-                up,
-                down,
+                limited: pace.limited,
+                exempt: pace.exempt,
+                measured: pace.measured,
                 events: told,
             },
             listen: addrs,
@@ -231,7 +235,7 @@ impl Node {
         });
         self.actor = Some(tokio::spawn(actor.run()));
         let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
-        self.caller.context.net = Some(Net { asks, listen: listening, peer });
+        self.caller.context.net = Some(Net { asks, listen: listening, peer, limits: pace.now });
         Ok(())
     }
 
@@ -252,7 +256,7 @@ impl Node {
             let _ = net.asks.send(Ask::Quit).await;
             let _ = tokio::time::timeout(STOP_WITHIN, actor).await;
         }
-        self.refills.iter().for_each(AbortHandle::abort);
+        self.paces.iter().for_each(AbortHandle::abort);
         let store = self.caller.context.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }
@@ -272,13 +276,13 @@ impl Net {
 }
 
 /// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
-fn network(key: &libp2p::identity::Keypair, mdns: bool) -> Result<libp2p::Swarm<Behaviour>, StartError> {
+fn network(key: &libp2p::identity::Keypair, options: &Options) -> Result<libp2p::Swarm<Behaviour>, StartError> {
     let failed = |verb: &str| {
         let verb = verb.to_owned();
         move |source| StartError::Network { verb, source }
     };
-    let transport = transport::build(key).map_err(failed("set up encryption"))?;
-    let behaviour = Behaviour::new(key, mdns).map_err(failed("watch the network interfaces"))?;
+    let transport = transport::build(key, options.background).map_err(failed("set up encryption"))?;
+    let behaviour = Behaviour::new(key, options.mdns).map_err(failed("watch the network interfaces"))?;
     let builder = SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
     let built = builder
         .with_other_transport(|_| transport)

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::timetable::Timetable;
+
 /// How one node runs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -20,6 +22,10 @@ pub struct Options {
     pub limit_up: Option<u64>,
     /// Bytes per second received at most, over all peers.
     pub limit_down: Option<u64>,
+    /// Limits by day and hour instead, where it has a rule for the moment.
+    pub timetable: Timetable,
+    /// Everything else on this machine and its links goes first.
+    pub background: bool,
     /// The limits are for peers outside: this machine's and the local network's are not held back.
     pub limit_lan: bool,
     /// Bytes the store may hold itself (not counting files served in place) before finished blobs are evicted.
@@ -42,6 +48,8 @@ impl Options {
             site: None,
             limit_up: None,
             limit_down: None,
+            timetable: Timetable::default(),
+            background: false,
             limit_lan: true,
             max_store: None,
             offline: false,

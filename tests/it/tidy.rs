@@ -20,8 +20,9 @@ const TOP: [&str; 9] = [
 ];
 /// The layers inside core, from the bottom: a line uses only the lines above it, and names on one line do not know each
 /// other.
-const LAYERS: [&[&str]; 6] = [
-    &["id", "limits", "options", "metrics"],
+const LAYERS: [&[&str]; 7] = [
+    &["id", "limits", "timetable"],
+    &["options", "metrics"],
     &["content"],
     &["delta", "schedule", "release", "wire"],
     &["store"],
@@ -29,7 +30,7 @@ const LAYERS: [&[&str]; 6] = [
     &["gateway", "control"],
 ];
 /// So many of them are pure.
-const PURE: usize = 3;
+const PURE: usize = 4;
 /// What the pure ring does not name: time, randomness and bytes come in as arguments.
 const IMPURE: [&str; 19] = [
     "tokio",

@@ -1,6 +1,6 @@
 """One bulk TCP transfer, to check that what the links are said to carry is what they carry.
 
-`send ADDRESS PORT` says `ready` and sends zeros to who connects until that hangs up; `receive ADDRESS PORT SECONDS`
+`send ADDRESS PORT [CONGESTION]` says `ready` and sends zeros to who connects until that hangs up; `receive ADDRESS PORT SECONDS`
 reads them, and says what came within the seconds that follow a second of warming up. Both say what CPU it took.
 """
 
@@ -12,13 +12,15 @@ import time
 WARM_UP = 1.0
 
 
-def send(address, port):
+def send(address, port, congestion=None):
     """Serve one connection."""
     block, sent = bytes(1 << 18), 0
     with socket.create_server((address, port)) as server:
         print("ready", flush=True)
         connection, _ = server.accept()
         cpu = time.process_time()
+        if congestion:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
         with connection:
             try:
                 while True:
@@ -49,6 +51,6 @@ def receive(address, port, seconds):
 
 if __name__ == "__main__":
     if sys.argv[1] == "send":
-        send(sys.argv[2], int(sys.argv[3]))
+        send(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
     else:
         receive(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -1,7 +1,7 @@
 //! `swarm status`.
 
 use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Status, Transfer};
+use swarm_core::node::event::{Event, Limits, Status, Transfer};
 
 use super::peers::show_banned;
 use super::{no_node, short, unexpected};
@@ -56,10 +56,32 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
         "traffic",
         format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded)),
     ));
+    facts.extend(limits(&status.limits).map(|text| ("limits", text)));
     facts.extend(
         status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))),
     );
     facts
+}
+
+/// What holds the node back at present, and why; nothing when nothing does.
+fn limits(limits: &Limits) -> Option<String> {
+    let way = |rate: Option<u64>, name: &str| rate.map(|rate| format!("{} {name}", size::rate(rate)));
+    let pair = |up, down| {
+        let parts: Vec<String> = [way(up, "up"), way(down, "down")].into_iter().flatten().collect();
+        if parts.is_empty() { "unlimited".to_owned() } else { parts.join(", ") }
+    };
+    let mut parts = Vec::new();
+    if let Some(rule) = &limits.rule {
+        parts.push(format!("{} (schedule: {rule})", pair(limits.up, limits.down)));
+    } else if limits.up.or(limits.down).is_some() {
+        parts.push(pair(limits.up, limits.down));
+    }
+    if limits.background {
+        let measured = limits.others_up.is_some().then(|| pair(limits.others_up, limits.others_down));
+        let measured = measured.map(|pair| format!(": others leave {pair}")).unwrap_or_default();
+        parts.push(format!("in the background{measured}"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {

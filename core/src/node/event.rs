@@ -296,6 +296,28 @@ pub struct Status {
     pub banned: Vec<Ban>,
     /// Sentences on what is wrong: disk full, low file limit.
     pub notices: Vec<String>,
+    /// What may be sent and received at present.
+    pub limits: Limits,
+}
+
+/// What a node may send and receive at present, bytes per second.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Sent at most.
+    pub up: Option<u64>,
+    /// Received at most.
+    pub down: Option<u64>,
+    /// The rule of the timetable that says so.
+    pub rule: Option<String>,
+    /// Everything else goes first.
+    pub background: bool,
+    /// What others leave of the way out, as far as that was measured.
+    pub others_up: Option<u64>,
+    /// And of the way in.
+    pub others_down: Option<u64>,
+    /// The queue in front of our link, microseconds, when there was traffic to measure it by.
+    pub queue_us: Option<u64>,
 }
 
 /// A running download as status shows it.

@@ -325,6 +325,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         refused: Vec::new(),
         banned: Vec::new(),
         notices,
+        limits: context.net.as_ref().map(|net| net.limits.borrow().clone()).unwrap_or_default(),
     };
     if let Some(report) = report {
         status.peers = report.peers.len() as u32;

@@ -22,7 +22,8 @@ use libp2p::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::limiter::Limiter;
+use super::background::Measured;
+use super::pace::Directions;
 use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
@@ -109,8 +110,9 @@ pub(super) struct Session {
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) store: Store,
-    pub(super) up: Limiter,
-    pub(super) down: Limiter,
+    pub(super) limited: Directions,
+    pub(super) exempt: Directions,
+    pub(super) measured: Option<mpsc::Sender<Measured>>,
     pub(super) events: mpsc::Sender<(PeerKey, SessionEvent)>,
     pub(super) writes: Writer,
 }
@@ -118,8 +120,7 @@ pub(super) struct Shared {
 impl Session {
     /// Starts the tasks of a session over its two streams. Without `limited` the node's rate limits are not for it.
     pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, limited: bool) -> Self {
-        let free = Shared { up: Limiter::none(), down: Limiter::none(), ..shared.clone() };
-        let shared = if limited { shared } else { &free };
+        let pace = if limited { &shared.limited } else { &shared.exempt };
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
         let (expects, expected) = mpsc::channel(limits::OUTBOX);
@@ -129,15 +130,20 @@ impl Session {
         let tell = Tell { key, events: shared.events.clone() };
         let mut tasks = JoinSet::new();
         let ending = tell.clone();
-        let reader = control::read(control_in, tell.clone(), serves.clone());
+        let measured = shared.measured.clone();
+        if let Some(measured) = &measured {
+            let (traffic, outbox) = (Arc::clone(&traffic), outbox.clone());
+            let _ = measured.try_send(Measured::Begins { key, traffic, outbox });
+        }
+        let reader = control::read(control_in, tell.clone(), serves.clone(), measured);
         tasks.spawn(async move { ending.closed(reader.await).await });
         let ending = tell.clone();
         // Not one of those that end with the session: it writes what waits, and ends when nobody has more to say.
         tokio::spawn(async move { ending.closed(control::write(control_out, messages).await).await });
-        let receiver = receive::Receiver::new(expected, tell.clone(), shared, Arc::clone(&traffic));
+        let receiver = receive::Receiver::new(expected, tell.clone(), shared, pace, Arc::clone(&traffic));
         let ending = tell.clone();
         tasks.spawn(async move { ending.closed(receiver.run(data_in).await).await });
-        let sender = send::Sender::new(requests, tell.clone(), outbox.clone(), shared, Arc::clone(&traffic));
+        let sender = send::Sender::new(requests, tell.clone(), outbox.clone(), pace, Arc::clone(&traffic));
         tasks.spawn(async move { tell.closed(sender.run(data_out).await).await });
         Self { outbox, expects, serves, traffic, _tasks: tasks }
     }
@@ -160,7 +166,7 @@ pub(super) enum End {
 /// A session's way to the node.
 #[derive(Debug, Clone)]
 pub(super) struct Tell {
-    key: PeerKey,
+    pub(super) key: PeerKey,
     events: mpsc::Sender<(PeerKey, SessionEvent)>,
 }
 

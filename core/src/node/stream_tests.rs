@@ -22,7 +22,7 @@ type Happening = SwarmEvent<Event>;
 async fn peer(limits: Option<StreamLimits>) -> (Swarm<Peer>, Multiaddr) {
     let keypair = Keypair::generate_ed25519();
     let local = PeerId::from(keypair.public());
-    let transport = transport::build(&keypair).expect("a transport");
+    let transport = transport::build(&keypair, false).expect("a transport");
     let streams = limits.map(|limits| Streams::with_limits(local, limits));
     let behaviour = Peer::from(streams);
     // A stranger stays, whatever we do; a node stays as long as its session.

@@ -27,6 +27,8 @@ const NOISE: &str = "/noise";
 /// `/ip4|ip6/../udp/../quic-v1`, and its connections carry at most 64 streams. A handshake that takes longer than
 /// [`HANDSHAKE_TIMEOUT`] fails.
 ///
+/// With `steady` a peer is let send in small steps, each as soon as the one before was read, and no window grows.
+///
 /// The peer id in the output is proven. Whether it is the one that was dialled is for the caller to compare; libp2p's
 /// `Swarm` does (`DialError::WrongPeerId`).
 ///
@@ -34,7 +36,7 @@ const NOISE: &str = "/noise";
 ///
 /// # Errors
 /// [`io::ErrorKind::Other`] when no certificate can be signed with `keypair` or no Noise key be made from it.
-pub fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     // First, because libp2p-quic panics where this returns an error.
     let security = Security {
         tls: Tls::new(keypair).map_err(io::Error::other)?,
@@ -44,7 +46,7 @@ pub fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
         .map(|stream, _| Socket::new(stream))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex(Yamux::new())
+        .multiplex(Yamux::new(steady))
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic_config(keypair))

@@ -69,8 +69,9 @@ const PROTOCOL_ERROR: u32 = 1;
 pub(crate) struct Yamux(Growth);
 
 impl Yamux {
-    pub(crate) fn new() -> Self {
-        Self(Growth::new(limits::WINDOW_GROWTH))
+    /// See [`super::transport::build`].
+    pub(crate) fn new(steady: bool) -> Self {
+        Self(if steady { Growth::steady() } else { Growth::new(limits::WINDOW_GROWTH) })
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{End, LAST_WORDS, Serve, SessionEvent, Tell};
 use crate::limits;
+use crate::node::background::{Measured, PING};
 use crate::wire::{Message, frame};
 
 /// Reads frames until the stream ends; what changes nothing for others goes to the sending task, all else to the node.
@@ -14,6 +15,7 @@ pub(super) async fn read(
     mut stream: ReadHalf<Stream>,
     tell: Tell,
     serves: mpsc::Sender<Serve>,
+    measured: Option<mpsc::Sender<Measured>>,
 ) -> Result<(), End> {
     let mut buffer = Vec::new();
     loop {
@@ -26,6 +28,12 @@ pub(super) async fn read(
             None => continue,
             Some(Message::List { blob }) => Serve::List { blob },
             Some(Message::Cancel { blob, chunk }) => Serve::Cancel { blob, chunk },
+            Some(Message::Pong(number)) if number & PING != 0 => {
+                if let Some(measured) = &measured {
+                    let _ = measured.try_send(Measured::Pong { key: tell.key, number });
+                }
+                continue;
+            }
             Some(other) => {
                 tell.event(SessionEvent::Message(other)).await?;
                 continue;

@@ -15,6 +15,7 @@ use crate::content::tree::Check;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
+use crate::node::pace::Directions;
 use crate::node::writer::{Write, Writer};
 use crate::store::{Blob, Store};
 use crate::wire::frame::{DataHeader, HEADER};
@@ -63,13 +64,14 @@ impl Receiver {
         expects: mpsc::Receiver<Expect>,
         tell: Tell,
         shared: &Shared,
+        pace: &Directions,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
             expects,
             tell,
             store: shared.store.clone(),
-            limiter: shared.down.clone(),
+            limiter: pace.down.clone(),
             traffic,
             coming: BTreeMap::new(),
             cancelled: BTreeSet::new(),
@@ -90,7 +92,6 @@ impl Receiver {
             while let Ok(expect) = self.expects.try_recv() {
                 self.expect(expect);
             }
-            self.limiter.pass(header.len as usize).await;
             self.frame(header, &mut stream).await?;
         }
     }
@@ -140,7 +141,11 @@ impl Receiver {
             bytes.resize(coming.size, 0);
             coming.bytes = bytes;
         }
-        stream.read_exact(&mut coming.bytes[coming.got..coming.got + len]).await?;
+        // As much of it at once as may pass at once: what is read, the peer may send again.
+        for part in coming.bytes[coming.got..coming.got + len].chunks_mut(self.limiter.step()) {
+            self.limiter.pass(part.len()).await;
+            stream.read_exact(part).await?;
+        }
         if let Purpose::Proof(check) | Purpose::Write(_, check) = &mut coming.purpose {
             check.update(&coming.bytes[coming.got..coming.got + len]);
         }
@@ -179,6 +184,7 @@ impl Receiver {
         let mut left = header.len as usize;
         while left > 0 {
             let step = left.min(sink.len());
+            self.limiter.pass(step).await;
             stream.read_exact(&mut sink[..step]).await?;
             left -= step;
         }

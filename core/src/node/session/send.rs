@@ -9,10 +9,11 @@ use futures::io::WriteHalf;
 use libp2p::Stream;
 use tokio::sync::mpsc;
 
-use super::{End, Serve, SessionEvent, Shared, Tell};
+use super::{End, Serve, SessionEvent, Tell};
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
+use crate::node::pace::Directions;
 use crate::schedule::upload::{Asked, Busy, Uploads};
 use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
@@ -42,14 +43,14 @@ impl Sender {
         serves: mpsc::Receiver<Serve>,
         tell: Tell,
         outbox: mpsc::Sender<Message>,
-        shared: &Shared,
+        pace: &Directions,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
             serves,
             tell,
             outbox,
-            limiter: shared.up.clone(),
+            limiter: pace.up.clone(),
             traffic,
             open: BTreeMap::new(),
             queue: Uploads::default(),
@@ -169,7 +170,7 @@ impl Sender {
         let total = self.buffer.len() - HEADER;
         let mut offset = 0;
         while offset < total {
-            let len = (total - offset).min(self.frame);
+            let len = (total - offset).min(self.frame).min(self.limiter.step());
             let header =
                 DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
             self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());

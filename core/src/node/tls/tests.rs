@@ -371,7 +371,7 @@ proptest! {
 /// A swarm with our transport that does nothing but connect.
 fn node() -> Swarm<dummy::Behaviour> {
     let keypair = Keypair::generate_ed25519();
-    let transport = transport::build(&keypair).unwrap();
+    let transport = transport::build(&keypair, false).unwrap();
     Swarm::new(transport, dummy::Behaviour, keypair.public().to_peer_id(), Config::with_tokio_executor())
 }
 
@@ -436,7 +436,7 @@ async fn a_peer_that_speaks_only_noise_is_reached() {
     let stock = tcp::tokio::Transport::new(tcp::Config::new())
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(&keypair).unwrap())
-        .multiplex(Yamux::new())
+        .multiplex(Yamux::new(false))
         .boxed();
     let peer = keypair.public().to_peer_id();
     let mut far = Swarm::new(stock, dummy::Behaviour, peer, Config::with_tokio_executor());

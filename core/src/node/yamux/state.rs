@@ -13,6 +13,8 @@ use super::{FRAME, MuxerError, STREAMS};
 
 /// What each side may send of a new stream before it hears from the other; from the specification.
 pub(super) const FIRST_WINDOW: u32 = 256 << 10;
+/// A steady window is renewed in such steps: a few packets.
+const STEADY_STEP: u32 = 16 << 10;
 
 /// What all windows of a connection may grow together beyond the first ones, bytes. A window must hold twice what is
 /// under way, since it is renewed by halves: 16 MiB carry 1 GB/s over 8 ms and 1 Gbit/s over 67 ms.
@@ -357,7 +359,7 @@ impl State {
             stream.unread -= filled as u32;
             stream.consumed += filled as u32;
             let more = !stream.fin_received && !stream.reset && !self.ended;
-            if more && stream.consumed >= stream.window / 2 {
+            if more && stream.consumed >= self.growth.renew_at(stream.window) {
                 self.renew(id);
             }
             return Poll::Ready(Ok(filled));
@@ -445,19 +447,32 @@ impl Drop for State {
     }
 }
 
-/// What all windows of all connections may grow together, bytes.
+/// What all windows of all connections may grow together, bytes, and how they are renewed.
 #[derive(Debug, Clone)]
-pub(super) struct Growth(Arc<AtomicU32>);
+pub(super) struct Growth {
+    left: Arc<AtomicU32>,
+    steady: bool,
+}
 
 impl Growth {
     pub(super) fn new(bytes: u32) -> Self {
-        Self(Arc::new(AtomicU32::new(bytes)))
+        Self { left: Arc::new(AtomicU32::new(bytes)), steady: false }
+    }
+
+    /// No window grows, and each is renewed in small steps: a reader that is held back gets no bursts.
+    pub(super) fn steady() -> Self {
+        Self { steady: true, ..Self::new(0) }
+    }
+
+    /// What is read of a window before it is renewed.
+    const fn renew_at(&self, window: u32) -> u32 {
+        if self.steady { STEADY_STEP } else { window / 2 }
     }
 
     /// As much of `wanted` as is left.
     fn take(&self, wanted: u32) -> u32 {
         let mut taken = 0;
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+        let _ = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
             taken = wanted.min(left);
             Some(left - taken)
         });
@@ -465,7 +480,7 @@ impl Growth {
     }
 
     fn give(&self, bytes: u32) {
-        self.0.fetch_add(bytes, Ordering::AcqRel);
+        self.left.fetch_add(bytes, Ordering::AcqRel);
     }
 }
 

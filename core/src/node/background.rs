@@ -1,0 +1,313 @@
+//! In the background: what a node sends and receives gives way as soon as the network is busy with something else.
+//!
+//! A queue in front of a busy link shows in the round trips of whatever passes it. So the peers that bytes go to or come
+//! from are pinged, and what their round trips take beyond the least they ever took is the queue. A queue in front of *our*
+//! link delays all of them: the least delay of all counts, so a peer behind a busy link of its own says nothing. Above
+//! [`Backoff::TARGET`] the rates are cut, below they grow: the rule of LEDBAT (RFC 6817), with round trips for one-way
+//! delays as receivers must (RFC 9840), and a cut by a factor as in LEDBAT++.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::event::Limits;
+use super::limiter::Gate;
+use crate::limits;
+use crate::metrics::Traffic;
+use crate::schedule::PeerKey;
+use crate::wire::Message;
+
+/// The numbers of our pings: others are the node's own.
+pub(super) const PING: u64 = 1 << 63;
+/// Peers that are pinged at once: enough to tell a busy link of theirs from one of ours.
+const PINGED: usize = 8;
+
+/// What the sessions of the node tell.
+#[derive(Debug)]
+pub(super) enum Measured {
+    /// A session has begun.
+    Begins { key: PeerKey, traffic: Arc<Traffic>, outbox: mpsc::Sender<Message> },
+    /// The answer to a ping.
+    Pong { key: PeerKey, number: u64 },
+}
+
+struct Session {
+    traffic: Arc<Traffic>,
+    outbox: mpsc::Sender<Message>,
+    /// Its bytes when they were last looked at, both ways.
+    seen: (u64, u64),
+    ping: Option<(u64, Instant)>,
+}
+
+/// Measures, and sets the gates (up, down), until nobody needs them any longer.
+pub(super) async fn run(mut told: mpsc::Receiver<Measured>, gates: (Gate, Gate), shown: watch::Sender<Limits>) {
+    let start = Instant::now();
+    let mut sessions: BTreeMap<PeerKey, Session> = BTreeMap::new();
+    let (mut backoff, mut number) = (Backoff::new(), PING);
+    let mut steps = interval(Backoff::STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    (gates.0.set(Some(backoff.up.rate())), gates.1.set(Some(backoff.down.rate())));
+    loop {
+        tokio::select! {
+            heard = told.recv() => match heard {
+                None => return,
+                Some(Measured::Begins { key, traffic, outbox }) => {
+                    sessions.insert(key, Session { traffic, outbox, seen: (0, 0), ping: None });
+                    steps.reset();
+                }
+                Some(Measured::Pong { key, number }) => {
+                    let ping = sessions.get_mut(&key).and_then(|s| s.ping.take_if(|(n, _)| *n == number));
+                    if let Some((_, sent)) = ping {
+                        backoff.sample(key, sent.elapsed(), start.elapsed());
+                    }
+                }
+            },
+            // With nobody there, nothing moves.
+            _ = steps.tick(), if !sessions.is_empty() => {
+                let now = start.elapsed();
+                sessions.retain(|key, session| {
+                    let ended = session.outbox.is_closed();
+                    if ended {
+                        backoff.forget(*key);
+                    }
+                    !ended
+                });
+                let (mut up, mut down, mut busy) = (0, 0, Vec::new());
+                for (key, session) in &mut sessions {
+                    let seen = (session.traffic.up(), session.traffic.down());
+                    let moved = (seen.0 - session.seen.0, seen.1 - session.seen.1);
+                    session.seen = seen;
+                    (up, down) = (up + moved.0, down + moved.1);
+                    if moved != (0, 0) || session.ping.is_some() {
+                        busy.push((moved.0 + moved.1, *key));
+                    }
+                }
+                busy.sort_unstable_by(|a, b| b.cmp(a));
+                busy.truncate(PINGED);
+                for (_, key) in busy {
+                    let Some(session) = sessions.get_mut(&key) else { continue };
+                    match session.ping {
+                        // It has taken so long already.
+                        Some((_, sent)) => backoff.sample(key, sent.elapsed(), now),
+                        None => {
+                            number += 1;
+                            session.ping = Some((number, Instant::now()));
+                            let _ = session.outbox.try_send(Message::Ping(number));
+                        }
+                    }
+                }
+                backoff.step(up, down, now);
+                let rates = (backoff.up.rate(), backoff.down.rate());
+                (gates.0.set(Some(rates.0)), gates.1.set(Some(rates.1)));
+                let queue = backoff.queue(now).map(|d| d.as_micros() as u64);
+                tracing::trace!(queue, sent = up, may_send = rates.0, received = down, may_receive = rates.1);
+                shown.send_if_modified(|limits| {
+                    (limits.others_up, limits.others_down, limits.queue_us) = (Some(rates.0), Some(rates.1), queue);
+                    true
+                });
+            }
+        }
+    }
+}
+
+/// The rule. Time is since any fixed start.
+#[derive(Debug)]
+struct Backoff {
+    paths: BTreeMap<PeerKey, Path>,
+    up: Direction,
+    down: Direction,
+    /// When the rates were last cut, and until when they do not grow.
+    cut: Duration,
+    waits: Duration,
+}
+
+/// What is known of the way to a peer.
+#[derive(Debug)]
+struct Path {
+    /// The least round trip of the present time and of the one before.
+    least: [Duration; 2],
+    since: Duration,
+    /// The last two: one alone may be a hiccup of a processor.
+    recent: [Duration; 2],
+    at: Duration,
+}
+
+#[derive(Debug)]
+struct Direction {
+    /// Bytes per second.
+    rate: f64,
+    /// Up to here it went well lately.
+    good: f64,
+}
+
+impl Backoff {
+    /// How often the rates change.
+    const STEP: Duration = Duration::from_millis(100);
+    /// A queue that is still nobody's trouble. RFC 6817 allows 100 ms; a router's queue is often shorter than that.
+    const TARGET: Duration = Duration::from_millis(6);
+    /// A cut is judged after this: a round trip through a full queue, and two samples.
+    const JUDGED: Duration = Duration::from_millis(250);
+    /// A queue that is back so soon is somebody else's.
+    const AGAIN: Duration = Duration::from_millis(1500);
+    /// Then nothing grows for so long.
+    const WAIT: Duration = Duration::from_secs(1);
+    /// After so long without a queue the network is taken to be free.
+    const FREE: Duration = Duration::from_secs(10);
+    /// A sample says something for this long.
+    const FRESH: Duration = Duration::from_millis(500);
+    /// Ways change: the least round trip is forgotten after one to two of these.
+    const LEAST_FOR: Duration = Duration::from_secs(120);
+    /// Bytes per second: never less, or peers take us for dead.
+    const FLOOR: f64 = 16.0 * 1024.0;
+    /// Bytes per second at the start.
+    const START: f64 = 256.0 * 1024.0;
+
+    fn new() -> Self {
+        let direction = || Direction { rate: Self::START, good: f64::MAX };
+        Self { paths: BTreeMap::new(), up: direction(), down: direction(), cut: Duration::ZERO, waits: Duration::ZERO }
+    }
+
+    fn sample(&mut self, peer: PeerKey, took: Duration, now: Duration) {
+        let fresh = || Path { least: [took; 2], since: now, recent: [took; 2], at: now };
+        let path = self.paths.entry(peer).or_insert_with(fresh);
+        if now.saturating_sub(path.since) > Self::LEAST_FOR {
+            (path.least, path.since) = ([took, path.least[0]], now);
+        }
+        path.least[0] = path.least[0].min(took);
+        (path.recent, path.at) = ([took, path.recent[0]], now);
+    }
+
+    fn forget(&mut self, peer: PeerKey) {
+        self.paths.remove(&peer);
+    }
+
+    /// The queue that all ways have in common.
+    fn queue(&self, now: Duration) -> Option<Duration> {
+        let fresh = self.paths.values().filter(|path| now.saturating_sub(path.at) < Self::FRESH);
+        fresh.map(Path::queue).min()
+    }
+
+    /// A step of time has passed in which so many bytes went each way.
+    fn step(&mut self, sent: u64, received: u64, now: Duration) {
+        let since = now.saturating_sub(self.cut);
+        match self.queue(now) {
+            Some(queue) if queue > Self::TARGET => {
+                if since >= Self::JUDGED {
+                    let factor = if queue > 2 * Self::TARGET { 0.5 } else { 0.9 };
+                    self.cut = now;
+                    let again = since < Self::AGAIN;
+                    self.waits = now + if again { Self::WAIT } else { Self::JUDGED };
+                    self.up.cut(sent, factor, again);
+                    self.down.cut(received, factor, again);
+                }
+            }
+            _ if now < self.waits => {}
+            queue => {
+                let free = since >= Self::FREE;
+                // The nearer the queue is to the target, the more slowly: news of it come late.
+                let room = 1.0 - queue.unwrap_or_default().div_duration_f64(Self::TARGET);
+                self.up.grow(sent, room, free);
+                self.down.grow(received, room, free);
+            }
+        }
+    }
+}
+
+impl Path {
+    fn queue(&self) -> Duration {
+        let least = self.least[0].min(self.least[1]);
+        self.recent[0].min(self.recent[1]).saturating_sub(least)
+    }
+}
+
+impl Direction {
+    fn rate(&self) -> u64 {
+        self.rate as u64
+    }
+
+    /// Cut again soon, it was not us alone who filled the queue: the rate does not come back to where it was.
+    fn cut(&mut self, bytes: u64, factor: f64, again: bool) {
+        // What came through is what there was for us.
+        let through = (bytes as f64 / Backoff::STEP.as_secs_f64()).min(self.rate);
+        self.good = through * if again { factor } else { 0.95 };
+        self.rate = (self.rate * factor).max(Backoff::FLOOR);
+    }
+
+    /// Only what is used grows: an unused rate says nothing about the network.
+    fn grow(&mut self, bytes: u64, room: f64, free: bool) {
+        let used = bytes as f64 / Backoff::STEP.as_secs_f64();
+        if used < self.rate / 2.0 {
+            return;
+        }
+        let growth = match self.rate {
+            rate if rate < self.good => 0.2,
+            _ if free => 0.1,
+            _ => 0.005,
+        };
+        self.rate = (self.rate * (1.0 + growth * room) + Backoff::FLOOR / 4.0).min(limits::WINDOW_GROWTH as f64 * 1024.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of 6 MB/s with a queue of 50 ms, and a way to another peer with a busy link of its own. What others want of it
+    /// at a time they get first, as TCP takes what there is.
+    fn share(others: impl Fn(f64) -> bool, seconds: u32) -> (f64, f64) {
+        let (capacity, full) = (6e6, 0.05 * 6e6);
+        let (mut backoff, mut queue) = (Backoff::new(), 0.0_f64);
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        let mut now = Duration::ZERO;
+        for _ in 0..seconds * 10 {
+            now += Backoff::STEP;
+            let rate = backoff.down.rate;
+            // A loss-based transfer fills the queue and takes what the rest leaves.
+            let foreign = if others(now.as_secs_f64()) { capacity - rate.min(capacity) * 0.5 } else { 0.0 };
+            queue = (queue + (rate + foreign - capacity) * 0.1).clamp(0.0, full);
+            if foreign > 0.0 {
+                queue = queue.max(full * 0.7);
+            }
+            let got = rate.min(capacity) - if foreign > 0.0 { rate.min(capacity) * 0.5 } else { 0.0 };
+            (ours, theirs) = (ours + got / 10.0, theirs + foreign / 10.0);
+            let round_trip = Duration::from_millis(2) + Duration::from_secs_f64(queue / capacity);
+            backoff.sample(PeerKey(1), round_trip, now);
+            backoff.sample(PeerKey(2), round_trip + Duration::from_millis(300), now);
+            backoff.step(0, (rate.min(capacity) / 10.0) as u64, now);
+        }
+        let all = capacity * f64::from(seconds);
+        (ours / all, theirs / all)
+    }
+
+    #[test]
+    fn alone_it_uses_the_link() {
+        let (ours, _) = share(|_| false, 60);
+        assert!(ours > 0.8, "{ours}");
+    }
+
+    #[test]
+    fn others_go_first() {
+        let (ours, theirs) = share(|_| true, 30);
+        assert!(ours < 0.04 && theirs > 0.95, "{ours} {theirs}");
+        // They come and go: a quarter of the time, for five seconds.
+        let (ours, theirs) = share(|at| at % 20.0 >= 15.0, 100);
+        assert!(ours > 0.5 && theirs > 0.92 * 0.25, "{ours} {theirs}");
+    }
+
+    #[test]
+    fn a_busy_link_of_one_peer_is_not_ours() {
+        let mut backoff = Backoff::new();
+        for step in 1..100_u32 {
+            let now = Backoff::STEP * step;
+            backoff.sample(PeerKey(1), Duration::from_millis(u64::from(step) * 20), now);
+            backoff.sample(PeerKey(2), Duration::from_millis(3), now);
+            let used = backoff.up.rate / 10.0;
+            backoff.step(used as u64, 0, now);
+        }
+        assert!(backoff.up.rate > 4.0 * Backoff::START);
+        assert!((backoff.down.rate - Backoff::START).abs() < 1.0, "what is not used does not grow");
+    }
+}
