@@ -19,6 +19,7 @@
 
 mod blob;
 mod border;
+mod credit;
 pub mod endgame;
 mod give;
 pub mod holders;
@@ -139,9 +140,10 @@ impl Scheduler {
                 self.forget_taker(peer, blob);
                 self.give(now, out);
             }
-            Input::Needs { peer, blob, add, drop } => {
+            Input::Needs { peer, blob, ref add, ref drop } => {
+                self.passed_on(&input);
                 if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.needs(peer, &add, &drop);
+                    b.needs(peer, add, drop);
                 }
                 self.give(now, out);
             }
@@ -260,6 +262,7 @@ impl Scheduler {
         self.drop_stalled(now, out);
         self.expire_grants(now);
         self.find_late(now);
+        self.judge();
         self.beat(now, out);
         for blob in self.blobs.keys().copied().collect::<Vec<_>>() {
             self.tell_due(blob, now, out);

@@ -139,6 +139,14 @@ pub fn importers_die(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
+/// So many who keep the rules, and three for each seven of them who take and never give.
+#[must_use]
+pub fn free_riders(seed: u64, count: usize) -> Scenario {
+    let mut scenario = equal(seed, count + count * 3 / 7, 50, 10 * MS);
+    scenario.hosts[count + 1..].iter_mut().for_each(|h| h.habit = Habit::FreeRider);
+    scenario
+}
+
 /// Every row; with `small`, of at most 101 hosts.
 #[must_use]
 pub fn rows(seed: u64, small: bool) -> Vec<Row> {
@@ -165,6 +173,13 @@ pub fn rows(seed: u64, small: bool) -> Vec<Row> {
         row("origin killed once all is out, N = 100".to_owned(), origin_dies(seed, 100), 1.30, None),
         row(format!("3 importers killed, two sites of {site}"), importers_die(seed, site), 1.30, None),
     ];
+    let (give, take) = (70, 30);
+    rows.push(row(
+        format!("{take} of {} never give: the others", give + take),
+        free_riders(seed, give),
+        1.15,
+        None,
+    ));
     if !small {
         rows.push(row("50/50 Mbit/s, N = 1,000".to_owned(), equal(seed, 1000, 50, 10 * MS), 1.10, None));
         let mut large = equal(seed, 10_000, 50, 10 * MS);

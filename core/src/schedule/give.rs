@@ -205,7 +205,13 @@ impl Scheduler {
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
-        let Some(peer) = choose(b, local, budget / chunk, now, &mut self.random) else { return false };
+        let (peers, random, places) = (&self.peers, &mut self.random, budget / chunk);
+        let gives = |peer: &PeerKey| peers.get(peer).is_none_or(|holder| !holder.credit.only_takes());
+        let Some(peer) = choose(b, local, places, now, random, gives)
+            .or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))
+        else {
+            return false;
+        };
         b.tell(peer, blob, out);
         let Some(link) = b.links.get_mut(&peer) else { return false };
         let Some(taker) = &mut link.taker else { return false };
@@ -258,6 +264,8 @@ impl Scheduler {
             // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
+            } else if of.local {
+                seed.gives(peer, chunk);
             }
         }
         if of.lane.asked == 0 {
@@ -310,6 +318,9 @@ impl Scheduler {
             lane.asked = lane.asked.saturating_sub(size);
             if whole {
                 lane.sent(size, now);
+                if let Some(holder) = self.peers.get_mut(&peer) {
+                    holder.credit.sent();
+                }
             }
         }
         self.give(now, out);
@@ -382,9 +393,16 @@ impl Taker {
 
 /// The taker for the next place: of two at random, the one that has no grant yet, else has less (two choices spread well,
 /// and nobody herds).
-fn choose(b: &super::Blob, local: bool, places: u64, now: Now, random: &mut Random) -> Option<PeerKey> {
+fn choose(
+    b: &super::Blob,
+    local: bool,
+    places: u64,
+    now: Now,
+    random: &mut Random,
+    among: impl Fn(&PeerKey) -> bool,
+) -> Option<PeerKey> {
     let open = |most: u32| {
-        let takers = b.links.iter().filter(move |(_, link)| link.local == local);
+        let takers = b.links.iter().filter(|(peer, link)| link.local == local && among(peer));
         takers
             .filter_map(|(peer, link)| Some((*peer, link.taker.as_ref()?)))
             .filter(move |(_, taker)| taker.is_open(now, most))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Now;
+use super::credit::Credit;
 use crate::limits;
 
 /// The rate is measured over windows of this length.
@@ -35,6 +36,8 @@ pub struct Holder {
     silences: u32,
     /// When it last offered or sent us anything.
     served: Now,
+    /// What it was given, and gave.
+    pub(super) credit: Credit,
 }
 
 impl Holder {
@@ -54,6 +57,7 @@ impl Holder {
             pause_until: Duration::ZERO,
             silences: 0,
             served: now,
+            credit: Credit::NEW,
         }
     }
 
@@ -145,6 +149,7 @@ impl Holder {
     /// A whole chunk verified: the window grows by as much, up to some seconds of the measured rate.
     pub fn delivered(&mut self, size: u64, now: Now) {
         self.progress = now;
+        self.credit.gave();
         let most = if self.rate == 0 { u64::MAX } else { (self.rate * AHEAD).max(2 * size) };
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
     }

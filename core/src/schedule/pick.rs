@@ -122,6 +122,20 @@ impl Picker {
         self.wanted().and(&of)
     }
 
+    /// A peer has something that is wanted.
+    pub(super) fn has_wanted(&self, peer: PeerKey) -> bool {
+        !self.wanted_of(std::iter::once(peer)).is_empty()
+    }
+
+    /// Chunks this peer says that it has.
+    pub(super) fn count_of(&self, peer: PeerKey) -> u32 {
+        match self.holders.get(&peer) {
+            Some(Holding::Whole) => self.wanted().len(),
+            Some(Holding::Part(bits)) => bits.count(),
+            None => 0,
+        }
+    }
+
     /// Copies known of a chunk, at neighbours with a part of the blob.
     #[must_use]
     pub fn copies(&self, chunk: u32) -> u16 {

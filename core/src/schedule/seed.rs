@@ -14,6 +14,8 @@ pub(super) struct Seed {
     spread: Rarity,
     /// Chunks promised and not yet asked for.
     promised: BTreeMap<PeerKey, Vec<u32>>,
+    /// Chunks that one neighbour alone was given.
+    alone: BTreeMap<u32, PeerKey>,
 }
 
 impl Seed {
@@ -24,7 +26,7 @@ impl Seed {
             shuffled.swap(i, random.below(i + 1));
         }
         shuffled.into_iter().for_each(|c| spread.list(c));
-        Self { spread, promised: BTreeMap::new() }
+        Self { spread, promised: BTreeMap::new(), alone: BTreeMap::new() }
     }
 
     /// A neighbour has a chunk or is being sent it (or, with -1, no longer).
@@ -42,6 +44,20 @@ impl Seed {
         self.spread.shift(chunk, 1);
         self.promised.entry(peer).or_default().push(chunk);
         Some(chunk)
+    }
+
+    /// A taker of our site is about to be sent a chunk.
+    pub(super) fn gives(&mut self, peer: PeerKey, chunk: u32) {
+        if self.spread.copies(chunk) == 0 {
+            self.alone.insert(chunk, peer);
+        } else {
+            self.alone.remove(&chunk);
+        }
+    }
+
+    /// A neighbour has a chunk, or is being sent it, not by us: who passed it on, if one alone can have.
+    pub(super) fn passed_on(&mut self, chunk: u32, to: PeerKey) -> Option<PeerKey> {
+        self.alone.remove(&chunk).filter(|by| *by != to)
     }
 
     /// It asked for a chunk, promised or not (what it takes is counted where it says so), or declined.
