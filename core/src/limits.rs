@@ -93,6 +93,9 @@ pub const GRANT_PATIENCE: Duration = Duration::from_millis(50);
 pub const LATE_GRANTS: u64 = 16;
 /// A chunk known to be at fewer neighbours than this is assigned by its seed.
 pub const SCARCE_COPIES: usize = 3;
+/// A seed gives chunks that are not scarce while what it sends is more than one in so many of those that its neighbours take:
+/// below that it would save them little time, and cost its publisher many bytes.
+pub const SEED_SHARE: u64 = 5;
 /// Chunks a node may be owed at once, whatever its speed.
 pub const TAKE_CHUNKS: u64 = 12;
 /// A fast node may be owed what it takes in this time.

@@ -144,6 +144,9 @@ impl Scheduler {
                 self.passed_on(&input);
                 if let Some(b) = self.blobs.get_mut(&blob) {
                     b.needs(peer, add, drop);
+                    if let Some(seed) = &mut b.seed {
+                        seed.taken(drop.count(), now);
+                    }
                 }
                 self.give(now, out);
             }

@@ -68,6 +68,9 @@ const SLACK: Duration = Duration::from_millis(8);
 /// One grant carries about this much work, so that many small chunks do not each cost a message.
 const GRANT_FOR: Duration = Duration::from_millis(2);
 
+/// A seed that gives only what is scarce looks so often for somebody who needs some of that.
+const DRAWS: usize = 4;
+
 impl Giving {
     pub(super) const fn new() -> Self {
         Self { lanes: [Lane::new(), Lane::new()], turn: BlobKey(0), wake: None }
@@ -205,18 +208,29 @@ impl Scheduler {
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
+        let rests = b.seed.as_ref().is_some_and(|seed| seed.rests(lane.rate / chunk));
+        let quantum = lane.quantum(chunk);
         let (peers, random, places) = (&self.peers, &mut self.random, budget / chunk);
         let gives = |peer: &PeerKey| peers.get(peer).is_none_or(|holder| !holder.credit.only_takes());
-        let Some(peer) = choose(b, local, places, now, random, gives)
-            .or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))
-        else {
-            return false;
+        let mut draw = || {
+            let first = choose(b, local, places, now, random, gives);
+            let peer = first.or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))?;
+            let taken = b.links.get(&peer).and_then(|link| Some(&link.taker.as_ref()?.taken))?;
+            let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, taken, random));
+            Some((peer, hint))
         };
+        let mut drawn = draw();
+        for _ in 1..DRAWS {
+            if !rests || drawn.is_none_or(|(_, hint)| hint.is_some()) {
+                break;
+            }
+            drawn = draw();
+        }
+        let Some((peer, hint)) = drawn.filter(|(_, hint)| !rests || hint.is_some()) else { return false };
         b.tell(peer, blob, out);
-        let Some(link) = b.links.get_mut(&peer) else { return false };
-        let Some(taker) = &mut link.taker else { return false };
-        let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, &taker.taken, &mut self.random));
-        let count = if hint.is_some() { 1 } else { lane.quantum(chunk).min(taker.useful - taker.live) };
+        let Some(taker) = b.links.get_mut(&peer).and_then(|link| link.taker.as_mut()) else { return false };
+        let lane = self.giving.lane(local);
+        let count = if hint.is_some() { 1 } else { quantum.min(taker.useful - taker.live) };
         taker.grants.push_back((now, count));
         taker.live += count;
         lane.granted += u64::from(count) * chunk;

@@ -1,10 +1,11 @@
 //! First copies: a node that has what nobody else has yet says which chunk, so that none leaves twice before all have.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::PeerKey;
 use super::pick::Random;
 use super::rarity::Rarity;
+use super::{Now, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
@@ -16,7 +17,13 @@ pub(super) struct Seed {
     promised: BTreeMap<PeerKey, Vec<u32>>,
     /// Chunks that one neighbour alone was given.
     alone: BTreeMap<u32, PeerKey>,
+    /// Chunks that our neighbours have come to have or be sent, of the present measurement, and per second.
+    meter: (Now, u32),
+    intake: u64,
 }
+
+/// The neighbours' intake is measured over at least this long.
+const METER: Duration = Duration::from_millis(500);
 
 impl Seed {
     pub(super) fn new(chunks: u32, random: &mut Random) -> Self {
@@ -26,7 +33,7 @@ impl Seed {
             shuffled.swap(i, random.below(i + 1));
         }
         shuffled.into_iter().for_each(|c| spread.list(c));
-        Self { spread, promised: BTreeMap::new(), alone: BTreeMap::new() }
+        Self { spread, promised: BTreeMap::new(), alone: BTreeMap::new(), meter: (Now::ZERO, 0), intake: 0 }
     }
 
     /// A neighbour has a chunk or is being sent it (or, with -1, no longer).
@@ -44,6 +51,23 @@ impl Seed {
         self.spread.shift(chunk, 1);
         self.promised.entry(peer).or_default().push(chunk);
         Some(chunk)
+    }
+
+    /// Neighbours have come to have, or be sent, so many chunks more.
+    pub(super) fn taken(&mut self, chunks: u32, now: Now) {
+        self.meter.1 += chunks;
+        let elapsed = now.saturating_sub(self.meter.0);
+        if elapsed >= METER {
+            let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
+            self.intake = if self.intake == 0 { sample } else { (self.intake + sample) / 2 };
+            self.meter = (now, 0);
+        }
+    }
+
+    /// What has copies enough is better left to those who have it: of all that our neighbours take, what we can give, so
+    /// many chunks per second, is a small part.
+    pub(super) const fn rests(&self, rate: u64) -> bool {
+        rate * limits::SEED_SHARE < self.intake
     }
 
     /// A taker of our site is about to be sent a chunk.
