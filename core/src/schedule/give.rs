@@ -26,8 +26,11 @@ pub(super) struct Taker {
     /// Grants it has not answered: when, and for how many chunks.
     grants: VecDeque<(Now, u32)>,
     live: u32,
-    /// Grants it has not answered in time: their places were given away, but a late answer is taken.
-    late: u32,
+    /// Grants it has not answered in time: their places were given away, but a late answer is taken. Answers come in order, so
+    /// the next one is to these.
+    late: VecDeque<(Now, u32)>,
+    /// Requests it may make without a grant.
+    free: u32,
     /// Chunks it has asked for and that are not yet sent.
     asked: u32,
     pause_until: Now,
@@ -63,6 +66,8 @@ struct Lane {
 const METER: Duration = Duration::from_millis(100);
 /// The least turnaround is forgotten after this.
 const TURNAROUND_FOR: Duration = Duration::from_secs(5);
+/// See [`Lane::patience`].
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 /// Beyond the turnaround, this much work is kept in store: a node answers within it even when it is busy.
 const SLACK: Duration = Duration::from_millis(8);
 /// One grant carries about this much work, so that many small chunks do not each cost a message.
@@ -131,8 +136,9 @@ impl Lane {
         self.turnaround_next.0 = self.turnaround_next.0.min(took);
     }
 
+    /// How long a grant may wait for its answer. Before anything is known, as long as it takes round the world.
     fn patience(&self) -> Duration {
-        self.turnaround * 3 + limits::GRANT_PATIENCE
+        if self.turnaround.is_zero() { FIRST_PATIENCE } else { self.turnaround * 3 + limits::GRANT_PATIENCE }
     }
 
     fn sent(&mut self, bytes: u64, now: Now) {
@@ -155,8 +161,9 @@ impl Taker {
             known: false,
             grants: VecDeque::new(),
             live: 0,
-            // One is free: who has just come asks for the last chunk, which proves what the blob is.
-            late: 1,
+            late: VecDeque::new(),
+            // Who has just come asks for the last chunk, which proves what the blob is.
+            free: 1,
             asked: 0,
             pause_until: Duration::ZERO,
         }
@@ -348,12 +355,12 @@ impl Scheduler {
             for (peer, link) in &mut b.links {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
                 let patience = lane.patience();
-                while let Some((_, count)) =
+                while let Some((since, count)) =
                     taker.grants.front().copied().filter(|(since, _)| now.saturating_sub(*since) > patience)
                 {
                     taker.grants.pop_front();
                     taker.live -= count;
-                    taker.late = (taker.late + count).min(limits::LATE_GRANTS as u32);
+                    taker.is_late(since, count);
                     lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
                     taker.pause_until = now + patience;
                     if let Some(seed) = &mut b.seed {
@@ -382,9 +389,33 @@ impl Scheduler {
 }
 
 impl Taker {
+    /// A grant was not answered in time. Only the last ones are kept.
+    fn is_late(&mut self, since: Now, count: u32) {
+        let count = count.min(limits::LATE_GRANTS as u32);
+        self.late.push_back((since, count));
+        let mut kept: u32 = self.late.iter().map(|(_, of)| of).sum();
+        while kept > limits::LATE_GRANTS as u32
+            && let Some((_, of)) = self.late.pop_front()
+        {
+            kept -= of;
+        }
+    }
+
     /// Answers `count` granted chunks, oldest first. False if there were none, not even late ones.
     fn answered(&mut self, mut count: u32, size: u64, lane: &mut Lane, now: Now) -> bool {
         let mut any = false;
+        while count > 0
+            && let Some((since, of)) = self.late.front_mut()
+        {
+            let part = count.min(*of);
+            lane.answered(*since, now);
+            *of -= part;
+            count -= part;
+            any = true;
+            if *of == 0 {
+                self.late.pop_front();
+            }
+        }
         while count > 0
             && let Some((since, of)) = self.grants.front_mut()
         {
@@ -399,9 +430,9 @@ impl Taker {
                 self.grants.pop_front();
             }
         }
-        let late = count.min(self.late);
-        self.late -= late;
-        any || late > 0
+        let free = count.min(self.free);
+        self.free -= free;
+        any || free > 0
     }
 }
 
