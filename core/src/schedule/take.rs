@@ -39,6 +39,23 @@ impl Taking {
         Self { rate: 0, meter: (Duration::ZERO, 0), service: Duration::ZERO, held: VecDeque::new() }
     }
 
+    /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
+    fn hold(&mut self, peer: PeerKey, blob: BlobKey, mut count: u32) -> Vec<(PeerKey, BlobKey, u32)> {
+        let mut declined = Vec::new();
+        if let Some(at) = self.held.iter().position(|(p, b, _)| (*p, *b) == (peer, blob)) {
+            count += self.held.remove(at).map_or(0, |(.., before)| before);
+        }
+        let kept = count.min(limits::LATE_GRANTS as u32);
+        if kept < count {
+            declined.push((peer, blob, count - kept));
+        }
+        if self.held.len() >= limits::HELD_GRANTS {
+            declined.extend(self.held.pop_back());
+        }
+        self.held.push_back((peer, blob, kept));
+        declined
+    }
+
     pub(super) const fn service(&self) -> Duration {
         self.service
     }
@@ -88,9 +105,9 @@ impl Scheduler {
             }
             match taken {
                 Err(Unused::Hold) => {
-                    self.taking.held.retain(|(p, b, _)| (*p, *b) != (peer, blob));
-                    self.taking.held.truncate(limits::HELD_GRANTS - 1);
-                    self.taking.held.push_back((peer, blob, count - used));
+                    for (peer, blob, count) in self.taking.hold(peer, blob, count - used) {
+                        out.push(Output::Refuse { peer, blob, count, busy: true });
+                    }
                     break;
                 }
                 Ok((chunk, size)) => {
