@@ -112,8 +112,10 @@ impl Lane {
     }
 
     /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes.
+    ///
+    /// Of what is granted for a turnaround some is declined: half as much again covers that.
     fn budget(&self, chunk: u64, slots: u64) -> u64 {
-        let ahead = (u128::from(self.rate) * (self.turnaround + SLACK).as_micros() / 1_000_000) as u64;
+        let ahead = (u128::from(self.rate) * (self.turnaround * 3 / 2 + SLACK).as_micros() / 1_000_000) as u64;
         let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
@@ -318,7 +320,7 @@ impl Scheduler {
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
-        let pause = (lane.turnaround * 2).max(Duration::from_micros(quarter)).max(GRANT_FOR);
+        let pause = (lane.turnaround / 2).max(Duration::from_micros(quarter)).max(GRANT_FOR);
         taker.pause_until = now + pause;
         self.giving.wake_at(now + pause);
         self.give(now, out);
