@@ -59,7 +59,6 @@ fn go_last() {
         thread_native_id,
     };
     const LAST: i32 = 19;
-    let _ = rustix::process::setpriority_process(None, LAST);
     // Linux shares processors between sessions first (sched(7), autogroup). A session of our own, a service's, goes last as
     // a whole; that of a terminal is not ours to change.
     if rustix::process::getsid(None).ok() == Some(rustix::process::getpid()) {
@@ -67,6 +66,8 @@ fn go_last() {
     }
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    // Last: setting the class sets this, too.
+    let _ = rustix::process::setpriority_process(None, LAST);
 }
 
 /// Runs what needs no node at once, the rest on a runtime of this thread.
@@ -79,7 +80,11 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
     }
     // In the background round trips are measured: they must not contain the pauses of ours.
     let moderate = !settings.background.value;
-    let before_park = move || if moderate { swarm_core::node::moderation::before_park() };
+    let before_park = move || {
+        if moderate {
+            swarm_core::node::moderation::before_park()
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(before_park)

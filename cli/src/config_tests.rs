@@ -46,9 +46,11 @@ fn every_setting_is_shown_and_read_back() {
     settings.listen.value = vec!["/ip4/0.0.0.0/tcp/4001".into(), "/ip4/0.0.0.0/udp/4001/quic-v1".into()];
     settings.limit_up.value = Rate(Some(5_000_000));
     settings.max_store.value = Size(Some(20 << 30));
+    settings.schedule.value = "mon-fri 08:00-18:00 up=1M; else unlimited".parse().expect("a schedule");
+    settings.background.value = true;
     settings.log_level.value = Level::Debug;
     let list = settings.list();
-    assert_eq!(list.len(), 15);
+    assert_eq!(list.len(), 17);
     let text: String = list.iter().map(|shown| shown.toml() + "\n").collect();
     assert!(text.contains("max-store = \"20GiB\"\n"), "{text}");
     let folder = folder();

@@ -69,9 +69,10 @@ impl<'a> Conversation<'a> {
         };
         self.session = Some(session);
         let set = &self.options;
-        let paced = set.limit_up.or(set.limit_down).is_some() || !set.timetable.rules.is_empty() || set.background;
+        let paced =
+            set.limit_up.or(set.limit_down).is_some() || !set.timetable.rules.is_empty() || set.background;
         if paced && !set.offline && !self.is_own() {
-            self.ui.talk("a node runs for this store already: its own limits hold, not those given here (swarm status)");
+            self.ui.talk("a node runs for this store already: its own limits hold (see swarm status)");
         }
         Ok(())
     }

@@ -73,9 +73,10 @@ fn rule(text: &str) -> Result<(Rule, bool), String> {
     let mut when = Vec::new();
     for word in text.split_whitespace() {
         let lower = word.to_ascii_lowercase();
-        let set = if let Some((name, value)) = lower.split_once('=') {
-            let rate: Rate = if value == "unlimited" { Rate(None) } else { value.parse().map_err(wrong)? };
-            match name {
+        let set = if let Some((name, value)) = word.split_once('=') {
+            let free = value.eq_ignore_ascii_case("unlimited");
+            let rate: Rate = if free { Rate(None) } else { value.parse().map_err(wrong)? };
+            match name.to_ascii_lowercase().as_str() {
                 "up" => up.replace(rate.0).is_some(),
                 "down" => down.replace(rate.0).is_some(),
                 _ => return Err(wrong(format!("`{name}` is neither `up` nor `down`"))),
@@ -167,10 +168,14 @@ mod tests {
         assert_eq!((rules[0].up, rules[0].down), (Some(Some(1 << 20)), None));
         assert_eq!((rules[1].days, rules[1].hours), (Days::ALL, None));
         assert_eq!((rules[1].up, rules[1].down), (Some(None), Some(None)));
-        let rules = table(" Sat,SUN up=8Mbit down=none ;; fri-mon 22-6 down=unlimited; daily 0:00:05-24:00 up=1;");
+        let rules =
+            table(" Sat,SUN up=8Mbit down=none ;; fri-mon 22-6 down=unlimited; daily 0:00:05-24:00 up=1;");
         assert_eq!((rules[0].days, rules[0].up), (Days(0b110_0000), Some(Some(1_000_000))));
         assert_eq!((rules[0].hours, rules[0].down), (None, Some(None)));
-        assert_eq!((rules[1].days, rules[1].hours), (Days(0b111_0001), Some(Hours { from: 79_200, to: 21_600 })));
+        assert_eq!(
+            (rules[1].days, rules[1].hours),
+            (Days(0b111_0001), Some(Hours { from: 79_200, to: 21_600 }))
+        );
         assert_eq!((rules[2].days, rules[2].hours), (Days::ALL, Some(Hours { from: 5, to: 86_400 })));
         assert!(table("").is_empty());
     }
@@ -191,6 +196,7 @@ mod tests {
             ("mon", "does not say what holds"),
             ("else", "does not say what holds"),
             ("mon up=x", "in `mon up=x`"),
+            ("mon up=1Mb", "bits"),
             ("mon up=0", "lifts the limit"),
             ("mon left=1M", "neither"),
             ("mon up=1M up=2M", "again"),

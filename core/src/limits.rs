@@ -96,6 +96,8 @@ pub const SCARCE_COPIES: usize = 3;
 /// A seed gives chunks that are not scarce while what it sends is more than one in so many of those that its neighbours take:
 /// below that it would save them little time, and cost its publisher many bytes.
 pub const SEED_SHARE: u64 = 5;
+/// Nor does it rest when it hears of nothing taken for so long, nor for a taker that came to have nothing for so long.
+pub const SEED_REST: Duration = Duration::from_secs(2);
 /// Chunks a node may be owed at once, whatever its speed.
 pub const TAKE_CHUNKS: u64 = 12;
 /// A fast node may be owed what it takes in this time.

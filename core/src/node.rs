@@ -276,7 +276,10 @@ impl Net {
 }
 
 /// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
-fn network(key: &libp2p::identity::Keypair, options: &Options) -> Result<libp2p::Swarm<Behaviour>, StartError> {
+fn network(
+    key: &libp2p::identity::Keypair,
+    options: &Options,
+) -> Result<libp2p::Swarm<Behaviour>, StartError> {
     let failed = |verb: &str| {
         let verb = verb.to_owned();
         move |source| StartError::Network { verb, source }

@@ -143,10 +143,7 @@ impl Scheduler {
             Input::Needs { peer, blob, ref add, ref drop } => {
                 self.passed_on(&input);
                 if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.needs(peer, add, drop);
-                    if let Some(seed) = &mut b.seed {
-                        seed.taken(drop.count(), now);
-                    }
+                    b.needs(peer, add, drop, now);
                 }
                 self.give(now, out);
             }

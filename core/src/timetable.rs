@@ -55,9 +55,7 @@ impl Rule {
         let yesterday = (at.day + 6) % 7;
         match self.hours {
             None => self.days.has(at.day),
-            Some(Hours { from, to }) if from < to => {
-                self.days.has(at.day) && (from..to).contains(&at.second)
-            }
+            Some(Hours { from, to }) if from < to => self.days.has(at.day) && (from..to).contains(&at.second),
             Some(Hours { from, to }) => {
                 self.days.has(at.day) && at.second >= from || self.days.has(yesterday) && at.second < to
             }

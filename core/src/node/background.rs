@@ -2,11 +2,13 @@
 //!
 //! A queue in front of a busy link shows in the round trips of whatever passes it. So the peers that bytes go to or come
 //! from are pinged, and what their round trips take beyond the least they ever took is the queue. A queue in front of *our*
-//! link delays all of them: the least delay of all counts, so a peer behind a busy link of its own says nothing. Above
+//! link delays all of them: the least delay of all counts, so a peer behind a busy link of its own says nothing (of those
+//! outside while there are any: who is next to us does not pass the line). Above
 //! [`Backoff::TARGET`] the rates are cut, below they grow: the rule of LEDBAT (RFC 6817), with round trips for one-way
 //! delays as receivers must (RFC 9840), and a cut by a factor as in LEDBAT++.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,44 +26,53 @@ use crate::wire::Message;
 pub(super) const PING: u64 = 1 << 63;
 /// Peers that are pinged at once: enough to tell a busy link of theirs from one of ours.
 const PINGED: usize = 8;
+/// A ping without an answer for so long says nothing any more.
+const LOST: Duration = Duration::from_secs(5);
 
 /// What the sessions of the node tell.
 #[derive(Debug)]
 pub(super) enum Measured {
-    /// A session has begun.
-    Begins { key: PeerKey, traffic: Arc<Traffic>, outbox: mpsc::Sender<Message> },
+    /// A session has begun, with a peer outside this machine and its network or not.
+    Begins { key: PeerKey, outside: bool, traffic: Arc<Traffic>, outbox: mpsc::WeakSender<Message> },
     /// The answer to a ping.
     Pong { key: PeerKey, number: u64 },
 }
 
 struct Session {
     traffic: Arc<Traffic>,
-    outbox: mpsc::Sender<Message>,
+    outside: bool,
+    outbox: mpsc::WeakSender<Message>,
     /// Its bytes when they were last looked at, both ways.
     seen: (u64, u64),
     ping: Option<(u64, Instant)>,
 }
 
 /// Measures, and sets the gates (up, down), until nobody needs them any longer.
-pub(super) async fn run(mut told: mpsc::Receiver<Measured>, gates: (Gate, Gate), shown: watch::Sender<Limits>) {
+pub(super) async fn run(
+    mut told: mpsc::Receiver<Measured>,
+    gates: (Gate, Gate),
+    shown: watch::Sender<Limits>,
+) {
     let start = Instant::now();
     let mut sessions: BTreeMap<PeerKey, Session> = BTreeMap::new();
     let (mut backoff, mut number) = (Backoff::new(), PING);
     let mut steps = interval(Backoff::STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    (gates.0.set(Some(backoff.up.rate())), gates.1.set(Some(backoff.down.rate())));
+    gates.0.set(Some(backoff.up.rate()));
+    gates.1.set(Some(backoff.down.rate()));
     loop {
         tokio::select! {
             heard = told.recv() => match heard {
                 None => return,
-                Some(Measured::Begins { key, traffic, outbox }) => {
-                    sessions.insert(key, Session { traffic, outbox, seen: (0, 0), ping: None });
+                Some(Measured::Begins { key, outside, traffic, outbox }) => {
+                    let new = Session { traffic, outside, outbox, seen: (0, 0), ping: None };
+                    sessions.insert(key, new);
                     steps.reset();
                 }
                 Some(Measured::Pong { key, number }) => {
-                    let ping = sessions.get_mut(&key).and_then(|s| s.ping.take_if(|(n, _)| *n == number));
-                    if let Some((_, sent)) = ping {
-                        backoff.sample(key, sent.elapsed(), start.elapsed());
+                    let Some(session) = sessions.get_mut(&key) else { continue };
+                    if let Some((_, sent)) = session.ping.take_if(|(n, _)| *n == number) {
+                        backoff.sample((key, session.outside), sent.elapsed(), start.elapsed());
                     }
                 }
             },
@@ -69,7 +80,7 @@ pub(super) async fn run(mut told: mpsc::Receiver<Measured>, gates: (Gate, Gate),
             _ = steps.tick(), if !sessions.is_empty() => {
                 let now = start.elapsed();
                 sessions.retain(|key, session| {
-                    let ended = session.outbox.is_closed();
+                    let ended = session.outbox.upgrade().is_none();
                     if ended {
                         backoff.forget(*key);
                     }
@@ -91,17 +102,22 @@ pub(super) async fn run(mut told: mpsc::Receiver<Measured>, gates: (Gate, Gate),
                     let Some(session) = sessions.get_mut(&key) else { continue };
                     match session.ping {
                         // It has taken so long already.
-                        Some((_, sent)) => backoff.sample(key, sent.elapsed(), now),
-                        None => {
-                            number += 1;
-                            session.ping = Some((number, Instant::now()));
-                            let _ = session.outbox.try_send(Message::Ping(number));
+                        Some((_, sent)) if sent.elapsed() < LOST => {
+                            backoff.sample((key, session.outside), sent.elapsed(), now);
+                        }
+                        _ => {
+                            // Nobody can answer before it was asked.
+                            number = PING | RandomState::new().hash_one(number);
+                            let outbox = session.outbox.upgrade();
+                            let sent = outbox.is_some_and(|outbox| outbox.try_send(Message::Ping(number)).is_ok());
+                            session.ping = sent.then(|| (number, Instant::now()));
                         }
                     }
                 }
                 backoff.step(up, down, now);
                 let rates = (backoff.up.rate(), backoff.down.rate());
-                (gates.0.set(Some(rates.0)), gates.1.set(Some(rates.1)));
+                gates.0.set(Some(rates.0));
+                gates.1.set(Some(rates.1));
                 let queue = backoff.queue(now).map(|d| d.as_micros() as u64);
                 tracing::trace!(queue, sent = up, may_send = rates.0, received = down, may_receive = rates.1);
                 shown.send_if_modified(|limits| {
@@ -127,6 +143,7 @@ struct Backoff {
 /// What is known of the way to a peer.
 #[derive(Debug)]
 struct Path {
+    outside: bool,
     /// The least round trip of the present time and of the one before.
     least: [Duration; 2],
     since: Duration,
@@ -167,11 +184,17 @@ impl Backoff {
 
     fn new() -> Self {
         let direction = || Direction { rate: Self::START, good: f64::MAX };
-        Self { paths: BTreeMap::new(), up: direction(), down: direction(), cut: Duration::ZERO, waits: Duration::ZERO }
+        Self {
+            paths: BTreeMap::new(),
+            up: direction(),
+            down: direction(),
+            cut: Duration::ZERO,
+            waits: Duration::ZERO,
+        }
     }
 
-    fn sample(&mut self, peer: PeerKey, took: Duration, now: Duration) {
-        let fresh = || Path { least: [took; 2], since: now, recent: [took; 2], at: now };
+    fn sample(&mut self, (peer, outside): (PeerKey, bool), took: Duration, now: Duration) {
+        let fresh = || Path { outside, least: [took; 2], since: now, recent: [took; 2], at: now };
         let path = self.paths.entry(peer).or_insert_with(fresh);
         if now.saturating_sub(path.since) > Self::LEAST_FOR {
             (path.least, path.since) = ([took, path.least[0]], now);
@@ -186,8 +209,9 @@ impl Backoff {
 
     /// The queue that all ways have in common.
     fn queue(&self, now: Duration) -> Option<Duration> {
-        let fresh = self.paths.values().filter(|path| now.saturating_sub(path.at) < Self::FRESH);
-        fresh.map(Path::queue).min()
+        let fresh = || self.paths.values().filter(|path| now.saturating_sub(path.at) < Self::FRESH);
+        let outside = fresh().filter(|path| path.outside).map(Path::queue).min();
+        outside.or_else(|| fresh().map(Path::queue).min())
     }
 
     /// A step of time has passed in which so many bytes went each way.
@@ -196,9 +220,9 @@ impl Backoff {
         match self.queue(now) {
             Some(queue) if queue > Self::TARGET => {
                 if since >= Self::JUDGED {
-                    let factor = if queue > 2 * Self::TARGET { 0.5 } else { 0.9 };
                     self.cut = now;
                     let again = since < Self::AGAIN;
+                    let factor = if again && queue > 2 * Self::TARGET { 0.5 } else { 0.9 };
                     self.waits = now + if again { Self::WAIT } else { Self::JUDGED };
                     self.up.cut(sent, factor, again);
                     self.down.cut(received, factor, again);
@@ -233,7 +257,7 @@ impl Direction {
         // What came through is what there was for us.
         let through = (bytes as f64 / Backoff::STEP.as_secs_f64()).min(self.rate);
         self.good = through * if again { factor } else { 0.95 };
-        self.rate = (self.rate * factor).max(Backoff::FLOOR);
+        self.rate = (through.max(self.rate / 2.0) * factor).max(Backoff::FLOOR);
     }
 
     /// Only what is used grows: an unused rate says nothing about the network.
@@ -244,10 +268,11 @@ impl Direction {
         }
         let growth = match self.rate {
             rate if rate < self.good => 0.2,
-            _ if free => 0.1,
+            _ if free => 0.06,
             _ => 0.005,
         };
-        self.rate = (self.rate * (1.0 + growth * room) + Backoff::FLOOR / 4.0).min(limits::WINDOW_GROWTH as f64 * 1024.0);
+        self.rate = (self.rate * (1.0 + growth * room) + Backoff::FLOOR / 4.0)
+            .min(limits::WINDOW_GROWTH as f64 * 1024.0);
     }
 }
 
@@ -274,8 +299,8 @@ mod tests {
             let got = rate.min(capacity) - if foreign > 0.0 { rate.min(capacity) * 0.5 } else { 0.0 };
             (ours, theirs) = (ours + got / 10.0, theirs + foreign / 10.0);
             let round_trip = Duration::from_millis(2) + Duration::from_secs_f64(queue / capacity);
-            backoff.sample(PeerKey(1), round_trip, now);
-            backoff.sample(PeerKey(2), round_trip + Duration::from_millis(300), now);
+            backoff.sample((PeerKey(1), true), round_trip, now);
+            backoff.sample((PeerKey(2), true), round_trip + Duration::from_millis(300), now);
             backoff.step(0, (rate.min(capacity) / 10.0) as u64, now);
         }
         let all = capacity * f64::from(seconds);
@@ -294,7 +319,7 @@ mod tests {
         assert!(ours < 0.04 && theirs > 0.95, "{ours} {theirs}");
         // They come and go: a quarter of the time, for five seconds.
         let (ours, theirs) = share(|at| at % 20.0 >= 15.0, 100);
-        assert!(ours > 0.5 && theirs > 0.92 * 0.25, "{ours} {theirs}");
+        assert!(ours > 0.2 && theirs > 0.92 * 0.25, "{ours} {theirs}");
     }
 
     #[test]
@@ -302,8 +327,10 @@ mod tests {
         let mut backoff = Backoff::new();
         for step in 1..100_u32 {
             let now = Backoff::STEP * step;
-            backoff.sample(PeerKey(1), Duration::from_millis(u64::from(step) * 20), now);
-            backoff.sample(PeerKey(2), Duration::from_millis(3), now);
+            backoff.sample((PeerKey(1), true), Duration::from_millis(u64::from(step) * 20), now);
+            backoff.sample((PeerKey(2), true), Duration::from_millis(3), now);
+            // Who is next to us has no queue whatever the line does.
+            backoff.sample((PeerKey(3), false), Duration::from_micros(100), now);
             let used = backoff.up.rate / 10.0;
             backoff.step(used as u64, 0, now);
         }

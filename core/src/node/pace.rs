@@ -58,7 +58,8 @@ impl Pace {
             tasks: Vec::new(),
         };
         let set = [options.limit_up, options.limit_down].iter().any(Option::is_some);
-        let limit = (set || !options.timetable.rules.is_empty()).then(|| (Gate::new(false), Gate::new(false)));
+        let limit =
+            (set || !options.timetable.rules.is_empty()).then(|| (Gate::new(false), Gate::new(false)));
         let others = options.background.then(|| (Gate::new(true), Gate::new(true)));
         for gate in [&limit, &others].into_iter().flatten().flat_map(|(up, down)| [up, down]) {
             pace.tasks.push(gate.task.clone());
@@ -91,7 +92,8 @@ async fn look(table: Timetable, plain: Limits, (up, down): (Gate, Gate), told: w
             (rule.up.unwrap_or(plain.up), rule.down.unwrap_or(plain.down))
         });
         let text = rule.map(|rule| rule.text.clone());
-        (up.set(now_up), down.set(now_down));
+        up.set(now_up);
+        down.set(now_down);
         told.send_if_modified(|limits| {
             let changed = (limits.up, limits.down, &limits.rule) != (now_up, now_down, &text);
             (limits.up, limits.down, limits.rule) = (now_up, now_down, text);

@@ -117,10 +117,19 @@ pub(super) struct Shared {
     pub(super) writes: Writer,
 }
 
+/// What a peer's distance means for its session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Near {
+    /// The node's rate limits are for it.
+    pub(super) limited: bool,
+    /// It is neither on this machine nor in its network.
+    pub(super) outside: bool,
+}
+
 impl Session {
-    /// Starts the tasks of a session over its two streams. Without `limited` the node's rate limits are not for it.
-    pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, limited: bool) -> Self {
-        let pace = if limited { &shared.limited } else { &shared.exempt };
+    /// Starts the tasks of a session over its two streams.
+    pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, near: Near) -> Self {
+        let pace = if near.limited { &shared.limited } else { &shared.exempt };
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
         let (expects, expected) = mpsc::channel(limits::OUTBOX);
@@ -132,8 +141,8 @@ impl Session {
         let ending = tell.clone();
         let measured = shared.measured.clone();
         if let Some(measured) = &measured {
-            let (traffic, outbox) = (Arc::clone(&traffic), outbox.clone());
-            let _ = measured.try_send(Measured::Begins { key, traffic, outbox });
+            let (traffic, outbox, outside) = (Arc::clone(&traffic), outbox.downgrade(), near.outside);
+            let _ = measured.try_send(Measured::Begins { key, outside, traffic, outbox });
         }
         let reader = control::read(control_in, tell.clone(), serves.clone(), measured);
         tasks.spawn(async move { ending.closed(reader.await).await });

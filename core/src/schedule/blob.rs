@@ -153,7 +153,7 @@ impl Blob {
     }
 
     /// A taker says how what it would take of us has changed.
-    pub(super) fn needs(&mut self, peer: PeerKey, add: &Bitmap, drop: &Bitmap) {
+    pub(super) fn needs(&mut self, peer: PeerKey, add: &Bitmap, drop: &Bitmap, now: Now) {
         let have = &self.have;
         let Some(link) = self.links.get_mut(&peer) else { return };
         let (local, Some(taker)) = (link.local, &mut link.taker) else { return };
@@ -165,6 +165,10 @@ impl Blob {
             taken.iter().for_each(|c| self.count_claim(peer, c, 1));
             return;
         }
+        let came = drop.without(&taker.taken).count();
+        if came > 0 {
+            taker.moved = now;
+        }
         let again = add.and(&taker.taken);
         for chunk in again.iter() {
             taker.taken.clear(chunk);
@@ -174,6 +178,9 @@ impl Blob {
             again.iter().for_each(|c| self.count_claim(peer, c, -1));
         }
         drop.iter().for_each(|c| self.takes(peer, c));
+        if let Some(seed) = &mut self.seed {
+            seed.taken(came, now);
+        }
     }
 }
 

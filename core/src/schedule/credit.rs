@@ -15,8 +15,6 @@ const BETWEEN: u32 = 32;
 /// What one peer was given, and gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Credit {
-    /// Chunks sent to it in all.
-    total: u32,
     /// Chunks sent to it since it last gave something.
     since: u32,
     proved: bool,
@@ -25,11 +23,10 @@ pub(super) struct Credit {
 
 impl Credit {
     /// Nothing was given, either way.
-    pub(super) const NEW: Self = Self { total: 0, since: 0, proved: false, only_takes: false };
+    pub(super) const NEW: Self = Self { since: 0, proved: false, only_takes: false };
 
     /// A chunk went out to it.
     pub(super) const fn sent(&mut self) {
-        self.total = self.total.saturating_add(1);
         self.since = self.since.saturating_add(1);
     }
 
@@ -53,9 +50,7 @@ impl Scheduler {
     pub(super) fn judge(&mut self) {
         for (peer, holder) in &mut self.peers {
             let credit = &mut holder.credit;
-            if credit.is_spent() && !credit.only_takes {
-                credit.only_takes = self.blobs.values().any(|b| could_give(b, *peer, credit.total));
-            }
+            credit.only_takes = credit.is_spent() && self.blobs.values().any(|b| could_give(b, *peer));
         }
     }
 
@@ -73,14 +68,12 @@ impl Scheduler {
 }
 
 /// What a peer does with this blob is no proof that it gives, and it might have been.
-fn could_give(b: &Blob, peer: PeerKey, given: u32) -> bool {
-    if b.links.get(&peer).is_none_or(|link| link.taker.is_none()) {
-        return false;
-    }
+fn could_give(b: &Blob, peer: PeerKey) -> bool {
+    let Some(taker) = b.links.get(&peer).and_then(|link| link.taker.as_ref()) else { return false };
     match (&b.seed, &b.picker) {
         (Some(_), _) => b.links.values().filter(|link| link.taker.is_some()).count() > 1,
         (None, Some(picker)) if !picker.is_complete() => {
-            picker.has_wanted(peer) || picker.count_of(peer) < given.min(b.geometry.chunks()) / 2
+            picker.has_wanted(peer) || picker.count_of(peer) < taker.sent.min(b.geometry.chunks()) / 2
         }
         _ => false,
     }

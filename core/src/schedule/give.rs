@@ -34,6 +34,10 @@ pub(super) struct Taker {
     /// Chunks it has asked for and that are not yet sent.
     asked: u32,
     pause_until: Now,
+    /// When it last came to have something, of whomever.
+    pub(super) moved: Now,
+    /// Chunks sent to it.
+    pub(super) sent: u32,
 }
 
 /// What the whole node gives, to its site and to all others apart: what fills the uplink must not keep a thin line between
@@ -115,7 +119,8 @@ impl Lane {
     ///
     /// Of what is granted for a turnaround some is declined: half as much again covers that.
     fn budget(&self, chunk: u64, slots: u64) -> u64 {
-        let ahead = (u128::from(self.rate) * (self.turnaround * 3 / 2 + SLACK).as_micros() / 1_000_000) as u64;
+        let ahead =
+            (u128::from(self.rate) * (self.turnaround * 3 / 2 + SLACK).as_micros() / 1_000_000) as u64;
         let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
@@ -168,6 +173,8 @@ impl Taker {
             free: 1,
             asked: 0,
             pause_until: Duration::ZERO,
+            moved: Duration::ZERO,
+            sent: 0,
         }
     }
 
@@ -217,25 +224,27 @@ impl Scheduler {
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
-        let rests = b.seed.as_ref().is_some_and(|seed| seed.rests(lane.rate / chunk));
         let quantum = lane.quantum(chunk);
+        let rate = self.giving.rate();
+        let rests = b.seed.as_ref().is_some_and(|seed| seed.rests(rate, chunk, now));
         let (peers, random, places) = (&self.peers, &mut self.random, budget / chunk);
         let gives = |peer: &PeerKey| peers.get(peer).is_none_or(|holder| !holder.credit.only_takes());
         let mut draw = || {
             let first = choose(b, local, places, now, random, gives);
             let peer = first.or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))?;
-            let taken = b.links.get(&peer).and_then(|link| Some(&link.taker.as_ref()?.taken))?;
-            let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, taken, random));
-            Some((peer, hint))
+            let taker = b.links.get(&peer)?.taker.as_ref()?;
+            let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, &taker.taken, random));
+            let waits = now.saturating_sub(taker.moved) >= limits::SEED_REST;
+            Some((peer, hint, !rests || waits || hint.is_some()))
         };
         let mut drawn = draw();
         for _ in 1..DRAWS {
-            if !rests || drawn.is_none_or(|(_, hint)| hint.is_some()) {
+            if drawn.is_none_or(|(.., due)| due) {
                 break;
             }
             drawn = draw();
         }
-        let Some((peer, hint)) = drawn.filter(|(_, hint)| !rests || hint.is_some()) else { return false };
+        let Some((peer, hint, _)) = drawn.filter(|(.., due)| *due) else { return false };
         b.tell(peer, blob, out);
         let Some(taker) = b.links.get_mut(&peer).and_then(|link| link.taker.as_mut()) else { return false };
         let lane = self.giving.lane(local);
@@ -282,13 +291,14 @@ impl Scheduler {
             return self.give(now, out);
         }
         of.taker.asked += 1;
+        let mut alone = false;
         if let Some(seed) = of.seed {
             seed.answered(peer);
             // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
             } else if of.local {
-                seed.gives(peer, chunk);
+                alone = seed.gives(peer, chunk);
             }
         }
         if of.lane.asked == 0 {
@@ -297,6 +307,9 @@ impl Scheduler {
         of.lane.asked += of.size;
         if let Some(b) = self.blobs.get_mut(&blob) {
             b.takes(peer, chunk);
+        }
+        if alone && let Some(holder) = self.peers.get_mut(&peer) {
+            holder.credit.sent();
         }
         out.push(Output::Send { peer, blob, chunk });
         self.give(now, out);
@@ -314,7 +327,7 @@ impl Scheduler {
     ) {
         let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if let Some(seed) = seed {
-            seed.answered(peer);
+            (0..count.min(limits::LATE_GRANTS as u32)).for_each(|_| seed.answered(peer));
         }
         taker.answered(count, size, lane, now);
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
@@ -335,13 +348,17 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Some(Dealing { size, lane, taker, .. }) = self.dealing(peer, blob) else { return };
+        let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if taker.asked > 0 {
             taker.asked -= 1;
             lane.asked = lane.asked.saturating_sub(size);
             if whole {
                 lane.sent(size, now);
-                if let Some(holder) = self.peers.get_mut(&peer) {
+                taker.sent += 1;
+                // Of a seed's chunks those count that it can see passed on: see `asked`.
+                if seed.is_none()
+                    && let Some(holder) = self.peers.get_mut(&peer)
+                {
                     holder.credit.sent();
                 }
             }

@@ -65,18 +65,22 @@ impl Seed {
     }
 
     /// What has copies enough is better left to those who have it: of all that our neighbours take, what we can give, so
-    /// many chunks per second, is a small part.
-    pub(super) const fn rests(&self, rate: u64) -> bool {
-        rate * limits::SEED_SHARE < self.intake
+    /// many bytes per second, is a small part. `chunk`: bytes.
+    pub(super) fn rests(&self, rate: u64, chunk: u64, now: Now) -> bool {
+        let lately = now.saturating_sub(self.meter.0) < limits::SEED_REST;
+        lately && rate > 0 && rate.saturating_mul(limits::SEED_SHARE) < self.intake.saturating_mul(chunk)
     }
 
     /// A taker of our site is about to be sent a chunk.
-    pub(super) fn gives(&mut self, peer: PeerKey, chunk: u32) {
-        if self.spread.copies(chunk) == 0 {
+    /// True if it is the only one.
+    pub(super) fn gives(&mut self, peer: PeerKey, chunk: u32) -> bool {
+        let alone = self.spread.copies(chunk) == 0;
+        if alone {
             self.alone.insert(chunk, peer);
         } else {
             self.alone.remove(&chunk);
         }
+        alone
     }
 
     /// A neighbour has a chunk, or is being sent it, not by us: who passed it on, if one alone can have.
