@@ -117,10 +117,11 @@ impl Lane {
 
     /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes.
     ///
-    /// Of what is granted for a turnaround some is declined: half as much again covers that.
-    fn budget(&self, chunk: u64, slots: u64) -> u64 {
-        let ahead =
-            (u128::from(self.rate) * (self.turnaround * 3 / 2 + SLACK).as_micros() / 1_000_000) as u64;
+    /// Of what is granted for a turnaround some is declined: half as much again covers that. (Not outside our site:
+    /// there grants are kept until they can be used.)
+    fn budget(&self, chunk: u64, slots: u64, local: bool) -> u64 {
+        let turnaround = if local { self.turnaround * 3 / 2 } else { self.turnaround };
+        let ahead = (u128::from(self.rate) * (turnaround + SLACK).as_micros() / 1_000_000) as u64;
         let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
@@ -220,7 +221,7 @@ impl Scheduler {
         let chunk = b.geometry.chunk_size();
         let slots = if b.seed.is_some() { limits::SEED_SLOTS } else { limits::UPLOAD_SLOTS };
         let lane = self.giving.lane(local);
-        let budget = lane.budget(chunk, slots);
+        let budget = lane.budget(chunk, slots, local);
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
@@ -325,7 +326,7 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
+        let Some(Dealing { size, seed, local, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if let Some(seed) = seed {
             (0..count.min(limits::LATE_GRANTS as u32)).for_each(|_| seed.answered(peer));
         }
@@ -333,7 +334,8 @@ impl Scheduler {
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
-        let pause = (lane.turnaround / 2).max(Duration::from_micros(quarter)).max(GRANT_FOR);
+        let again = if local { lane.turnaround / 2 } else { lane.turnaround * 2 };
+        let pause = again.max(Duration::from_micros(quarter)).max(GRANT_FOR);
         taker.pause_until = now + pause;
         self.giving.wake_at(now + pause);
         self.give(now, out);
