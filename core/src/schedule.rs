@@ -140,10 +140,10 @@ impl Scheduler {
                 self.forget_taker(peer, blob);
                 self.give(now, out);
             }
-            Input::Needs { peer, blob, ref add, ref drop } => {
-                self.passed_on(&input);
+            Input::Needs { peer, blob, add, drop } => {
+                self.passed_on(peer, blob, &drop);
                 if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.needs(peer, add, drop, now);
+                    b.needs(peer, &add, &drop, now);
                 }
                 self.give(now, out);
             }

@@ -17,7 +17,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::event::Limits;
 use super::limiter::Gate;
-use crate::limits;
 use crate::metrics::Traffic;
 use crate::schedule::PeerKey;
 use crate::wire::Message;
@@ -50,82 +49,98 @@ struct Session {
 /// Measures, and sets the gates (up, down), until nobody needs them any longer.
 pub(super) async fn run(
     mut told: mpsc::Receiver<Measured>,
-    gates: (Gate, Gate),
+    (up, down): (Gate, Gate),
     shown: watch::Sender<Limits>,
 ) {
     let start = Instant::now();
-    let mut sessions: BTreeMap<PeerKey, Session> = BTreeMap::new();
-    let (mut backoff, mut number) = (Backoff::new(), PING);
+    let (mut sessions, mut backoff) = (Sessions::default(), Backoff::new());
     let mut steps = interval(Backoff::STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    gates.0.set(Some(backoff.up.rate()));
-    gates.1.set(Some(backoff.down.rate()));
+    up.set(Some(backoff.up.rate()));
+    down.set(Some(backoff.down.rate()));
     loop {
         tokio::select! {
             heard = told.recv() => match heard {
                 None => return,
                 Some(Measured::Begins { key, outside, traffic, outbox }) => {
-                    let new = Session { traffic, outside, outbox, seen: (0, 0), ping: None };
-                    sessions.insert(key, new);
+                    sessions.0.insert(key, Session { traffic, outside, outbox, seen: (0, 0), ping: None });
                     steps.reset();
                 }
                 Some(Measured::Pong { key, number }) => {
-                    let Some(session) = sessions.get_mut(&key) else { continue };
+                    let Some(session) = sessions.0.get_mut(&key) else { continue };
                     if let Some((_, sent)) = session.ping.take_if(|(n, _)| *n == number) {
                         backoff.sample((key, session.outside), sent.elapsed(), start.elapsed());
                     }
                 }
             },
             // With nobody there, nothing moves.
-            _ = steps.tick(), if !sessions.is_empty() => {
+            _ = steps.tick(), if !sessions.0.is_empty() => {
                 let now = start.elapsed();
-                sessions.retain(|key, session| {
-                    let ended = session.outbox.upgrade().is_none();
-                    if ended {
-                        backoff.forget(*key);
-                    }
-                    !ended
-                });
-                let (mut up, mut down, mut busy) = (0, 0, Vec::new());
-                for (key, session) in &mut sessions {
-                    let seen = (session.traffic.up(), session.traffic.down());
-                    let moved = (seen.0 - session.seen.0, seen.1 - session.seen.1);
-                    session.seen = seen;
-                    (up, down) = (up + moved.0, down + moved.1);
-                    if moved != (0, 0) || session.ping.is_some() {
-                        busy.push((moved.0 + moved.1, *key));
-                    }
-                }
-                busy.sort_unstable_by(|a, b| b.cmp(a));
-                busy.truncate(PINGED);
-                for (_, key) in busy {
-                    let Some(session) = sessions.get_mut(&key) else { continue };
-                    match session.ping {
-                        // It has taken so long already.
-                        Some((_, sent)) if sent.elapsed() < LOST => {
-                            backoff.sample((key, session.outside), sent.elapsed(), now);
-                        }
-                        _ => {
-                            // Nobody can answer before it was asked.
-                            number = PING | RandomState::new().hash_one(number);
-                            let outbox = session.outbox.upgrade();
-                            let sent = outbox.is_some_and(|outbox| outbox.try_send(Message::Ping(number)).is_ok());
-                            session.ping = sent.then(|| (number, Instant::now()));
-                        }
-                    }
-                }
-                backoff.step(up, down, now);
-                let rates = (backoff.up.rate(), backoff.down.rate());
-                gates.0.set(Some(rates.0));
-                gates.1.set(Some(rates.1));
+                let (sent, received) = sessions.look(&mut backoff, now);
+                backoff.step(sent, received, now);
+                let (may_send, may_receive) = (backoff.up.rate(), backoff.down.rate());
+                up.set(Some(may_send));
+                down.set(Some(may_receive));
                 let queue = backoff.queue(now).map(|d| d.as_micros() as u64);
-                tracing::trace!(queue, sent = up, may_send = rates.0, received = down, may_receive = rates.1);
-                shown.send_if_modified(|limits| {
-                    (limits.others_up, limits.others_down, limits.queue_us) = (Some(rates.0), Some(rates.1), queue);
-                    true
+                tracing::trace!(queue, sent, may_send, received, may_receive);
+                shown.send_modify(|limits| {
+                    (limits.others_up, limits.others_down) = (Some(may_send), Some(may_receive));
+                    limits.queue_us = queue;
                 });
             }
         }
+    }
+}
+
+#[derive(Default)]
+struct Sessions(BTreeMap<PeerKey, Session>);
+
+impl Sessions {
+    /// Pings those with most traffic. Bytes sent and received since the last look.
+    fn look(&mut self, backoff: &mut Backoff, now: Duration) -> (u64, u64) {
+        self.0.retain(|key, session| {
+            let ended = session.outbox.upgrade().is_none();
+            if ended {
+                backoff.forget(*key);
+            }
+            !ended
+        });
+        let (mut up, mut down, mut busy) = (0, 0, Vec::new());
+        for (key, session) in &mut self.0 {
+            let moved = session.moved();
+            (up, down) = (up + moved.0, down + moved.1);
+            if moved != (0, 0) || session.ping.is_some() {
+                busy.push((moved.0 + moved.1, *key));
+            }
+        }
+        busy.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, key) in busy.into_iter().take(PINGED) {
+            let Some(session) = self.0.get_mut(&key) else { continue };
+            if let Some(waits) = session.ping() {
+                backoff.sample((key, session.outside), waits, now);
+            }
+        }
+        (up, down)
+    }
+}
+
+impl Session {
+    /// Bytes each way since the last time.
+    fn moved(&mut self) -> (u64, u64) {
+        let before = std::mem::replace(&mut self.seen, (self.traffic.up(), self.traffic.down()));
+        (self.seen.0 - before.0, self.seen.1 - before.1)
+    }
+
+    /// Sends a ping, unless one waits for its answer: then, for how long already.
+    fn ping(&mut self) -> Option<Duration> {
+        let waits = self.ping.map(|(_, sent)| sent.elapsed()).filter(|waits| *waits < LOST);
+        if waits.is_none() {
+            // Nobody can answer before it was asked.
+            let number = PING | RandomState::new().hash_one(());
+            let sent = self.outbox.upgrade().is_some_and(|to| to.try_send(Message::Ping(number)).is_ok());
+            self.ping = sent.then(|| (number, Instant::now()));
+        }
+        waits
     }
 }
 
@@ -179,6 +194,8 @@ impl Backoff {
     const LEAST_FOR: Duration = Duration::from_secs(120);
     /// Bytes per second: never less, or peers take us for dead.
     const FLOOR: f64 = 16.0 * 1024.0;
+    /// Bytes per second: more than any machine moves, so that growth ends.
+    const MOST: f64 = 64.0 * 1024.0 * 1024.0 * 1024.0;
     /// Bytes per second at the start.
     const START: f64 = 256.0 * 1024.0;
 
@@ -271,8 +288,7 @@ impl Direction {
             _ if free => 0.06,
             _ => 0.005,
         };
-        self.rate = (self.rate * (1.0 + growth * room) + Backoff::FLOOR / 4.0)
-            .min(limits::WINDOW_GROWTH as f64 * 1024.0);
+        self.rate = (self.rate * (1.0 + growth * room) + Backoff::FLOOR / 4.0).min(Backoff::MOST);
     }
 }
 

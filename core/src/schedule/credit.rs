@@ -5,7 +5,8 @@
 //! us), and did not. A node with first copies sees itself whether a chunk that it gave to one neighbour alone turns up
 //! at another. Takers only are served when nobody else wants anything; a delivered chunk clears the name.
 
-use super::{Blob, Input, PeerKey, Scheduler};
+use super::{Blob, BlobKey, PeerKey, Scheduler};
+use crate::content::bitmap::Bitmap;
 
 /// Chunks for a peer that has not given anything yet.
 const TRIAL: u32 = 4;
@@ -55,11 +56,10 @@ impl Scheduler {
     }
 
     /// A neighbour has, or is being sent, a chunk: whoever alone was given it by us has passed it on.
-    pub(super) fn passed_on(&mut self, input: &Input) {
-        let Input::Needs { peer, blob, drop, .. } = input else { return };
-        let Some(seed) = self.blobs.get_mut(blob).and_then(|b| b.seed.as_mut()) else { return };
+    pub(super) fn passed_on(&mut self, to: PeerKey, blob: BlobKey, drop: &Bitmap) {
+        let Some(seed) = self.blobs.get_mut(&blob).and_then(|b| b.seed.as_mut()) else { return };
         for chunk in drop.iter() {
-            let Some(by) = seed.passed_on(chunk, *peer) else { continue };
+            let Some(by) = seed.passed_on(chunk, to) else { continue };
             if let Some(holder) = self.peers.get_mut(&by) {
                 holder.credit.gave();
             }
