@@ -144,3 +144,19 @@ fn a_quota_evicts_what_is_whole_and_never_what_is_being_fetched() {
     refused.exits(1);
     assert!(refused.err.contains("--max-store"), "{}", refused.err);
 }
+
+#[test]
+fn a_timetable_holds_and_a_node_in_the_background_still_fetches() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let rules = "daily 0-12 up=3M; daily 12-24 up=3M down=4M";
+    let seeder =
+        alice.publish_with(&alice.file("a.bin", 3 * MIB, 51), &["--schedule", rules, "--limit-up", "1M"]);
+    let limits = &alice.ask(&["status"])["limits"];
+    assert_eq!(limits["up"], 3 * MIB, "{limits}");
+    assert!(limits["rule"].as_str().unwrap().starts_with("daily "), "{limits}");
+    bob.get(seeder.link(), &["--background"]).success();
+    assert_eq!(fs::read(bob.path("a.bin")).unwrap(), fs::read(alice.path("a.bin")).unwrap());
+    let wrong = bob.run(["--schedule", "mon up=1M; sometimes", "status"]);
+    wrong.exits(2);
+    assert!(wrong.err.contains("`sometimes` is no day"), "{}", wrong.err);
+}
