@@ -61,13 +61,21 @@ fn go_last() {
     const LAST: i32 = 19;
     // Linux shares processors between sessions first (sched(7), autogroup). A session of our own, a service's, goes last as
     // a whole; that of a terminal is not ours to change.
-    if rustix::process::getsid(None).ok() == Some(rustix::process::getpid()) {
+    if std::fs::read_to_string("/proc/self/stat").is_ok_and(|stat| leads_its_session(&stat)) {
         let _ = std::fs::write("/proc/self/autogroup", LAST.to_string());
     }
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
     // Last: setting the class sets this, too.
     let _ = rustix::process::setpriority_process(None, LAST);
+}
+
+/// Whether the process that `/proc/PID/stat` describes (proc_pid_stat(5)) leads its session. Read there: in a container
+/// started from outside the session is 0, which the `getsid` of our library does not allow for.
+fn leads_its_session(stat: &str) -> bool {
+    // The second field is a name in parentheses, in which anything may stand.
+    let (Some((pid, _)), Some((_, after))) = (stat.split_once(" ("), stat.rsplit_once(") ")) else { return false };
+    after.split_whitespace().nth(3) == Some(pid)
 }
 
 /// Runs what needs no node at once, the rest on a runtime of this thread.
@@ -169,4 +177,18 @@ fn unexpected() -> Stop {
         "the node that runs for this store gave an answer of another version of swarm",
     );
     failed.hint("stop it and run the command again").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_its_session;
+
+    #[test]
+    fn only_the_first_process_of_a_session_leads_it() {
+        assert!(leads_its_session("71 (swarm) R 1 71 71 0 -1 4194304"));
+        assert!(leads_its_session("71 (a) b (c) R 1 71 71 0 -1"));
+        assert!(!leads_its_session("71 (swarm) R 70 71 70 34816 71"));
+        assert!(!leads_its_session("1 (swarm) R 0 0 0 0 -1"), "started into a container from outside");
+        assert!(!leads_its_session(""));
+    }
 }
