@@ -25,6 +25,7 @@ mod give;
 pub mod holders;
 pub mod inflight;
 pub mod io;
+mod lane;
 pub mod learn;
 pub mod pick;
 pub mod rarity;
@@ -261,6 +262,7 @@ impl Scheduler {
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.drop_stalled(now, out);
         self.expire_grants(now);
+        self.pass_over_stuck(now);
         self.find_late(now);
         self.judge();
         self.beat(now, out);
@@ -279,7 +281,6 @@ impl Scheduler {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if let Some(border) = &mut b.border {
             border.heard(beats, now);
-            b.news |= border.take_moved();
             b.tell_gateways(blob, now, out);
         }
     }
@@ -299,7 +300,10 @@ impl Scheduler {
             let whole = far().any(|peer| picker.peer_has_all(peer));
             let outside = picker.wanted_of(far());
             let near = |c: u32| picker.copies(c) > 0;
-            border.tick(self.me, &View { outside: &outside, whole, near, missing: picker.missing() }, now);
+            let neighbours = b.links.values().filter(|l| l.local).count() as u32;
+            let (missing, size) = (picker.missing(), b.geometry.chunk_size());
+            let view = View { outside: &outside, whole, near, missing, size, neighbours };
+            border.tick(self.me, &view, now);
             b.news |= border.take_moved();
             b.tell_gateways(*blob, now, out);
         }

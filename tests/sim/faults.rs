@@ -10,10 +10,13 @@ use swarm_core::schedule::{Input, Scheduler};
 use swarm_core::wire::{GatewayBeat, Have, Message};
 
 use super::check::Books;
+use super::links::Block;
 use super::scenario::{Fault, Habit, Time};
 use super::world::{BLOB, Event, Session, World, peer_key};
 
 const MS: Time = 1_000_000;
+/// Often enough that it is never silent for too long.
+const DRIP_EVERY: Time = 2000 * MS;
 /// A host that has not got all looks for neighbours so often.
 const SEEK_EVERY: Time = 500 * MS;
 /// Neighbours of a host at most, whoever looked for whom.
@@ -27,7 +30,7 @@ impl World {
     /// What a host says that it has.
     pub(super) fn advertised(&self, host: usize) -> Bitmap {
         match self.hosts[host].spec.habit {
-            Habit::Silent | Habit::Overclaims => Bitmap::full(self.geometry.chunks()),
+            Habit::Silent | Habit::Overclaims | Habit::Drips => Bitmap::full(self.geometry.chunks()),
             Habit::FreeRider => Bitmap::new(self.geometry.chunks()),
             _ => self.hosts[host].have.clone(),
         }
@@ -44,6 +47,7 @@ impl World {
             Event::Start { host, disk } => self.come(host, disk),
             Event::Seek { host, life } if self.hosts[host].life == life => self.seek(host),
             Event::Mischief { host, life } if self.hosts[host].life == life => self.mischief(host),
+            Event::Drip(block) => self.drip(block),
             Event::Fault(number) => {
                 let (_, fault) = self.scenario.faults[number].clone();
                 self.fault(fault);
@@ -235,6 +239,15 @@ impl World {
             && !(a.sessions.contains_key(&other) || b.sessions.contains_key(&host))
             && !(a.banned.contains(&other) || b.banned.contains(&host))
             && self.links.held(host, other, self.now).is_none()
+    }
+
+    /// A byte of a chunk, while its receiver waits for it.
+    pub(super) fn drip(&mut self, block: Block) {
+        let peer = peer_key(block.conn, block.from);
+        if self.hears(block.to, block.from, block.conn) && self.hosts[block.to].books.expects(peer, block.chunk) {
+            self.arrived(block);
+            self.push(self.now + DRIP_EVERY, Event::Drip(block));
+        }
     }
 
     fn mischief(&mut self, host: usize) {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use swarm_core::id::ContentId;
+use swarm_core::limits;
 use swarm_core::schedule::{Beat, Failure, Input, Output, PeerKey};
 use swarm_core::wire::{GatewayBeat, Have, Message, Why};
 
 use super::links::Block;
-use super::scenario::Habit;
+use super::scenario::{Habit, Time};
 use super::world::{BLOB, Event, World, peer_key, split};
 
 impl World {
@@ -101,10 +102,20 @@ impl World {
                 return;
             }
             Habit::Silent => return,
+            Habit::Drips => {
+                let block = Block { to, from: host, conn, chunk, bytes: 1, last: false, bad: false };
+                return self.push(self.now, Event::Drip(block));
+            }
             _ => false,
         };
         if self.broken.contains(&conn) {
             return;
+        }
+        if self.hosts[to].spec.habit == Habit::Unread {
+            // What it does not read fills a window, and at last the patience of the one who sends it.
+            let at = self.now + limits::SEND_PATIENCE.as_nanos() as Time;
+            self.push(at, Event::Down { host, peer: to, conn });
+            return self.push(at, Event::Down { host: to, peer: host, conn });
         }
         if let Some(trace) = self.trace {
             trace(&format!("{:>12} {host} => {to} chunk {chunk}", self.now));
@@ -132,6 +143,12 @@ impl World {
                 self.tell(to, Input::Needs { peer, blob, add: set(add), drop: set(drop) });
             }
             Message::Grant { .. } if self.hosts[to].spec.habit == Habit::Hoarder => {}
+            Message::Grant { count, .. } if self.hosts[to].spec.habit == Habit::Unread => {
+                for _ in 0..count {
+                    let any = self.random.below(n as usize) as u32;
+                    self.send(to, peer, Message::Request { blob: BLOB.0, first: any, count: 1 });
+                }
+            }
             Message::Grant { count, hint, .. } => self.tell(to, Input::Granted { peer, blob, count, hint }),
             Message::Refuse { count, busy, .. } => self.tell(to, Input::Refused { peer, blob, count, busy }),
             Message::Request { first, count, .. } => {

@@ -41,6 +41,10 @@ pub enum Habit {
     Nagger,
     /// Keeps grants, to use them all at once.
     Hoarder,
+    /// Says that it has all, and sends one byte of it every few seconds.
+    Drips,
+    /// Asks for something on every grant, and reads nothing.
+    Unread,
 }
 
 /// A line between a site and the rest of the world.
@@ -117,6 +121,8 @@ pub struct Scenario {
     pub neighbours: usize,
     /// Neighbours it looks for in other sites.
     pub far_neighbours: usize,
+    /// Every host was given a link that names the origin, and is connected to it wherever it is.
+    pub link_names_origin: bool,
     /// When, and what.
     pub faults: Vec<(Time, Fault)>,
 }

@@ -27,14 +27,16 @@ pub fn scenario(seed: u64) -> Scenario {
         let (up, down) =
             if mixed { (rates[below(6) as usize], rates[1 + below(5) as usize]) } else { (rate, rate) };
         let habit = match below(8) {
-            0 if hostile => match below(7) {
+            0 if hostile => match below(9) {
                 0 => Habit::Corrupt(1 + below(500) as u16),
                 1 => Habit::Silent,
                 2 => Habit::Overclaims,
                 3 => Habit::FreeRider,
                 4 => Habit::Usurper,
                 5 => Habit::Nagger,
-                _ => Habit::Hoarder,
+                6 => Habit::Hoarder,
+                7 => Habit::Drips,
+                _ => Habit::Unread,
             },
             _ => Habit::Honest,
         };
@@ -62,6 +64,7 @@ pub fn scenario(seed: u64) -> Scenario {
         far: latency + below(100) * MS,
         neighbours: [2, 4, 20][below(3) as usize],
         far_neighbours: 2 + below(3) as usize,
+        link_names_origin: false,
         hosts,
         faults: Vec::new(),
     };

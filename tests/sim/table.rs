@@ -56,6 +56,7 @@ fn scenario(seed: u64, hosts: Vec<Spec>, latency: u64) -> Scenario {
         far: 20 * MS,
         neighbours: 20,
         far_neighbours: 0,
+        link_names_origin: false,
         faults: Vec::new(),
     }
 }
@@ -103,6 +104,7 @@ pub fn sites(seed: u64, counts: &[usize], line: u64) -> Scenario {
     let mut scenario = scenario(seed, hosts, MS / 4);
     scenario.lines = vec![Some(Line { rate: mbit(line) }); counts.len()];
     scenario.far_neighbours = 4;
+    scenario.link_names_origin = true;
     scenario
 }
 
@@ -147,6 +149,16 @@ pub fn free_riders(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
+/// So many who keep the rules, and for each nine of them one who is in the way: by turns one who sends a byte now and then,
+/// and one who asks and reads nothing.
+#[must_use]
+pub fn obstructors(seed: u64, count: usize) -> Scenario {
+    let mut scenario = equal(seed, count + count / 9, 50, 10 * MS);
+    let habits = [Habit::Drips, Habit::Unread].into_iter().cycle();
+    scenario.hosts[count + 1..].iter_mut().zip(habits).for_each(|(h, habit)| h.habit = habit);
+    scenario
+}
+
 /// Every row; with `small`, of at most 101 hosts.
 #[must_use]
 pub fn rows(seed: u64, small: bool) -> Vec<Row> {
@@ -180,6 +192,7 @@ pub fn rows(seed: u64, small: bool) -> Vec<Row> {
         1.15,
         None,
     ));
+    rows.push(row("5 of 100 drip, 5 never read: the others".to_owned(), obstructors(seed, 90), 1.30, None));
     if !small {
         rows.push(row("50/50 Mbit/s, N = 1,000".to_owned(), equal(seed, 1000, 50, 10 * MS), 1.10, None));
         let mut large = equal(seed, 10_000, 50, 10 * MS);

@@ -57,6 +57,8 @@ pub(super) enum Event {
         host: usize,
         life: u32,
     },
+    /// One byte of a chunk arrives, and it may be long until the next.
+    Drip(Block),
     /// A host that does not keep the rules does something.
     Mischief {
         host: usize,
@@ -213,6 +215,15 @@ impl World {
         }
         let count = self.hosts.len();
         let mut linked = BTreeSet::new();
+        if self.scenario.link_names_origin {
+            let origin = |h: &&usize| self.hosts[**h].spec.origin;
+            let all: Vec<usize> = (0..count).filter(|h| self.hosts[*h].alive).collect();
+            for (o, other) in all.iter().filter(origin).flat_map(|o| all.iter().map(move |h| (*o, *h))) {
+                if o != other && self.hosts[o].spec.site != self.hosts[other].spec.site {
+                    linked.insert((o.min(other), o.max(other)));
+                }
+            }
+        }
         for a in (0..count).filter(|a| self.hosts[*a].alive) {
             let site = self.hosts[a].spec.site;
             let others = || (0..count).filter(|b| *b != a && self.hosts[*b].alive);
@@ -358,7 +369,7 @@ impl World {
         }
     }
 
-    fn arrived(&mut self, block: Block) {
+    pub(super) fn arrived(&mut self, block: Block) {
         let Block { to, from, conn, chunk, bytes, last, bad } = block;
         if let Some(trace) = self.trace {
             trace(&format!("{:>12} {from} => {to} chunk {chunk}: {bytes} there", self.now));

@@ -52,11 +52,18 @@ impl Writer {
 
     /// Hands a chunk over; waits while the disk is far behind. False when the threads have ended.
     pub(super) async fn write(&self, write: Write) -> bool {
-        match self.first.try_send(write) {
-            Ok(()) => true,
-            Err(TrySendError::Full(write)) => self.second.send(write).await.is_ok(),
-            Err(TrySendError::Closed(_)) => false,
+        let write = match self.first.try_send(write) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(write) | TrySendError::Closed(write)) => write,
+        };
+        // Whichever has room first; one alone will do.
+        tokio::select! {
+            biased;
+            Ok(room) = self.first.reserve() => room.send(write),
+            Ok(room) = self.second.reserve() => room.send(write),
+            else => return false,
         }
+        true
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Blob {
     /// At the end: chunks on their way for too long.
     pub(super) late: Option<Bitmap>,
     pub(super) hedged: u64,
+    /// How often requests were taken back since a chunk came, for their holders were so slow.
+    pub(super) crawls: u32,
     pub(super) paused: bool,
     pub(super) complete: bool,
 }
@@ -64,6 +66,7 @@ impl Blob {
             told: now,
             late: None,
             hedged: 0,
+            crawls: 0,
             paused: false,
             complete: false,
         }

@@ -39,6 +39,9 @@ impl Beat {
     }
 }
 
+/// The number of a beat grows by one in this time: less than from one beat to the next.
+const BEAT_NUMBER: Duration = Duration::from_millis(100);
+
 /// What a node sees of a blob it fetches.
 pub(super) struct View<'a, Near: Fn(u32) -> bool> {
     /// What is wanted and can be had outside the site: who knows of any is a candidate.
@@ -49,6 +52,10 @@ pub(super) struct View<'a, Near: Fn(u32) -> bool> {
     pub(super) near: Near,
     /// Chunks that are not here yet.
     pub(super) missing: u32,
+    /// Bytes of a chunk.
+    pub(super) size: u64,
+    /// Neighbours of our site.
+    pub(super) neighbours: u32,
 }
 
 /// The gateways of our site for one blob, as far as we know.
@@ -120,7 +127,8 @@ impl Border {
         self.me = me;
         let View { outside, whole, .. } = view;
         if !outside.is_empty() && self.beat.is_none_or(|(_, at)| now >= at + limits::GATEWAY_BEAT) {
-            let number = self.beat.map_or(1, |(number, _)| number + 1);
+            // By the clock: who stops to fetch and begins again goes on from where it was.
+            let number = (now.as_millis() / BEAT_NUMBER.as_millis()) as u32;
             self.beat = Some((number, now));
             self.candidates.insert(me, (Beat { tag: me, number, whole: *whole, age: Duration::ZERO }, now));
             self.news = true;
@@ -143,7 +151,7 @@ impl Border {
         for last in self.ranked().into_iter().skip(2 * limits::GATEWAYS) {
             self.candidates.remove(&last.tag);
         }
-        self.elect(now);
+        // Who is elected is looked up at the next tick: a crowd of beats costs one division, not one each.
     }
 
     /// The candidates, first those that can have everything, else by lot.
@@ -207,9 +215,12 @@ impl Border {
         if view.missing < self.progress.0 || view.outside.is_empty() {
             self.progress = (view.missing.min(self.progress.0), now);
         }
-        // Not all at once: the first may bring it in for the others.
-        let lot = (mix(self.me ^ 1) % 1000) as u32;
-        let patience = limits::IMPORT_DESPAIR + limits::IMPORT_DESPAIR * lot / 1000;
+        // On a thin line a chunk takes its time, and more so when each gateway fetches one. And not all despair at once, but
+        // one after the other: the first may bring it in for the others.
+        let chunk = Duration::from_micros(view.size * 1_000_000 / limits::THIN_LINE);
+        let turn = (mix(self.me ^ 1) % 1000) as u32 * (view.neighbours + 1);
+        let patience =
+            limits::IMPORT_DESPAIR + chunk * limits::GATEWAYS as u32 + limits::IMPORT_DESPAIR / 1000 * turn;
         let hopeless = now.saturating_sub(self.progress.1) >= patience;
         if self.alone.is_none() && hopeless {
             self.alone = Some(now);

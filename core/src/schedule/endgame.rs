@@ -38,10 +38,14 @@ impl Scheduler {
     /// O(chunks in flight), which is bounded, and only at the end of a blob.
     pub(super) fn hedge(&mut self, peer: PeerKey, blob: BlobKey) -> Option<(u32, u64)> {
         let b = self.blobs.get_mut(&blob)?;
+        // Across the border only what is ours to import: the others of our site would ask for it, too.
+        let far = b.links.get(&peer).is_some_and(|link| !link.local);
+        let mine = b.border.as_ref().filter(|_| far).map(super::Border::mine);
         let (late, picker) = (b.late.as_mut()?, b.picker.as_mut()?);
         let best = self.inflight.requests(blob).filter(|(chunk, r)| {
             r.peer != peer
                 && late.get(*chunk)
+                && mine.is_none_or(|mine| mine.get(*chunk))
                 && picker.peer_has(peer, *chunk)
                 && b.hedged + r.size <= budget(b.geometry.len())
         });

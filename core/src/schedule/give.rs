@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::lane::{GRANT_FOR, Lane};
 use super::pick::Random;
 use super::seed::Seed;
 use super::{BlobKey, Now, Output, PeerKey, Scheduler};
@@ -23,21 +24,35 @@ pub(super) struct Taker {
     pub(super) useful: u32,
     /// It has said what it would take.
     pub(super) known: bool,
-    /// Grants it has not answered: when, and for how many chunks.
-    grants: VecDeque<(Now, u32)>,
+    /// Grants it has not answered.
+    grants: VecDeque<Grant>,
     live: u32,
     /// Grants it has not answered in time: their places were given away, but a late answer is taken. Answers come in order, so
     /// the next one is to these.
-    late: VecDeque<(Now, u32)>,
+    late: VecDeque<Grant>,
     /// Requests it may make without a grant.
     free: u32,
     /// Chunks it has asked for and that are not yet sent.
     asked: u32,
+    /// When one was sent, or the first of these asked for.
+    progress: Now,
+    /// It does not read what it is sent: see [`Scheduler::pass_over_stuck`].
+    stuck: bool,
     pause_until: Now,
     /// When it last came to have something, of whomever.
     pub(super) moved: Now,
     /// Chunks sent to it.
     pub(super) sent: u32,
+}
+
+/// A place of our uplink that was offered.
+#[derive(Debug)]
+struct Grant {
+    since: Now,
+    /// For how many chunks.
+    count: u32,
+    /// The first copy it is for: promised, until there is an answer.
+    hint: Option<u32>,
 }
 
 /// What the whole node gives, to its site and to all others apart: what fills the uplink must not keep a thin line between
@@ -50,32 +65,6 @@ pub(super) struct Giving {
     /// When the first of those that declined may be offered something again.
     wake: Option<Now>,
 }
-
-#[derive(Debug)]
-struct Lane {
-    /// Bytes of grants that have not been answered.
-    granted: u64,
-    /// Bytes asked for and not yet sent.
-    asked: u64,
-    /// Bytes per second while there was something to send; 0 before it was measured.
-    rate: u64,
-    /// Bytes sent since, of the present measurement.
-    meter: (Now, u64),
-    /// From a grant to its answer, the least lately: distance, not queues.
-    turnaround: Duration,
-    turnaround_next: (Duration, Now),
-}
-
-/// The rate is measured over at least this long.
-const METER: Duration = Duration::from_millis(100);
-/// The least turnaround is forgotten after this.
-const TURNAROUND_FOR: Duration = Duration::from_secs(5);
-/// See [`Lane::patience`].
-const FIRST_PATIENCE: Duration = Duration::from_millis(500);
-/// Beyond the turnaround, this much work is kept in store: a node answers within it even when it is busy.
-const SLACK: Duration = Duration::from_millis(8);
-/// One grant carries about this much work, so that many small chunks do not each cost a message.
-const GRANT_FOR: Duration = Duration::from_millis(2);
 
 /// A seed that gives only what is scarce looks so often for somebody who needs some of that.
 const DRAWS: usize = 4;
@@ -103,63 +92,6 @@ impl Giving {
     }
 }
 
-impl Lane {
-    const fn new() -> Self {
-        Self {
-            granted: 0,
-            asked: 0,
-            rate: 0,
-            meter: (Duration::ZERO, 0),
-            turnaround: Duration::ZERO,
-            turnaround_next: (Duration::MAX, Duration::ZERO),
-        }
-    }
-
-    /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes.
-    ///
-    /// Of what is granted for a turnaround some is declined: half as much again covers that. (Not outside our site:
-    /// there grants are kept until they can be used.)
-    fn budget(&self, chunk: u64, slots: u64, local: bool) -> u64 {
-        let turnaround = if local { self.turnaround * 3 / 2 } else { self.turnaround };
-        let ahead = (u128::from(self.rate) * (turnaround + SLACK).as_micros() / 1_000_000) as u64;
-        let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
-        (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
-    }
-
-    /// Chunks one grant is for.
-    fn quantum(&self, chunk: u64) -> u32 {
-        let work = (u128::from(self.rate) * GRANT_FOR.as_micros() / 1_000_000) as u64;
-        (work.min(limits::RUN_BYTES) / chunk).max(1) as u32
-    }
-
-    fn answered(&mut self, since: Now, now: Now) {
-        let took = now.saturating_sub(since);
-        if now.saturating_sub(self.turnaround_next.1) > TURNAROUND_FOR {
-            self.turnaround = self.turnaround_next.0;
-            self.turnaround_next = (took, now);
-        }
-        if self.turnaround.is_zero() || took < self.turnaround {
-            self.turnaround = took;
-        }
-        self.turnaround_next.0 = self.turnaround_next.0.min(took);
-    }
-
-    /// How long a grant may wait for its answer. Before anything is known, as long as it takes round the world.
-    fn patience(&self) -> Duration {
-        if self.turnaround.is_zero() { FIRST_PATIENCE } else { self.turnaround * 3 + limits::GRANT_PATIENCE }
-    }
-
-    fn sent(&mut self, bytes: u64, now: Now) {
-        self.meter.1 += bytes;
-        let elapsed = now.saturating_sub(self.meter.0);
-        if elapsed >= METER && self.meter.1 > 2 * bytes {
-            let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
-            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample) / 4 };
-            self.meter = (now, 0);
-        }
-    }
-}
-
 impl Taker {
     /// Takes nothing until it has said what it needs.
     pub(super) fn new(chunks: u32) -> Self {
@@ -173,6 +105,8 @@ impl Taker {
             // Who has just come asks for the last chunk, which proves what the blob is.
             free: 1,
             asked: 0,
+            progress: Duration::ZERO,
+            stuck: false,
             pause_until: Duration::ZERO,
             moved: Duration::ZERO,
             sent: 0,
@@ -185,7 +119,7 @@ impl Taker {
 
     /// Could use one more grant.
     fn is_open(&self, now: Now, most: u32) -> bool {
-        self.useful > self.live && now >= self.pause_until && self.load() < most
+        self.useful > self.live && now >= self.pause_until && self.load() < most && !self.stuck
     }
 }
 
@@ -234,7 +168,7 @@ impl Scheduler {
             let first = choose(b, local, places, now, random, gives);
             let peer = first.or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))?;
             let taker = b.links.get(&peer)?.taker.as_ref()?;
-            let hint = b.seed.as_mut().and_then(|seed| seed.assign(peer, &taker.taken, random));
+            let hint = b.seed.as_ref().and_then(|seed| seed.assign(&taker.taken, random));
             let waits = now.saturating_sub(taker.moved) >= limits::SEED_REST;
             Some((peer, hint, !rests || waits || hint.is_some()))
         };
@@ -250,9 +184,13 @@ impl Scheduler {
         let Some(taker) = b.links.get_mut(&peer).and_then(|link| link.taker.as_mut()) else { return false };
         let lane = self.giving.lane(local);
         let count = if hint.is_some() { 1 } else { quantum.min(taker.useful - taker.live) };
-        taker.grants.push_back((now, count));
+        taker.grants.push_back(Grant { since: now, count, hint });
         taker.live += count;
         lane.granted += u64::from(count) * chunk;
+        if let (Some(seed), Some(chunk)) = (&mut b.seed, hint) {
+            // Promised is as good as there, until it says otherwise.
+            seed.shift(chunk, 1);
+        }
         out.push(Output::Grant { peer, blob, count, hint });
         true
     }
@@ -282,19 +220,18 @@ impl Scheduler {
     ) {
         let Some(of) = self.dealing(peer, blob) else { return };
         let has = chunk < of.have.len() && of.have.get(chunk);
-        let granted = of.taker.answered(1, of.size, of.lane, now);
+        let granted = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), now);
         if !granted || !has {
-            if let Some(seed) = of.seed.as_mut().filter(|_| granted) {
-                seed.answered(peer);
-            }
             let why = if has { super::Failure::Busy } else { super::Failure::Missing };
             out.push(Output::Decline { peer, blob, chunk, why });
             return self.give(now, out);
         }
+        if of.taker.asked == 0 {
+            of.taker.progress = now;
+        }
         of.taker.asked += 1;
         let mut alone = false;
         if let Some(seed) = of.seed {
-            seed.answered(peer);
             // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
@@ -302,10 +239,9 @@ impl Scheduler {
                 alone = seed.gives(peer, chunk);
             }
         }
-        if of.lane.asked == 0 {
-            of.lane.meter = (now, 0);
+        if !of.taker.stuck {
+            of.lane.takes(of.size, now);
         }
-        of.lane.asked += of.size;
         if let Some(b) = self.blobs.get_mut(&blob) {
             b.takes(peer, chunk);
         }
@@ -327,10 +263,7 @@ impl Scheduler {
         out: &mut Vec<Output>,
     ) {
         let Some(Dealing { size, seed, local, lane, taker, .. }) = self.dealing(peer, blob) else { return };
-        if let Some(seed) = seed {
-            (0..count.min(limits::LATE_GRANTS as u32)).for_each(|_| seed.answered(peer));
-        }
-        taker.answered(count, size, lane, now);
+        taker.answered(count, size, lane, seed.as_mut(), now);
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
@@ -352,7 +285,11 @@ impl Scheduler {
     ) {
         let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if taker.asked > 0 {
+            if std::mem::take(&mut taker.stuck) {
+                lane.asked += u64::from(taker.asked) * size;
+            }
             taker.asked -= 1;
+            taker.progress = now;
             lane.asked = lane.asked.saturating_sub(size);
             if whole {
                 lane.sent(size, now);
@@ -373,20 +310,36 @@ impl Scheduler {
         self.giving.wake = self.giving.wake.filter(|at| *at > now);
         for b in self.blobs.values_mut() {
             let size = b.geometry.chunk_size();
-            for (peer, link) in &mut b.links {
+            for link in b.links.values_mut() {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
                 let patience = lane.patience();
-                while let Some((since, count)) =
-                    taker.grants.front().copied().filter(|(since, _)| now.saturating_sub(*since) > patience)
+                let old = |grant: &Grant| now.saturating_sub(grant.since) > patience;
+                while taker.grants.front().is_some_and(old)
+                    && let Some(grant) = taker.grants.pop_front()
                 {
-                    taker.grants.pop_front();
-                    taker.live -= count;
-                    taker.is_late(since, count);
-                    lane.granted = lane.granted.saturating_sub(u64::from(count) * size);
+                    taker.live -= grant.count;
+                    lane.granted = lane.granted.saturating_sub(u64::from(grant.count) * size);
                     taker.pause_until = now + patience;
-                    if let Some(seed) = &mut b.seed {
-                        seed.answered(*peer);
+                    taker.is_late(grant.since, grant.count);
+                    if let (Some(seed), Some(chunk)) = (&mut b.seed, grant.hint) {
+                        seed.shift(chunk, -1);
                     }
+                }
+            }
+        }
+    }
+
+    /// Who does not read what it asked for holds no place of our uplink: others are given it. What it asked for goes out when it
+    /// reads on, and until then it is offered nothing.
+    pub(super) fn pass_over_stuck(&mut self, now: Now) {
+        for b in self.blobs.values_mut() {
+            let size = b.geometry.chunk_size();
+            for link in b.links.values_mut() {
+                let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
+                let waits = taker.asked > 0 && !taker.stuck;
+                if waits && now.saturating_sub(taker.progress) > lane.longest() {
+                    taker.stuck = true;
+                    lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
                 }
             }
         }
@@ -399,9 +352,11 @@ impl Scheduler {
         let Some(link) = b.links.get_mut(&peer) else { return };
         let (lane, Some(taker)) = (self.giving.lane(link.local), link.taker.take()) else { return };
         lane.granted = lane.granted.saturating_sub(u64::from(taker.live) * size);
-        lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
+        if !taker.stuck {
+            lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
+        }
         if let Some(seed) = &mut b.seed {
-            seed.gone(peer);
+            taker.grants.iter().filter_map(|g| g.hint).for_each(|chunk| seed.shift(chunk, -1));
         }
         if taker.known && link.local {
             taker.taken.iter().for_each(|c| b.count_claim(peer, c, -1));
@@ -413,42 +368,44 @@ impl Taker {
     /// A grant was not answered in time. Only the last ones are kept.
     fn is_late(&mut self, since: Now, count: u32) {
         let count = count.min(limits::LATE_GRANTS as u32);
-        self.late.push_back((since, count));
-        let mut kept: u32 = self.late.iter().map(|(_, of)| of).sum();
+        self.late.push_back(Grant { since, count, hint: None });
+        let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
         while kept > limits::LATE_GRANTS as u32
-            && let Some((_, of)) = self.late.pop_front()
+            && let Some(grant) = self.late.pop_front()
         {
-            kept -= of;
+            kept -= grant.count;
         }
     }
 
     /// Answers `count` granted chunks, oldest first. False if there were none, not even late ones.
-    fn answered(&mut self, mut count: u32, size: u64, lane: &mut Lane, now: Now) -> bool {
+    fn answered(
+        &mut self,
+        mut count: u32,
+        size: u64,
+        lane: &mut Lane,
+        mut seed: Option<&mut Seed>,
+        now: Now,
+    ) -> bool {
         let mut any = false;
-        while count > 0
-            && let Some((since, of)) = self.late.front_mut()
-        {
-            let part = count.min(*of);
-            lane.answered(*since, now);
-            *of -= part;
-            count -= part;
-            any = true;
-            if *of == 0 {
-                self.late.pop_front();
-            }
-        }
-        while count > 0
-            && let Some((since, of)) = self.grants.front_mut()
-        {
-            let part = count.min(*of);
-            lane.answered(*since, now);
-            lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
-            *of -= part;
-            count -= part;
-            self.live -= part;
-            any = true;
-            if *of == 0 {
-                self.grants.pop_front();
+        for (grants, live) in [(&mut self.late, false), (&mut self.grants, true)] {
+            while count > 0
+                && let Some(grant) = grants.front_mut()
+            {
+                let part = count.min(grant.count);
+                lane.answered(grant.since, now);
+                grant.count -= part;
+                count -= part;
+                any = true;
+                if live {
+                    lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
+                    self.live -= part;
+                }
+                if let (Some(seed), Some(chunk)) = (&mut seed, grant.hint.take()) {
+                    seed.shift(chunk, -1);
+                }
+                if grant.count == 0 {
+                    grants.pop_front();
+                }
             }
         }
         let free = count.min(self.free);

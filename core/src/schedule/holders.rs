@@ -34,6 +34,8 @@ pub struct Holder {
     progress: Now,
     pause_until: Now,
     silences: u32,
+    /// How often in a row it lost its requests because it was so slow.
+    crawls: u32,
     /// When it last offered or sent us anything.
     served: Now,
     /// What it was given, and gave.
@@ -56,6 +58,7 @@ impl Holder {
             progress: now,
             pause_until: Duration::ZERO,
             silences: 0,
+            crawls: 0,
             served: now,
             credit: Credit::NEW,
         }
@@ -112,8 +115,9 @@ impl Holder {
     #[must_use]
     pub fn may_ask(&self, size: u64, now: Now) -> bool {
         let window = self.window.max(FIRST_CHUNKS * size);
+        let trusted = self.crawls == 0;
         now >= self.pause_until
-            && (self.requests == 0 || (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
+            && (self.requests == 0 || trusted && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
     }
 
     /// A request goes out.
@@ -149,6 +153,7 @@ impl Holder {
     /// A whole chunk verified: the window grows by as much, up to some seconds of the measured rate.
     pub fn delivered(&mut self, size: u64, now: Now) {
         self.progress = now;
+        self.crawls = 0;
         self.credit.gave();
         let most = if self.rate == 0 { u64::MAX } else { (self.rate * AHEAD).max(2 * size) };
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
@@ -167,6 +172,13 @@ impl Holder {
         self.pause_until =
             now + Duration::from_secs(1 << self.silences.min(DOUBLINGS)).min(limits::REQUEST_TIMEOUT);
         self.silences += 1;
+    }
+
+    /// The same, for it sent so slowly that another will have to: one chunk at a time, after a long pause.
+    pub fn crawled(&mut self, now: Now) {
+        self.stalled(now);
+        self.pause_until = now + limits::REQUEST_TIMEOUT * (1 << self.crawls.min(DOUBLINGS));
+        self.crawls += 1;
     }
 
     /// It said that it has too much to do.

@@ -54,19 +54,19 @@ impl InFlight {
         }
     }
 
-    /// Takes a request out; its size, or `None` if there was none.
-    pub fn remove(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> Option<u64> {
+    /// Takes a request out.
+    pub fn remove(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> Option<Request> {
         if !self.by_peer.remove(&(peer, blob, chunk)) {
             return None;
         }
         let requests = self.chunks.get_mut(&(blob, chunk))?;
         let at = requests.iter().position(|r| r.peer == peer)?;
-        let size = requests.swap_remove(at).size;
+        let request = requests.swap_remove(at);
         if requests.is_empty() {
             self.chunks.remove(&(blob, chunk));
         }
-        self.bytes -= size;
-        Some(size)
+        self.bytes -= request.size;
+        Some(request)
     }
 
     /// Everything asked of one peer.

@@ -32,7 +32,12 @@ enum Unused {
     Hold,
 }
 
+/// The rate is measured over at least this long.
 const METER: Duration = Duration::from_millis(200);
+/// A chunk that takes this many times longer than chunks took lately is asked of another holder...
+const CRAWL: u32 = 8;
+/// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
+const CRAWLS: u32 = 6;
 
 impl Taking {
     pub(super) fn new() -> Self {
@@ -257,7 +262,10 @@ impl Scheduler {
         if let Some(since) = peer.and_then(|peer| self.inflight.since(peer, blob, chunk)) {
             self.taking.service = smooth(self.taking.service, now.saturating_sub(since));
         }
-        for owner in self.inflight.owners(blob, chunk) {
+        let mut owners = self.inflight.owners(blob, chunk);
+        // Who delivered it comes last: what the others sent of it is what asking twice has cost.
+        owners.sort_by_key(|owner| Some(*owner) == peer);
+        for owner in owners {
             self.end_request(owner, blob, chunk);
             if Some(owner) != peer {
                 out.push(Output::Cancel { peer: owner, blob, chunk });
@@ -268,6 +276,10 @@ impl Scheduler {
             picker.have(chunk);
         }
         b.here(chunk);
+        b.crawls = 0;
+        if let Some(late) = &mut b.late {
+            late.clear(chunk);
+        }
         if let Some(holder) = peer.and_then(|peer| self.peers.get_mut(&peer)) {
             holder.delivered(size, now);
         }
@@ -286,8 +298,10 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        self.end_request(peer, blob, chunk);
+        let was_asked = self.end_request(peer, blob, chunk);
         match why {
+            // It declines what it was not asked for (any longer).
+            Failure::Busy | Failure::Missing if !was_asked => return,
             Failure::Bad => {
                 out.push(Output::Ban { peer, blob, chunk });
                 return self.peer_down(peer, now, out);
@@ -309,34 +323,77 @@ impl Scheduler {
         self.tell_all(blob, now, out);
     }
 
-    /// A holder that has sent nothing for too long loses its requests; it may give again after a pause that doubles.
+    /// A holder that has sent nothing for too long, or so little that others are faster, loses its requests; it may give again
+    /// after a pause that doubles.
     pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
         let stalled: Vec<PeerKey> =
             self.peers.iter().filter(|(_, h)| h.is_stalled(now)).map(|(key, _)| *key).collect();
         for peer in stalled {
-            let mut touched = Vec::new();
-            for (blob, chunk) in self.inflight.of_peer(peer) {
-                self.end_request(peer, blob, chunk);
-                out.push(Output::Cancel { peer, blob, chunk });
-                touched.push(blob);
-            }
+            self.take_back(peer, now, out);
             if let Some(holder) = self.peers.get_mut(&peer) {
                 holder.stalled(now);
             }
-            touched.dedup();
-            touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
+        }
+        for (peer, blob) in self.crawling(now) {
+            self.take_back(peer, now, out);
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.crawled(now);
+            }
+            if let Some(b) = self.blobs.get_mut(&blob) {
+                b.crawls += 1;
+            }
         }
     }
 
-    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it.
-    fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) {
-        let Some(size) = self.inflight.remove(peer, blob, chunk) else { return };
+    /// Whose chunk will take so long that another holder of it is the better choice, and of which blob it is.
+    fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey)> {
+        let mut crawling: Vec<(PeerKey, BlobKey)> = Vec::new();
+        for (key, b) in &self.blobs {
+            let Some(picker) = &b.picker else { continue };
+            // Where all are slow, ever more patience: else none of them would ever be done.
+            let patience = limits::REQUEST_TIMEOUT.max(self.taking.service() * CRAWL) * (1 << b.crawls.min(CRAWLS));
+            for (chunk, request) in self.inflight.requests(*key) {
+                let age = now.saturating_sub(request.since);
+                let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
+                let elsewhere =
+                    || b.links.keys().any(|peer| *peer != request.peer && picker.peer_has(*peer, chunk));
+                if age > patience && slow() && elsewhere() {
+                    crawling.push((request.peer, *key));
+                }
+            }
+        }
+        crawling.sort_unstable();
+        crawling.dedup_by_key(|(peer, _)| *peer);
+        crawling
+    }
+
+    /// Takes back all that a holder was asked for.
+    fn take_back(&mut self, peer: PeerKey, now: Now, out: &mut Vec<Output>) {
+        let mut touched = Vec::new();
+        for (blob, chunk) in self.inflight.of_peer(peer) {
+            self.end_request(peer, blob, chunk);
+            out.push(Output::Cancel { peer, blob, chunk });
+            touched.push(blob);
+        }
+        touched.dedup();
+        touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
+    }
+
+    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it. False if there was none.
+    fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> bool {
+        let twice = self.inflight.copies(blob, chunk) > 1;
+        let Some(request) = self.inflight.remove(peer, blob, chunk) else { return false };
         if let Some(holder) = self.peers.get_mut(&peer) {
-            holder.ended(size);
+            holder.ended(request.size);
         }
         if let Some(b) = self.blobs.get_mut(&blob) {
             b.owes_not(peer, chunk);
+            if twice {
+                // What did not come has cost nothing.
+                b.hedged = b.hedged.saturating_sub(request.size.saturating_sub(request.got));
+            }
         }
+        true
     }
 
     pub(super) fn check_complete(&mut self, blob: BlobKey, out: &mut Vec<Output>) {

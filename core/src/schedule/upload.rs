@@ -13,9 +13,16 @@ pub struct Asked {
     pub chunk: u32,
 }
 
-/// As many requests wait as may: an honest peer keeps below.
+/// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub enum Place {
+    /// It waits for its turn.
+    Waits,
+    /// It waits already.
+    Twice,
+    /// As many wait as may: an honest peer keeps below.
+    Full,
+}
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -24,18 +31,16 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Takes a request in.
-    ///
-    /// # Errors
-    /// [`Busy`] beyond [`limits::REQUESTS_PER_PEER`].
-    pub fn push(&mut self, asked: Asked) -> Result<(), Busy> {
+    /// Takes a request in, unless [`limits::REQUESTS_PER_PEER`] wait.
+    pub fn push(&mut self, asked: Asked) -> Place {
+        if self.queue.contains(&asked) {
+            return Place::Twice;
+        }
         if self.queue.len() >= limits::REQUESTS_PER_PEER {
-            return Err(Busy);
+            return Place::Full;
         }
-        if !self.queue.contains(&asked) {
-            self.queue.push_back(asked);
-        }
-        Ok(())
+        self.queue.push_back(asked);
+        Place::Waits
     }
 
     /// Takes a request back. True if it was waiting.
@@ -70,11 +75,12 @@ mod tests {
     fn bounded_and_cancellable() {
         let mut uploads = Uploads::default();
         for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
-            assert_eq!(uploads.push(Asked { blob: 1, chunk }), Ok(()));
+            assert_eq!(uploads.push(Asked { blob: 1, chunk }), Place::Waits);
         }
-        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Err(Busy));
+        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Place::Full);
         assert!(uploads.cancel(Asked { blob: 1, chunk: 0 }) && !uploads.cancel(Asked { blob: 1, chunk: 0 }));
-        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Ok(()));
+        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Place::Waits);
+        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Place::Twice);
         uploads.close(1);
         assert_eq!(uploads.pop(), Some(Asked { blob: 2, chunk: 5 }));
         assert!(uploads.is_empty());

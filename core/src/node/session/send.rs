@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::AsyncWriteExt;
 use futures::io::WriteHalf;
+use futures::{AsyncWrite, AsyncWriteExt};
 use libp2p::Stream;
 use tokio::sync::mpsc;
 
@@ -14,7 +14,7 @@ use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
 use crate::node::pace::Directions;
-use crate::schedule::upload::{Asked, Busy, Uploads};
+use crate::schedule::upload::{Asked, Place, Uploads};
 use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{Handle, LIST, Message, Why};
@@ -85,13 +85,13 @@ impl Sender {
                 self.queue.close(blob);
                 self.current = self.current.filter(|asked| asked.blob != blob);
             }
-            Serve::List { blob } => self.push(Asked { blob, chunk: LIST })?,
+            Serve::List { blob } => self.push(Asked { blob, chunk: LIST }).await?,
             Serve::Request { blob, first, count } => {
                 // A run beyond what may wait is a broken peer; its end is checked chunk by chunk.
                 let end = first.checked_add(count).filter(|_| count as usize <= limits::REQUESTS_PER_PEER);
                 let end = end.ok_or_else(|| End::Protocol("asks for chunks that cannot be".into()))?;
                 for chunk in first..end {
-                    self.push(Asked { blob, chunk })?;
+                    self.push(Asked { blob, chunk }).await?;
                 }
             }
             Serve::Cancel { blob, chunk } => {
@@ -105,11 +105,14 @@ impl Sender {
         Ok(())
     }
 
-    fn push(&mut self, asked: Asked) -> Result<(), End> {
+    async fn push(&mut self, asked: Asked) -> Result<(), End> {
         match self.queue.push(asked) {
-            Ok(()) => Ok(()),
-            Err(Busy) => self.decline(asked, Why::Busy),
+            Place::Waits => return Ok(()),
+            // The node counts requests: what is asked for twice and sent once is done twice.
+            Place::Twice => {}
+            Place::Full => self.decline(asked, Why::Busy)?,
         }
+        self.sent(asked, false).await
     }
 
     fn decline(&self, Asked { blob, chunk }: Asked, why: Why) -> Result<(), End> {
@@ -176,7 +179,8 @@ impl Sender {
             self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
             self.limiter.pass(len).await;
             let start = Instant::now();
-            stream.write_all(&self.buffer[offset..offset + HEADER + len]).await?;
+            let bytes = &self.buffer[offset..offset + HEADER + len];
+            write_all(stream, bytes, limits::SEND_PATIENCE).await?;
             self.traffic.sent(len as u64);
             if start.elapsed() > SLOW {
                 self.frame = limits::DATA_FRAME_SLOW;
@@ -192,5 +196,61 @@ impl Sender {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes all, as long as the peer goes on reading.
+async fn write_all(
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    patience: Duration,
+) -> Result<(), End> {
+    while !bytes.is_empty() {
+        let written = tokio::time::timeout(patience, stream.write(bytes)).await;
+        let unread = |_| End::Protocol("does not read what it asked for".into());
+        match written.map_err(unread)?? {
+            0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+            n => bytes = &bytes[n..],
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// A window: takes so many bytes.
+    struct Window(usize);
+
+    impl AsyncWrite for Window {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            let some = bytes.len().min(self.0).min(10);
+            self.0 -= some;
+            if some == 0 { Poll::Pending } else { Poll::Ready(Ok(some)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_nothing_is_let_go() {
+        let patience = Duration::from_millis(5);
+        write_all(&mut Window(64), &[0; 64], patience).await.expect("fits the window");
+        let end = write_all(&mut Window(63), &[0; 64], patience).await.expect_err("does not");
+        assert!(matches!(end, End::Protocol(_)), "{end}");
     }
 }
