@@ -6,4 +6,5 @@ pub mod link;
 pub mod manifest;
 pub mod path;
 pub mod select;
+mod tail;
 pub mod tree;

@@ -18,8 +18,8 @@ pub const CHUNKS_AIM: u64 = 1024;
 pub const CHUNKS: u32 = 32_768;
 /// The longest blob, bytes (1 TiB): its chunks are then 32 MiB, the most that is worth holding unverified.
 pub const BLOB_BYTES: u64 = 1 << 40;
-/// A hash list's size at most, bytes.
-pub const HASH_LIST_BYTES: usize = CHUNKS as usize * 32;
+/// A hash list's size at most, bytes: 32 a chunk, and the last leaf with the values beside its way up a chunk of 32 MiB.
+pub const HASH_LIST_BYTES: usize = CHUNKS as usize * 32 + 15 * 32 + 1024;
 
 /// A directory manifest, bytes.
 pub const MANIFEST_BYTES: usize = 8 * MIB;

@@ -4,16 +4,16 @@
 //! power-of-two size is therefore exactly one subtree; merging the chunks' chaining values gives the root, which is the
 //! id. The list is checked once against the id; then each chunk proves itself alone, in any order, from any peer.
 //!
-//! **Length.** The merge depends on the *number* of chunks only, and a list that merges correctly under a lied length can
-//! be made (inner nodes passed off as chunks). Such a list cannot be *filled*: no bytes hash to an inner node as if it
-//! were a chunk, and a length changed within the last chunk changes that chunk's value. So a length is believed once the
-//! last chunk has verified: fetch it first, and a lie costs one chunk.
+//! **Length.** The merge depends on the *number* of chunks only, and values that merge correctly under a lied length can
+//! be made (inner nodes passed off as chunks). So a list ends with the blob's tail (see [`tail`](super::tail)), which only
+//! the true length has: a list that reads well proves both. The only chunk of a smaller blob proves its length itself.
 
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
 
 use super::geometry::{ChunkIndex, Geometry};
 use super::manifest;
+use super::tail::{self, Tail};
 use crate::id::ContentId;
 
 /// Which kind of content an id names: the two are hashed in different modes, so no bytes have the same id in both.
@@ -27,10 +27,20 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn hasher(self) -> blake3::Hasher {
+    pub(super) fn hasher(self) -> blake3::Hasher {
         match self {
             Self::File => blake3::Hasher::new(),
             Self::Directory => blake3::Hasher::new_derive_key(manifest::CONTEXT),
+        }
+    }
+
+    /// Does something with the mode in which inner nodes are merged.
+    pub(super) fn with_mode<T>(self, then: impl FnOnce(Mode<'_>) -> T) -> T {
+        match self {
+            Self::File => then(Mode::Hash),
+            Self::Directory => {
+                then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(manifest::CONTEXT)))
+            }
         }
     }
 
@@ -84,18 +94,19 @@ impl ChunkHasher {
     }
 }
 
-/// The chaining values of all chunks of one blob, known to belong to its id.
+/// The chaining values of all chunks of one blob, known to belong to its id, and its tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashList {
     kind: Kind,
     geometry: Geometry,
     values: Vec<ChainingValue>,
+    tail: Option<Tail>,
 }
 
 /// A hash list that does not belong to the id it was given for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadList {
-    /// It has not one value per chunk.
+    /// It has not one value per chunk, and a tail.
     #[error("the hash list has {got} bytes where {want} belong")]
     Size {
         /// Bytes it has.
@@ -106,10 +117,14 @@ pub enum BadList {
     /// It merges to something else.
     #[error("the hash list is not that of the id")]
     Root,
+    /// Its tail is that of another length or of other bytes.
+    #[error("the hash list is not that of a blob of this length")]
+    Tail,
 }
 
 impl HashList {
-    /// Reads a list from `bytes` (32 per chunk, none for a blob of one chunk or less) and checks it against `id`.
+    /// Reads a list from `bytes` (see [`HashList::encode`]) and checks it against `id`: what it says of the blob's length is
+    /// true, unless there is but one chunk.
     ///
     /// # Errors
     /// [`BadList`]: whoever gave the list is dishonest or broken.
@@ -118,24 +133,41 @@ impl HashList {
         if bytes.len() != want {
             return Err(BadList::Size { got: bytes.len(), want });
         }
+        let (values, tail) = bytes.split_at(want - tail::encoded_len(geometry));
         let values = match geometry.chunks() {
             0 => Vec::new(),
             1 => vec![*id.as_bytes()],
-            _ => bytes.as_chunks::<32>().0.to_vec(),
+            _ => values.as_chunks::<32>().0.to_vec(),
         };
-        let list = Self { kind, geometry, values };
-        if list.id() == id { Ok(list) } else { Err(BadList::Root) }
+        let list = Self { kind, geometry, values, tail: Tail::decode(geometry, tail) };
+        if list.id() != id {
+            return Err(BadList::Root);
+        }
+        list.checked()
     }
 
-    /// The list made of the values of all chunks in order, as [`Kind::chunk_value`] gives them: for the publisher.
+    /// The list made of the values of all chunks in order, as [`Kind::chunk_value`] gives them, and the bytes of the last
+    /// chunk: for the publisher.
     ///
     /// # Errors
-    /// [`BadList::Size`] when their number is not that of the geometry.
-    pub fn from_values(kind: Kind, geometry: Geometry, values: Vec<ChainingValue>) -> Result<Self, BadList> {
+    /// [`BadList::Size`] when the number of values is not that of the geometry, [`BadList::Tail`] when the last is of other
+    /// bytes.
+    pub fn from_values(
+        kind: Kind,
+        geometry: Geometry,
+        values: Vec<ChainingValue>,
+        last: &[u8],
+    ) -> Result<Self, BadList> {
         if values.len() == geometry.chunks() as usize {
-            return Ok(Self { kind, geometry, values });
+            return Self { kind, geometry, values, tail: Tail::of(kind, geometry, last) }.checked();
         }
         Err(BadList::Size { got: values.len() * 32, want: geometry.chunks() as usize * 32 })
+    }
+
+    /// Itself, if its tail is the end of its last chunk.
+    fn checked(self) -> Result<Self, BadList> {
+        let end = self.tail.as_ref().map(|tail| tail.chunk_value(self.kind, self.geometry));
+        if end.is_none_or(|end| self.values.last() == Some(&end)) { Ok(self) } else { Err(BadList::Tail) }
     }
 
     /// The list of bytes held in memory.
@@ -143,17 +175,14 @@ impl HashList {
     pub fn of(kind: Kind, geometry: Geometry, bytes: &[u8]) -> Self {
         let part = |c| &bytes[geometry.offset(c) as usize..][..geometry.size(c)];
         let values = geometry.iter().map(|c| kind.chunk_value(geometry, c, part(c))).collect();
-        Self { kind, geometry, values }
+        let tail = geometry.last().and_then(|last| Tail::of(kind, geometry, part(last)));
+        Self { kind, geometry, values, tail }
     }
 
     /// The id this list stands for.
     #[must_use]
     pub fn id(&self) -> ContentId {
-        let mode = match self.kind {
-            Kind::File => Mode::Hash,
-            Kind::Directory => return self.root(Mode::DeriveKeyMaterial(&context_key())),
-        };
-        self.root(mode)
+        self.kind.with_mode(|mode| self.root(mode))
     }
 
     fn root(&self, mode: Mode<'_>) -> ContentId {
@@ -167,10 +196,11 @@ impl HashList {
         }
     }
 
-    /// 32 bytes a chunk; nothing for a blob of one chunk or less, whose hash is its id.
+    /// 32 bytes a chunk, then the tail (the values beside the way to the last leaf, the nearest to the root first, and the
+    /// leaf); nothing for a blob of one chunk or less, whose hash is its id.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        if self.geometry.chunks() > 1 { self.values.concat() } else { Vec::new() }
+        self.tail.as_ref().map_or_else(Vec::new, |tail| [self.values.as_flattened(), &tail.encode()].concat())
     }
 
     /// The chunks this is the list of.
@@ -236,11 +266,7 @@ impl Check {
 /// Bytes of the encoded list of a blob of this geometry.
 #[must_use]
 pub fn encoded_len(geometry: Geometry) -> usize {
-    if geometry.chunks() > 1 { geometry.chunks() as usize * 32 } else { 0 }
-}
-
-fn context_key() -> blake3::hazmat::ContextKey {
-    blake3::hazmat::hash_derive_key_context(manifest::CONTEXT)
+    if geometry.chunks() > 1 { geometry.chunks() as usize * 32 + tail::encoded_len(geometry) } else { 0 }
 }
 
 /// The largest power of two below `n`: BLAKE3's left side. `n` is at least 2.

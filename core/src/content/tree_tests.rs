@@ -51,25 +51,33 @@ fn a_file_is_never_a_directory() {
     assert_eq!(HashList::decode(list.id(), Kind::Directory, geometry, &list.encode()), Err(BadList::Root));
 }
 
-/// Inner nodes passed off as chunks merge to the right id under half the length; the last chunk then never verifies.
+/// Inner nodes passed off as chunks merge to the right id under half the length; but there is no tail for them.
 #[test]
-fn a_lied_length_is_found_by_the_last_chunk() {
+fn a_lied_length_has_no_tail() {
     let data = bytes(4 * 65_536, 3);
     let truth = Geometry::new(data.len() as u64).unwrap();
     let list = HashList::of(Kind::File, truth, &data);
     let pairs: Vec<u8> =
         list.values.chunks(2).flat_map(|p| merge_subtrees_non_root(&p[0], &p[1], Mode::Hash)).collect();
     let lie = Geometry::new(2 * 65_536).unwrap();
-    let forged = HashList::decode(list.id(), Kind::File, lie, &pairs).unwrap();
-    let last = lie.last().unwrap();
+    let forge = |lie: Geometry, values: &[u8], tail: &[u8]| {
+        HashList::decode(list.id(), Kind::File, lie, &[values, tail].concat())
+    };
+    assert_eq!(forge(lie, &pairs, &[]), Err(BadList::Size { got: 64, want: 64 + 6 * 32 + 1024 }));
     for start in [0, 65_536, 131_072, 196_608] {
-        assert!(!forged.verify(last, &data[start..start + 65_536]));
+        let tail = Tail::of(Kind::File, lie, &data[start..start + 65_536]).unwrap().encode();
+        assert_eq!(forge(lie, &pairs, &tail), Err(BadList::Tail));
     }
-    assert!(!forged.verify(last, &data[131_072..]), "a chunk of another size");
-    // A lie within the last chunk: the same number of values, so the list itself passes.
-    let shorter = Geometry::new(data.len() as u64 - 1).unwrap();
-    let forged = HashList::decode(list.id(), Kind::File, shorter, &list.encode()).unwrap();
-    assert!(!forged.verify(shorter.last().unwrap(), &data[196_608..data.len() - 1]));
+    // A lie within the last chunk: the same number of values, so they merge to the id.
+    for off in [1, 1023, 1024, 65_535] {
+        let shorter = Geometry::new(data.len() as u64 - off as u64).unwrap();
+        let tail = Tail::of(Kind::File, shorter, &data[196_608..data.len() - off]).unwrap().encode();
+        assert_eq!(forge(shorter, &list.values.concat(), &tail), Err(BadList::Tail), "{off}");
+    }
+    let true_tail = Tail::of(Kind::File, truth, &data[196_608..]).unwrap().encode();
+    assert_eq!(forge(truth, &list.values.concat(), &true_tail), Ok(list.clone()));
+    let longer = Geometry::new(data.len() as u64 + 1).unwrap();
+    assert!(forge(longer, &list.values.concat(), &true_tail).is_err());
 }
 
 proptest! {
@@ -95,7 +103,8 @@ proptest! {
             let mut bad = list.encode();
             let at = wrong.index(bad.len());
             bad[at] ^= 0x80;
-            prop_assert_eq!(HashList::decode(id, Kind::File, geometry, &bad), Err(BadList::Root));
+            let found = if at < geometry.chunks() as usize * 32 { BadList::Root } else { BadList::Tail };
+            prop_assert_eq!(HashList::decode(id, Kind::File, geometry, &bad), Err(found));
         }
     }
 }

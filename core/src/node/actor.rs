@@ -320,8 +320,8 @@ impl Actor {
                 self.message(key, message);
             }
             SessionEvent::List { blob, bytes } => self.transfers.list(key, blob, &bytes, &mut self.peers),
-            SessionEvent::Proof { blob, chunk, bytes } => {
-                self.transfers.proof(key, blob, chunk, bytes, &mut self.peers);
+            SessionEvent::Only { blob, bytes } => {
+                self.transfers.only_chunk(key, blob, bytes, &mut self.peers);
             }
             SessionEvent::Bytes { blob, chunk, bytes } => self.transfers.bytes(key, blob, chunk, bytes),
             SessionEvent::Chunk { blob, chunk, bytes, outcome } => {

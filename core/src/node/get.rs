@@ -265,7 +265,7 @@ impl Job {
         let target = dest.clone().map_or(Target::Store, Target::File);
         let order = if dest.is_some() { Order::Rarest } else { Order::Ascending };
         let begin = Begin { list: learned.list, name, target, of: None };
-        let (blob, view) = self.download(begin, learned.proof, order).await?;
+        let (blob, view) = self.download(begin, learned.only, order).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
         let path = blocking(move || match dest {
@@ -296,7 +296,7 @@ impl Job {
             return self.fetch_tree(id, Arc::new(manifest), dest, name).await;
         }
         let begin = Begin { list: learned.list, name: name.clone(), target: Target::Store, of: None };
-        let (blob, _) = self.download(begin, learned.proof, Order::Ascending).await?;
+        let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
         let manifest = self.keep_manifest(&blob).await?;
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
         self.fetch_tree(id, Arc::new(manifest), dest, name).await
@@ -343,7 +343,7 @@ impl Job {
         let selected = chosen.map(|(_, _, size)| size).sum();
         let select = self.select.clone();
         let target = Target::Tree { dest: dest.clone(), manifest: Arc::clone(&manifest), dir: id, select };
-        let (list, proof, from_here) = if len == 0 {
+        let (list, only, from_here) = if len == 0 {
             let geometry = Geometry::new(0).map_err(|e| failure(Fault::BadContent, e.to_string()))?;
             (HashList::of(Kind::File, geometry, &[]), None, None)
         } else if let Some(State::Complete) = self.context.store.record(payload).map(|r| r.state) {
@@ -360,7 +360,7 @@ impl Job {
             }
         } else {
             match self.learn(payload, Some((Kind::File, len))).await? {
-                Some(learned) => (learned.list, learned.proof, None),
+                Some(learned) => (learned.list, learned.only, None),
                 None => return Ok(None),
             }
         };
@@ -368,7 +368,7 @@ impl Job {
         let (blob, view) = match from_here {
             Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
             None if len == 0 => (self.begin(&begin).await?, View::default()),
-            None => self.download(begin, proof, Order::Rarest).await?,
+            None => self.download(begin, only, Order::Rarest).await?,
         };
         let (store, whole, select) = (self.context.store.clone(), Arc::clone(&blob), self.select.clone());
         let (overwrite, at) = (self.get.overwrite, dest.clone());

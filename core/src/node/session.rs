@@ -43,8 +43,8 @@ pub(super) enum SessionEvent {
     Message(Message),
     /// The hash list that was asked for.
     List { blob: Handle, bytes: Vec<u8> },
-    /// The last chunk of a blob that is being learned, and whether it verified.
-    Proof { blob: Handle, chunk: u32, bytes: Option<Vec<u8>> },
+    /// The only chunk of a blob that is being learned, if it verified.
+    Only { blob: Handle, bytes: Option<Vec<u8>> },
     /// A part of a chunk arrived.
     Bytes { blob: Handle, chunk: u32, bytes: u64 },
     /// A chunk arrived, with the bytes not yet told of.
@@ -73,8 +73,8 @@ pub(super) enum Outcome {
 pub(super) enum Expect {
     /// The hash list, of this many bytes.
     List { blob: Handle, len: usize },
-    /// The last chunk, to be verified and handed over.
-    Proof { blob: Handle, chunk: u32, list: Arc<HashList> },
+    /// The only chunk, to be verified and handed over.
+    Only { blob: Handle, list: Arc<HashList> },
     /// A chunk, to be verified and written.
     Chunk { blob: Handle, chunk: u32, target: Arc<Blob> },
     /// It may still come, but nobody wants it.

@@ -141,7 +141,7 @@ impl Transfers {
             self.stop(id, peers, sharing);
         }
         let learning =
-            || Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, proof: None };
+            || Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, only: None };
         let doing = known.map_or_else(learning, |(geometry, kind)| Doing::Learned(geometry, kind));
         (self.add(id, doing, owner, peers), true)
     }
@@ -288,7 +288,7 @@ impl Transfers {
         let proven = match &mut download.doing {
             Doing::Learning { learner, expect, .. } => {
                 let expected = expect.is_none_or(|(kind, len)| kind == claim.kind && len == geometry.len());
-                // The last chunk proves a claim: who has it not yet will tell when it has.
+                // Of one chunk that chunk proves a claim: who has it not yet will tell when it has.
                 let provable = held.is_provable();
                 if expected {
                     download.offers.insert(peer, held);

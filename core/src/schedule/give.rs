@@ -102,8 +102,8 @@ impl Taker {
             grants: VecDeque::new(),
             live: 0,
             late: VecDeque::new(),
-            // Who has just come asks for the last chunk, which proves what the blob is.
-            free: 1,
+            // A single chunk is asked for at once: it proves what the blob is.
+            free: u32::from(chunks == 1),
             asked: 0,
             progress: Duration::ZERO,
             stuck: false,

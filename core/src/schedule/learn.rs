@@ -1,8 +1,8 @@
 //! Learning what an id is before anything of it is scheduled: kind, length and hash list, each proven.
 //!
-//! Peers' offers are claims. One claim at a time is tried: its hash list is fetched and merged (a lie ends here), then
-//! its last chunk, which proves the length. A peer whose claim fails is banned; one that does not answer in time makes
-//! room for the next and may be tried again. Costs one list and one chunk a claim, whatever length was claimed.
+//! Peers' offers are claims. One claim at a time is tried: its hash list, which proves id and length, is fetched; of a blob
+//! of one chunk, which has no list, the chunk. A peer whose claim fails is banned; one that does not answer in time makes
+//! room for the next and may be tried again. A lie costs one list, or one small chunk, whatever length was claimed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub struct Claim {
 pub enum Step {
     /// Ask this peer for the hash list.
     AskList(PeerKey, Claim),
-    /// Ask this peer for its last chunk.
-    AskProof(PeerKey, Claim),
+    /// Ask this peer for its only chunk.
+    AskChunk(PeerKey, Claim),
     /// This peer lied: ban it.
     Liar(PeerKey),
     /// The claim is proven.
@@ -40,7 +40,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     List,
-    Proof,
+    Chunk,
 }
 
 /// See the module's text.
@@ -61,26 +61,19 @@ impl Learner {
     }
 
     /// The list a peer sent was checked against the id.
-    pub fn list(&mut self, peer: PeerKey, ok: bool, now: Now) -> Option<Step> {
+    pub fn list(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
         let (Some((trying, Stage::List, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
             return None;
         };
         if trying != peer {
             return None;
         }
-        if !ok {
-            return self.liar(peer);
-        }
-        if claim.geometry.is_empty() {
-            return Some(Step::Proven(*claim));
-        }
-        self.trying = Some((peer, Stage::Proof, now));
-        Some(Step::AskProof(peer, *claim))
+        if ok { Some(Step::Proven(*claim)) } else { self.liar(peer) }
     }
 
-    /// The last chunk a peer sent was checked against the list.
-    pub fn proof(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
-        let (Some((trying, Stage::Proof, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
+    /// The only chunk a peer sent was checked against the id.
+    pub fn chunk(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
+        let (Some((trying, Stage::Chunk, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
             return None;
         };
         match (trying == peer, ok) {
@@ -130,8 +123,8 @@ impl Learner {
             self.trying = Some((peer, Stage::List, now));
             return Some(Step::AskList(peer, claim));
         }
-        self.trying = Some((peer, Stage::Proof, now));
-        Some(if claim.geometry.is_empty() { Step::Proven(claim) } else { Step::AskProof(peer, claim) })
+        self.trying = Some((peer, Stage::Chunk, now));
+        Some(if claim.geometry.is_empty() { Step::Proven(claim) } else { Step::AskChunk(peer, claim) })
     }
 }
 
@@ -150,12 +143,10 @@ mod tests {
         let (liar, honest) = (PeerKey(1), PeerKey(2));
         assert_eq!(learner.claim(liar, claim(1 << 30), now), Some(Step::AskList(liar, claim(1 << 30))));
         assert_eq!(learner.claim(honest, claim(1 << 20), now), None);
-        assert_eq!(learner.list(honest, true, now), None, "not asked");
-        assert_eq!(learner.list(liar, true, now), Some(Step::AskProof(liar, claim(1 << 30))));
-        assert_eq!(learner.proof(liar, false), Some(Step::Liar(liar)));
+        assert_eq!(learner.list(honest, true), None, "not asked");
+        assert_eq!(learner.list(liar, false), Some(Step::Liar(liar)));
         assert_eq!(learner.tick(now), Some(Step::AskList(honest, claim(1 << 20))));
-        assert_eq!(learner.list(honest, true, now), Some(Step::AskProof(honest, claim(1 << 20))));
-        assert_eq!(learner.proof(honest, true), Some(Step::Proven(claim(1 << 20))));
+        assert_eq!(learner.list(honest, true), Some(Step::Proven(claim(1 << 20))));
     }
 
     #[test]
@@ -166,8 +157,8 @@ mod tests {
         assert_eq!(learner.tick(now + PATIENCE), None, "nobody else to ask");
         assert_eq!(learner.claim(b, claim(10), now), None);
         now += PATIENCE;
-        assert_eq!(learner.tick(now), Some(Step::AskProof(b, claim(10))));
-        assert_eq!(learner.lost(b, now), Some(Step::AskProof(a, claim(10))));
+        assert_eq!(learner.tick(now), Some(Step::AskChunk(b, claim(10))));
+        assert_eq!(learner.lost(b, now), Some(Step::AskChunk(a, claim(10))));
         assert_eq!(learner.lost(a, now), None);
         assert_eq!(learner.tick(now), None);
     }

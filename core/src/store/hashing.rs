@@ -46,6 +46,7 @@ pub(super) fn hash(
         return Ok(list);
     }
     let window = WINDOW.max(geometry.chunk_size());
+    let mut last = Vec::new();
     let mut values = Vec::with_capacity(geometry.chunks() as usize);
     let mut buffer = vec![0_u8; window.min(len) as usize];
     let mut running = blake3::Hasher::new();
@@ -67,11 +68,16 @@ pub(super) fn hash(
             Some(Kind::File.chunk_value(geometry, chunk, &bytes[at..at + geometry.size(chunk)]))
         };
         values.par_extend((from..=to).into_par_iter().filter_map(value));
+        // Windows are whole chunks: the last one has the last of them.
+        if let Some(chunk) = geometry.last().filter(|_| end == len) {
+            last.extend_from_slice(&bytes[(geometry.offset(chunk) - start) as usize..]);
+        }
         finish_files(pieces, start, bytes, &ids, &mut running, whole);
         (import.progress)(end, len);
     }
-    HashList::from_values(Kind::File, geometry, values).map_err(|e| StoreError::User(e.to_string()))
+    HashList::from_values(Kind::File, geometry, values, &last).map_err(|e| StoreError::User(e.to_string()))
 }
+
 /// One file: every core takes the next chunk, reads a little and hashes it. So the file is read in order, which is what
 /// a spinning disk wants, and no core waits for the others.
 fn one(piece: &Piece, geometry: Geometry, import: &Import<'_>) -> Result<HashList, StoreError> {
@@ -100,7 +106,10 @@ fn one(piece: &Piece, geometry: Geometry, import: &Import<'_>) -> Result<HashLis
     }
     values.sort_unstable_by_key(|(chunk, _)| *chunk);
     let values = values.into_iter().map(|(_, value)| value).collect();
-    HashList::from_values(Kind::File, geometry, values).map_err(|e| StoreError::User(e.to_string()))
+    let mut last = vec![0; geometry.last().map_or(0, |chunk| geometry.size(chunk))];
+    let at = geometry.len() - last.len() as u64;
+    file.read_exact_at(&mut last, at).map_err(|e| read_error(e, &piece.file))?;
+    HashList::from_values(Kind::File, geometry, values, &last).map_err(|_| changed(&piece.file))
 }
 
 fn read_and_hash(

@@ -2,11 +2,11 @@
 
 use blake3::hazmat::HasherExt as _;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::content::tree::Kind;
+use swarm_core::content::tree::{Kind, encoded_len};
 use swarm_core::wire::{Have, LIST, Message, Offer};
 use swarm_tests::fixture::{PATIENCE, wait_until};
 use swarm_tests::hostile::bytes::{framed, varint};
-use swarm_tests::hostile::{Hostile, Out, Turn, frames};
+use swarm_tests::hostile::{Hostile, Offering, Out, Turn, frames};
 
 use super::{Content, MIB, PROMPT, Victim, on_disk};
 
@@ -113,17 +113,26 @@ fn d12_lengths_that_are_lies() {
     let (list, chunk) = (content.offering.list().to_vec(), bytes[MIB - (64 << 10)..].to_vec());
     let lie =
         |len: u64, list: &[u8], last: &[u8]| lying(&content, (Kind::File, len), list.to_vec(), last.to_vec());
-    let invented = |len: u64| vec![7; Geometry::new(len).map_or(0, |g| g.chunks() as usize * 32)];
+    let invented = |len: u64| vec![7; Geometry::new(len).map_or(0, encoded_len)];
+    // The nearest to a tail that there is: that of other bytes of the claimed length.
+    let ended = |values: &[u8], bytes: &[u8]| {
+        let whole = Offering::file(bytes.to_vec());
+        let tail = whole.list().split_at(whole.geometry().chunks() as usize * 32).1;
+        [values, tail].concat()
+    };
+    let (merged, longer) = (list.split_at(16 * 32).0, [&bytes[..], b"x"].concat());
     let hostile = vec![
         ("0", lie(0, &[], &[])),
         ("2^63-1", lie((1 << 63) - 1, &list, &chunk)),
         ("2^64-1", lie(u64::MAX, &list, &chunk)),
         ("a byte over the limit", lie((1 << 40) + 1, &list, &chunk)),
         ("all there is, invented", lie(1 << 40, &invented(1 << 40), &chunk)),
-        ("twice", lie(2 * len, &values(&bytes, 32 << 10), &chunk)),
-        ("half", lie(len / 2, &values(&bytes, 128 << 10), &chunk)),
-        ("a byte less", lie(len - 1, &list, &chunk[..chunk.len() - 1])),
-        ("a byte more", lie(len + 1, &[&list[..], &[0; 32]].concat(), b"x")),
+        ("twice", lie(2 * len, &ended(&values(&bytes, 32 << 10), &bytes.repeat(2)), &chunk)),
+        ("half", lie(len / 2, &ended(&values(&bytes, 128 << 10), &bytes[..MIB / 2]), &chunk)),
+        ("half of other bytes", lie(len / 2, &ended(&values(&bytes, 128 << 10), &bytes[MIB / 2..]), &chunk)),
+        ("a byte less", lie(len - 1, &ended(merged, &bytes[..MIB - 1]), &chunk)),
+        ("a byte more", lie(len + 1, &ended(&[merged, &[0; 32]].concat(), &longer), b"x")),
+        ("another tail", lie(len, &[merged, &vec![7; list.len() - merged.len()]].concat(), &chunk)),
         ("another list", lie(len, &invented(len), &chunk)),
         ("one chunk", lie(64 << 10, &[], &chunk)),
         ("a directory", lying(&content, (Kind::Directory, len), list.clone(), chunk.clone())),

@@ -63,7 +63,7 @@ impl Offering {
         let value = kind.chunk_value(geometry, last, &bytes);
         let invented = |chunk: u32| *blake3::hash(&chunk.to_le_bytes()).as_bytes();
         let values = (0..last.get()).map(invented).chain([value]).collect();
-        let list = HashList::from_values(kind, geometry, values).expect("one value a chunk");
+        let list = HashList::from_values(kind, geometry, values, &bytes).expect("one value a chunk");
         Self { id: list.id(), kind, name: None, geometry, list: list.encode(), bytes: Bytes::Last(bytes) }
     }
 

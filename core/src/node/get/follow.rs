@@ -39,12 +39,12 @@ pub(super) enum Ended {
 pub(super) struct Known {
     pub(super) list: HashList,
     pub(super) name: Option<String>,
-    pub(super) proof: Option<(u32, Vec<u8>)>,
+    pub(super) only: Option<Vec<u8>>,
 }
 
 impl From<&Learned> for Known {
     fn from(learned: &Learned) -> Self {
-        Self { list: learned.list.clone(), name: learned.name.clone(), proof: learned.proof.clone() }
+        Self { list: learned.list.clone(), name: learned.name.clone(), only: learned.only.clone() }
     }
 }
 
@@ -52,11 +52,11 @@ impl From<&Learned> for Known {
 fn known(store: &Store, id: ContentId) -> Option<Known> {
     if id == Kind::File.id_of(&[]) {
         let geometry = Geometry::new(0).ok()?;
-        return Some(Known { list: HashList::of(Kind::File, geometry, &[]), name: None, proof: None });
+        return Some(Known { list: HashList::of(Kind::File, geometry, &[]), name: None, only: None });
     }
     let record = store.record(id)?;
     let list = store.known_list(id)?;
-    Some(Known { list, name: Some(record.name), proof: None })
+    Some(Known { list, name: Some(record.name), only: None })
 }
 
 impl Job {
@@ -183,14 +183,14 @@ impl Job {
     pub(super) async fn download(
         &mut self,
         begin: Begin,
-        mut proof: Option<(u32, Vec<u8>)>,
+        mut only: Option<Vec<u8>>,
         order: Order,
     ) -> Result<(Arc<Blob>, View), Failure> {
         let mut proofs = 0;
         let mut blob = self.begin(&begin).await?;
         loop {
-            if let Some((chunk, bytes)) = proof.take()
-                && let Some(chunk) = blob.geometry().chunk(chunk).filter(|c| !blob.has(*c))
+            if let Some(bytes) = only.take()
+                && let Some(chunk) = blob.geometry().last().filter(|c| !blob.has(*c))
             {
                 // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
                 self.write(&blob, chunk, bytes).await?;

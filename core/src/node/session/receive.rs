@@ -31,7 +31,7 @@ const SPARE: usize = 3;
 /// What a chunk is for.
 enum Purpose {
     List,
-    Proof(Box<Check>),
+    Only(Box<Check>),
     Write(Arc<Blob>, Box<Check>),
 }
 
@@ -99,10 +99,10 @@ impl Receiver {
     fn expect(&mut self, expect: Expect) {
         let (key, purpose, size) = match expect {
             Expect::List { blob, len } => ((blob, LIST), Purpose::List, len),
-            Expect::Proof { blob, chunk, list } => {
-                let Some(index) = list.geometry().chunk(chunk) else { return };
+            Expect::Only { blob, list } => {
+                let Some(index) = list.geometry().last() else { return };
                 let size = list.geometry().size(index);
-                ((blob, chunk), Purpose::Proof(Box::new(list.check(index))), size)
+                ((blob, index.get()), Purpose::Only(Box::new(list.check(index))), size)
             }
             Expect::Chunk { blob, chunk, target } => {
                 let Some(index) = target.geometry().chunk(chunk) else { return };
@@ -146,7 +146,7 @@ impl Receiver {
             self.limiter.pass(part.len()).await;
             stream.read_exact(part).await?;
         }
-        if let Purpose::Proof(check) | Purpose::Write(_, check) = &mut coming.purpose {
+        if let Purpose::Only(check) | Purpose::Write(_, check) = &mut coming.purpose {
             check.update(&coming.bytes[coming.got..coming.got + len]);
         }
         coming.got += len;
@@ -195,9 +195,9 @@ impl Receiver {
         let fresh = (coming.got - coming.reported) as u64;
         let event = match &coming.purpose {
             Purpose::List => return self.tell.event(SessionEvent::List { blob, bytes: coming.bytes }).await,
-            Purpose::Proof(check) => {
+            Purpose::Only(check) => {
                 let bytes = check.passes().then_some(coming.bytes);
-                return self.tell.event(SessionEvent::Proof { blob, chunk, bytes }).await;
+                return self.tell.event(SessionEvent::Only { blob, bytes }).await;
             }
             Purpose::Write(target, check) => {
                 let Some(index) = target.geometry().chunk(chunk) else { return Ok(()) };

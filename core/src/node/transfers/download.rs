@@ -27,8 +27,8 @@ pub(in crate::node) struct Learned {
     pub(in crate::node) list: HashList,
     /// As a holder offers it: not to be trusted.
     pub(in crate::node) name: Option<String>,
-    /// The last chunk, which came with the proof.
-    pub(in crate::node) proof: Option<(u32, Vec<u8>)>,
+    /// The chunk of a blob that has but one: it proved what the blob is.
+    pub(in crate::node) only: Option<Vec<u8>>,
 }
 
 /// Where a download is.
@@ -72,7 +72,7 @@ pub(super) enum Doing {
         learner: Learner,
         lists: BTreeMap<PeerKey, Arc<HashList>>,
         expect: Option<(Kind, u64)>,
-        proof: Option<(u32, Vec<u8>)>,
+        only: Option<Vec<u8>>,
     },
     Learned(Geometry, Kind),
     Active {
@@ -105,9 +105,9 @@ pub(super) struct Download {
 }
 
 impl Held {
-    /// It has what proves its claim: the last chunk, or there is none.
+    /// It has what proves its claim: the list, which everybody has who offers anything, or the only chunk.
     pub(super) fn is_provable(&self) -> bool {
-        self.claim.geometry.last().is_none_or(|last| self.have.get(last.get()))
+        self.claim.geometry.chunks() != 1 || self.have.get(0)
     }
 }
 

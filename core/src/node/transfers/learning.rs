@@ -14,7 +14,6 @@ use crate::wire::Message;
 impl Transfers {
     /// The hash list a peer was asked for.
     pub(in crate::node) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
-        let now = self.epoch.elapsed();
         let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
@@ -24,29 +23,28 @@ impl Transfers {
         if let Ok(list) = list {
             lists.insert(peer, Arc::new(list));
         }
-        let step = learner.list(peer, ok, now);
+        let step = learner.list(peer, ok);
         self.step(key, step, peers);
     }
 
-    /// The last chunk a peer was asked for; `None` if it did not verify.
-    pub(in crate::node) fn proof(
+    /// The only chunk, which a peer was asked for; `None` if it did not verify.
+    pub(in crate::node) fn only_chunk(
         &mut self,
         peer: PeerKey,
         blob: u32,
-        chunk: u32,
         bytes: Option<Vec<u8>>,
         peers: &mut Peers,
     ) {
         let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Doing::Learning { learner, proof, .. } = &mut download.doing else { return };
+        let Doing::Learning { learner, only, .. } = &mut download.doing else { return };
         let ok = bytes.is_some();
         let size = bytes.as_ref().map_or(0, |b| b.len() as u64);
-        *proof = bytes.map(|b| (chunk, b));
+        *only = bytes;
         if !ok {
-            peers.send(peer, Message::Bad { blob, chunk });
+            peers.send(peer, Message::Bad { blob, chunk: 0 });
         }
-        let step = learner.proof(peer, ok);
+        let step = learner.chunk(peer, ok);
         download.credit_bytes(peer, size, peers);
         self.step(key, step, peers);
     }
@@ -61,14 +59,13 @@ impl Transfers {
                     peers.expect(peer, Expect::List { blob: handle, len: encoded_len(claim.geometry) });
                     peers.send(peer, Message::List { blob: handle });
                 }
-                Step::AskProof(peer, claim) => {
-                    let known = lists.get(&peer).cloned();
-                    let own =
-                        || HashList::decode(download.id, claim.kind, claim.geometry, &[]).ok().map(Arc::new);
-                    if let (Some(list), Some(last)) = (known.or_else(own), claim.geometry.last()) {
+                Step::AskChunk(peer, claim) => {
+                    // Of one chunk the list is the id.
+                    if let Ok(list) = HashList::decode(download.id, claim.kind, claim.geometry, &[]) {
+                        let list = Arc::new(list);
                         lists.insert(peer, Arc::clone(&list));
-                        peers.expect(peer, Expect::Proof { blob: handle, chunk: last.get(), list });
-                        peers.send(peer, Message::Request { blob: handle, first: last.get(), count: 1 });
+                        peers.expect(peer, Expect::Only { blob: handle, list });
+                        peers.send(peer, Message::Request { blob: handle, first: 0, count: 1 });
                     }
                 }
                 Step::Liar(peer) => {
@@ -84,7 +81,7 @@ impl Transfers {
     fn proven(&mut self, key: BlobKey, claim: Claim, peers: &mut Peers) {
         let now = self.epoch.elapsed();
         let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Doing::Learning { learner, lists, proof, .. } = &mut download.doing else { return };
+        let Doing::Learning { learner, lists, only, .. } = &mut download.doing else { return };
         let peer = lists
             .iter()
             .find(|(_, l)| l.geometry() == claim.geometry && l.kind() == claim.kind)
@@ -103,7 +100,7 @@ impl Transfers {
             }
             return self.step(key, step, peers);
         };
-        let proof = proof.take();
+        let only = only.take();
         let names = download.offers.iter().filter(|(_, h)| h.claim == claim);
         let name = names.max_by_key(|(_, h)| h.origin).and_then(|(_, h)| h.name.clone());
         download.doing = Doing::Learned(claim.geometry, claim.kind);
@@ -113,7 +110,7 @@ impl Transfers {
             download.offers.remove(&liar);
             download.ban(liar, "offered the blob with another length than it has", peers);
         }
-        let learned = Arc::new(Learned { list, name, proof });
+        let learned = Arc::new(Learned { list, name, only });
         download.view.send_modify(|v| v.stage = Stage::Learned(learned));
     }
 }
