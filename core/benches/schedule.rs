@@ -41,7 +41,7 @@ fn node((chunks, peers): (u32, u64)) -> (Scheduler, Vec<Output>) {
     for peer in 0..peers {
         let have = have(chunks, peer, &mut random);
         let peer = PeerKey(peer);
-        tell(Input::PeerUp { peer, near: 1, local: true });
+        tell(Input::PeerUp { peer, near: 1, elsewhere: None });
         tell(Input::Takes { peer, blob: BLOB });
         tell(Input::Needs {
             peer,

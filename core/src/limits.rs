@@ -119,10 +119,11 @@ pub const IMPORT_DESPAIR: Duration = Duration::from_secs(5);
 pub const THIN_LINE: u64 = 125_000;
 /// And does so this long.
 pub const IMPORT_ALONE: Duration = Duration::from_secs(30);
-/// Chunks the gateways of a site may be owed together. What waits at its line is late for all; but a holder's line may be
-/// busier than ours, and of few requests most come to wait there (five sites that exchange fill their lines to 87 % with 16,
-/// to 97 % with 64).
-pub const IMPORT_CHUNKS: u64 = 64;
+/// Chunks the gateways of a site may be owed together by each other site: what waits at a line is late for all...
+pub const IMPORT_CHUNKS: u64 = 16;
+/// ...by so many at most. Of few requests to many lines most come to wait at the same one: five sites that exchange fill theirs
+/// to 87 % with 16 in all, to 97 % with 64.
+pub const IMPORT_SITES: usize = 4;
 /// Grants kept until there is room for what they allow.
 pub const HELD_GRANTS: usize = 64;
 /// Bytes an unproven peer is asked for at first: a few small chunks, so that a slow one cannot hoard.

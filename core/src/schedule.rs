@@ -102,8 +102,8 @@ impl Scheduler {
     /// Takes in what happened and appends what to do.
     pub fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         match input {
-            Input::PeerUp { peer, near, local } => {
-                self.peers.entry(peer).or_insert_with(|| Holder::new(near, local, now));
+            Input::PeerUp { peer, near, elsewhere } => {
+                self.peers.entry(peer).or_insert_with(|| Holder::new(near, elsewhere, now));
             }
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
             Input::Serve { blob, geometry, have, origin } => {

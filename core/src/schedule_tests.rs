@@ -58,7 +58,7 @@ impl World {
         let have = Bitmap::new(geometry.chunks());
         world.tell(Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
         for peer in world.manners.keys().copied().collect::<Vec<_>>() {
-            world.tell(Input::PeerUp { peer, near: 1, local: true });
+            world.tell(Input::PeerUp { peer, near: 1, elsewhere: None });
             world.tell(Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) });
         }
         world
@@ -253,7 +253,7 @@ fn ascending_order_reads_along() {
         &mut out,
     );
     for peer in [PeerKey(1), PeerKey(2)] {
-        scheduler.handle(Input::PeerUp { peer, near: 0, local: true }, now, &mut out);
+        scheduler.handle(Input::PeerUp { peer, near: 0, elsewhere: None }, now, &mut out);
         scheduler.handle(
             Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) },
             now,

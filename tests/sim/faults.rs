@@ -244,7 +244,9 @@ impl World {
     /// A byte of a chunk, while its receiver waits for it.
     pub(super) fn drip(&mut self, block: Block) {
         let peer = peer_key(block.conn, block.from);
-        if self.hears(block.to, block.from, block.conn) && self.hosts[block.to].books.expects(peer, block.chunk) {
+        if self.hears(block.to, block.from, block.conn)
+            && self.hosts[block.to].books.expects(peer, block.chunk)
+        {
             self.arrived(block);
             self.push(self.now + DRIP_EVERY, Event::Drip(block));
         }

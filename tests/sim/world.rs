@@ -269,11 +269,13 @@ impl World {
     pub(super) fn connect(&mut self, a: usize, b: usize) {
         self.conns += 1;
         let conn = self.conns;
-        let local = self.hosts[a].spec.site == self.hosts[b].spec.site;
+        let sites = [a, b].map(|host| self.hosts[host].spec.site);
+        let local = sites[0] == sites[1];
         let near = if local { 1 } else { 2 };
         for (x, y) in [(a, b), (b, a)] {
             self.hosts[x].sessions.insert(y, Session { conn, arrives: 0 });
-            self.tell(x, Input::PeerUp { peer: peer_key(conn, y), near, local });
+            let elsewhere = (!local).then(|| self.hosts[y].spec.site.into());
+            self.tell(x, Input::PeerUp { peer: peer_key(conn, y), near, elsewhere });
         }
         for (x, y) in [(a, b), (b, a)] {
             if self.wants(x) {

@@ -17,7 +17,7 @@ use super::bans::Bans;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::discovery::{Discovery, Name, Source, ip_of, split_peer};
 use super::event::{Ban, Class, Peer as PeerRow};
-use super::peers::{Peer, Peers, class_at, same_site};
+use super::peers::{Peer, Peers, class_at, same_site, site_of};
 use super::session::{LAST_WORDS, Near, Session, SessionEvent, Shared};
 use super::sharing::{Next, Sharing};
 use super::stream;
@@ -411,9 +411,10 @@ impl Actor {
             if local {
                 peer.class = peer.class.min(Class::Site);
             }
+            let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
             peer.hello = Some(hello);
             let class = peer.class;
-            self.transfers.peer_up(key, class, local, &mut self.peers);
+            self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
         }
     }
 

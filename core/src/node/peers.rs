@@ -1,7 +1,8 @@
 //! The peers of running sessions: where they are, what goes out to them, who is to be dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -284,13 +285,23 @@ pub(super) fn same_site(names: (Option<&str>, Option<&str>), addr: &Multiaddr, o
     if names != (None, None) {
         return names.0 == names.1;
     }
-    let near = |ip: IpAddr, own: IpAddr| match (ip, own) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
-        _ => false,
-    };
     let Some(ip) = ip_of(addr) else { return false };
-    ip.is_loopback() || own.iter().filter_map(ip_of).any(|own| near(ip, own))
+    ip.is_loopback() || own.iter().filter_map(ip_of).any(|own| subnet(ip) == subnet(own))
+}
+
+/// What stands for a peer's site: its name, else its subnet.
+pub(super) fn site_of(name: Option<&str>, addr: &Multiaddr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (name, name.map_or_else(|| ip_of(addr).map(subnet), |_| None)).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The address with zeros for the host (/24, /64).
+const fn subnet(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u64::MAX as u128))),
+    }
 }
 
 #[cfg(test)]

@@ -243,8 +243,8 @@ impl Transfers {
     }
 
     /// A peer has introduced itself: it is told all we want.
-    pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, local: bool, peers: &mut Peers) {
-        let input = Input::PeerUp { peer, near: class as u8, local };
+    pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, elsewhere: Option<u64>, peers: &mut Peers) {
+        let input = Input::PeerUp { peer, near: class as u8, elsewhere };
         self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
         for download in self.downloads.values() {
             peers.send(peer, Message::Want { blob: download.handle, id: download.id });

@@ -112,13 +112,15 @@ impl Border {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Chunks we may be owed from outside: our share of what keeps the site's line busy.
+    /// Chunks we may be owed from outside: our share of what keeps the site's line busy, while those who owe are of so many
+    /// `sites`, whose lines may be busier than ours.
     /// Who imports for itself takes little at a time: the line may only be slow.
-    pub(super) fn share(&self) -> u64 {
+    pub(super) fn share(&self, sites: usize) -> u64 {
         if self.alone.is_some() {
             return 1;
         }
-        limits::IMPORT_CHUNKS.div_ceil(self.gateways.len().max(1) as u64)
+        let all = limits::IMPORT_CHUNKS * sites.clamp(1, limits::IMPORT_SITES) as u64;
+        all.div_ceil(self.gateways.len().max(1) as u64)
     }
 
     /// Beats, forgets who does not, and looks whether it is time to help.

@@ -12,7 +12,8 @@ const LATE: u32 = 2;
 impl Scheduler {
     /// Which chunks are late, now that all others are here or on their way: holders are told that we would take them.
     pub(super) fn find_late(&mut self, now: Now) {
-        let patience = (self.taking.service() * LATE).max(limits::HEDGE_AFTER);
+        let patience = |local| (self.taking.service(local) * LATE).max(limits::HEDGE_AFTER);
+        let patience = [patience(false), patience(true)];
         for (blob, b) in &mut self.blobs {
             let ending = b.picker.as_ref().is_some_and(|p| p.wanted().is_empty() && !p.is_complete());
             if !ending {
@@ -21,7 +22,8 @@ impl Scheduler {
             }
             let mut late = Bitmap::new(b.geometry.chunks());
             for (chunk, request) in self.inflight.requests(*blob) {
-                if now.saturating_sub(request.since) > patience
+                let local = b.links.get(&request.peer).is_some_and(|link| link.local);
+                if now.saturating_sub(request.since) > patience[usize::from(local)]
                     && self.inflight.copies(*blob, chunk) < limits::COPIES
                 {
                     late.set(chunk);

@@ -22,7 +22,7 @@ const AHEAD: u64 = 2;
 #[derive(Debug)]
 pub struct Holder {
     near: u8,
-    local: bool,
+    elsewhere: Option<u64>,
     /// Bytes asked for and not yet here.
     out: u64,
     requests: usize,
@@ -45,10 +45,10 @@ pub struct Holder {
 impl Holder {
     /// A holder nothing is known of.
     #[must_use]
-    pub const fn new(near: u8, local: bool, now: Now) -> Self {
+    pub const fn new(near: u8, elsewhere: Option<u64>, now: Now) -> Self {
         Self {
             near,
-            local,
+            elsewhere,
             out: 0,
             requests: 0,
             window: limits::FIRST_WINDOW,
@@ -73,7 +73,13 @@ impl Holder {
     /// It is of our site.
     #[must_use]
     pub const fn is_local(&self) -> bool {
-        self.local
+        self.elsewhere.is_none()
+    }
+
+    /// The site it is of, if not ours.
+    #[must_use]
+    pub const fn elsewhere(&self) -> Option<u64> {
+        self.elsewhere
     }
 
     /// Bytes per second, smoothed; 0 before the first measurement.
@@ -117,7 +123,8 @@ impl Holder {
         let window = self.window.max(FIRST_CHUNKS * size);
         let trusted = self.crawls == 0;
         now >= self.pause_until
-            && (self.requests == 0 || trusted && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
+            && (self.requests == 0
+                || trusted && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
     }
 
     /// A request goes out.

@@ -26,8 +26,8 @@ pub enum Input {
         peer: PeerKey,
         /// Distance class.
         near: u8,
-        /// It is of our site.
-        local: bool,
+        /// The site it is of, if not ours.
+        elsewhere: Option<u64>,
     },
     /// It is gone.
     PeerDown {

@@ -15,8 +15,8 @@ pub(super) struct Taking {
     /// Bytes per second, smoothed.
     rate: u64,
     meter: (Now, u64),
-    /// From a request to its verified chunk, smoothed.
-    service: Duration,
+    /// From a request to its verified chunk, smoothed: of our site, and of all others. What crosses a thin line waits there.
+    service: [Duration; 2],
     /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
     held: VecDeque<(PeerKey, BlobKey, u32)>,
 }
@@ -41,7 +41,7 @@ const CRAWLS: u32 = 6;
 
 impl Taking {
     pub(super) fn new() -> Self {
-        Self { rate: 0, meter: (Duration::ZERO, 0), service: Duration::ZERO, held: VecDeque::new() }
+        Self { rate: 0, meter: (Duration::ZERO, 0), service: [Duration::ZERO; 2], held: VecDeque::new() }
     }
 
     /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
@@ -61,8 +61,8 @@ impl Taking {
         declined
     }
 
-    pub(super) const fn service(&self) -> Duration {
-        self.service
+    pub(super) const fn service(&self, local: bool) -> Duration {
+        self.service[if local { 0 } else { 1 }]
     }
 
     /// How often neighbours are told news: after about as many bytes.
@@ -168,7 +168,11 @@ impl Scheduler {
         let holder = self.peers.get(&peer).ok_or(Unused::NoNeed)?;
         if let Some(border) = b.border.as_ref().filter(|_| !holder.is_local()) {
             let far = self.inflight.bytes_of(|p| !self.peers.get(&p).is_some_and(Holder::is_local));
-            if far > 0 && far + size > border.share() * size {
+            let mut sites: Vec<u64> =
+                b.links.keys().filter_map(|p| self.peers.get(p).and_then(Holder::elsewhere)).collect();
+            sites.sort_unstable();
+            sites.dedup();
+            if far > 0 && far + size > border.share(sites.len()) * size {
                 return Err(Unused::Hold);
             }
         }
@@ -260,7 +264,9 @@ impl Scheduler {
         let Some(b) = self.blobs.get(&blob) else { return };
         let size = b.geometry.chunk(chunk).map_or(0, |c| b.geometry.size(c) as u64);
         if let Some(since) = peer.and_then(|peer| self.inflight.since(peer, blob, chunk)) {
-            self.taking.service = smooth(self.taking.service, now.saturating_sub(since));
+            let local = peer.is_some_and(|peer| self.is_local(peer));
+            let service = &mut self.taking.service[if local { 0 } else { 1 }];
+            *service = smooth(*service, now.saturating_sub(since));
         }
         let mut owners = self.inflight.owners(blob, chunk);
         // Who delivered it comes last: what the others sent of it is what asking twice has cost.
@@ -350,9 +356,10 @@ impl Scheduler {
         let mut crawling: Vec<(PeerKey, BlobKey)> = Vec::new();
         for (key, b) in &self.blobs {
             let Some(picker) = &b.picker else { continue };
-            // Where all are slow, ever more patience: else none of them would ever be done.
-            let patience = limits::REQUEST_TIMEOUT.max(self.taking.service() * CRAWL) * (1 << b.crawls.min(CRAWLS));
             for (chunk, request) in self.inflight.requests(*key) {
+                let usual = self.taking.service(self.is_local(request.peer)) * CRAWL;
+                // Where all are slow, ever more patience: else none of them would ever be done.
+                let patience = limits::REQUEST_TIMEOUT.max(usual) * (1 << b.crawls.min(CRAWLS));
                 let age = now.saturating_sub(request.since);
                 let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
                 let elsewhere =
