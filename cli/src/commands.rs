@@ -74,7 +74,9 @@ fn go_last() {
 /// started from outside the session is 0, which the `getsid` of our library does not allow for.
 fn leads_its_session(stat: &str) -> bool {
     // The second field is a name in parentheses, in which anything may stand.
-    let (Some((pid, _)), Some((_, after))) = (stat.split_once(" ("), stat.rsplit_once(") ")) else { return false };
+    let (Some((pid, _)), Some((_, after))) = (stat.split_once(" ("), stat.rsplit_once(") ")) else {
+        return false;
+    };
     after.split_whitespace().nth(3) == Some(pid)
 }
 

@@ -1,0 +1,589 @@
+//! Who is where, and takes part in what: a machine without a clock, sockets or randomness of its own.
+//!
+//! A *member* is a node in the swarm of one key (a content's id, or what stands for it). Nodes are told apart by what they
+//! proved to be, places (*sites*) by what the caller makes of their addresses. What is kept is worth nothing to anybody who
+//! comes later: it is announced again within minutes.
+//!
+//! **Answers.** Who asks for a swarm is told of members drawn by lot: mostly of its own site, some elsewhere. Up to
+//! [`GATEWAYS`] of each site and swarm are told of more elsewhere: a site fetches across its border by few (see
+//! `swarm_core::schedule`). A part of the answer is kept for members that have everything; never are they ranked, or all
+//! newcomers would sit on the same few.
+//!
+//! Cost: an announcement O(changes), an answer O(its length), whatever the size of the swarm; a member takes 12 bytes at its
+//! node and 8 in its group, a swarm and each of its sites some 200 beside.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
+
+use swarm_core::schedule::pick::Random;
+
+/// Time since a fixed start.
+pub type Now = Duration;
+
+/// What a swarm is known by.
+pub type Key = [u8; 32];
+
+/// Members of a swarm in one site that are told of many elsewhere.
+pub const GATEWAYS: u32 = 8;
+
+/// How many are named in one answer about one swarm.
+#[derive(Debug, Clone, Copy)]
+pub struct Shares {
+    /// Of the asker's own site.
+    pub near: usize,
+    /// Of other sites, for a gateway, and where there is hardly anybody near.
+    pub far: usize,
+    /// Of other sites, for all others: one route more if the site's gateways fail, or lie.
+    pub far_least: usize,
+    /// Of these, members that have everything, as far as there are any.
+    pub whole: usize,
+}
+
+impl Default for Shares {
+    /// Twenty neighbours are as good as any number (simulated), and each site needs but a few outside.
+    fn default() -> Self {
+        Self { near: 20, far: 10, far_least: 2, whole: 6 }
+    }
+}
+
+/// What a node announces of one swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which.
+    pub key: Key,
+    /// It has everything.
+    pub whole: bool,
+}
+
+/// Bounds of a registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Nodes.
+    pub nodes: usize,
+    /// Members, over all swarms.
+    pub members: usize,
+    /// Swarms of one node.
+    pub per_node: usize,
+}
+
+/// Why an announcement was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The registry is full.
+    #[error("the tracker is full")]
+    Full,
+    /// The node takes part in as many swarms as one may.
+    #[error("a node may take part in {0} swarms")]
+    TooMany(usize),
+}
+
+/// A node and where it can be reached, as an answer names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named<'a, N> {
+    /// Who.
+    pub name: &'a N,
+    /// How to reach it, in the caller's form.
+    pub reach: &'a [u8],
+}
+
+/// See the module's text. `N` names a node.
+#[derive(Debug)]
+pub struct Registry<N> {
+    bounds: Bounds,
+    names: HashMap<N, u32>,
+    nodes: Slab<Node<N>>,
+    keys: HashMap<Key, u32>,
+    swarms: Slab<Swarm>,
+    groups: HashMap<(u32, u64), Group>,
+    /// Nodes by when they were last heard of, or before: looked at when they are due.
+    due: BinaryHeap<Reverse<(Now, u32, u32)>>,
+    members: usize,
+    random: Random,
+}
+
+#[derive(Debug)]
+struct Node<N> {
+    name: N,
+    reach: Box<[u8]>,
+    site: u64,
+    /// The state of its entries, by its own count.
+    version: u64,
+    expires: Now,
+    entries: Vec<Membership>,
+    /// Where each swarm's entry is, once they are too many to look through.
+    index: HashMap<u32, u32>,
+}
+
+/// So many entries are looked through one by one.
+const FEW: usize = 32;
+
+/// One swarm a node takes part in: where it stands there.
+#[derive(Debug, Clone, Copy)]
+struct Membership {
+    swarm: u32,
+    /// Its place in the group of its site.
+    at: u32,
+    /// Its place among those that have everything, or [`NOWHERE`].
+    whole: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// A node in a list of members, and which of its memberships this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Member {
+    node: u32,
+    entry: u32,
+}
+
+#[derive(Debug)]
+struct Swarm {
+    key: Key,
+    sites: Vec<u64>,
+    whole: Vec<Member>,
+}
+
+/// The members of one swarm in one site. Gateways stand first.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Member>,
+    gateways: u32,
+    /// Its place among the sites of its swarm.
+    at: u32,
+}
+
+/// Places that are used again; each use has a number, so that an old reference is seen to be one.
+#[derive(Debug)]
+struct Slab<T> {
+    places: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Slab<T> {
+    const fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+
+    fn insert(&mut self, value: T) -> u32 {
+        if let Some(at) = self.free.pop() {
+            self.places[at as usize].1 = Some(value);
+            return at;
+        }
+        self.places.push((0, Some(value)));
+        (self.places.len() - 1) as u32
+    }
+
+    fn remove(&mut self, at: u32) -> Option<T> {
+        let place = &mut self.places[at as usize];
+        let value = place.1.take()?;
+        place.0 = place.0.wrapping_add(1);
+        self.free.push(at);
+        Some(value)
+    }
+
+    fn get(&self, at: u32) -> Option<&T> {
+        self.places[at as usize].1.as_ref()
+    }
+
+    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.places[at as usize].1.as_mut()
+    }
+
+    fn use_of(&self, at: u32) -> u32 {
+        self.places[at as usize].0
+    }
+}
+
+impl<N: Eq + Hash + Clone> Registry<N> {
+    /// An empty one, whose lots follow from `seed`.
+    #[must_use]
+    pub fn new(bounds: Bounds, seed: u64) -> Self {
+        Self {
+            bounds,
+            names: HashMap::new(),
+            nodes: Slab::new(),
+            keys: HashMap::new(),
+            swarms: Slab::new(),
+            groups: HashMap::new(),
+            due: BinaryHeap::new(),
+            members: 0,
+            random: Random::new(seed),
+        }
+    }
+
+    /// Nodes.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Swarms.
+    #[must_use]
+    pub fn swarms(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Members, over all swarms.
+    #[must_use]
+    pub const fn members(&self) -> usize {
+        self.members
+    }
+
+    /// Members of one swarm, and how many of them have everything.
+    #[must_use]
+    pub fn swarm(&self, key: &Key) -> (usize, usize) {
+        let Some((number, swarm)) = self.keys.get(key).and_then(|n| Some((*n, self.swarms.get(*n)?))) else {
+            return (0, 0);
+        };
+        let group = |site: &u64| self.groups.get(&(number, *site)).map_or(0, |g| g.members.len());
+        (swarm.sites.iter().map(group).sum(), swarm.whole.len())
+    }
+
+    /// The state of a node's entries that is known here, by the node's own count; 0 for a node that is not known.
+    #[must_use]
+    pub fn version(&self, name: &N) -> u64 {
+        self.node(name).map_or(0, |(_, node)| node.version)
+    }
+
+    /// A node is heard of: it is kept until `expires`, is at `site` and can be reached so.
+    ///
+    /// # Errors
+    /// [`Refused::Full`] for one node too many.
+    pub fn heard(&mut self, name: &N, site: u64, reach: &[u8], expires: Now) -> Result<(), Refused> {
+        if let Some(number) = self.names.get(name).copied() {
+            if self.nodes.get(number).is_some_and(|node| node.site != site) {
+                self.move_to(number, site);
+            }
+            if let Some(node) = self.nodes.get_mut(number) {
+                node.expires = node.expires.max(expires);
+                if *node.reach != *reach {
+                    node.reach = reach.into();
+                }
+            }
+            return Ok(());
+        }
+        if self.names.len() >= self.bounds.nodes {
+            return Err(Refused::Full);
+        }
+        let node =
+            Node { name: name.clone(), reach: reach.into(), site, version: 0, expires, entries: Vec::new(), index: HashMap::new() };
+        let number = self.nodes.insert(node);
+        self.names.insert(name.clone(), number);
+        self.due.push(Reverse((expires, number, self.nodes.use_of(number))));
+        Ok(())
+    }
+
+    /// A node that was heard of takes part in more swarms, and no longer in others; its entries are at `version` then. With
+    /// `anew`, all that was known before is forgotten first.
+    ///
+    /// # Errors
+    /// [`Refused`]: what came before the entry that is too much is taken in, and the version becomes 0.
+    pub fn change(
+        &mut self,
+        name: &N,
+        anew: bool,
+        (add, drop): (&[Entry], &[Key]),
+        version: u64,
+    ) -> Result<(), Refused> {
+        let Some(number) = self.names.get(name).copied() else { return Ok(()) };
+        self.set_version(number, 0);
+        if anew {
+            self.clear(number);
+        }
+        for key in drop {
+            if let Some(entry) = self.entry_of(number, key) {
+                self.leave(number, entry);
+            }
+        }
+        for entry in add {
+            self.enter(number, entry)?;
+        }
+        self.set_version(number, version);
+        Ok(())
+    }
+
+    /// A node goes.
+    pub fn forget(&mut self, name: &N) {
+        if let Some(number) = self.names.remove(name) {
+            self.clear(number);
+            self.nodes.remove(number);
+        }
+    }
+
+    /// Forgets whom nobody has heard of for too long.
+    pub fn expire(&mut self, now: Now) {
+        while let Some(Reverse((at, number, turn))) = self.due.peek().copied()
+            && at <= now
+        {
+            self.due.pop();
+            let Some(node) = self.nodes.get(number).filter(|_| self.nodes.use_of(number) == turn) else { continue };
+            if node.expires > now {
+                self.due.push(Reverse((node.expires, number, turn)));
+                continue;
+            }
+            let name = node.name.clone();
+            self.forget(&name);
+        }
+    }
+
+    /// Members of a swarm for a node to meet, itself left out; nobody if it is not known here.
+    pub fn sample(&mut self, name: &N, key: &Key, shares: Shares) -> Vec<Named<'_, N>> {
+        let Some((asker, site)) = self.node(name).map(|(number, node)| (number, node.site)) else {
+            return Vec::new();
+        };
+        let Some(swarm) = self.keys.get(key).copied() else { return Vec::new() };
+        let gateway = self.gateway(asker, key, swarm, site);
+        let mut chosen: Vec<u32> = Vec::with_capacity(shares.near + shares.far);
+        let near = self.groups.get(&(swarm, site)).map_or(&[][..], |group| &group.members);
+        draw(near, shares.near, asker, &mut self.random, &mut chosen);
+        let alone = chosen.len() < 3;
+        let far = if gateway || alone { shares.far } else { shares.far_least };
+        if let Some(all) = self.swarms.get(swarm) {
+            let elsewhere = |member: &Member| self.nodes.get(member.node).is_some_and(|n| n.site != site);
+            // Those who have everything: for who fetches from outside those elsewhere, else those near.
+            let mut whole = Vec::new();
+            draw(&all.whole, shares.whole * 2, asker, &mut self.random, &mut whole);
+            let outside = gateway || alone;
+            let fits = |node: &u32| outside || !elsewhere(&Member { node: *node, entry: 0 });
+            for node in whole.into_iter().filter(fits).take(shares.whole) {
+                if !chosen.contains(&node) {
+                    chosen.push(node);
+                }
+            }
+            let mut found = 0;
+            for _ in 0..far * 4 {
+                if found == far || all.sites.len() < 2 {
+                    break;
+                }
+                let place = all.sites[self.random.below(all.sites.len())];
+                let members = self.groups.get(&(swarm, place)).filter(|_| place != site).map(|g| &g.members);
+                let Some(members) = members.filter(|members| !members.is_empty()) else { continue };
+                let node = members[self.random.below(members.len())].node;
+                if !chosen.contains(&node) {
+                    chosen.push(node);
+                    found += 1;
+                }
+            }
+        }
+        let nodes = &self.nodes;
+        let named = |number| nodes.get(number).map(|node: &Node<N>| Named { name: &node.name, reach: &node.reach });
+        chosen.into_iter().filter_map(named).collect()
+    }
+
+    fn node(&self, name: &N) -> Option<(u32, &Node<N>)> {
+        let number = *self.names.get(name)?;
+        Some((number, self.nodes.get(number)?))
+    }
+
+    fn set_version(&mut self, number: u32, version: u64) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.version = version;
+        }
+    }
+
+    /// Which of a node's memberships is of this swarm.
+    fn entry_of(&self, number: u32, key: &Key) -> Option<u32> {
+        let (swarm, node) = (*self.keys.get(key)?, self.nodes.get(number)?);
+        if !node.index.is_empty() {
+            return node.index.get(&swarm).copied();
+        }
+        node.entries.iter().position(|e| e.swarm == swarm).map(|at| at as u32)
+    }
+
+    fn enter(&mut self, number: u32, entry: &Entry) -> Result<(), Refused> {
+        if let Some(known) = self.entry_of(number, &entry.key) {
+            self.set_whole(number, known, entry.whole);
+            return Ok(());
+        }
+        let Some(node) = self.nodes.get(number) else { return Ok(()) };
+        let (site, next) = (node.site, node.entries.len());
+        if next >= self.bounds.per_node {
+            return Err(Refused::TooMany(self.bounds.per_node));
+        }
+        if self.members >= self.bounds.members {
+            return Err(Refused::Full);
+        }
+        let swarms = &mut self.swarms;
+        let new = || swarms.insert(Swarm { key: entry.key, sites: Vec::new(), whole: Vec::new() });
+        let swarm = *self.keys.entry(entry.key).or_insert_with(new);
+        let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.entries.push(Membership { swarm, at, whole: NOWHERE });
+            if !node.index.is_empty() {
+                node.index.insert(swarm, next as u32);
+            } else if next >= FEW {
+                node.index = node.entries.iter().zip(0..).map(|(of, at)| (of.swarm, at)).collect();
+            }
+        }
+        self.members += 1;
+        self.set_whole(number, next as u32, entry.whole);
+        Ok(())
+    }
+
+    /// Takes one of a node's memberships out of every list.
+    fn leave(&mut self, number: u32, entry: u32) {
+        self.set_whole(number, entry, false);
+        let Some(node) = self.nodes.get(number) else { return };
+        let (site, gone) = (node.site, node.entries[entry as usize]);
+        self.leave_group(gone.swarm, site, gone.at);
+        self.members -= 1;
+        let empty = self.swarms.get(gone.swarm).is_some_and(|s| s.sites.is_empty());
+        if empty && let Some(swarm) = self.swarms.remove(gone.swarm) {
+            self.keys.remove(&swarm.key);
+        }
+        // The last of its memberships takes this one's place.
+        let Some(node) = self.nodes.get_mut(number) else { return };
+        node.entries.swap_remove(entry as usize);
+        node.index.remove(&gone.swarm);
+        let Some(moved) = node.entries.get(entry as usize).copied() else { return };
+        if let Some(at) = node.index.get_mut(&moved.swarm) {
+            *at = entry;
+        }
+        if let Some(group) = self.groups.get_mut(&(moved.swarm, site)) {
+            group.members[moved.at as usize].entry = entry;
+        }
+        if let Some(swarm) = self.swarms.get_mut(moved.swarm).filter(|_| moved.whole != NOWHERE) {
+            swarm.whole[moved.whole as usize].entry = entry;
+        }
+    }
+
+    fn clear(&mut self, number: u32) {
+        while let Some(last) = self.nodes.get(number).and_then(|node| node.entries.len().checked_sub(1)) {
+            self.leave(number, last as u32);
+        }
+    }
+
+    fn move_to(&mut self, number: u32, site: u64) {
+        let Some(node) = self.nodes.get_mut(number) else { return };
+        let before = std::mem::replace(&mut node.site, site);
+        for entry in 0..node.entries.len() as u32 {
+            let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
+            // First there, then away: the swarm is never without a site.
+            let at = self.join_group(of.swarm, site, Member { node: number, entry });
+            self.leave_group(of.swarm, before, of.at);
+            self.place(Member { node: number, entry }, at);
+        }
+    }
+
+    fn join_group(&mut self, swarm: u32, site: u64, member: Member) -> u32 {
+        let group = self.groups.entry((swarm, site)).or_default();
+        if group.members.is_empty()
+            && let Some(swarm) = self.swarms.get_mut(swarm)
+        {
+            group.at = swarm.sites.len() as u32;
+            swarm.sites.push(site);
+        }
+        group.members.push(member);
+        group.members.len() as u32 - 1
+    }
+
+    fn leave_group(&mut self, swarm: u32, site: u64, at: u32) {
+        let Some(group) = self.groups.get_mut(&(swarm, site)) else { return };
+        let mut hole = at;
+        if at < group.gateways {
+            // The last gateway fills the gap among them, the last member that behind them.
+            group.gateways -= 1;
+            group.members.swap(at as usize, group.gateways as usize);
+            hole = group.gateways;
+        }
+        group.members.swap_remove(hole as usize);
+        let moved = [at, hole].map(|place| (place, group.members.get(place as usize).copied()));
+        let (empty, site_at) = (group.members.is_empty(), group.at);
+        for (place, member) in moved {
+            if let Some(member) = member {
+                self.place(member, place);
+            }
+        }
+        if !empty {
+            return;
+        }
+        self.groups.remove(&(swarm, site));
+        let Some(sites) = self.swarms.get_mut(swarm).map(|swarm| &mut swarm.sites) else { return };
+        sites.swap_remove(site_at as usize);
+        if let Some(other) = sites.get(site_at as usize).copied()
+            && let Some(group) = self.groups.get_mut(&(swarm, other))
+        {
+            group.at = site_at;
+        }
+    }
+
+    /// A member stands somewhere else in its group.
+    fn place(&mut self, member: Member, at: u32) {
+        let of = self.nodes.get_mut(member.node).and_then(|node| node.entries.get_mut(member.entry as usize));
+        if let Some(of) = of {
+            of.at = at;
+        }
+    }
+
+    /// A node has everything of a swarm, or no longer.
+    fn set_whole(&mut self, number: u32, entry: u32, whole: bool) {
+        let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
+        let Some(swarm) = self.swarms.get_mut(of.swarm).filter(|_| whole != (of.whole != NOWHERE)) else { return };
+        let (mut stands, mut moved) = (NOWHERE, None);
+        if whole {
+            stands = swarm.whole.len() as u32;
+            swarm.whole.push(Member { node: number, entry });
+        } else {
+            swarm.whole.swap_remove(of.whole as usize);
+            moved = swarm.whole.get(of.whole as usize).copied();
+        }
+        let set = |nodes: &mut Slab<Node<N>>, member: Member, to: u32| {
+            let of = nodes.get_mut(member.node).and_then(|node| node.entries.get_mut(member.entry as usize));
+            if let Some(of) = of {
+                of.whole = to;
+            }
+        };
+        set(&mut self.nodes, Member { node: number, entry }, stands);
+        if let Some(moved) = moved {
+            set(&mut self.nodes, moved, of.whole);
+        }
+    }
+
+    /// Whether a node is one of its site's gateways for a swarm; it becomes one while there are few.
+    fn gateway(&mut self, number: u32, key: &Key, swarm: u32, site: u64) -> bool {
+        let Some(at) = self
+            .entry_of(number, key)
+            .and_then(|entry| self.nodes.get(number).map(|node| node.entries[entry as usize].at))
+        else {
+            return false;
+        };
+        let Some(group) = self.groups.get_mut(&(swarm, site)) else { return false };
+        if at >= group.gateways && group.gateways < GATEWAYS {
+            let first = group.gateways;
+            group.members.swap(at as usize, first as usize);
+            group.gateways += 1;
+            let (here, there) = (group.members[first as usize], group.members[at as usize]);
+            self.place(there, at);
+            self.place(here, first);
+            return true;
+        }
+        at < group.gateways
+    }
+}
+
+/// Draws members by lot, each once, without one of them.
+fn draw(from: &[Member], count: usize, without: u32, random: &mut Random, into: &mut Vec<u32>) {
+    let most = into.len() + count;
+    let mut take = |node: u32| {
+        if into.len() < most && node != without && !into.contains(&node) {
+            into.push(node);
+        }
+    };
+    if from.len() <= count + 1 {
+        return from.iter().for_each(|member| take(member.node));
+    }
+    // Floyd's way of drawing without putting back (Bentley and Floyd 1987), on numbers.
+    // One more, in place of the one that is left out.
+    let mut drawn: Vec<usize> = Vec::with_capacity(count + 1);
+    for last in from.len() - count - 1..from.len() {
+        let number = random.below(last + 1);
+        drawn.push(if drawn.contains(&number) { last } else { number });
+    }
+    drawn.into_iter().for_each(|number| take(from[number].node));
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;
