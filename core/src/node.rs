@@ -221,8 +221,7 @@ impl Node {
             shared: session::Shared {
                 writes: writer::Writer::start(&store, &told),
                 store,
-                limited: pace.limited,
-                exempt: pace.exempt,
+                ways: pace.ways,
                 measured: pace.measured,
                 events: told,
             },

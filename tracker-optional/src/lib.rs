@@ -2,3 +2,4 @@
 //! node works without it.
 
 pub mod registry;
+mod slab;

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use swarm_core::schedule::pick::Random;
 
+use crate::slab::Slab;
+
 /// Time since a fixed start.
 pub type Now = Duration;
 
@@ -95,7 +97,7 @@ pub struct Registry<N> {
     names: HashMap<N, u32>,
     nodes: Slab<Node<N>>,
     keys: HashMap<Key, u32>,
-    swarms: Slab<Swarm>,
+    swarms: Slab<Gathering>,
     groups: HashMap<(u32, u64), Group>,
     /// Nodes by when they were last heard of, or before: looked at when they are due.
     due: BinaryHeap<Reverse<(Now, u32, u32)>>,
@@ -139,7 +141,7 @@ struct Member {
 }
 
 #[derive(Debug)]
-struct Swarm {
+struct Gathering {
     key: Key,
     sites: Vec<u64>,
     whole: Vec<Member>,
@@ -152,48 +154,6 @@ struct Group {
     gateways: u32,
     /// Its place among the sites of its swarm.
     at: u32,
-}
-
-/// Places that are used again; each use has a number, so that an old reference is seen to be one.
-#[derive(Debug)]
-struct Slab<T> {
-    places: Vec<(u32, Option<T>)>,
-    free: Vec<u32>,
-}
-
-impl<T> Slab<T> {
-    const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
-    }
-
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(at) = self.free.pop() {
-            self.places[at as usize].1 = Some(value);
-            return at;
-        }
-        self.places.push((0, Some(value)));
-        (self.places.len() - 1) as u32
-    }
-
-    fn remove(&mut self, at: u32) -> Option<T> {
-        let place = &mut self.places[at as usize];
-        let value = place.1.take()?;
-        place.0 = place.0.wrapping_add(1);
-        self.free.push(at);
-        Some(value)
-    }
-
-    fn get(&self, at: u32) -> Option<&T> {
-        self.places[at as usize].1.as_ref()
-    }
-
-    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.places[at as usize].1.as_mut()
-    }
-
-    fn use_of(&self, at: u32) -> u32 {
-        self.places[at as usize].0
-    }
 }
 
 impl<N: Eq + Hash + Clone> Registry<N> {
@@ -267,8 +227,15 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         if self.names.len() >= self.bounds.nodes {
             return Err(Refused::Full);
         }
-        let node =
-            Node { name: name.clone(), reach: reach.into(), site, version: 0, expires, entries: Vec::new(), index: HashMap::new() };
+        let node = Node {
+            name: name.clone(),
+            reach: reach.into(),
+            site,
+            version: 0,
+            expires,
+            entries: Vec::new(),
+            index: HashMap::new(),
+        };
         let number = self.nodes.insert(node);
         self.names.insert(name.clone(), number);
         self.due.push(Reverse((expires, number, self.nodes.use_of(number))));
@@ -318,7 +285,9 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             && at <= now
         {
             self.due.pop();
-            let Some(node) = self.nodes.get(number).filter(|_| self.nodes.use_of(number) == turn) else { continue };
+            let Some(node) = self.nodes.get(number).filter(|_| self.nodes.use_of(number) == turn) else {
+                continue;
+            };
             if node.expires > now {
                 self.due.push(Reverse((node.expires, number, turn)));
                 continue;
@@ -368,7 +337,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             }
         }
         let nodes = &self.nodes;
-        let named = |number| nodes.get(number).map(|node: &Node<N>| Named { name: &node.name, reach: &node.reach });
+        let named =
+            |number| nodes.get(number).map(|node: &Node<N>| Named { name: &node.name, reach: &node.reach });
         chosen.into_iter().filter_map(named).collect()
     }
 
@@ -406,7 +376,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             return Err(Refused::Full);
         }
         let swarms = &mut self.swarms;
-        let new = || swarms.insert(Swarm { key: entry.key, sites: Vec::new(), whole: Vec::new() });
+        let new = || swarms.insert(Gathering { key: entry.key, sites: Vec::new(), whole: Vec::new() });
         let swarm = *self.keys.entry(entry.key).or_insert_with(new);
         let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
         if let Some(node) = self.nodes.get_mut(number) {
@@ -520,7 +490,9 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     /// A node has everything of a swarm, or no longer.
     fn set_whole(&mut self, number: u32, entry: u32, whole: bool) {
         let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
-        let Some(swarm) = self.swarms.get_mut(of.swarm).filter(|_| whole != (of.whole != NOWHERE)) else { return };
+        let Some(swarm) = self.swarms.get_mut(of.swarm).filter(|_| whole != (of.whole != NOWHERE)) else {
+            return;
+        };
         let (mut stands, mut moved) = (NOWHERE, None);
         if whole {
             stands = swarm.whole.len() as u32;

@@ -50,7 +50,9 @@ fn most_are_near_and_gateways_know_some_far() {
     assert_eq!(far_of.iter().filter(|far| **far == 2).count(), 60 - GATEWAYS as usize);
     // A gateway that goes makes room for another.
     registry.forget(&10_000);
-    let far = |registry: &mut Registry<u64>, node| names(registry, node).iter().filter(|n| *n / 10_000 != 1).count();
+    let far = |registry: &mut Registry<u64>, node| {
+        names(registry, node).iter().filter(|n| *n / 10_000 != 1).count()
+    };
     assert_eq!(far(&mut registry, 10_059), 10);
     assert_eq!(far(&mut registry, 10_058), 2);
 }
@@ -61,7 +63,10 @@ fn who_is_alone_in_its_site_meets_others() {
     fill(&mut registry, 1, 1, 0);
     fill(&mut registry, 2, 40, 1);
     let found = names(&mut registry, 10_000);
-    assert!(found.contains(&20_000), "who has everything is always named to who must fetch from outside: {found:?}");
+    assert!(
+        found.contains(&20_000),
+        "who has everything is always named to who must fetch from outside: {found:?}"
+    );
     assert_eq!(names(&mut registry, 77), Vec::<u64>::new(), "who is not known is told nothing");
 }
 
@@ -159,7 +164,10 @@ fn check(registry: &Registry<u8>) {
             assert!(!group.members.is_empty() && group.gateways <= GATEWAYS.min(group.members.len() as u32));
         }
     }
-    assert_eq!(registry.groups.len(), registry.keys.values().map(|n| registry.swarms.get(*n).unwrap().sites.len()).sum());
+    assert_eq!(
+        registry.groups.len(),
+        registry.keys.values().map(|n| registry.swarms.get(*n).unwrap().sites.len()).sum::<usize>()
+    );
 }
 
 proptest! {

@@ -257,8 +257,8 @@ impl Actor {
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
-                let outside = class > Class::Lan;
-                let near = Near { limited: self.limit_lan || outside, outside };
+                let (outside, here) = (class > Class::Lan, class == Class::Host);
+                let near = Near { limited: self.limit_lan || outside, outside, here };
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.dialled = endpoint.is_dialer();

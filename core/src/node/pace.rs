@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::background::{self, Measured};
 use super::event::Limits;
 use super::limiter::{Gate, Limiter};
+use super::session::Near;
 use crate::options::Options;
 use crate::timetable::{Moment, Timetable};
 
@@ -20,10 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The limiters of a node, and who changes them.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// For whom the limits are.
-    pub(super) limited: Directions,
-    /// For whom they are not.
-    pub(super) exempt: Directions,
+    /// What each peer's bytes have to pass.
+    pub(super) ways: Ways,
     /// What is in force.
     pub(super) now: watch::Receiver<Limits>,
     /// Where sessions are announced to be measured, in the background.
@@ -39,6 +38,18 @@ pub(super) struct Directions {
     pub(super) down: Limiter,
 }
 
+/// The limiters of all kinds of peers: those for whom the node's limits are or not, and those on other machines or on this
+/// one, to whom no line leads that a foreground could want.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ways([[Directions; 2]; 2]);
+
+impl Ways {
+    /// Those of a peer at such a distance.
+    pub(super) fn of(&self, near: Near) -> &Directions {
+        &self.0[usize::from(near.limited)][usize::from(near.here)]
+    }
+}
+
 impl Pace {
     /// As the options say. No task runs where there is nothing to limit.
     pub(super) fn start(options: &Options) -> Self {
@@ -50,13 +61,7 @@ impl Pace {
             ..Limits::default()
         };
         let (told, now) = watch::channel(plain.clone());
-        let mut pace = Self {
-            limited: Directions::default(),
-            exempt: Directions::default(),
-            now,
-            measured: None,
-            tasks: Vec::new(),
-        };
+        let mut pace = Self { ways: Ways::default(), now, measured: None, tasks: Vec::new() };
         let set = [options.limit_up, options.limit_down].iter().any(Option::is_some);
         let limit =
             (set || !options.timetable.rules.is_empty()).then(|| (Gate::new(false), Gate::new(false)));
@@ -66,10 +71,14 @@ impl Pace {
         }
         let (limit_up, limit_down) = (limit.as_ref().map(|g| &g.0), limit.as_ref().map(|g| &g.1));
         let (others_up, others_down) = (others.as_ref().map(|g| &g.0), others.as_ref().map(|g| &g.1));
-        pace.limited.up = Limiter::through([limit_up, others_up]);
-        pace.limited.down = Limiter::through([limit_down, others_down]);
-        pace.exempt.up = Limiter::through([None, others_up]);
-        pace.exempt.down = Limiter::through([None, others_down]);
+        let both = |up, down| Directions { up: Limiter::through(up), down: Limiter::through(down) };
+        pace.ways = Ways([
+            [both([None, others_up], [None, others_down]), Directions::default()],
+            [
+                both([limit_up, others_up], [limit_down, others_down]),
+                both([limit_up, None], [limit_down, None]),
+            ],
+        ]);
         if let Some(gates) = others {
             let (sessions, announced) = mpsc::channel(crate::limits::CONNECTIONS);
             pace.measured = Some(sessions);

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::background::Measured;
-use super::pace::Directions;
+use super::pace::Ways;
 use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
@@ -110,8 +110,7 @@ pub(super) struct Session {
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) store: Store,
-    pub(super) limited: Directions,
-    pub(super) exempt: Directions,
+    pub(super) ways: Ways,
     pub(super) measured: Option<mpsc::Sender<Measured>>,
     pub(super) events: mpsc::Sender<(PeerKey, SessionEvent)>,
     pub(super) writes: Writer,
@@ -124,12 +123,14 @@ pub(super) struct Near {
     pub(super) limited: bool,
     /// It is neither on this machine nor in its network.
     pub(super) outside: bool,
+    /// It is on this machine.
+    pub(super) here: bool,
 }
 
 impl Session {
     /// Starts the tasks of a session over its two streams.
     pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, near: Near) -> Self {
-        let pace = if near.limited { &shared.limited } else { &shared.exempt };
+        let pace = shared.ways.of(near);
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
         let (expects, expected) = mpsc::channel(limits::OUTBOX);
@@ -139,7 +140,7 @@ impl Session {
         let tell = Tell { key, events: shared.events.clone() };
         let mut tasks = JoinSet::new();
         let ending = tell.clone();
-        let measured = shared.measured.clone();
+        let measured = shared.measured.clone().filter(|_| !near.here);
         if let Some(measured) = &measured {
             let (traffic, outbox, outside) = (Arc::clone(&traffic), outbox.downgrade(), near.outside);
             let _ = measured.try_send(Measured::Begins { key, outside, traffic, outbox });
