@@ -88,6 +88,8 @@ pub const SEED_SLOTS: u64 = 6;
 pub const GIVE_BYTES: u64 = 8 << 20;
 /// Beyond the turnaround, a grant may wait this long for its answer.
 pub const GRANT_PATIENCE: Duration = Duration::from_millis(50);
+/// And this long the first copy it is for is kept for that answer.
+pub const PROMISE_PATIENCE: Duration = Duration::from_secs(1);
 /// Grants of one taker that were not answered in time and may still be used: what a crowd that hoards them could ask for at
 /// once.
 pub const LATE_GRANTS: u64 = 16;

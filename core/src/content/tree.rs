@@ -5,7 +5,7 @@
 //! id. The list is checked once against the id; then each chunk proves itself alone, in any order, from any peer.
 //!
 //! **Length.** The merge depends on the *number* of chunks only, and values that merge correctly under a lied length can
-//! be made (inner nodes passed off as chunks). So a list ends with the blob's tail (see [`tail`](super::tail)), which only
+//! be made (inner nodes passed off as chunks). So a list ends with the blob's tail (`content/tail`), which only
 //! the true length has: a list that reads well proves both. The only chunk of a smaller blob proves its length itself.
 
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};

@@ -92,6 +92,15 @@ impl Giving {
     }
 }
 
+impl Grant {
+    /// What it promised is promised no longer.
+    fn release(&mut self, seed: Option<&mut Seed>) {
+        if let (Some(seed), Some(chunk)) = (seed, self.hint.take()) {
+            seed.shift(chunk, -1);
+        }
+    }
+}
+
 impl Taker {
     /// Takes nothing until it has said what it needs.
     pub(super) fn new(chunks: u32) -> Self {
@@ -320,9 +329,11 @@ impl Scheduler {
                     taker.live -= grant.count;
                     lane.granted = lane.granted.saturating_sub(u64::from(grant.count) * size);
                     taker.pause_until = now + patience;
-                    taker.is_late(grant.since, grant.count);
-                    if let (Some(seed), Some(chunk)) = (&mut b.seed, grant.hint) {
-                        seed.shift(chunk, -1);
+                    taker.is_late(grant, b.seed.as_mut());
+                }
+                for grant in &mut taker.late {
+                    if now.saturating_sub(grant.since) > patience + limits::PROMISE_PATIENCE {
+                        grant.release(b.seed.as_mut());
                     }
                 }
             }
@@ -356,7 +367,8 @@ impl Scheduler {
             lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
         }
         if let Some(seed) = &mut b.seed {
-            taker.grants.iter().filter_map(|g| g.hint).for_each(|chunk| seed.shift(chunk, -1));
+            let promised = taker.grants.iter().chain(&taker.late).filter_map(|grant| grant.hint);
+            promised.for_each(|chunk| seed.shift(chunk, -1));
         }
         if taker.known && link.local {
             taker.taken.iter().for_each(|c| b.count_claim(peer, c, -1));
@@ -365,15 +377,16 @@ impl Scheduler {
 }
 
 impl Taker {
-    /// A grant was not answered in time. Only the last ones are kept.
-    fn is_late(&mut self, since: Now, count: u32) {
-        let count = count.min(limits::LATE_GRANTS as u32);
-        self.late.push_back(Grant { since, count, hint: None });
+    /// A grant was not answered in time. Only the last ones are kept. What it promised is so for a while yet: the answer is
+    /// most likely on its way, and who were promised the same would have it leave us twice.
+    fn is_late(&mut self, grant: Grant, mut seed: Option<&mut Seed>) {
+        self.late.push_back(Grant { count: grant.count.min(limits::LATE_GRANTS as u32), ..grant });
         let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
         while kept > limits::LATE_GRANTS as u32
-            && let Some(grant) = self.late.pop_front()
+            && let Some(mut grant) = self.late.pop_front()
         {
             kept -= grant.count;
+            grant.release(seed.as_deref_mut());
         }
     }
 
@@ -400,9 +413,7 @@ impl Taker {
                     lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
                     self.live -= part;
                 }
-                if let (Some(seed), Some(chunk)) = (&mut seed, grant.hint.take()) {
-                    seed.shift(chunk, -1);
-                }
+                grant.release(seed.as_deref_mut());
                 if grant.count == 0 {
                     grants.pop_front();
                 }
