@@ -114,13 +114,15 @@ pub const GATEWAY_SILENCE: Duration = Duration::from_millis(2500);
 pub const GATEWAY_SETTLE: Duration = Duration::from_millis(250);
 /// With nothing of its own left to import, a gateway helps another after this.
 pub const IMPORT_PATIENCE: Duration = Duration::from_millis(700);
-/// Without any progress for this long, and as long again for each neighbour that the lot lets go first, a node imports for
-/// itself.
+/// Without any progress for this long a node imports for itself; later by what the gateways' chunks may take on a thin line,
+/// and by as long again for each neighbour that the lot lets go first...
 pub const IMPORT_DESPAIR: Duration = Duration::from_secs(5);
-/// The thinnest line, bytes per second, of which a chunk is waited for in addition.
-pub const THIN_LINE: u64 = 125_000;
-/// And does so this long.
+/// ...but not by more than this.
+pub const IMPORT_DESPAIR_MORE: Duration = Duration::from_secs(60);
+/// It then does so this long.
 pub const IMPORT_ALONE: Duration = Duration::from_secs(30);
+/// The thinnest line whose chunks are waited for, bytes per second.
+pub const THIN_LINE: u64 = 125_000;
 /// Chunks the gateways of a site may be owed together by each other site: what waits at a line is late for all...
 pub const IMPORT_CHUNKS: u64 = 16;
 /// ...by so many at most. Of few requests to many lines most come to wait at the same one: five sites that exchange fill theirs
@@ -134,7 +136,7 @@ pub const FIRST_WINDOW: u64 = 1 << 20;
 pub const RUN_BYTES: u64 = 1 << 20;
 /// A request without any byte of answer for this long goes to another holder.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// A peer that asked for chunks and reads nothing of them for this long is let go. It holds no place of the uplink long before
+/// The session of a peer that asked for chunks and reads nothing of them for this long ends. It holds no place of the uplink long before
 /// (the scheduler passes it over), but its session's memory.
 pub const SEND_PATIENCE: Duration = Duration::from_secs(300);
 /// No copy of a chunk is asked of a second holder before this: shields against hedging on a hiccup.

@@ -39,7 +39,7 @@ pub struct Shares {
     pub far: usize,
     /// Of other sites, for all others: one route more if the site's gateways fail, or lie.
     pub far_least: usize,
-    /// Of these, members that have everything, as far as there are any.
+    /// Beside these, members that have everything, as far as there are any.
     pub whole: usize,
 }
 
@@ -115,7 +115,8 @@ struct Node<N> {
     expires: Now,
     entries: Vec<Membership>,
     /// Where each swarm's entry is, once they are too many to look through.
-    index: HashMap<u32, u32>,
+    #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 48.
+    index: Option<Box<HashMap<u32, u32>>>,
 }
 
 /// So many entries are looked through one by one.
@@ -234,11 +235,16 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             version: 0,
             expires,
             entries: Vec::new(),
-            index: HashMap::new(),
+            index: None,
         };
         let number = self.nodes.insert(node);
         self.names.insert(name.clone(), number);
         self.due.push(Reverse((expires, number, self.nodes.use_of(number))));
+        // Who comes and goes leaves entries behind.
+        if self.due.len() > 2 * self.names.len() + 64 {
+            let nodes = &self.nodes;
+            self.due.retain(|Reverse((_, number, turn))| nodes.use_of(*number) == *turn);
+        }
         Ok(())
     }
 
@@ -356,8 +362,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     /// Which of a node's memberships is of this swarm.
     fn entry_of(&self, number: u32, key: &Key) -> Option<u32> {
         let (swarm, node) = (*self.keys.get(key)?, self.nodes.get(number)?);
-        if !node.index.is_empty() {
-            return node.index.get(&swarm).copied();
+        if let Some(index) = &node.index {
+            return index.get(&swarm).copied();
         }
         node.entries.iter().position(|e| e.swarm == swarm).map(|at| at as u32)
     }
@@ -380,11 +386,16 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let swarm = *self.keys.entry(entry.key).or_insert_with(new);
         let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
         if let Some(node) = self.nodes.get_mut(number) {
+            // Most have one: vectors begin with room for four.
+            if next == 0 {
+                node.entries.reserve_exact(1);
+            }
             node.entries.push(Membership { swarm, at, whole: NOWHERE });
-            if !node.index.is_empty() {
-                node.index.insert(swarm, next as u32);
+            if let Some(index) = &mut node.index {
+                index.insert(swarm, next as u32);
             } else if next >= FEW {
-                node.index = node.entries.iter().zip(0..).map(|(of, at)| (of.swarm, at)).collect();
+                node.index =
+                    Some(Box::new(node.entries.iter().zip(0..).map(|(of, at)| (of.swarm, at)).collect()));
             }
         }
         self.members += 1;
@@ -406,11 +417,14 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         // The last of its memberships takes this one's place.
         let Some(node) = self.nodes.get_mut(number) else { return };
         node.entries.swap_remove(entry as usize);
-        node.index.remove(&gone.swarm);
-        let Some(moved) = node.entries.get(entry as usize).copied() else { return };
-        if let Some(at) = node.index.get_mut(&moved.swarm) {
-            *at = entry;
+        let moved = node.entries.get(entry as usize).copied();
+        if let Some(index) = &mut node.index {
+            index.remove(&gone.swarm);
+            if let Some(at) = moved.and_then(|moved| index.get_mut(&moved.swarm)) {
+                *at = entry;
+            }
         }
+        let Some(moved) = moved else { return };
         if let Some(group) = self.groups.get_mut(&(moved.swarm, site)) {
             group.members[moved.at as usize].entry = entry;
         }
@@ -443,7 +457,11 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             && let Some(swarm) = self.swarms.get_mut(swarm)
         {
             group.at = swarm.sites.len() as u32;
+            if swarm.sites.is_empty() {
+                swarm.sites.reserve_exact(1);
+            }
             swarm.sites.push(site);
+            group.members.reserve_exact(1);
         }
         group.members.push(member);
         group.members.len() as u32 - 1
@@ -535,25 +553,24 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     }
 }
 
-/// Draws members by lot, each once, without one of them.
+/// Draws members by lot, each once, without one of them and those that are there already.
 fn draw(from: &[Member], count: usize, without: u32, random: &mut Random, into: &mut Vec<u32>) {
-    let most = into.len() + count;
-    let mut take = |node: u32| {
-        if into.len() < most && node != without && !into.contains(&node) {
-            into.push(node);
-        }
-    };
-    if from.len() <= count + 1 {
-        return from.iter().for_each(|member| take(member.node));
-    }
-    // Floyd's way of drawing without putting back (Bentley and Floyd 1987), on numbers.
     // One more, in place of the one that is left out.
-    let mut drawn: Vec<usize> = Vec::with_capacity(count + 1);
-    for last in from.len() - count - 1..from.len() {
+    let more = (count + 1).min(from.len());
+    // Floyd's way of drawing without putting back (Bentley and Floyd 1987).
+    let mut drawn: Vec<usize> = Vec::with_capacity(more);
+    for last in from.len() - more..from.len() {
         let number = random.below(last + 1);
         drawn.push(if drawn.contains(&number) { last } else { number });
     }
-    drawn.into_iter().for_each(|number| take(from[number].node));
+    let mut nodes: Vec<u32> = drawn.into_iter().map(|number| from[number].node).collect();
+    nodes.retain(|node| *node != without);
+    if nodes.len() > count {
+        // Whichever: the order in which they were drawn says something of their places.
+        nodes.swap_remove(random.below(nodes.len()));
+    }
+    nodes.retain(|node| !into.contains(node));
+    into.extend(nodes);
 }
 
 #[cfg(test)]

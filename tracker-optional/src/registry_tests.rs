@@ -73,16 +73,42 @@ fn who_is_alone_in_its_site_meets_others() {
 #[test]
 fn each_is_drawn_as_often_as_any() {
     let mut registry = Registry::new(ROOMY, 1);
-    fill(&mut registry, 1, 101, 3);
+    fill(&mut registry, 1, 101, 0);
     let mut drawn = BTreeMap::<u64, u32>::new();
     for _ in 0..2000 {
         names(&mut registry, 10_100).into_iter().for_each(|name| *drawn.entry(name).or_default() += 1);
     }
     // 20 of 100 each time: 400 expected, with a deviation of 18.
-    for name in 10_003..10_100 {
+    for name in 10_000..10_100 {
         let times = drawn.get(&name).copied().unwrap_or(0);
         assert!((300..500).contains(&times), "{name}: {times}");
     }
+}
+
+#[test]
+fn each_who_has_everything_is_drawn_as_often_as_any() {
+    let mut registry = Registry::new(ROOMY, 1);
+    fill(&mut registry, 1, 7, 7);
+    fill(&mut registry, 2, 1, 0);
+    let mut drawn = BTreeMap::<u64, u32>::new();
+    for _ in 0..700 {
+        let only = Shares { near: 0, far: 0, far_least: 0, whole: 3 };
+        let found = registry.sample(&20_000, &key(1), only);
+        assert_eq!(found.len(), 3);
+        found.into_iter().for_each(|named| *drawn.entry(*named.name).or_default() += 1);
+    }
+    // 300 expected, with a deviation of 13.
+    assert!(drawn.len() == 7 && drawn.values().all(|times| (240..360).contains(times)), "{drawn:?}");
+}
+
+#[test]
+fn who_comes_and_goes_leaves_little() {
+    let mut registry = Registry::new(ROOMY, 1);
+    for _ in 0..1000 {
+        registry.heard(&1_u64, 1, &[], LATER).unwrap();
+        registry.forget(&1);
+    }
+    assert!(registry.due.len() < 100, "{}", registry.due.len());
 }
 
 #[test]
@@ -144,13 +170,13 @@ fn check(registry: &Registry<u8>) {
         let node = registry.nodes.get(*number).unwrap();
         assert_eq!(node.name, *name);
         members += node.entries.len();
-        assert!(node.index.is_empty() || node.index.len() == node.entries.len());
+        assert!(node.index.as_ref().is_none_or(|index| index.len() == node.entries.len()));
         for (at, of) in node.entries.iter().enumerate() {
             let member = Member { node: *number, entry: at as u32 };
             assert_eq!(registry.groups[&(of.swarm, node.site)].members[of.at as usize], member);
             let swarm = registry.swarms.get(of.swarm).unwrap();
             assert!(of.whole == NOWHERE || swarm.whole[of.whole as usize] == member);
-            assert!(node.index.is_empty() || node.index[&of.swarm] == at as u32);
+            assert!(node.index.as_ref().is_none_or(|index| index[&of.swarm] == at as u32));
         }
     }
     assert_eq!(members, registry.members());

@@ -83,7 +83,7 @@ impl Geometry {
         if number < self.chunks() { Some(ChunkIndex(number)) } else { None }
     }
 
-    /// The last chunk: the one that proves the length. `None` for the empty blob.
+    /// The last chunk. `None` for the empty blob.
     #[must_use]
     pub const fn last(&self) -> Option<ChunkIndex> {
         match self.chunks() {

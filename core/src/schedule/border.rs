@@ -112,8 +112,8 @@ impl Border {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Chunks we may be owed from outside: our share of what keeps the site's line busy, while those who owe are of so many
-    /// `sites`, whose lines may be busier than ours.
+    /// Chunks we may be owed from outside: our share of what keeps the site's line busy, while holders of so many `sites` are
+    /// known, whose lines may be busier than ours.
     /// Who imports for itself takes little at a time: the line may only be slow.
     pub(super) fn share(&self, sites: usize) -> u64 {
         if self.alone.is_some() {
@@ -221,8 +221,8 @@ impl Border {
         // one after the other: the first may bring it in for the others.
         let chunk = Duration::from_micros(view.size * 1_000_000 / limits::THIN_LINE);
         let turn = (mix(self.me ^ 1) % 1000) as u32 * (view.neighbours + 1);
-        let patience =
-            limits::IMPORT_DESPAIR + chunk * limits::GATEWAYS as u32 + limits::IMPORT_DESPAIR / 1000 * turn;
+        let waits = chunk * limits::GATEWAYS as u32 + limits::IMPORT_DESPAIR / 1000 * turn;
+        let patience = limits::IMPORT_DESPAIR + waits.min(limits::IMPORT_DESPAIR_MORE);
         let hopeless = now.saturating_sub(self.progress.1) >= patience;
         if self.alone.is_none() && hopeless {
             self.alone = Some(now);

@@ -294,13 +294,18 @@ impl Scheduler {
     ) {
         let Some(Dealing { size, seed, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         if taker.asked > 0 {
-            if std::mem::take(&mut taker.stuck) {
-                lane.asked += u64::from(taker.asked) * size;
-            }
             taker.asked -= 1;
-            taker.progress = now;
-            lane.asked = lane.asked.saturating_sub(size);
+            if taker.stuck {
+                // What it takes back is no sign that it reads.
+                if whole || taker.asked == 0 {
+                    taker.stuck = false;
+                    lane.takes(u64::from(taker.asked) * size, now);
+                }
+            } else {
+                lane.asked = lane.asked.saturating_sub(size);
+            }
             if whole {
+                taker.progress = now;
                 lane.sent(size, now);
                 taker.sent += 1;
                 // Of a seed's chunks those count that it can see passed on: see `asked`.
@@ -348,7 +353,7 @@ impl Scheduler {
             for link in b.links.values_mut() {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
                 let waits = taker.asked > 0 && !taker.stuck;
-                if waits && now.saturating_sub(taker.progress) > lane.longest() {
+                if waits && now.saturating_sub(taker.progress) > lane.longest(taker.progress) {
                     taker.stuck = true;
                     lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
                 }
@@ -379,8 +384,9 @@ impl Scheduler {
 impl Taker {
     /// A grant was not answered in time. Only the last ones are kept. What it promised is so for a while yet: the answer is
     /// most likely on its way, and who were promised the same would have it leave us twice.
-    fn is_late(&mut self, grant: Grant, mut seed: Option<&mut Seed>) {
-        self.late.push_back(Grant { count: grant.count.min(limits::LATE_GRANTS as u32), ..grant });
+    fn is_late(&mut self, mut grant: Grant, mut seed: Option<&mut Seed>) {
+        grant.count = grant.count.min(limits::LATE_GRANTS as u32);
+        self.late.push_back(grant);
         let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
         while kept > limits::LATE_GRANTS as u32
             && let Some(mut grant) = self.late.pop_front()

@@ -30,6 +30,10 @@ pub struct Holder {
     rate: u64,
     measured: (Now, u64),
     delivered_any: bool,
+    /// When the last whole chunk came.
+    delivered: Now,
+    /// Since when it owes us something.
+    owes_since: Now,
     /// The last byte, or the first request after none were out.
     progress: Now,
     pause_until: Now,
@@ -55,6 +59,8 @@ impl Holder {
             rate: 0,
             measured: (now, 0),
             delivered_any: false,
+            delivered: Duration::ZERO,
+            owes_since: now,
             progress: now,
             pause_until: Duration::ZERO,
             silences: 0,
@@ -94,6 +100,18 @@ impl Holder {
         self.out
     }
 
+    /// When it last delivered a whole chunk: what was asked for before has had its turn since then.
+    #[must_use]
+    pub const fn delivered_at(&self) -> Now {
+        self.delivered
+    }
+
+    /// It owes us something, and no whole chunk has come for long.
+    #[must_use]
+    pub fn lags(&self, now: Now) -> bool {
+        self.requests > 0 && now.saturating_sub(self.delivered.max(self.owes_since)) > limits::REQUEST_TIMEOUT
+    }
+
     /// It has delivered something.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
@@ -130,7 +148,7 @@ impl Holder {
     /// A request goes out.
     pub const fn asked(&mut self, size: u64, now: Now) {
         if self.requests == 0 {
-            self.progress = now;
+            (self.progress, self.owes_since) = (now, now);
             self.measured = (now, 0);
         }
         self.out += size;
@@ -159,7 +177,7 @@ impl Holder {
 
     /// A whole chunk verified: the window grows by as much, up to some seconds of the measured rate.
     pub fn delivered(&mut self, size: u64, now: Now) {
-        self.progress = now;
+        (self.progress, self.delivered) = (now, now);
         self.crawls = 0;
         self.credit.gave();
         let most = if self.rate == 0 { u64::MAX } else { (self.rate * AHEAD).max(2 * size) };

@@ -17,6 +17,8 @@ pub(super) struct Lane {
     pub(super) rate: u64,
     /// Bytes sent since, of the present measurement.
     meter: (Now, u64),
+    /// When a whole chunk last went out.
+    last_sent: Now,
     /// From a grant to its answer, the least lately: distance, not queues.
     pub(super) turnaround: Duration,
     turnaround_next: (Duration, Now),
@@ -32,7 +34,7 @@ const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 const STUCK: u32 = 4;
 /// ...but not before this long...
 const STUCK_LEAST: Duration = Duration::from_secs(2);
-/// ...or this, while nothing has been measured.
+/// ...or this and what all of it takes on a thin line, while nothing goes out to others either: all of the line may be slow.
 const STUCK_UNKNOWN: Duration = Duration::from_secs(5);
 /// Beyond the turnaround, this much work is kept in store: a node answers within it even when it is busy.
 const SLACK: Duration = Duration::from_millis(8);
@@ -46,6 +48,7 @@ impl Lane {
             asked: 0,
             rate: 0,
             meter: (Duration::ZERO, 0),
+            last_sent: Duration::ZERO,
             turnaround: Duration::ZERO,
             turnaround_next: (Duration::MAX, Duration::ZERO),
         }
@@ -93,16 +96,19 @@ impl Lane {
         self.asked += bytes;
     }
 
-    /// How long a taker's chunk may take to go out, at worst.
-    pub(super) fn longest(&self) -> Duration {
-        match (self.asked * 1_000_000).checked_div(self.rate) {
-            Some(micros) => STUCK_LEAST + Duration::from_micros(micros) * STUCK,
-            None => STUCK_UNKNOWN,
+    /// How long a taker to whom nothing went since then may have to wait, at worst.
+    pub(super) fn longest(&self, since: Now) -> Duration {
+        let micros = |rate: u64| Duration::from_micros(self.asked.saturating_mul(1_000_000) / rate);
+        if self.rate > 0 && self.last_sent > since {
+            STUCK_LEAST + micros(self.rate) * STUCK
+        } else {
+            STUCK_UNKNOWN + micros(limits::THIN_LINE)
         }
     }
 
     pub(super) fn sent(&mut self, bytes: u64, now: Now) {
         self.meter.1 += bytes;
+        self.last_sent = now;
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER && self.meter.1 > 2 * bytes {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;

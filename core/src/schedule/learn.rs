@@ -1,8 +1,8 @@
 //! Learning what an id is before anything of it is scheduled: kind, length and hash list, each proven.
 //!
 //! Peers' offers are claims. One claim at a time is tried: its hash list, which proves id and length, is fetched; of a blob
-//! of one chunk, which has no list, the chunk. A peer whose claim fails is banned; one that does not answer in time makes
-//! room for the next and may be tried again. A lie costs one list, or one small chunk, whatever length was claimed.
+//! of one chunk, which has no list, the chunk. A peer whose claim fails is banned; beside one that does not answer in
+//! time the next is asked too. A lie costs one list, or one small chunk, whatever length was claimed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,17 +37,14 @@ pub enum Step {
     Proven(Claim),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    List,
-    Chunk,
-}
-
 /// See the module's text.
 #[derive(Debug, Default)]
 pub struct Learner {
     claims: BTreeMap<PeerKey, Claim>,
-    trying: Option<(PeerKey, Stage, Now)>,
+    /// What each peer was asked to prove, and has not answered: what it claims meanwhile changes nothing about that.
+    asked: BTreeMap<PeerKey, Claim>,
+    /// Whom we wait for, and since when.
+    trying: Option<(PeerKey, Now)>,
     last: Option<PeerKey>,
 }
 
@@ -60,33 +57,31 @@ impl Learner {
         if self.trying.is_none() { self.next(now) } else { None }
     }
 
-    /// The list a peer sent was checked against the id.
-    pub fn list(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
-        let (Some((trying, Stage::List, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
-            return None;
-        };
-        if trying != peer {
-            return None;
-        }
-        if ok { Some(Step::Proven(*claim)) } else { self.liar(peer) }
+    /// What this peer was asked to prove.
+    #[must_use]
+    pub fn asked(&self, peer: PeerKey) -> Option<Claim> {
+        self.asked.get(&peer).copied()
     }
 
-    /// The only chunk a peer sent was checked against the id.
-    pub fn chunk(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
-        let (Some((trying, Stage::Chunk, _)), Some(claim)) = (self.trying, self.claims.get(&peer)) else {
-            return None;
-        };
-        match (trying == peer, ok) {
-            (false, _) => None,
-            (true, true) => Some(Step::Proven(*claim)),
-            (true, false) => self.liar(peer),
+    /// A peer's answer, its list or its only chunk, was checked against the id and what it was asked to prove. However late
+    /// it comes: what is proven is proven.
+    pub fn answered(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
+        let claim = self.asked.remove(&peer)?;
+        if ok {
+            return Some(Step::Proven(claim));
         }
+        self.claims.remove(&peer);
+        if self.trying.is_some_and(|(trying, _)| trying == peer) {
+            self.trying = None;
+        }
+        Some(Step::Liar(peer))
     }
 
     /// A peer has gone, or no longer has it.
     pub fn lost(&mut self, peer: PeerKey, now: Now) -> Option<Step> {
         self.claims.remove(&peer);
-        if self.trying.is_some_and(|(p, ..)| p == peer) {
+        self.asked.remove(&peer);
+        if self.trying.is_some_and(|(p, _)| p == peer) {
             self.trying = None;
         }
         if self.trying.is_none() { self.next(now) } else { None }
@@ -95,8 +90,7 @@ impl Learner {
     /// Time has passed. Call again until it returns `None`.
     pub fn tick(&mut self, now: Now) -> Option<Step> {
         match self.trying {
-            Some((_, _, since)) if now.saturating_sub(since) < PATIENCE => None,
-            Some(_) if self.claims.len() < 2 => None,
+            Some((_, since)) if now.saturating_sub(since) < PATIENCE => None,
             _ => self.next(now),
         }
     }
@@ -107,24 +101,20 @@ impl Learner {
         self.claims.len()
     }
 
-    fn liar(&mut self, peer: PeerKey) -> Option<Step> {
-        self.claims.remove(&peer);
-        self.trying = None;
-        Some(Step::Liar(peer))
-    }
-
-    /// Starts with the next claim, going round.
+    /// Starts with the next claim, going round; not with those whose answer is still to come.
     fn next(&mut self, now: Now) -> Option<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let after = self.last.and_then(|last| self.claims.range((Excluded(last), Unbounded)).next());
-        let (peer, claim) = after.or_else(|| self.claims.iter().next()).map(|(p, c)| (*p, *c))?;
+        let idle = |(peer, _): &(&PeerKey, &Claim)| !self.asked.contains_key(peer);
+        let after = self.last.and_then(|last| self.claims.range((Excluded(last), Unbounded)).find(idle));
+        let (peer, claim) = after.or_else(|| self.claims.iter().find(idle)).map(|(p, c)| (*p, *c))?;
         self.last = Some(peer);
-        if claim.geometry.chunks() > 1 {
-            self.trying = Some((peer, Stage::List, now));
-            return Some(Step::AskList(peer, claim));
+        self.trying = Some((peer, now));
+        if claim.geometry.is_empty() {
+            return Some(Step::Proven(claim));
         }
-        self.trying = Some((peer, Stage::Chunk, now));
-        Some(if claim.geometry.is_empty() { Step::Proven(claim) } else { Step::AskChunk(peer, claim) })
+        self.asked.insert(peer, claim);
+        let single = claim.geometry.chunks() == 1;
+        Some(if single { Step::AskChunk(peer, claim) } else { Step::AskList(peer, claim) })
     }
 }
 
@@ -143,14 +133,14 @@ mod tests {
         let (liar, honest) = (PeerKey(1), PeerKey(2));
         assert_eq!(learner.claim(liar, claim(1 << 30), now), Some(Step::AskList(liar, claim(1 << 30))));
         assert_eq!(learner.claim(honest, claim(1 << 20), now), None);
-        assert_eq!(learner.list(honest, true), None, "not asked");
-        assert_eq!(learner.list(liar, false), Some(Step::Liar(liar)));
+        assert_eq!(learner.answered(honest, true), None, "not asked");
+        assert_eq!(learner.answered(liar, false), Some(Step::Liar(liar)));
         assert_eq!(learner.tick(now), Some(Step::AskList(honest, claim(1 << 20))));
-        assert_eq!(learner.list(honest, true), Some(Step::Proven(claim(1 << 20))));
+        assert_eq!(learner.answered(honest, true), Some(Step::Proven(claim(1 << 20))));
     }
 
     #[test]
-    fn a_silent_one_gives_way_and_gets_another_turn() {
+    fn beside_a_silent_one_the_next_is_asked_and_whoever_answers_first_counts() {
         let (mut learner, mut now) = (Learner::default(), Duration::ZERO);
         let (a, b) = (PeerKey(1), PeerKey(2));
         learner.claim(a, claim(10), now);
@@ -158,8 +148,18 @@ mod tests {
         assert_eq!(learner.claim(b, claim(10), now), None);
         now += PATIENCE;
         assert_eq!(learner.tick(now), Some(Step::AskChunk(b, claim(10))));
-        assert_eq!(learner.lost(b, now), Some(Step::AskChunk(a, claim(10))));
-        assert_eq!(learner.lost(a, now), None);
-        assert_eq!(learner.tick(now), None);
+        now += PATIENCE;
+        assert_eq!(learner.tick(now), None, "both are at it");
+        assert_eq!(learner.answered(a, true), Some(Step::Proven(claim(10))), "late, and true");
+    }
+
+    #[test]
+    fn what_was_asked_is_proven_whatever_is_claimed_meanwhile() {
+        let (mut learner, now) = (Learner::default(), Duration::ZERO);
+        let peer = PeerKey(1);
+        assert_eq!(learner.claim(peer, claim(10), now), Some(Step::AskChunk(peer, claim(10))));
+        assert_eq!(learner.claim(peer, claim(9), now), None);
+        assert_eq!(learner.asked(peer), Some(claim(10)));
+        assert_eq!(learner.answered(peer, true), Some(Step::Proven(claim(10))));
     }
 }

@@ -167,9 +167,12 @@ impl Scheduler {
         let first_copy = hint.is_some_and(|c| c < picker.wanted().len() && picker.wanted().get(c));
         let holder = self.peers.get(&peer).ok_or(Unused::NoNeed)?;
         if let Some(border) = b.border.as_ref().filter(|_| !holder.is_local()) {
-            let far = self.inflight.bytes_of(|p| !self.peers.get(&p).is_some_and(Holder::is_local));
+            // Who lags is not what keeps the line busy.
+            let counts = |holder: &Holder| !holder.is_local() && !holder.lags(now);
+            let far = self.inflight.bytes_of(|p| self.peers.get(&p).is_some_and(counts));
+            let holders = b.links.iter().filter(|(_, link)| link.told_need.is_some());
             let mut sites: Vec<u64> =
-                b.links.keys().filter_map(|p| self.peers.get(p).and_then(Holder::elsewhere)).collect();
+                holders.filter_map(|(p, _)| self.peers.get(p).and_then(Holder::elsewhere)).collect();
             sites.sort_unstable();
             sites.dedup();
             if far > 0 && far + size > border.share(sites.len()) * size {
@@ -340,37 +343,49 @@ impl Scheduler {
                 holder.stalled(now);
             }
         }
-        for (peer, blob) in self.crawling(now) {
-            self.take_back(peer, now, out);
+        let mut slow = self.crawling(now);
+        for (peer, blob, chunk) in slow.iter().copied() {
+            self.end_request(peer, blob, chunk);
+            out.push(Output::Cancel { peer, blob, chunk });
+        }
+        slow.sort_unstable();
+        slow.dedup_by_key(|(peer, ..)| *peer);
+        for (peer, blob, _) in slow {
             if let Some(holder) = self.peers.get_mut(&peer) {
                 holder.crawled(now);
             }
             if let Some(b) = self.blobs.get_mut(&blob) {
                 b.crawls += 1;
             }
+            self.tell_all(blob, now, out);
         }
     }
 
-    /// Whose chunk will take so long that another holder of it is the better choice, and of which blob it is.
-    fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey)> {
-        let mut crawling: Vec<(PeerKey, BlobKey)> = Vec::new();
+    /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last
+    /// anybody who says that it has them.
+    fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey, u32)> {
+        let mut crawling = Vec::new();
         for (key, b) in &self.blobs {
             let Some(picker) = &b.picker else { continue };
             for (chunk, request) in self.inflight.requests(*key) {
-                let usual = self.taking.service(self.is_local(request.peer)) * CRAWL;
+                let Some(holder) = self.peers.get(&request.peer) else { continue };
+                let usual = self.taking.service(holder.is_local()) * CRAWL;
                 // Where all are slow, ever more patience: else none of them would ever be done.
                 let patience = limits::REQUEST_TIMEOUT.max(usual) * (1 << b.crawls.min(CRAWLS));
-                let age = now.saturating_sub(request.since);
+                // While an earlier one was on its way this one waited.
+                let age = now.saturating_sub(request.since.max(holder.delivered_at()));
                 let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
-                let elsewhere =
-                    || b.links.keys().any(|peer| *peer != request.peer && picker.peer_has(*peer, chunk));
-                if age > patience && slow() && elsewhere() {
-                    crawling.push((request.peer, *key));
+                let better = |peer: &PeerKey| {
+                    *peer != request.peer
+                        && picker.peer_has(*peer, chunk)
+                        && (age > patience * 3
+                            || self.peers.get(peer).is_some_and(|h| h.is_proven() && h.is_of_use(now)))
+                };
+                if age > patience && slow() && b.links.keys().any(better) {
+                    crawling.push((request.peer, *key, chunk));
                 }
             }
         }
-        crawling.sort_unstable();
-        crawling.dedup_by_key(|(peer, _)| *peer);
         crawling
     }
 

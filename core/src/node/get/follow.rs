@@ -190,7 +190,10 @@ impl Job {
         let mut blob = self.begin(&begin).await?;
         loop {
             if let Some(bytes) = only.take()
-                && let Some(chunk) = blob.geometry().last().filter(|c| !blob.has(*c))
+                && let Some(chunk) = blob
+                    .geometry()
+                    .last()
+                    .filter(|c| !blob.has(*c) && blob.geometry().size(*c) == bytes.len())
             {
                 // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
                 self.write(&blob, chunk, bytes).await?;

@@ -207,7 +207,8 @@ async fn write_all(
 ) -> Result<(), End> {
     while !bytes.is_empty() {
         let written = tokio::time::timeout(patience, stream.write(bytes)).await;
-        let unread = |_| End::Protocol("does not read what it asked for".into());
+        // No fault, perhaps: its disk may hang.
+        let unread = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "does not read what it asked for");
         match written.map_err(unread)?? {
             0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
             n => bytes = &bytes[n..],
@@ -251,6 +252,6 @@ mod tests {
         let patience = Duration::from_millis(5);
         write_all(&mut Window(64), &[0; 64], patience).await.expect("fits the window");
         let end = write_all(&mut Window(63), &[0; 64], patience).await.expect_err("does not");
-        assert!(matches!(end, End::Protocol(_)), "{end}");
+        assert!(matches!(end, End::Lost(_)), "{end}");
     }
 }

@@ -16,14 +16,14 @@ impl Transfers {
     pub(in crate::node) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], peers: &mut Peers) {
         let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
-        let Some(claim) = download.offers.get(&peer).map(|h| h.claim) else { return };
         let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
+        let Some(claim) = learner.asked(peer) else { return };
         let list = HashList::decode(download.id, claim.kind, claim.geometry, bytes);
         let ok = list.is_ok();
         if let Ok(list) = list {
             lists.insert(peer, Arc::new(list));
         }
-        let step = learner.list(peer, ok);
+        let step = learner.answered(peer, ok);
         self.step(key, step, peers);
     }
 
@@ -44,7 +44,7 @@ impl Transfers {
         if !ok {
             peers.send(peer, Message::Bad { blob, chunk: 0 });
         }
-        let step = learner.chunk(peer, ok);
+        let step = learner.answered(peer, ok);
         download.credit_bytes(peer, size, peers);
         self.step(key, step, peers);
     }
