@@ -23,7 +23,9 @@ impl Scheduler {
             let mut late = Bitmap::new(b.geometry.chunks());
             for (chunk, request) in self.inflight.requests(*blob) {
                 let local = b.links.get(&request.peer).is_some_and(|link| link.local);
-                if now.saturating_sub(request.since) > patience[usize::from(local)]
+                let trusted = self.peers.get(&request.peer).is_some_and(super::Holder::is_trusted);
+                let patience = if trusted { patience[usize::from(local)] } else { limits::HEDGE_AFTER };
+                if now.saturating_sub(request.since) > patience
                     && self.inflight.copies(*blob, chunk) < limits::COPIES
                 {
                     late.set(chunk);
@@ -40,6 +42,10 @@ impl Scheduler {
     /// O(chunks in flight), which is bounded, and only at the end of a blob.
     pub(super) fn hedge(&mut self, peer: PeerKey, blob: BlobKey) -> Option<(u32, u64)> {
         let b = self.blobs.get_mut(&blob)?;
+        // A second copy of one who has let us down before would be the last.
+        if !self.peers.get(&peer).is_some_and(super::Holder::is_trusted) {
+            return None;
+        }
         // Across the border only what is ours to import: the others of our site would ask for it, too.
         let far = b.links.get(&peer).is_some_and(|link| !link.local);
         let mine = b.border.as_ref().filter(|_| far).map(super::Border::mine);

@@ -135,14 +135,19 @@ impl Holder {
         if self.rate == 0 { self.out } else { self.out.min(self.rate * AHEAD) }
     }
 
+    /// It has not lost its requests since it last sent something. Who has is asked for one chunk at a time.
+    #[must_use]
+    pub const fn is_trusted(&self) -> bool {
+        self.silences == 0 && self.crawls == 0
+    }
+
     /// Another request is allowed now. One always is, whatever its size.
     #[must_use]
     pub fn may_ask(&self, size: u64, now: Now) -> bool {
         let window = self.window.max(FIRST_CHUNKS * size);
-        let trusted = self.crawls == 0;
         now >= self.pause_until
             && (self.requests == 0
-                || trusted && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
+                || self.is_trusted() && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
     }
 
     /// A request goes out.
