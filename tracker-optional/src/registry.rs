@@ -565,10 +565,11 @@ fn draw(from: &[Member], count: usize, without: u32, random: &mut Random, into: 
     }
     let mut nodes: Vec<u32> = drawn.into_iter().map(|number| from[number].node).collect();
     nodes.retain(|node| *node != without);
-    if nodes.len() > count {
-        // Whichever: the order in which they were drawn says something of their places.
-        nodes.swap_remove(random.below(nodes.len()));
+    // The order in which they were drawn says something of their places.
+    for last in (1..nodes.len()).rev() {
+        nodes.swap(last, random.below(last + 1));
     }
+    nodes.truncate(count);
     nodes.retain(|node| !into.contains(node));
     into.extend(nodes);
 }
