@@ -84,11 +84,6 @@ impl Content {
         vec![self.offering.clone()]
     }
 
-    /// The number of its last chunk: the one that proves its length.
-    fn last(&self) -> u32 {
-        self.offering.geometry().chunks() - 1
-    }
-
     /// An honest publisher, with further arguments.
     fn publish(&self, args: &[&str]) -> Seeder {
         self.home.publish_with(&self.home.path("content"), args)

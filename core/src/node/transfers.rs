@@ -353,7 +353,7 @@ impl Transfers {
         let exists =
             self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
         if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
-            // Its offer still stands for the other chunks.
+            // Only the chunk of a one-chunk blob can have been asked for by now. The offer is kept: a Have makes it a claim again.
             let step = learner.lost(peer, self.epoch.elapsed());
             return self.step(key, step, peers);
         }

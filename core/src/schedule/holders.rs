@@ -147,7 +147,7 @@ impl Holder {
         let window = self.window.max(FIRST_CHUNKS * size);
         now >= self.pause_until
             && (self.requests == 0
-                || self.is_trusted() && (self.out < window && self.requests < limits::REQUESTS_PER_PEER))
+                || self.is_trusted() && self.out < window && self.requests < limits::REQUESTS_PER_PEER)
     }
 
     /// A request goes out.

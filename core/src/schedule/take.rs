@@ -338,7 +338,14 @@ impl Scheduler {
         let stalled: Vec<PeerKey> =
             self.peers.iter().filter(|(_, h)| h.is_stalled(now)).map(|(key, _)| *key).collect();
         for peer in stalled {
-            self.take_back(peer, now, out);
+            let mut touched = Vec::new();
+            for (blob, chunk) in self.inflight.of_peer(peer) {
+                self.end_request(peer, blob, chunk);
+                out.push(Output::Cancel { peer, blob, chunk });
+                touched.push(blob);
+            }
+            touched.dedup();
+            touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
             if let Some(holder) = self.peers.get_mut(&peer) {
                 holder.stalled(now);
             }
@@ -387,18 +394,6 @@ impl Scheduler {
             }
         }
         crawling
-    }
-
-    /// Takes back all that a holder was asked for.
-    fn take_back(&mut self, peer: PeerKey, now: Now, out: &mut Vec<Output>) {
-        let mut touched = Vec::new();
-        for (blob, chunk) in self.inflight.of_peer(peer) {
-            self.end_request(peer, blob, chunk);
-            out.push(Output::Cancel { peer, blob, chunk });
-            touched.push(blob);
-        }
-        touched.dedup();
-        touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
     }
 
     /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it. False if there was none.

@@ -75,11 +75,10 @@ fn d2_one_chunk_in_a_hundred_is_corrupt() {
 #[test]
 fn d1_a_seeder_that_corrupts_and_runs_is_banned_too() {
     let content = Content::new(4 * MIB, 15);
-    let last = content.last();
-    let hostile = Hostile::listen(content.offerings(), move |_, honest| {
-        let mut bad = corrupt(honest, |header| header.chunk != last);
+    let hostile = Hostile::listen(content.offerings(), |_, honest| {
+        let mut bad = corrupt(honest, |_| true);
         if let Some(at) =
-            bad.iter().position(|out| matches!(out, Out::Data(header, _) if header.chunk < last))
+            bad.iter().position(|out| matches!(out, Out::Data(header, _) if header.chunk != LIST))
         {
             bad.truncate(at + 1);
             bad.push(Out::Hangup);
@@ -105,22 +104,22 @@ fn d3_seeders_that_claim_everything_and_answer_nothing() {
         Some(Message::List { .. } | Message::Request { .. }) => Vec::new(),
         _ => honest,
     });
-    // These prove what they have, and then keep it to themselves: one says nothing, one begins to, one is always busy.
-    let last = content.last();
-    let after_the_proof = move |answer: fn(u32, u32) -> Vec<Out>| {
+    // These send the hash list, and then keep every chunk to themselves: one says nothing, one begins to, one is always
+    // busy.
+    let after_the_list = move |answer: fn(u32, u32) -> Vec<Out>| {
         Hostile::listen(content.offerings(), move |turn, honest| match turn.heard {
-            Some(Message::Request { blob, first, count }) if *count > 1 || *first != last => {
+            Some(Message::Request { blob, first, count }) => {
                 (*first..first + count).flat_map(|chunk| answer(*blob, chunk)).collect()
             }
             _ => honest,
         })
     };
     let misers = [
-        after_the_proof(|_, _| Vec::new()),
-        after_the_proof(|blob, chunk| {
+        after_the_list(|_, _| Vec::new()),
+        after_the_list(|blob, chunk| {
             vec![Out::RawData(DataHeader { blob, chunk, offset: 0, len: 65_536 }.encode().to_vec())]
         }),
-        after_the_proof(|blob, chunk| vec![Out::Control(Message::Decline { blob, chunk, why: Why::Busy })]),
+        after_the_list(|blob, chunk| vec![Out::Control(Message::Decline { blob, chunk, why: Why::Busy })]),
     ];
     let addrs: Vec<&str> = misers.iter().chain([&mute]).map(Hostile::addr).chain([honest.addr()]).collect();
     let took = timed_get(honest.id(), &addrs);
@@ -163,7 +162,7 @@ type Unwanted = fn(&DataHeader, &[u8]) -> Vec<Out>;
 
 /// Frames that fit nothing, by what is wrong with them.
 const UNWANTED: [(&str, Unwanted); 8] = [
-    // The last of 129, which the victim has by now.
+    // The last of 129, of 100 bytes: a whole frame of it does not fit even if it was asked for.
     ("unrequested", |asked, bytes| vec![part(asked, |h| h.chunk = 128, bytes)]),
     ("of another blob", |asked, bytes| vec![part(asked, |h| h.blob += 1, bytes)]),
     ("beyond the end", |asked, bytes| vec![part(asked, |h| h.chunk = 129, bytes)]),
@@ -180,13 +179,11 @@ fn part(asked: &DataHeader, change: fn(&mut DataHeader), bytes: &[u8]) -> Out {
     Out::Data(header, bytes.to_vec())
 }
 
-/// Sends something unwanted in place of every chunk but the last, which proves the length: without it nothing else would
-/// be asked for.
+/// Sends something unwanted in place of every chunk. The hash list is honest: without it no chunk would be asked for.
 fn unwanted(content: &Content, what: Unwanted) -> Hostile {
-    let last = content.last();
     Hostile::listen(content.offerings(), move |_, honest| {
         let instead = |out| match out {
-            Out::Data(header, bytes) if header.chunk < last => what(&header, &bytes),
+            Out::Data(header, bytes) if header.chunk != LIST => what(&header, &bytes),
             other => vec![other],
         };
         honest.into_iter().flat_map(instead).collect()
