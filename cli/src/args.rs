@@ -53,7 +53,7 @@ pub(crate) enum Verb {
     /// List the peers it is connected to and those it has banned
     Peers,
     /// Run a node until it is stopped
-    Daemon,
+    Daemon(Daemon),
     /// Watch the real thing for a minute: one publisher and five getters on this machine
     Demo(Demo),
     /// Show the settings and where they come from
@@ -165,6 +165,14 @@ pub(crate) struct Gc {
     pub(crate) dry_run: bool,
 }
 
+/// See [`Verb::Daemon`].
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// Be a tracker as well, on port 4770: a meeting point for nodes of other networks
+    #[arg(long, env = "SWARM_TRACKER_SERVER", value_parser = BoolishValueParser::new())]
+    pub(crate) tracker_server: bool,
+}
+
 /// See [`Verb::Demo`].
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -197,6 +205,9 @@ struct Globals {
     /// Connect to this peer; may be repeated
     #[arg(long, env = "SWARM_PEER", value_name = "MULTIADDR", value_delimiter = ',')]
     peer: Vec<String>,
+    /// Announce to this tracker and ask it who has what is wanted; may be repeated. Links carry it
+    #[arg(long, env = "SWARM_TRACKER", value_name = "MULTIADDR", value_delimiter = ',')]
+    tracker: Vec<String>,
     /// Do not look for nodes on the local network
     #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
     no_mdns: bool,
@@ -346,6 +357,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         home: one(matches, "home", source),
         listen: many(matches, "listen", source),
         peer: many(matches, "peer", source),
+        tracker: many(matches, "tracker", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
@@ -373,6 +385,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         home: after.home.or(before.home),
         listen: lists(before.listen, after.listen),
         peer: lists(before.peer, after.peer),
+        tracker: lists(before.tracker, after.tracker),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),

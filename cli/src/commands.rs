@@ -119,7 +119,7 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Gc(args) => gc::run(ui, settings, args.dry_run).await,
         Verb::Status => status::run(ui, settings).await,
         Verb::Peers => peers::run(ui, settings).await,
-        Verb::Daemon => daemon::run(ui, settings).await,
+        Verb::Daemon(args) => daemon::run(ui, settings, &args).await,
         Verb::Demo(args) => demo::run(ui, args.file.as_deref()).await,
         Verb::Config { .. } | Verb::Completions { .. } | Verb::Help { .. } => Ok(()),
     }

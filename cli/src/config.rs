@@ -125,6 +125,8 @@ settings! {
     listen "listen": Vec<String> = Vec::new();
     /// Addresses to dial.
     peer "peer": Vec<String> = Vec::new();
+    /// Trackers.
+    tracker "tracker": Vec<String> = Vec::new();
     /// No multicast DNS.
     no_mdns "no-mdns": bool = false;
     /// The name of the site.
@@ -198,6 +200,7 @@ impl Settings {
         Options {
             listen: self.listen.value.clone(),
             peers: self.peer.value.clone(),
+            trackers: self.tracker.value.clone(),
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,
@@ -209,6 +212,11 @@ impl Settings {
             read_only: self.read_only.value,
             ..Options::new(self.home.value.clone())
         }
+    }
+
+    /// What the node is told when it stays.
+    pub(crate) fn resident(&self) -> Options {
+        Options { resident: true, ..self.options() }
     }
 
     /// What the node is told when the command only looks at the store.

@@ -14,7 +14,8 @@ pub const CHUNK_MIN: u64 = 64 << 10;
 pub const CHUNK_MAX: u64 = 1 << 20;
 /// Chunks aimed at per blob: spreading is best at 1,000 to 2,000 (pieces enough that no log term shows).
 pub const CHUNKS_AIM: u64 = 1024;
-/// Chunks a blob has at most: bounds the hash list to 1 MiB and the have-map to 4 KiB. Longer blobs get longer chunks.
+/// Chunks a blob has at most: bounds the hash list to 1 MiB and a tail of up to 1.5 KiB ([`HASH_LIST_BYTES`]), and the have-map
+/// to 4 KiB. Longer blobs get longer chunks.
 pub const CHUNKS: u32 = 32_768;
 /// The longest blob, bytes (1 TiB): its chunks are then 32 MiB, the most that is worth holding unverified.
 pub const BLOB_BYTES: u64 = 1 << 40;
@@ -217,6 +218,33 @@ pub const NEIGHBOURS: usize = 20;
 pub const PING_EVERY: Duration = Duration::from_secs(5);
 /// A session whose probe stays without any answer is closed after this.
 pub const SESSION_SILENCE: Duration = Duration::from_secs(20);
+
+/// Changes to a node's set of swarms in one message to a tracker: 33 bytes each, so that all fit a frame.
+pub const ANNOUNCE_CHANGES: usize = 1800;
+/// Swarms of which members are asked for in one message to a tracker: the answer must fit a frame.
+pub const ANNOUNCE_ASKS: usize = 8;
+/// Members of one swarm in a tracker's answer.
+pub const ANSWER_PEERS: usize = 64;
+/// A reason in words, bytes.
+pub const REASON_BYTES: usize = 256;
+/// Trackers a node is given.
+pub const TRACKERS: usize = 32;
+/// Trackers a link names.
+pub const LINK_TRACKERS: usize = 4;
+/// Trackers known from links, over all that is being fetched.
+pub const LINKED_TRACKERS: usize = 16;
+/// Of several trackers so many are told of each content: one may be gone.
+pub const TRACKER_COPIES: usize = 2;
+/// From an announcement to its answer, the connection included.
+pub const TRACKER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A connection with a tracker over which nothing was said for so long is closed by the node...
+pub const TRACKER_IDLE: Duration = Duration::from_secs(30);
+/// ...and after this by the tracker.
+pub const TRACKER_SILENCE: Duration = Duration::from_secs(90);
+/// Connections in their handshake at a tracker: an office that starts work comes all at once.
+pub const TRACKER_PENDING: usize = 512;
+/// Addresses are told of at most this long in a tracker's memory, bytes: relayed ones have two ids in them.
+pub const TRACKED_ADDR_BYTES: usize = 128;
 
 // ---- store --------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod event;
+pub mod tracker;
 pub mod transport;
 
 mod actor;
@@ -45,12 +46,14 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::limits;
 use crate::options::Options;
+use crate::store::record::State;
 use crate::store::{DiskError, OpenError, Store};
-use actor::{Actor, Ask, Parts};
+use actor::{Actor, Ask, Parts, in_short};
 use behaviour::Behaviour;
 use command::Command;
 use event::{Event, Limits};
 use pace::Pace;
+use tracker::Trackers;
 
 /// How long an orderly end may take before it is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -112,6 +115,7 @@ struct Net {
     listen: watch::Receiver<Vec<Multiaddr>>,
     peer: PeerId,
     limits: watch::Receiver<Limits>,
+    trackers: Arc<[String]>,
 }
 
 /// A node that runs in this process.
@@ -189,6 +193,10 @@ impl Node {
     async fn connect(&mut self, options: &Options) -> Result<(), StartError> {
         let given = parse(&options.peers, "--peer")?;
         let listen = parse(&options.listen, "--listen")?;
+        let trackers = parse(&options.trackers, "--tracker")?;
+        if trackers.len() > limits::TRACKERS {
+            return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
+        }
         let key = if options.read_only {
             libp2p::identity::Keypair::generate_ed25519()
         } else {
@@ -213,6 +221,10 @@ impl Node {
         let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
         let (addrs, mut listening) = watch::channel(Vec::new());
+        let mut trackers = Trackers::new(trackers, key, site.clone());
+        if options.resident {
+            store.records().iter().filter(|r| r.state == State::Complete).for_each(|r| trackers.holds(r.id));
+        }
         let actor = Actor::new(Parts {
             network,
             store: store.clone(),
@@ -227,6 +239,7 @@ impl Node {
             },
             listen: addrs,
             given,
+            trackers,
             mdns: options.mdns,
             site,
             limit_lan: options.limit_lan,
@@ -234,7 +247,13 @@ impl Node {
         });
         self.actor = Some(tokio::spawn(actor.run()));
         let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
-        self.caller.context.net = Some(Net { asks, listen: listening, peer, limits: pace.now });
+        self.caller.context.net = Some(Net {
+            asks,
+            listen: listening,
+            peer,
+            limits: pace.now,
+            trackers: options.trackers.clone().into(),
+        });
         Ok(())
     }
 

@@ -13,6 +13,10 @@ pub struct Options {
     pub listen: Vec<String>,
     /// Multiaddrs of peers to dial, with or without `/p2p/..`.
     pub peers: Vec<String>,
+    /// Multiaddrs of trackers, with or without `/p2p/..`.
+    pub trackers: Vec<String>,
+    /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
+    pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
     pub mdns: bool,
     /// The site this node belongs to: nodes of one name are near each other, wherever their addresses are. Without a name
@@ -44,6 +48,8 @@ impl Options {
             home,
             listen: Vec::new(),
             peers: Vec::new(),
+            trackers: Vec::new(),
+            resident: false,
             mdns: true,
             site: None,
             limit_up: None,

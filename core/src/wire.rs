@@ -35,6 +35,7 @@
 
 pub mod frame;
 pub mod have;
+pub mod tracker;
 
 use serde::{Deserialize, Serialize};
 

@@ -266,7 +266,7 @@ fn manifests() -> Vec<Vec<u8>> {
 fn links() -> Vec<String> {
     let link = |name: Option<&str>, peers: &[&str]| {
         let peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
-        Link { id: id(), name: name.map(ToOwned::to_owned), peers }.to_string()
+        Link { name: name.map(ToOwned::to_owned), peers, ..Link::to(id()) }.to_string()
     };
     vec![
         link(None, &[]),

@@ -8,12 +8,12 @@ use std::alloc::System;
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher};
-use swarm_tracker::registry::{Bounds, Entry, Key, Registry, Shares};
+use swarm_tracker::registry::{At, Bounds, Entry, Key, Registry, Shares};
 
 #[global_allocator]
 static ALLOCATED: AllocProfiler<System> = AllocProfiler::new(System);
 
-const ROOMY: Bounds = Bounds { nodes: 4 << 20, members: 64 << 20, per_node: 1 << 20 };
+const ROOMY: Bounds = Bounds { nodes: 4 << 20, members: 64 << 20, per_node: 1 << 20, per_origin: u32::MAX };
 const LATER: Duration = Duration::from_secs(1800);
 /// Nodes of a site.
 const SITE: u32 = 100;
@@ -24,12 +24,16 @@ fn main() {
     divan::main();
 }
 
+fn at(site: u64) -> At {
+    At { site, origin: site }
+}
+
 fn key(number: u32) -> Key {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
 fn join(registry: &mut Registry<u64>, node: u32, swarm: u32) {
-    registry.heard(&node.into(), (node / SITE).into(), &REACH, LATER).unwrap();
+    registry.heard(&node.into(), at((node / SITE).into()), &REACH, LATER).unwrap();
     registry.change(&node.into(), true, (&[Entry { key: key(swarm), whole: node == 0 }], &[]), 1).unwrap();
 }
 
@@ -47,7 +51,7 @@ fn announce_again_and_ask(bencher: Bencher<'_, '_>, members: u32) {
     bencher.bench_local(|| {
         next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let node = next % members;
-        registry.heard(&node.into(), (node / SITE).into(), &REACH, LATER).unwrap();
+        registry.heard(&node.into(), at((node / SITE).into()), &REACH, LATER).unwrap();
         registry.sample(&node.into(), &key(0), Shares::default()).len()
     });
 }
@@ -84,7 +88,7 @@ fn a_million_members(bencher: Bencher<'_, '_>, how: &str) {
                 let entry =
                     |number: u32| Entry { key: key((node + number * 97) % 10_000), whole: number == 0 };
                 let entries: Vec<Entry> = (0..100).map(entry).collect();
-                registry.heard(&node.into(), (node / SITE).into(), &REACH, LATER).unwrap();
+                registry.heard(&node.into(), at((node / SITE).into()), &REACH, LATER).unwrap();
                 registry.change(&node.into(), true, (&entries, &[]), 1).unwrap();
             }),
         }

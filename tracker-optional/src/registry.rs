@@ -18,17 +18,25 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use swarm_core::schedule::pick::Random;
+pub use swarm_core::wire::tracker::{Entry, Key};
 
+use crate::origins::Origins;
 use crate::slab::Slab;
 
 /// Time since a fixed start.
 pub type Now = Duration;
 
-/// What a swarm is known by.
-pub type Key = [u8; 32];
-
 /// Members of a swarm in one site that are told of many elsewhere.
 pub const GATEWAYS: u32 = 8;
+
+/// Where a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Whom it is near: those of the same number.
+    pub site: u64,
+    /// The place it comes from, of which there may be only so many.
+    pub origin: u64,
+}
 
 /// How many are named in one answer about one swarm.
 #[derive(Debug, Clone, Copy)]
@@ -50,15 +58,6 @@ impl Default for Shares {
     }
 }
 
-/// What a node announces of one swarm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Which.
-    pub key: Key,
-    /// It has everything.
-    pub whole: bool,
-}
-
 /// Bounds of a registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -68,6 +67,8 @@ pub struct Bounds {
     pub members: usize,
     /// Swarms of one node.
     pub per_node: usize,
+    /// Nodes that come from one place.
+    pub per_origin: u32,
 }
 
 /// Why an announcement was not taken in.
@@ -76,6 +77,9 @@ pub enum Refused {
     /// The registry is full.
     #[error("the tracker is full")]
     Full,
+    /// There are as many nodes from its place as there may be.
+    #[error("the tracker knows as many nodes of this address as it may")]
+    Crowded,
     /// The node takes part in as many swarms as one may.
     #[error("a node may take part in {0} swarms")]
     TooMany(usize),
@@ -95,6 +99,8 @@ pub struct Named<'a, N> {
 pub struct Registry<N> {
     bounds: Bounds,
     names: HashMap<N, u32>,
+    /// How many nodes come from each place.
+    origins: Origins,
     nodes: Slab<Node<N>>,
     keys: HashMap<Key, u32>,
     swarms: Slab<Gathering>,
@@ -110,6 +116,7 @@ struct Node<N> {
     name: N,
     reach: Box<[u8]>,
     site: u64,
+    origin: u64,
     /// The state of its entries, by its own count.
     version: u64,
     expires: Now,
@@ -164,6 +171,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         Self {
             bounds,
             names: HashMap::new(),
+            origins: Origins::new(bounds.per_origin),
             nodes: Slab::new(),
             keys: HashMap::new(),
             swarms: Slab::new(),
@@ -208,14 +216,20 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         self.node(name).map_or(0, |(_, node)| node.version)
     }
 
-    /// A node is heard of: it is kept until `expires`, is at `site` and can be reached so.
+    /// A node is heard of: it is kept until `expires`, is `at` this place and can be reached so.
     ///
     /// # Errors
-    /// [`Refused::Full`] for one node too many.
-    pub fn heard(&mut self, name: &N, site: u64, reach: &[u8], expires: Now) -> Result<(), Refused> {
+    /// [`Refused::Full`], [`Refused::Crowded`] for one node too many.
+    pub fn heard(&mut self, name: &N, at: At, reach: &[u8], expires: Now) -> Result<(), Refused> {
         if let Some(number) = self.names.get(name).copied() {
-            if self.nodes.get(number).is_some_and(|node| node.site != site) {
-                self.move_to(number, site);
+            if self.nodes.get(number).is_some_and(|node| node.origin != at.origin) {
+                self.origins.arrive(at.origin)?;
+                if let Some(node) = self.nodes.get_mut(number) {
+                    self.origins.depart(std::mem::replace(&mut node.origin, at.origin));
+                }
+            }
+            if self.nodes.get(number).is_some_and(|node| node.site != at.site) {
+                self.move_to(number, at.site);
             }
             if let Some(node) = self.nodes.get_mut(number) {
                 node.expires = node.expires.max(expires);
@@ -228,10 +242,12 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         if self.names.len() >= self.bounds.nodes {
             return Err(Refused::Full);
         }
+        self.origins.arrive(at.origin)?;
         let node = Node {
             name: name.clone(),
             reach: reach.into(),
-            site,
+            site: at.site,
+            origin: at.origin,
             version: 0,
             expires,
             entries: Vec::new(),
@@ -281,7 +297,9 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     pub fn forget(&mut self, name: &N) {
         if let Some(number) = self.names.remove(name) {
             self.clear(number);
-            self.nodes.remove(number);
+            if let Some(node) = self.nodes.remove(number) {
+                self.origins.depart(node.origin);
+            }
         }
     }
 

@@ -7,8 +7,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ROOMY: Bounds = Bounds { nodes: 1000, members: 100_000, per_node: 1000 };
+const ROOMY: Bounds = Bounds { nodes: 1000, members: 100_000, per_node: 1000, per_origin: 1000 };
 const LATER: Now = Duration::from_secs(60);
+
+fn at(site: u64) -> At {
+    At { site, origin: site }
+}
 
 fn key(number: u8) -> Key {
     [number; 32]
@@ -22,7 +26,7 @@ fn entry(number: u8, whole: bool) -> Entry {
 fn fill(registry: &mut Registry<u64>, site: u64, count: u64, whole: u64) {
     for node in 0..count {
         let name = site * 10_000 + node;
-        registry.heard(&name, site, &[site as u8], LATER).unwrap();
+        registry.heard(&name, at(site), &[site as u8], LATER).unwrap();
         registry.change(&name, true, (&[entry(1, node < whole)], &[]), 1).unwrap();
     }
 }
@@ -105,7 +109,7 @@ fn each_who_has_everything_is_drawn_as_often_as_any() {
 fn who_comes_and_goes_leaves_little() {
     let mut registry = Registry::new(ROOMY, 1);
     for _ in 0..1000 {
-        registry.heard(&1_u64, 1, &[], LATER).unwrap();
+        registry.heard(&1_u64, at(1), &[], LATER).unwrap();
         registry.forget(&1);
     }
     assert!(registry.due.len() < 100, "{}", registry.due.len());
@@ -115,7 +119,7 @@ fn who_comes_and_goes_leaves_little() {
 fn who_is_not_heard_of_is_forgotten() {
     let mut registry = Registry::new(ROOMY, 1);
     fill(&mut registry, 1, 10, 0);
-    registry.heard(&10_003, 1, &[1], LATER * 2).unwrap();
+    registry.heard(&10_003, at(1), &[1], LATER * 2).unwrap();
     registry.expire(LATER - Duration::from_millis(1));
     assert_eq!(registry.nodes(), 10);
     registry.expire(LATER);
@@ -127,14 +131,14 @@ fn who_is_not_heard_of_is_forgotten() {
 
 #[test]
 fn it_has_bounds_and_says_so() {
-    let mut registry = Registry::new(Bounds { nodes: 2, members: 3, per_node: 2 }, 1);
+    let mut registry = Registry::new(Bounds { nodes: 2, members: 3, per_node: 2, ..ROOMY }, 1);
     let three = [entry(1, false), entry(2, false), entry(3, false)];
-    registry.heard(&1_u64, 1, &[], LATER).unwrap();
+    registry.heard(&1_u64, at(1), &[], LATER).unwrap();
     assert_eq!(registry.change(&1, true, (&three, &[]), 9), Err(Refused::TooMany(2)));
     assert_eq!((registry.members(), registry.version(&1)), (2, 0));
-    registry.heard(&2, 1, &[], LATER).unwrap();
+    registry.heard(&2, at(1), &[], LATER).unwrap();
     assert_eq!(registry.change(&2, true, (&three[..2], &[]), 9), Err(Refused::Full));
-    assert_eq!(registry.heard(&3, 1, &[], LATER), Err(Refused::Full));
+    assert_eq!(registry.heard(&3, at(1), &[], LATER), Err(Refused::Full));
     registry.forget(&1);
     assert_eq!(registry.change(&2, true, (&three[..2], &[]), 9), Ok(()));
     assert_eq!((registry.members(), registry.version(&2)), (2, 9));
@@ -207,7 +211,7 @@ proptest! {
             match deed {
                 Deed::Heard { node, site, until } => {
                     let until = clock + until;
-                    registry.heard(&node, site.into(), &[site], Duration::from_millis(until.into())).unwrap();
+                    registry.heard(&node, at(site.into()), &[site], Duration::from_millis(until.into())).unwrap();
                     let known = plain.entry(node).or_insert((site, until, BTreeMap::new()));
                     (known.0, known.1) = (site, known.1.max(until));
                 }
@@ -264,4 +268,20 @@ proptest! {
 
 fn drop_one(swarms: &mut BTreeMap<u8, bool>, number: u8) {
     swarms.remove(&number);
+}
+
+#[test]
+fn one_place_has_so_many_nodes() {
+    let bounds = Bounds { per_origin: 2, ..ROOMY };
+    let mut registry = Registry::new(bounds, 1);
+    for node in [1_u64, 2] {
+        registry.heard(&node, at(1), &[], LATER).unwrap();
+    }
+    assert_eq!(registry.heard(&3, at(1), &[], LATER), Err(Refused::Crowded));
+    registry.heard(&3, at(2), &[], LATER).unwrap();
+    assert_eq!(registry.heard(&3, at(1), &[], LATER), Err(Refused::Crowded), "by moving there neither");
+    registry.forget(&1);
+    registry.heard(&3, at(1), &[], LATER).unwrap();
+    registry.expire(LATER);
+    assert!(registry.origins.is_empty());
 }

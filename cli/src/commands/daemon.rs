@@ -3,15 +3,27 @@
 use swarm_core::node::command::Command;
 use swarm_core::node::event::{Event, Status};
 
+use swarm_tracker::server::Server;
+
 use super::unexpected;
+use crate::args;
 use crate::config::Settings;
 use crate::conversation::Conversation;
-use crate::exit::{Code, Failed, Outcome};
+use crate::exit::{Code, Failed, Outcome, not_started};
 use crate::ui::Ui;
 
-/// Runs a node until a signal comes.
-pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
-    let mut conversation = Conversation::open(ui, settings.options()).await?;
+/// Runs a node until a signal comes, and a tracker beside it if that is wanted.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Outcome {
+    let mut options = settings.resident();
+    let mut tracker = None;
+    if args.tracker_server {
+        let server = swarm_tracker::server::Options::new(options.home.join("tracker"));
+        let server = Server::start(&server).await.map_err(|error| not_started(&error))?;
+        // The way by which others see this machine is the one by which it announces itself.
+        options.trackers.extend(server.addresses().into_iter().next());
+        tracker = Some(server);
+    }
+    let mut conversation = Conversation::open(ui, options).await?;
     let answer = conversation.answer(Command::Status, |_| Ok(())).await;
     let status = match answer {
         Ok(Event::Status(status)) => status,
@@ -23,6 +35,9 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
     }
     ui.talk(&format!("node {} runs for {} until Ctrl-C", status.peer, status.home.display()));
     status.listen.iter().for_each(|addr| ui.talk(&format!("  listens on {addr}")));
+    for addr in tracker.iter().flat_map(Server::addresses) {
+        ui.talk(&format!("  tracker at {addr}"));
+    }
     status.notices.iter().for_each(|notice| ui.warn(notice));
     conversation.until_signalled().await;
     ui.talk("stopping");

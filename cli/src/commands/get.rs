@@ -22,7 +22,8 @@ use crate::ui::Ui;
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
     let output = output(args)?;
     let targets = args.targets.iter().map(|text| check_target(text)).collect::<Result<Vec<_>, _>>()?;
-    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let options = if args.seed { settings.resident() } else { settings.options() };
+    let mut conversation = Conversation::open(ui, options).await?;
     let mut fetches = Vec::new();
     for (text, target) in args.targets.iter().zip(&targets) {
         conversation.ask(command(args, text, output.clone())).await;

@@ -35,7 +35,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
     if !from_stdin {
         path.symlink_metadata().map_err(|error| Failed::io("publish", &path, &error))?;
     }
-    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let mut conversation = Conversation::open(ui, settings.resident()).await?;
     let published = match from_stdin {
         true => publish_stdin(ui, &mut conversation, &settings.home.value, args).await,
         false => publish(ui, &mut conversation, path, args).await,

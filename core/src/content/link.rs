@@ -1,10 +1,10 @@
 //! Links and what else a person may type to name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...
 //! ```
 //!
-//! Only the id counts. Name and peers are hints of whoever wrote the link and are never trusted: the name passes
+//! Only the id counts. Name, peers and trackers are hints of whoever wrote the link and are never trusted: the name passes
 //! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
 //! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
 //! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::path::{clip, cut, escape};
 use crate::id::ContentId;
-use crate::limits::{ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS};
+use crate::limits::{ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS};
 
 const SCHEME: &str = "swarm:";
 /// As `b3sum --tag` and our own output call an id.
@@ -41,6 +41,8 @@ pub struct Link {
     /// Addresses of peers that may know holders: untrusted multiaddr text, at most [`LINK_PEERS`], each printable ASCII of
     /// 1 to [`ADDR_BYTES`] bytes.
     pub peers: Vec<String>,
+    /// Addresses of trackers that may know holders: the same, at most [`LINK_TRACKERS`].
+    pub trackers: Vec<String>,
 }
 
 /// What a person may give where content is to be named.
@@ -96,7 +98,10 @@ pub enum LinkError {
     /// Too many peers.
     #[error("the link has more than {LINK_PEERS} peers")]
     TooManyPeers,
-    /// A peer that cannot be an address.
+    /// Too many trackers.
+    #[error("the link has more than {LINK_TRACKERS} trackers")]
+    TooManyTrackers,
+    /// A peer or tracker that cannot be an address.
     #[error("not an address of at most {ADDR_BYTES} printable characters: \"{}\"", escape(.text))]
     Peer {
         /// The decoded value.
@@ -119,11 +124,14 @@ impl fmt::Display for Link {
         if !name.is_empty() {
             write!(text, "?name={}", utf8_percent_encode(name, PLAIN))?;
         }
-        for peer in self.peers.iter().filter(|peer| is_peer(peer)).take(LINK_PEERS) {
+        let peers =
+            self.peers.iter().filter(|peer| is_addr(peer)).take(LINK_PEERS).map(|peer| ("peer", peer));
+        let trackers = self.trackers.iter().filter(|addr| is_addr(addr)).take(LINK_TRACKERS);
+        for (key, addr) in peers.chain(trackers.map(|addr| ("tracker", addr))) {
             let mark = if text.contains('?') { '&' } else { '?' };
-            let peer = format!("{mark}peer={}", utf8_percent_encode(peer, PLAIN));
-            if text.len() + peer.len() <= LINK_BYTES {
-                text.push_str(&peer);
+            let hint = format!("{mark}{key}={}", utf8_percent_encode(addr, PLAIN));
+            if text.len() + hint.len() <= LINK_BYTES {
+                text.push_str(&hint);
             }
         }
         f.write_str(&text)
@@ -145,11 +153,16 @@ impl FromStr for Link {
         let (digits, query) = rest.split_once('?').unwrap_or((rest, ""));
         let digits = digits.strip_suffix('/').unwrap_or(digits);
         let id = digits.parse().map_err(|_| LinkError::Id { text: clip(digits) })?;
-        let mut link = Self { id, name: None, peers: Vec::new() };
+        let mut link = Self::to(id);
         for pair in query.split('&') {
             match pair.split_once('=') {
                 Some(("name", name)) => link.read_name(name)?,
-                Some(("peer", peer)) => link.read_peer(peer)?,
+                Some(("peer", addr)) => {
+                    read_addr(addr, &mut link.peers, LINK_PEERS, LinkError::TooManyPeers)?
+                }
+                Some(("tracker", addr)) => {
+                    read_addr(addr, &mut link.trackers, LINK_TRACKERS, LinkError::TooManyTrackers)?;
+                }
                 _ => {}
             }
         }
@@ -159,6 +172,12 @@ impl FromStr for Link {
 }
 
 impl Link {
+    /// A link without hints.
+    #[must_use]
+    pub const fn to(id: ContentId) -> Self {
+        Self { id, name: None, peers: Vec::new(), trackers: Vec::new() }
+    }
+
     fn read_name(&mut self, value: &str) -> Result<(), LinkError> {
         let name = decode(value)?;
         if self.name.is_some() {
@@ -170,18 +189,18 @@ impl Link {
         self.name = Some(name.into_owned());
         Ok(())
     }
+}
 
-    fn read_peer(&mut self, value: &str) -> Result<(), LinkError> {
-        if self.peers.len() == LINK_PEERS {
-            return Err(LinkError::TooManyPeers);
-        }
-        let peer = decode(value)?;
-        if !is_peer(&peer) {
-            return Err(LinkError::Peer { text: clip(&peer) });
-        }
-        self.peers.push(peer.into_owned());
-        Ok(())
+fn read_addr(value: &str, into: &mut Vec<String>, most: usize, too_many: LinkError) -> Result<(), LinkError> {
+    if into.len() == most {
+        return Err(too_many);
     }
+    let addr = decode(value)?;
+    if !is_addr(&addr) {
+        return Err(LinkError::Peer { text: clip(&addr) });
+    }
+    into.push(addr.into_owned());
+    Ok(())
 }
 
 impl FromStr for Target {
@@ -222,7 +241,7 @@ fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
     percent_decode_str(value).decode_utf8().map_err(|_| bad())
 }
 
-fn is_peer(text: &str) -> bool {
+fn is_addr(text: &str) -> bool {
     (1..=ADDR_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

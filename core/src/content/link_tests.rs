@@ -12,7 +12,8 @@ fn id() -> ContentId {
 }
 
 fn link(name: Option<&str>, peers: &[&str]) -> Link {
-    Link { id: id(), name: name.map(str::to_owned), peers: peers.iter().map(|&p| p.to_owned()).collect() }
+    let peers = peers.iter().map(|&p| p.to_owned()).collect();
+    Link { name: name.map(str::to_owned), peers, ..Link::to(id()) }
 }
 
 #[test]
@@ -22,6 +23,11 @@ fn writes_one_form() {
         link(Some("my file (1) ü.pdf"), &[PEER, "/ip6/::1/tcp/1"]).to_string(),
         format!("swarm:{DIGITS}?name=my%20file%20%281%29%20%C3%BC.pdf&peer={PEER}&peer=/ip6/::1/tcp/1")
     );
+    let both = Link { trackers: vec![PEER.to_owned()], ..link(None, &["/ip6/::1/tcp/1"]) };
+    assert_eq!(both.to_string(), format!("swarm:{DIGITS}?peer=/ip6/::1/tcp/1&tracker={PEER}"));
+    assert_eq!(both.to_string().parse(), Ok(both));
+    let five = format!("swarm:{DIGITS}?{}", ["tracker=/ip4/10.0.0.1/tcp/1"; LINK_TRACKERS + 1].join("&"));
+    assert_eq!(five.parse::<Link>(), Err(LinkError::TooManyTrackers));
     assert_eq!(link(None, &["/dns/x/tcp/1"]).to_string(), format!("swarm:{DIGITS}?peer=/dns/x/tcp/1"));
 }
 
@@ -115,8 +121,9 @@ proptest! {
         id in any::<[u8; 32]>(),
         name in proptest::option::of("\\PC{1,60}|[ -~]{1,80}"),
         peers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_PEERS),
+        trackers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_TRACKERS),
     ) {
-        let link = Link { id: ContentId::from_bytes(id), name, peers };
+        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers };
         let text = link.to_string();
         // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=".contains(&b)), "{}", text);

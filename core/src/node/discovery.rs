@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::event::Class;
 use crate::limits;
 
-/// How an address became known. More will come (tracker, DHT); each is only a hint.
+/// How an address became known; each is only a hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
     /// `--peer`: dialled at once, and again whenever it is lost.
@@ -19,9 +19,39 @@ pub(super) enum Source {
     Link,
     /// Multicast DNS.
     Lan,
+    /// A tracker named it.
+    Tracker,
     /// Another peer named it.
     Exchange,
 }
+
+impl Source {
+    /// It is somebody else's word that sends us there, and may be meant to harm whoever is there.
+    const fn is_hearsay(self) -> bool {
+        matches!(self, Self::Tracker | Self::Exchange)
+    }
+}
+
+/// Who made us try an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Peer(PeerId),
+    Tracker(u64),
+}
+
+/// The tracker that names peers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tracker {
+    /// Its number: no two have the same.
+    pub(super) number: u64,
+    /// Where it is.
+    pub(super) at: Option<IpAddr>,
+    /// Nobody but a link says that it is one.
+    pub(super) linked: bool,
+}
+
+/// Below are the ports of a machine's own services, which speak other protocols.
+const SERVICE_PORTS: u16 = 1024;
 
 /// The first pause after a failed dial; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -71,7 +101,7 @@ pub(super) struct Dial {
 pub(super) struct Discovery {
     candidates: BTreeMap<Name, Candidate>,
     /// Addresses each peer made us try lately.
-    named: BTreeMap<PeerId, VecDeque<Instant>>,
+    named: BTreeMap<By, VecDeque<Instant>>,
     /// Dials to an address without a handshake, lately.
     failed: BTreeMap<IpAddr, VecDeque<Instant>>,
 }
@@ -108,13 +138,35 @@ impl Discovery {
         {
             return;
         }
-        let named = self.named.entry(by.0).or_default();
-        named.retain(|t| now.duration_since(*t) < limits::DIAL_WINDOW);
-        if named.len() >= limits::DIALS_PER_SOURCE {
+        if self.may_name(By::Peer(by.0), now) {
+            self.found(addr, Some(peer), Source::Exchange, now);
+        }
+    }
+
+    /// A peer that a tracker named, with its addresses: where a tracker could send anybody, and not too many at once.
+    pub(super) fn tracked(&mut self, addrs: &[Multiaddr], peer: PeerId, by: Tracker, now: Instant) {
+        let known = self.candidates.get(&Name::Peer(peer)).map_or(&[][..], |c| &c.addrs);
+        let new = |addr: &&Multiaddr| by.may_name(addr) && !known.contains(&split_peer(addr).0);
+        let new: Vec<Multiaddr> = addrs.iter().filter(new).cloned().collect();
+        if new.is_empty() || !self.may_name(By::Tracker(by.number), now) {
             return;
         }
-        named.push_back(now);
-        self.found(addr, Some(peer), Source::Exchange, now);
+        new.iter().for_each(|addr| self.found(addr, Some(peer), Source::Tracker, now));
+    }
+
+    /// Counts one more peer that somebody made us try, unless there were too many lately.
+    fn may_name(&mut self, by: By, now: Instant) -> bool {
+        let recent = |t: &Instant| now.duration_since(*t) < limits::DIAL_WINDOW;
+        if self.named.len() > limits::CONNECTIONS {
+            self.named.retain(|_, times| times.back().is_some_and(recent));
+        }
+        let named = self.named.entry(by).or_default();
+        named.retain(recent);
+        let may = named.len() < limits::DIALS_PER_SOURCE;
+        if may {
+            named.push_back(now);
+        }
+        may
     }
 
     /// Multicast no longer shows this peer.
@@ -148,7 +200,7 @@ impl Discovery {
                 continue;
             }
             let mut addrs = candidate.addrs.clone();
-            if candidate.source == Source::Exchange {
+            if candidate.source.is_hearsay() {
                 let allowed = |ip| tries.get(&ip).is_none_or(|tries| *tries < limits::DIALS_PER_ADDR);
                 addrs.retain(|addr| ip_of(addr).is_none_or(allowed));
                 ips(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
@@ -169,7 +221,7 @@ impl Discovery {
         let recent = |t: &&Instant| now.duration_since(**t) < limits::DIAL_IP_WINDOW;
         let failed = self.failed.iter().map(|(ip, t)| (*ip, t.iter().filter(recent).count()));
         let mut tries: BTreeMap<IpAddr, usize> = failed.collect();
-        let named = |c: &&Candidate| c.source == Source::Exchange && c.state == State::Dialling;
+        let named = |c: &&Candidate| c.source.is_hearsay() && c.state == State::Dialling;
         for ip in self.candidates.values().filter(named).flat_map(|c| ips(&c.addrs)) {
             *tries.entry(ip).or_default() += 1;
         }
@@ -262,12 +314,47 @@ impl Discovery {
                 phrases.push(format!("{label} {addr}: {what}"));
             }
         }
-        match (of(Source::Exchange).count(), connected(Source::Exchange)) {
-            (0, _) => {}
-            (found, up) => phrases.push(format!("named by peers: {found} nodes, {up} connected")),
+        for (label, source) in [("trackers", Source::Tracker), ("peers", Source::Exchange)] {
+            match (of(source).count(), connected(source)) {
+                (0, _) => {}
+                (found, up) => phrases.push(format!("named by {label}: {found} nodes, {up} connected")),
+            }
         }
         phrases
     }
+}
+
+impl Tracker {
+    /// Whether it may send us there. A tracker sees addresses of the internet; those of a private network only where it is
+    /// in one itself, or is one that its owner told us of, and then no services. Only one on this machine names this
+    /// machine, and nobody what is not an address of one host.
+    fn may_name(self, addr: &Multiaddr) -> bool {
+        let Some((ip, port)) = ip_of(addr).zip(port_of(addr)) else { return false };
+        let at = self.at.map(class_of);
+        let one_host = match ip {
+            IpAddr::V4(ip) => {
+                !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+            }
+            IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
+        };
+        one_host
+            && port != 0
+            && match class_of(ip) {
+                Class::Host => at == Some(Class::Host),
+                Class::Lan => {
+                    at.is_some_and(|at| at <= Class::Lan) || (!self.linked && port >= SERVICE_PORTS)
+                }
+                _ => true,
+            }
+    }
+}
+
+/// The address' port.
+fn port_of(addr: &Multiaddr) -> Option<u16> {
+    addr.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    })
 }
 
 /// Each host of these addresses once: TCP and QUIC of one host are one try.

@@ -280,6 +280,9 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Connected peers.
     pub peers: u32,
+    /// Trackers.
+    #[serde(default)]
+    pub trackers: Vec<Tracker>,
     /// Complete and partial blobs.
     pub blobs: u64,
     /// Bytes the store holds itself.
@@ -298,6 +301,15 @@ pub struct Status {
     pub notices: Vec<String>,
     /// What may be sent and received at present.
     pub limits: Limits,
+}
+
+/// A tracker and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracker {
+    /// Its address.
+    pub addr: String,
+    /// What it knows of what is wanted, or why it does not answer.
+    pub state: String,
 }
 
 /// What a node may send and receive at present, bytes per second.

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
 use tokio::sync::mpsc::Sender;
 
-use super::actor::Ask;
+use super::actor::{Ask, Hints};
 use super::command::{Get, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
@@ -38,7 +37,7 @@ struct Job {
     context: Context,
     net: Net,
     get: Get,
-    hints: Vec<Multiaddr>,
+    hints: Hints,
     name: Option<String>,
     select: Select,
     events: Sender<Event>,
@@ -52,11 +51,13 @@ struct Job {
 
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
     let started = Instant::now();
-    let (id, hints, name) = resolve(&context.store, &get.target)?;
+    let link = resolve(&context.store, &get.target)?;
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
-    let hints = hints.iter().filter_map(|text| text.parse().ok()).collect();
+    let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+    let hints = Hints { peers: addresses(&link.peers), trackers: addresses(&link.trackers) };
+    let (id, name) = (link.id, link.name);
     let uploaded_before = net.question(Ask::Report).await.map_or(0, |r| r.uploaded);
     let closed = events.clone();
     let mut job = Job {
@@ -100,7 +101,7 @@ pub(super) async fn repair(
         context: context.clone(),
         net,
         get,
-        hints: Vec::new(),
+        hints: Hints::default(),
         name: None,
         select: Select::default(),
         events: events.clone(),

@@ -12,7 +12,7 @@ use super::event::{Blob, Entry, Event, Failure, Fault, Info, Status, Transfer, V
 use super::transfers::Stage;
 use super::{Context, Flag, blocking, failure, get, publish};
 use crate::content::geometry::Geometry;
-use crate::content::link::Target;
+use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::tree::Kind;
 use crate::id::ContentId;
@@ -41,17 +41,14 @@ pub(super) async fn run(context: Context, command: Command, events: Sender<Event
     let _ = events.send(last).await;
 }
 
-/// What a person typed as an id: the id, the addresses and the name that came with it.
-pub(super) fn resolve(
-    store: &Store,
-    text: &str,
-) -> Result<(ContentId, Vec<String>, Option<String>), Failure> {
+/// What a person typed as an id: as a link, without hints if it was none.
+pub(super) fn resolve(store: &Store, text: &str) -> Result<Link, Failure> {
     let target: Target = text.parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
     match target {
-        Target::Id(id) => Ok((id, Vec::new(), None)),
-        Target::Link(link) => Ok((link.id, link.peers, link.name)),
+        Target::Id(id) => Ok(Link::to(id)),
+        Target::Link(link) => Ok(link),
         Target::Prefix(digits) => match store.by_prefix(&digits, 2).as_slice() {
-            [id] => Ok((*id, Vec::new(), None)),
+            [id] => Ok(Link::to(*id)),
             [] => Err(Failure {
                 fault: Fault::User,
                 message: format!("no blob here has an id that begins with {digits}"),
@@ -134,7 +131,7 @@ async fn ls(context: Context) -> Result<Event, Failure> {
 }
 
 async fn entries(context: Context, id: &str, events: &Sender<Event>) -> Result<Event, Failure> {
-    let (id, ..) = resolve(&context.store, id)?;
+    let id = resolve(&context.store, id)?.id;
     let store = context.store;
     let record = store.record(id).ok_or_else(|| not_here(id))?;
     if record.kind == Kind::File {
@@ -168,7 +165,7 @@ fn not_here(id: ContentId) -> Failure {
 }
 
 async fn info(context: Context, id: &str) -> Result<Event, Failure> {
-    let (id, ..) = resolve(&context.store, id)?;
+    let id = resolve(&context.store, id)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let report = report(&context).await;
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
@@ -180,7 +177,7 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
 }
 
 async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
-    let (id, ..) = resolve(&context.store, id)?;
+    let id = resolve(&context.store, id)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let payload = record.payload.map(|p| p.id);
     if let Some(report) = report(&context).await
@@ -215,7 +212,7 @@ async fn verify(
 ) -> Result<Event, Failure> {
     let records: Vec<Record> = match &id {
         Some(text) => {
-            let (id, ..) = resolve(&context.store, text)?;
+            let id = resolve(&context.store, text)?.id;
             let record = context.store.record(id).ok_or_else(|| not_here(id))?;
             let payload = record.payload.and_then(|p| context.store.record(p.id));
             std::iter::once(record).chain(payload).collect()
@@ -317,6 +314,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         uptime: context.started.elapsed().as_secs(),
         listen,
         peers: 0,
+        trackers: Vec::new(),
         blobs,
         stored,
         uploaded: 0,
@@ -331,6 +329,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         status.peers = report.peers.len() as u32;
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
+        status.trackers = report.trackers;
         status.notices.extend(report.notices);
     }
     Ok(Event::Status(Box::new(status)))

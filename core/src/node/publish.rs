@@ -91,10 +91,11 @@ fn import(
     Ok((record, warnings))
 }
 
-/// `swarm:<id>?name=..&peer=..` with the addresses a stranger is likeliest to reach.
+/// `swarm:<id>?name=..&peer=..&tracker=..` with the addresses a stranger is likeliest to reach.
 pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
-    let mut peers = Vec::new();
+    let (mut peers, mut trackers) = (Vec::new(), Vec::<String>::new());
     if let Some(net) = &context.net {
+        trackers = net.trackers.to_vec();
         let mut addrs: Vec<Multiaddr> = net.listen.borrow().clone();
         let rank = |addr: &Multiaddr| {
             let ip = ip_of(addr);
@@ -110,5 +111,5 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
             addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
     }
     let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
-    Link { id, name, peers }.to_string()
+    Link { id, name, peers, trackers }.to_string()
 }

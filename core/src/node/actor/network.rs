@@ -1,0 +1,193 @@
+//! What the network tells, and what is asked of it: sessions that begin and end, peers that are found and dialled.
+
+use std::time::Instant;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{Multiaddr, mdns};
+
+use super::Actor;
+use crate::limits;
+use crate::node::behaviour::BehaviourEvent;
+use crate::node::discovery::{Name, Source, ip_of, split_peer};
+use crate::node::event::Class;
+use crate::node::peers::{Peer, class_at};
+use crate::node::session::{LAST_WORDS, Near, Session};
+use crate::node::stream;
+use crate::wire::{self, Hello, Message};
+
+impl Actor {
+    pub(super) fn network_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.stream_event(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                for (peer, addr) in found {
+                    self.discovery.found(&addr, Some(peer), Source::Lan, now);
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
+                gone.into_iter().for_each(|(peer, _)| self.discovery.expired(peer));
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                let all = self.network.listeners().cloned().collect();
+                self.listen.send_replace(all);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(name) = self.dials.remove(&connection_id) {
+                    self.discovery.failed(&name, in_short(&error), !self.transfers.is_idle(), now);
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "stopped listening")
+            }
+            _ => {}
+        }
+    }
+
+    fn stream_event(&mut self, event: stream::Event) {
+        let now = Instant::now();
+        match event {
+            stream::Event::Ready { peer, connection, endpoint, control, data } => {
+                self.dials.remove(&connection);
+                let addr = remote(&endpoint);
+                self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
+                let class = class_at(&addr, &self.listen.borrow());
+                let key = self.peers.next_key();
+                let (outside, here) = (class > Class::Lan, class == Class::Host);
+                let near = Near { limited: self.limit_lan || outside, outside, here };
+                let session = Session::start(key, control, data, &self.shared, near);
+                let mut met = Peer::new(peer, connection, addr, class, session);
+                met.dialled = endpoint.is_dialer();
+                self.peers.add(key, met);
+                let hello = self.hello();
+                self.peers.send(key, Message::Hello(hello));
+            }
+            stream::Event::Closed { peer, connection, error } => {
+                tracing::debug!(%peer, ?error, "session ended");
+                let key = self.peers.key_of(&peer);
+                // A session that replaced it is none of its business.
+                if let Some(key) =
+                    key.filter(|k| self.peers.get(*k).is_some_and(|p| p.connection == connection))
+                {
+                    self.peer_down(key);
+                }
+            }
+            stream::Event::Failed { peer, connection, reason } => {
+                self.dials.remove(&connection);
+                self.discovery.failed(&Name::Peer(peer), reason, !self.transfers.is_idle(), now);
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let listen = self.listen.borrow();
+        let ports = |read: fn(&Protocol<'_>) -> Option<u16>| {
+            let mut ports: Vec<u16> = listen.iter().filter_map(|a| a.iter().find_map(|p| read(&p))).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            ports.truncate(limits::PEER_ADDRS);
+            ports
+        };
+        Hello {
+            version: wire::VERSION,
+            agent: concat!("swarm/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tcp: ports(|p| if let Protocol::Tcp(port) = p { Some(*port) } else { None }),
+            quic: ports(|p| if let Protocol::Udp(port) = p { Some(*port) } else { None }),
+            site: self.site.clone(),
+        }
+    }
+
+    /// Ends the sessions that were found to be bad while the last event was dealt with.
+    pub(super) fn end_doomed(&mut self) {
+        for doomed in self.peers.take_doomed() {
+            let Some(id) = self.peers.id_of(doomed.key) else { continue };
+            tracing::debug!(peer = %id, reason = %doomed.reason, ban = doomed.ban, "session ends");
+            let ban = doomed.ban;
+            if ban {
+                let decided = self.peers.ban(id, doomed.key, doomed.reason);
+                self.network.behaviour_mut().gate.ban(&decided);
+            }
+            // Who is banned after it went may be back by now.
+            let key = if ban { self.peers.key_of(&id) } else { Some(doomed.key) };
+            let Some((key, connection)) = key.and_then(|key| Some((key, self.peers.get(key)?.connection)))
+            else {
+                continue;
+            };
+            self.peer_down(key);
+            if ban {
+                self.closing.push((Instant::now(), id, connection));
+            } else {
+                self.network.behaviour_mut().streams.close(id, connection);
+            }
+        }
+    }
+
+    /// Whoever is banned is told why, if it listens; then its connection is closed.
+    pub(super) fn close_banned(&mut self) {
+        let streams = &mut self.network.behaviour_mut().streams;
+        self.closing.retain(|(since, peer, connection)| {
+            let waits = since.elapsed() < LAST_WORDS;
+            if !waits {
+                streams.close(*peer, *connection);
+            }
+            waits
+        });
+    }
+
+    pub(super) fn dial(&mut self) {
+        let now = Instant::now();
+        let room = || self.transfers.room(&self.peers);
+        for dial in self.discovery.due(!self.transfers.is_idle(), room, now) {
+            let opts = match &dial.name {
+                Name::Peer(peer) => DialOpts::peer_id(*peer)
+                    .condition(PeerCondition::Always)
+                    .addresses(dial.addrs.clone())
+                    .allocate_new_port()
+                    .build(),
+                Name::Addr(addr) => {
+                    DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build()
+                }
+            };
+            self.dials.insert(opts.connection_id(), dial.name.clone());
+            let connection = opts.connection_id();
+            if let Err(error) = self.network.dial(opts) {
+                self.dials.remove(&connection);
+                self.discovery.failed(&dial.name, in_short(&error), !self.transfers.is_idle(), now);
+            }
+        }
+    }
+}
+
+fn remote(endpoint: &ConnectedPoint) -> Multiaddr {
+    let addr = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
+    };
+    split_peer(addr).0
+}
+
+/// A dial error in the words of a person who waits.
+pub(in crate::node) fn in_short(error: &DialError) -> String {
+    match error {
+        DialError::Transport(all) => {
+            let first = all.first().map(|(addr, e)| (ip_of(addr), root_cause(e)));
+            first.map_or_else(|| "no address to try".to_owned(), |(_, cause)| cause)
+        }
+        DialError::WrongPeerId { obtained, .. } => format!("another node answered there ({obtained})"),
+        DialError::LocalPeerId { .. } => "that is this node itself".to_owned(),
+        other => root_cause(other),
+    }
+}
+
+/// The innermost error is the one that says something.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

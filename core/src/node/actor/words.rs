@@ -1,0 +1,178 @@
+//! What peers say in their sessions, handed to whom it concerns.
+
+use std::time::Instant;
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::Actor;
+use crate::id::ContentId;
+use crate::limits;
+use crate::node::discovery::{Tracker, split_peer};
+use crate::node::event::Class;
+use crate::node::peers::{same_site, site_of};
+use crate::node::session::SessionEvent;
+use crate::node::sharing::Next;
+use crate::node::tracker::{Named, Reply};
+use crate::schedule::PeerKey;
+use crate::wire::{self, Hello, Message};
+
+impl Actor {
+    pub(super) fn session(&mut self, key: PeerKey, event: SessionEvent) {
+        // What a peer delivered before it went is as good as ever.
+        if self.peers.get(key).is_none() && !matches!(event, SessionEvent::Chunk { .. }) {
+            return;
+        }
+        match event {
+            SessionEvent::Message(message) => {
+                self.peers.heard(key, Instant::now());
+                self.message(key, message);
+            }
+            SessionEvent::List { blob, bytes } => self.transfers.list(key, blob, &bytes, &mut self.peers),
+            SessionEvent::Only { blob, bytes } => {
+                self.transfers.only_chunk(key, blob, bytes, &mut self.peers);
+            }
+            SessionEvent::Bytes { blob, chunk, bytes } => self.transfers.bytes(key, blob, chunk, bytes),
+            SessionEvent::Chunk { blob, chunk, bytes, outcome } => {
+                self.transfers.chunk(key, (blob, chunk, bytes), outcome, &mut self.peers, &mut self.sharing);
+            }
+            SessionEvent::Sent { blob, whole } => {
+                self.transfers.sent(key, (blob, whole), &mut self.peers, &self.sharing);
+            }
+            SessionEvent::SourceChanged(id) => {
+                tracing::warn!(%id, "the source changed: it is served no longer");
+                let name = self.store.record(id).map_or_else(|| id.short(), |record| record.name);
+                self.store.mark_changed(id);
+                self.withdraw(id);
+                self.notices.truncate(limits::NOTICES - 1);
+                self.notices
+                    .insert(0, format!("{name} has changed since it was published and is shared no longer"));
+            }
+            SessionEvent::Closed(reason) => {
+                let ban = reason.starts_with("broke the protocol");
+                self.peers.doom(key, reason, ban);
+            }
+        }
+    }
+
+    fn message(&mut self, key: PeerKey, message: Message) {
+        let introduced = self.peers.get(key).is_some_and(|p| p.hello.is_some());
+        match (message, introduced) {
+            (Message::Hello(hello), false) => self.introduced(key, hello),
+            (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
+            (Message::Want { blob, id }, true) => self.want(key, blob, id),
+            (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
+            (Message::Offer(offer), true) => {
+                self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing)
+            }
+            (Message::Have { blob, add }, true) => {
+                self.transfers.have(key, blob, add, &mut self.peers, &mut self.sharing);
+            }
+            (Message::Gone { blob } | Message::Absent { blob }, true) => {
+                self.transfers.gone(key, blob, &mut self.peers, &mut self.sharing);
+            }
+            (Message::Decline { blob, chunk, why }, true) => {
+                self.transfers.declined(key, blob, chunk, why, &mut self.peers, &mut self.sharing);
+            }
+            (Message::Bad { chunk, .. }, true) => {
+                tracing::warn!(chunk, "a peer says that a chunk we sent did not verify");
+            }
+            (Message::Peers { blob, peers }, true) => self.exchanged(key, blob, peers),
+            (Message::Ping(n), true) => self.peers.send(key, Message::Pong(n)),
+            (Message::Pong(n), true) => self.peers.pong(key, n, Instant::now()),
+            // The session's own task keeps these.
+            (Message::List { .. } | Message::Cancel { .. }, true) => {}
+            (message, true) => self.giving(key, message),
+        }
+    }
+
+    /// What is said about giving and taking.
+    fn giving(&mut self, key: PeerKey, message: Message) {
+        let (transfers, peers, sharing) = (&mut self.transfers, &mut self.peers, &self.sharing);
+        match message {
+            Message::Request { blob, first, count } => {
+                transfers.asked(key, (blob, first, count), peers, sharing)
+            }
+            Message::Need { blob, add, drop } => transfers.needs(key, blob, (add, drop), peers, sharing),
+            Message::Grant { blob, count, hint } => {
+                transfers.granted(key, (blob, count, hint), peers, sharing)
+            }
+            Message::Refuse { blob, count, busy } => {
+                transfers.refused(key, (blob, count, busy), peers, sharing)
+            }
+            Message::Gateways { id, beats } => transfers.gateways(key, id, &beats, peers, sharing),
+            _ => {}
+        }
+    }
+
+    fn introduced(&mut self, key: PeerKey, hello: Hello) {
+        if hello.version != wire::VERSION {
+            let (theirs, ours) = (hello.version, wire::VERSION);
+            return self.peers.doom(
+                key,
+                format!("speaks version {theirs} of the protocol, we speak {ours}"),
+                false,
+            );
+        }
+        if let Some(peer) = self.peers.get_mut(key) {
+            let names = (self.site.as_deref(), hello.site.as_deref());
+            let local = same_site(names, &peer.addr, &self.listen.borrow());
+            if local {
+                peer.class = peer.class.min(Class::Site);
+            }
+            let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
+            peer.hello = Some(hello);
+            let class = peer.class;
+            self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
+        }
+    }
+
+    fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
+        match self.sharing.want(key, blob, id, &mut self.peers) {
+            None => self.peers.doom(key, "wants more blobs at once than allowed", true),
+            Some(next) => {
+                let holders = self.transfers.holders(id);
+                self.sharing.introduce(key, id, &holders, &mut self.peers);
+                if next == Next::Open {
+                    let (store, opened) = (self.store.clone(), self.opened.0.clone());
+                    tokio::spawn(async move {
+                        let blob = tokio::task::spawn_blocking(move || store.blob(id)).await.ok().flatten();
+                        let _ = opened.send((id, blob)).await;
+                    });
+                }
+            }
+        }
+    }
+
+    fn exchanged(&mut self, key: PeerKey, blob: u32, peers: Vec<wire::PeerAddrs>) {
+        let Some(by) = self.peers.get(key).map(|p| (p.id, p.class)) else { return };
+        if self.transfers.id_of(blob).is_none() {
+            return;
+        }
+        let own = *self.network.local_peer_id();
+        for named in peers {
+            let Ok(peer) = PeerId::from_bytes(&named.peer) else { continue };
+            if peer == own || self.peers.key_of(&peer).is_some() {
+                continue;
+            }
+            for addr in named.addrs {
+                let Ok(addr) = Multiaddr::try_from(addr) else { continue };
+                self.discovery.exchanged(&split_peer(&addr).0, peer, by, Instant::now());
+            }
+        }
+    }
+
+    /// A tracker has answered, or has not.
+    pub(super) fn tracked(&mut self, reply: Reply) {
+        let now = Instant::now();
+        let Some(Named { by, at, linked, peers }) = self.trackers.heard(reply, now) else { return };
+        let own = *self.network.local_peer_id();
+        for named in peers {
+            let Ok(peer) = PeerId::from_bytes(&named.peer) else { continue };
+            if peer == own || self.peers.key_of(&peer).is_some() {
+                continue;
+            }
+            let addrs: Vec<Multiaddr> = named.addrs.into_iter().filter_map(|a| a.try_into().ok()).collect();
+            self.discovery.tracked(&addrs, peer, Tracker { number: by, at, linked }, now);
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Trackers: what each is told of what we have and want, and when. Decides; a [`Link`] each carries the messages.
+//!
+//! A node announces one set of swarms: what it fetches, and what it holds. Of several trackers [`limits::TRACKER_COPIES`]
+//! are told of each swarm, chosen by the swarm's key ([`responsible`]), so that nodes with the same trackers meet at the
+//! same ones without talking about it; while one of them cannot be reached, the next in order is told as well. A tracker
+//! that a link names is told of what that link is for, and of nothing else.
+
+pub mod addr;
+pub mod conn;
+pub mod desk;
+pub mod ledger;
+
+mod calls;
+mod frames;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use tokio::sync::mpsc;
+
+use crate::id::ContentId;
+use crate::limits;
+use crate::wire::PeerAddrs;
+use crate::wire::tracker::{Announce, Answer, Key, key_of};
+use conn::Link;
+pub(super) use conn::Reply;
+use ledger::Ledger;
+
+use super::discovery::{ip_of, split_peer};
+use super::event;
+
+/// What a tracker may ask for: seconds from one announcement to the next, at the latest.
+const INTERVAL: (u32, u32) = (15, 3600);
+/// The same at the earliest, in the long run.
+const PAUSE: (u32, u32) = (1, 60);
+/// Announcements that may go out ahead of that pace: a fetch begins with several pieces of news.
+const AHEAD: u32 = 10;
+/// What is lacking is asked for again after a pause that doubles up to this.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// A tracker that cannot be reached is tried again after a second, which doubles up to this while something is wanted...
+const RETRY_WANTING: Duration = Duration::from_secs(10);
+/// ...and to this otherwise.
+const RETRY_IDLE: Duration = Duration::from_secs(60);
+/// After so many failures another tracker takes its place.
+const GONE_AFTER: u32 = 2;
+/// How long a node that ends waits for its trackers to have heard of it.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Which of several trackers are told of a swarm: rendezvous hashing (Thaler and Ravishankar 1998), the first
+/// [`limits::TRACKER_COPIES`] in the order of their scores; for each of them that is `gone`, one more that is not.
+/// `names` are what everybody calls the trackers.
+#[must_use]
+pub fn responsible(key: &Key, names: &[&str], gone: impl Fn(usize) -> bool) -> Vec<usize> {
+    if names.len() <= limits::TRACKER_COPIES {
+        return (0..names.len()).collect();
+    }
+    let score = |name: &str| *blake3::Hasher::new().update(key).update(name.as_bytes()).finalize().as_bytes();
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.sort_by_cached_key(|at| score(names[*at]));
+    let mut reachable = 0;
+    let mut chosen = Vec::new();
+    for (place, at) in order.into_iter().enumerate() {
+        let counts = !gone(at);
+        if place < limits::TRACKER_COPIES || (counts && reachable < limits::TRACKER_COPIES) {
+            chosen.push(at);
+            reachable += usize::from(counts);
+        }
+    }
+    chosen
+}
+
+/// How we stand to one swarm.
+#[derive(Debug, Clone, Copy)]
+struct Stand {
+    id: ContentId,
+    whole: bool,
+    /// We fetch it.
+    wanted: bool,
+}
+
+/// One tracker.
+#[derive(Debug)]
+struct Tracker {
+    number: u64,
+    address: Multiaddr,
+    /// What everybody calls it: its peer id if that is known, else its address.
+    name: String,
+    /// A link named it, for these swarms.
+    only: Option<BTreeSet<Key>>,
+    link: Link,
+    ledger: Ledger,
+    /// An announcement is under way.
+    waits: bool,
+    /// When it is announced to again, whatever happens.
+    renew: Instant,
+    /// Not before this: it could not be reached.
+    retry: Option<Instant>,
+    fails: u32,
+    error: Option<String>,
+    pause: Duration,
+    /// When all that was said would have been, at its pace.
+    paid: Instant,
+    /// The addresses it was told.
+    told_addrs: Vec<Vec<u8>>,
+    /// What was asked: when last, and how often.
+    asked: BTreeMap<Key, (Instant, u32)>,
+    /// What it says of the swarms we want: members, and how many have everything.
+    counts: BTreeMap<Key, (u64, u64)>,
+    answered: bool,
+}
+
+/// Members that a tracker names.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// The tracker's number: limits are counted by it.
+    pub(super) by: u64,
+    /// Where it is.
+    pub(super) at: Option<IpAddr>,
+    /// A link named the tracker, nobody else.
+    pub(super) linked: bool,
+    pub(super) peers: Vec<PeerAddrs>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Trackers {
+    key: Keypair,
+    site: Option<String>,
+    set: BTreeMap<Key, Stand>,
+    wanted: BTreeSet<Key>,
+    all: Vec<Tracker>,
+    next: u64,
+    /// Versions begin here: later than those of an earlier run.
+    start: u64,
+    replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
+    /// Something has happened after which there may be something to say.
+    due: bool,
+}
+
+impl Trackers {
+    /// Announces to these, under this identity.
+    pub(super) fn new(given: Vec<Multiaddr>, key: Keypair, site: Option<String>) -> Self {
+        let start = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_micros() as u64);
+        let replies = mpsc::channel(limits::TRACKERS + limits::LINKED_TRACKERS);
+        let (set, wanted) = (BTreeMap::new(), BTreeSet::new());
+        let mut new = Self { key, site, set, wanted, all: Vec::new(), next: 0, start, replies, due: true };
+        given.into_iter().for_each(|address| new.add(address, None));
+        new
+    }
+
+    fn add(&mut self, address: Multiaddr, only: Option<BTreeSet<Key>>) {
+        self.next += 1;
+        let name = match address.iter().last() {
+            Some(Protocol::P2p(peer)) => peer.to_string(),
+            _ => address.to_string(),
+        };
+        let link = Link::start(self.next, address.clone(), self.key.clone(), self.replies.0.clone());
+        let now = Instant::now();
+        self.all.push(Tracker {
+            number: self.next,
+            address,
+            name,
+            only,
+            link,
+            ledger: Ledger::new(self.start),
+            waits: false,
+            renew: now,
+            retry: None,
+            fails: 0,
+            error: None,
+            pause: Duration::from_secs(PAUSE.0.into()),
+            paid: now,
+            told_addrs: Vec::new(),
+            asked: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            answered: false,
+        });
+    }
+
+    /// A link names this tracker for what we are about to fetch.
+    pub(super) fn linked(&mut self, address: &Multiaddr, id: ContentId) {
+        let key = key_of(id);
+        if let Some(known) = self.all.iter_mut().find(|t| t.address == *address) {
+            if let Some(only) = &mut known.only
+                && only.insert(key)
+            {
+                known.ledger.changed(key);
+            }
+            return;
+        }
+        if self.all.iter().filter(|t| t.only.is_some()).count() < limits::LINKED_TRACKERS {
+            self.add(address.clone(), Some(BTreeSet::from([key])));
+            if let (Some(new), true) = (self.all.last_mut(), self.set.contains_key(&key)) {
+                new.ledger.changed(key);
+            }
+        }
+    }
+
+    /// We fetch this.
+    pub(super) fn wants(&mut self, id: ContentId) {
+        self.stand(id, Some(Stand { id, whole: false, wanted: true }));
+    }
+
+    /// We hold all of this.
+    pub(super) fn holds(&mut self, id: ContentId) {
+        self.stand(id, Some(Stand { id, whole: true, wanted: false }));
+    }
+
+    /// We do not take part in this any longer.
+    pub(super) fn drops(&mut self, id: ContentId) {
+        self.stand(id, None);
+    }
+
+    fn stand(&mut self, id: ContentId, stand: Option<Stand>) {
+        if self.all.is_empty() {
+            return;
+        }
+        self.due = true;
+        let key = key_of(id);
+        let before = match stand {
+            Some(stand) => self.set.insert(key, stand),
+            None => self.set.remove(&key),
+        };
+        if stand.is_some_and(|stand| stand.wanted) {
+            self.wanted.insert(key);
+        } else {
+            self.wanted.remove(&key);
+            self.all.iter_mut().for_each(|tracker| {
+                tracker.asked.remove(&key);
+                tracker.counts.remove(&key);
+            });
+        }
+        if before.map(|b| b.whole) != stand.map(|s| s.whole) {
+            for at in self.tellers(&key) {
+                self.all[at].ledger.changed(key);
+            }
+        }
+    }
+
+    /// What is fetched no longer, without having been told of otherwise.
+    pub(super) fn settle(&mut self, active: impl Fn(ContentId) -> bool) {
+        self.due = true;
+        let ended = |key: &&Key| self.set.get(*key).is_none_or(|stand| !active(stand.id));
+        let ended: Vec<Key> = self.wanted.iter().filter(ended).copied().collect();
+        for key in ended {
+            if let Some(stand) = self.set.get(&key) {
+                self.drops(stand.id);
+            }
+        }
+        let set = &self.set;
+        self.all.retain(|t| t.only.as_ref().is_none_or(|only| only.iter().any(|key| set.contains_key(key))));
+    }
+
+    /// The trackers that are told of a swarm.
+    fn tellers(&self, key: &Key) -> Vec<usize> {
+        let given: Vec<usize> = (0..self.all.len()).filter(|at| self.all[*at].only.is_none()).collect();
+        let names: Vec<&str> = given.iter().map(|at| self.all[*at].name.as_str()).collect();
+        let gone = |at: usize| self.all[given[at]].fails >= GONE_AFTER;
+        let chosen = responsible(key, &names, gone).into_iter().map(|at| given[at]);
+        let linked = |at: &usize| self.all[*at].only.as_ref().is_some_and(|only| only.contains(key));
+        chosen.chain((0..self.all.len()).filter(linked)).collect()
+    }
+
+    /// The swarms that a tracker is told of.
+    fn told(&self, at: usize) -> Vec<Key> {
+        if let Some(only) = &self.all[at].only {
+            return only.iter().filter(|key| self.set.contains_key(*key)).copied().collect();
+        }
+        self.set.keys().filter(|key| self.tellers(key).contains(&at)).copied().collect()
+    }
+
+    /// Whoever can be reached no longer, or again, changes who is told of what.
+    fn share_out(&mut self) {
+        if self.all.iter().filter(|t| t.only.is_none()).count() <= limits::TRACKER_COPIES {
+            return;
+        }
+        for at in 0..self.all.len() {
+            let told = self.told(at);
+            self.all[at].ledger.forget(told);
+        }
+    }
+
+    /// Whether there may be something to announce; true once a second at least ([`Self::settle`]).
+    pub(super) const fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Announces where that is due. `lacks` tells whether more holders of what we want are worth finding; `addrs` is where
+    /// we listen.
+    pub(super) fn announce(&mut self, lacks: bool, addrs: &[Multiaddr], now: Instant) {
+        self.due = false;
+        if self.all.is_empty() {
+            return;
+        }
+        let addrs = told_addrs(addrs);
+        for at in 0..self.all.len() {
+            let tracker = &self.all[at];
+            let held_back = tracker.waits || tracker.retry.is_some_and(|retry| now < retry);
+            if held_back || addrs.is_empty() {
+                continue;
+            }
+            let ask = self.questions(at, lacks, now);
+            let tracker = &mut self.all[at];
+            let news = !ask.is_empty() || tracker.ledger.has_news() || tracker.told_addrs != addrs;
+            let in_pace = tracker.paid <= now + tracker.pause * AHEAD;
+            if now < tracker.renew && !(news && in_pace) {
+                continue;
+            }
+            let set = &self.set;
+            let part = tracker.ledger.part(|key| set.get(key).map(|stand| stand.whole));
+            for key in &ask {
+                let asked = tracker.asked.entry(*key).or_insert((now, 0));
+                *asked = (now, asked.1 + 1);
+            }
+            let announce = Announce {
+                site: self.site.clone(),
+                addrs: addrs.clone(),
+                base: part.base,
+                version: part.version,
+                add: part.add,
+                drop: part.drop,
+                ask,
+                leave: false,
+            };
+            tracker.told_addrs.clone_from(&addrs);
+            tracker.paid = tracker.paid.max(now) + tracker.pause;
+            tracker.waits = tracker.link.announce(announce);
+        }
+    }
+
+    /// What is to be asked of a tracker now: what has never been, and what has been longest ago, if it is lacking.
+    fn questions(&self, at: usize, lacks: bool, now: Instant) -> Vec<Key> {
+        let tracker = &self.all[at];
+        let due = |key: &&Key| match tracker.asked.get(*key) {
+            None => true,
+            Some((last, times)) => {
+                let pause = tracker.pause.saturating_mul(1 << (times - 1).min(6)).min(ASK_AGAIN);
+                lacks && now >= *last + pause.max(tracker.pause)
+            }
+        };
+        let mut due: Vec<Key> = self.wanted.iter().filter(due).copied().collect();
+        if tracker.only.is_some() || self.all.len() > limits::TRACKER_COPIES {
+            due.retain(|key| self.tellers(key).contains(&at));
+        }
+        due.sort_by_key(|key| tracker.asked.get(key).map(|(last, _)| *last));
+        due.truncate(limits::ANNOUNCE_ASKS);
+        due
+    }
+
+    /// The next reply of any tracker, for [`Self::heard`].
+    pub(super) async fn reply(&mut self) -> Option<Reply> {
+        self.replies.1.recv().await
+    }
+
+    /// Takes in what came of an announcement.
+    pub(super) fn heard(&mut self, reply: Reply, now: Instant) -> Option<Named> {
+        let at = self.all.iter().position(|tracker| tracker.number == reply.tracker)?;
+        self.due = true;
+        let was_gone = self.all[at].fails >= GONE_AFTER;
+        let told = |trackers: &Self| trackers.told(at);
+        let tracker = &mut self.all[at];
+        tracker.waits = false;
+        let answer = match reply.answer {
+            Ok(answer) => answer,
+            Err(reason) => {
+                tracker.failed(reason, !self.wanted.is_empty(), now);
+                if !was_gone && tracker.fails >= GONE_AFTER {
+                    self.share_out();
+                }
+                return None;
+            }
+        };
+        tracker.reached(&answer, now);
+        if !tracker.ledger.answered(answer.version, []) {
+            // It was started anew, or has forgotten us.
+            let all = told(self);
+            self.all[at].ledger.forget(all);
+        }
+        if was_gone {
+            self.share_out();
+        }
+        let (tracker, wanted) = (&mut self.all[at], &self.wanted);
+        let mut peers = Vec::new();
+        for found in answer.found {
+            if wanted.contains(&found.key) {
+                tracker.counts.insert(found.key, (found.members, found.whole));
+                peers.extend(found.peers);
+            }
+        }
+        Some(Named { by: tracker.number, at: reply.at, linked: tracker.only.is_some(), peers })
+    }
+
+    /// One phrase per tracker, for a person who waits.
+    pub(super) fn tried(&self) -> Vec<String> {
+        let phrase = |t: &Tracker| format!("tracker {}: {}", split_peer(&t.address).0, t.state());
+        self.all.iter().take(4).map(phrase).collect()
+    }
+
+    /// The rows of `swarm status`.
+    pub(super) fn rows(&self) -> Vec<event::Tracker> {
+        let row = |t: &Tracker| event::Tracker { addr: t.address.to_string(), state: t.state() };
+        self.all.iter().map(row).collect()
+    }
+
+    /// Says farewell, and waits a moment for it to be heard.
+    pub(super) async fn leave(&mut self) {
+        let mut waits = 0;
+        for tracker in self.all.iter().filter(|t| t.answered && t.fails == 0 && !t.waits) {
+            let announce = Announce { leave: true, ..Announce::default() };
+            waits += usize::from(tracker.link.announce(announce));
+        }
+        let all = async {
+            for _ in 0..waits {
+                let _ = self.replies.1.recv().await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, all).await;
+    }
+}
+
+impl Tracker {
+    fn failed(&mut self, reason: String, wanting: bool, now: Instant) {
+        self.ledger.give_up();
+        let most = if wanting { RETRY_WANTING } else { RETRY_IDLE };
+        let pause = (Duration::from_secs(1) * (1 << self.fails.min(10))).min(most);
+        // Nodes that lost their tracker together do not all come back together.
+        let jitter = pause / 2 * rand(self.number, now) / 256;
+        self.fails += 1;
+        self.error = Some(reason);
+        self.retry = Some(now + pause - jitter);
+        // What was asked has not been answered.
+        self.asked.clear();
+        self.told_addrs.clear();
+    }
+
+    fn reached(&mut self, answer: &Answer, now: Instant) {
+        (self.fails, self.retry, self.error) = (0, None, None);
+        self.answered = true;
+        self.pause = Duration::from_secs(answer.pause.clamp(PAUSE.0, PAUSE.1).into());
+        let interval = Duration::from_secs(answer.interval.clamp(INTERVAL.0, INTERVAL.1).into());
+        self.renew = now + interval - interval / 8 * rand(self.number, now) / 256;
+        if let Some(reason) = &answer.refused {
+            self.error = Some(crate::content::path::escape(reason).to_string());
+        }
+    }
+
+    fn state(&self) -> String {
+        let (members, whole) = self.counts.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+        match (&self.error, self.answered) {
+            (Some(error), _) => error.clone(),
+            (None, false) => "no answer yet".to_owned(),
+            (None, true) if self.counts.is_empty() => "announced".to_owned(),
+            // We are one of them ourselves.
+            (None, true) => match members.saturating_sub(1) {
+                0 => "nobody else has announced it".to_owned(),
+                others => format!("{others} others, {whole} of them with everything"),
+            },
+        }
+    }
+}
+
+/// Something that differs from node to node and time to time, 0 to 255; nothing secret.
+fn rand(number: u64, now: Instant) -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one((number, now)) & 0xff) as u32
+}
+
+/// Where we listen, in the order of use to others: not what means another host on every link, this machine's own
+/// addresses last.
+fn told_addrs(listen: &[Multiaddr]) -> Vec<Vec<u8>> {
+    let link_local = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let mut addrs: Vec<&Multiaddr> =
+        listen.iter().filter(|a| ip_of(a).is_some_and(|ip| !link_local(ip))).collect();
+    let quic = |addr: &Multiaddr| addr.iter().any(|part| part == Protocol::QuicV1);
+    addrs.sort_by_key(|addr| ip_of(addr).map(|ip| (ip.is_loopback(), ip.is_ipv6(), quic(addr))));
+    let bytes = addrs.into_iter().map(|addr| split_peer(addr).0.to_vec());
+    bytes.filter(|addr| addr.len() <= limits::TRACKED_ADDR_BYTES).take(limits::PEER_ADDRS).collect()
+}
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;

@@ -1,0 +1,240 @@
+//! A node's connection with a tracker: dialled when there is something to say, closed when there was nothing for a while.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{Multiaddr, Stream, SwarmBuilder};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::calls::{Called, Calls, Ready};
+use super::frames;
+use crate::limits;
+use crate::node::discovery::ip_of;
+use crate::node::transport;
+use crate::wire::tracker::{Announce, Answer};
+
+/// Addresses of one name that are tried.
+const RESOLVED: usize = 4;
+
+/// An open connection.
+pub struct Connection {
+    network: libp2p::Swarm<Calls>,
+    stream: Stream,
+    at: Option<IpAddr>,
+    buffer: Vec<u8>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Dials a tracker under this identity. Names (`/dns4/..`) are asked of the system. With `/p2p/..` in the address nobody
+    /// else will do.
+    ///
+    /// # Errors
+    /// Why not, for a person.
+    pub async fn open(address: &Multiaddr, key: &Keypair) -> Result<Self, String> {
+        let mut failure = "its name has no address".to_owned();
+        for address in resolve(address).await? {
+            match Self::dial(&address, key).await {
+                Ok(connection) => return Ok(connection),
+                Err(reason) => failure = reason,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn dial(address: &Multiaddr, key: &Keypair) -> Result<Self, String> {
+        let transport = transport::build(key, false).map_err(|e| e.to_string())?;
+        let built = SwarmBuilder::with_existing_identity(key.clone())
+            .with_tokio()
+            .with_other_transport(|_| transport)
+            .and_then(|built| built.with_behaviour(|_| Calls::default()).map_err(|never| match never {}));
+        let Ok(built) = built;
+        let mut network = built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build();
+        let options = DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build();
+        network.dial(options).map_err(|e| why(&e))?;
+        loop {
+            match network.select_next_some().await {
+                SwarmEvent::Behaviour(Called::Ready(Ready { stream, .. })) => {
+                    return Ok(Self { network, stream, at: ip_of(address), buffer: Vec::new() });
+                }
+                SwarmEvent::Behaviour(Called::Failed(reason)) => return Err(reason),
+                SwarmEvent::OutgoingConnectionError { error, .. } => return Err(why(&error)),
+                SwarmEvent::ConnectionClosed { .. } => return Err("closed at once".to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The tracker's address.
+    #[must_use]
+    pub const fn at(&self) -> Option<IpAddr> {
+        self.at
+    }
+
+    /// Announces, and waits for the answer.
+    ///
+    /// # Errors
+    /// Why there is none, for a person. The connection is of no use any longer then.
+    pub async fn ask(&mut self, announce: &Announce) -> Result<Answer, String> {
+        let Self { network, stream, buffer, .. } = self;
+        let body = announce.encode().map_err(|e| e.to_string())?;
+        let exchange = async {
+            frames::write(stream, &body).await.map_err(|e| e.to_string())?;
+            let frame = frames::read(stream, buffer).await.map_err(|e| e.to_string())?;
+            Answer::decode(frame).map_err(|e| format!("not a tracker's answer: {e}"))
+        };
+        tokio::select! {
+            answer = exchange => answer,
+            reason = closed(network) => Err(reason),
+        }
+    }
+
+    /// Waits until the connection is closed, which it may be at any time.
+    pub async fn closed(&mut self) -> String {
+        closed(&mut self.network).await
+    }
+}
+
+async fn closed(network: &mut libp2p::Swarm<Calls>) -> String {
+    loop {
+        if let SwarmEvent::ConnectionClosed { cause, .. } = network.select_next_some().await {
+            return cause.map_or_else(|| "closed".to_owned(), |e| e.to_string());
+        }
+    }
+}
+
+fn why(error: &DialError) -> String {
+    crate::node::in_short(error)
+}
+
+/// The address itself, or those of its name.
+async fn resolve(address: &Multiaddr) -> Result<Vec<Multiaddr>, String> {
+    let (name, v4, v6) = match address.iter().next() {
+        Some(Protocol::Dns(name)) => (name, true, true),
+        Some(Protocol::Dns4(name)) => (name, true, false),
+        Some(Protocol::Dns6(name)) => (name, false, true),
+        _ => return Ok(vec![address.clone()]),
+    };
+    let rest: Vec<Protocol<'_>> = address.iter().skip(1).collect();
+    let found = tokio::net::lookup_host((name.as_ref(), 0)).await.map_err(|e| e.to_string())?;
+    let fits = |ip: &IpAddr| if ip.is_ipv4() { v4 } else { v6 };
+    let with_rest = |ip: IpAddr| {
+        let first = Multiaddr::from(ip);
+        rest.iter().fold(first, |addr, part| addr.with(part.clone()))
+    };
+    Ok(found.map(|at| at.ip()).filter(fits).take(RESOLVED).map(with_rest).collect())
+}
+
+/// What came of one announcement.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Whose number this link was given.
+    pub(crate) tracker: u64,
+    /// Where the tracker is.
+    pub(crate) at: Option<IpAddr>,
+    /// What it says, or why it does not.
+    pub(crate) answer: Result<Answer, String>,
+}
+
+/// A task that announces to one tracker what it is told to. It ends with this value.
+#[derive(Debug)]
+pub(crate) struct Link {
+    announcements: mpsc::Sender<Announce>,
+    task: AbortHandle,
+}
+
+impl Link {
+    /// One announcement at a time is to be handed to it; each is answered by one [`Reply`].
+    pub(crate) fn start(
+        tracker: u64,
+        address: Multiaddr,
+        key: Keypair,
+        replies: mpsc::Sender<Reply>,
+    ) -> Self {
+        let (announcements, asked) = mpsc::channel(1);
+        let task = tokio::spawn(run(tracker, address, key, asked, replies)).abort_handle();
+        Self { announcements, task }
+    }
+
+    /// One whose announcements go nowhere: what is announced when is looked at without a network.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let (announcements, mut asked) = mpsc::channel(1);
+        let task = tokio::spawn(async move { while asked.recv().await.is_some() {} }).abort_handle();
+        Self { announcements, task }
+    }
+
+    /// Announces; false if the one before has not been answered.
+    pub(crate) fn announce(&self, announce: Announce) -> bool {
+        self.announcements.try_send(announce).is_ok()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    tracker: u64,
+    address: Multiaddr,
+    key: Keypair,
+    mut asked: mpsc::Receiver<Announce>,
+    replies: mpsc::Sender<Reply>,
+) {
+    let mut open: Option<Connection> = None;
+    loop {
+        let announce = match &mut open {
+            Some(connection) => tokio::select! {
+                announce = timeout(limits::TRACKER_IDLE, asked.recv()) => match announce {
+                    Ok(announce) => announce,
+                    Err(_) => {
+                        open = None;
+                        continue;
+                    }
+                },
+                _ = connection.closed() => {
+                    open = None;
+                    continue;
+                }
+            },
+            None => asked.recv().await,
+        };
+        let Some(announce) = announce else { return };
+        let answer = timeout(limits::TRACKER_TIMEOUT, ask(&mut open, &address, &key, &announce)).await;
+        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let at = open.as_ref().and_then(Connection::at);
+        if answer.is_err() {
+            open = None;
+        }
+        if replies.send(Reply { tracker, at, answer }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn ask(
+    open: &mut Option<Connection>,
+    address: &Multiaddr,
+    key: &Keypair,
+    announce: &Announce,
+) -> Result<Answer, String> {
+    let connection = match open {
+        Some(connection) => connection,
+        None => open.insert(Connection::open(address, key).await?),
+    };
+    connection.ask(announce).await
+}

@@ -1,0 +1,128 @@
+//! How a node is reached: what it says, and the address it was seen at. No byte of it is believed to be an address of anybody
+//! else than who says it, but for what is checked here.
+
+use std::net::IpAddr;
+
+use swarm_core::limits;
+use swarm_core::node::tracker::addr::{Way, with_ip};
+
+/// Ports of each kind that are tried at the address it was seen at.
+const PORTS: usize = 2;
+
+/// Addresses of one node, the likeliest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach(Vec<Vec<u8>>);
+
+impl Reach {
+    /// Of a node that was seen at `from` and says that it listens at these. Where it was seen counts first, with the ports
+    /// it says; then what it says itself: private addresses are for its neighbours.
+    #[must_use]
+    pub fn new(from: IpAddr, said: &[Vec<u8>]) -> Self {
+        let ways: Vec<(Way, &Vec<u8>)> =
+            said.iter().filter_map(|addr| Some((Way::read(addr)?, addr))).collect();
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        let mut ports: Vec<Way> = Vec::new();
+        for (way, _) in &ways {
+            let port = with_ip(*way, from);
+            let of_kind = ports.iter().filter(|other| other.quic == way.quic).count();
+            if !ports.contains(&port) && of_kind < PORTS {
+                ports.push(port);
+                all.push(port.write());
+            }
+        }
+        for (way, addr) in ways {
+            let here = from.is_loopback() || !way.ip.is_loopback();
+            if here && is_one_host(way.ip) && addr.len() <= limits::TRACKED_ADDR_BYTES && !all.contains(addr)
+            {
+                all.push(addr.clone());
+            }
+        }
+        all.truncate(limits::PEER_ADDRS);
+        Self(all)
+    }
+
+    /// As it is kept.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for addr in &self.0 {
+            // At most TRACKED_ADDR_BYTES long.
+            bytes.push(addr.len() as u8);
+            bytes.extend_from_slice(addr);
+        }
+        bytes
+    }
+}
+
+/// What [`Reach::encode`] wrote.
+#[must_use]
+pub fn decode(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some((len, rest)) = bytes.split_first()
+        && let Some((addr, rest)) = rest.split_at_checked(usize::from(*len))
+    {
+        all.push(addr.to_vec());
+        bytes = rest;
+    }
+    all
+}
+
+/// An address of the internet.
+#[must_use]
+pub const fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local()),
+    }
+}
+
+/// Not a group, nobody, or an address that means another host on every link.
+const fn is_one_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+        }
+        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn addr(text: &str) -> Vec<u8> {
+        Way::of(text).unwrap().write()
+    }
+
+    fn reach(from: &str, said: &[&str]) -> Vec<String> {
+        let said: Vec<Vec<u8>> = said.iter().map(|text| addr(text)).collect();
+        let Reach(all) = Reach::new(from.parse().unwrap(), &said);
+        assert_eq!(decode(&Reach(all.clone()).encode()), all);
+        all.iter().map(|addr| Way::read(addr).unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn where_it_was_seen_comes_first() {
+        let said = ["/ip4/192.168.1.9/tcp/4001", "/ip4/192.168.1.9/udp/4002/quic-v1"];
+        assert_eq!(
+            reach("45.1.2.3", &said),
+            ["/ip4/45.1.2.3/tcp/4001", "/ip4/45.1.2.3/udp/4002/quic-v1", said[0], said[1]]
+        );
+        assert_eq!(reach("192.168.1.9", &said), said, "each once");
+    }
+
+    #[test]
+    fn what_means_nobody_or_another_is_left_out() {
+        let said =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/224.0.0.1/tcp/1", "/ip4/169.254.1.1/tcp/1", "/ip4/0.0.0.0/tcp/1"];
+        assert_eq!(reach("10.0.0.7", &said), ["/ip4/10.0.0.7/tcp/1"]);
+        assert_eq!(
+            reach("127.0.0.1", &said[..1]),
+            ["/ip4/127.0.0.1/tcp/1"],
+            "on one machine it means somebody"
+        );
+        let Reach(none) = Reach::new([10, 0, 0, 7].into(), &[vec![1, 2, 3], Vec::new()]);
+        assert!(none.is_empty(), "what is no address is no address");
+    }
+}

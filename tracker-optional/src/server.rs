@@ -1,0 +1,350 @@
+//! A tracker that runs: announcements in, answers out, and what it has counted.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use swarm_core::limits;
+use swarm_core::node::StartError;
+use swarm_core::node::tracker::desk::{Call, Counts, Desk, DeskOptions};
+use swarm_core::wire::PeerAddrs;
+use swarm_core::wire::tracker::{Announce, Answer, Found};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::http;
+use crate::reach::{self, Reach};
+use crate::registry::{At, Bounds, Registry, Shares};
+
+/// The port a tracker listens on, for TCP and QUIC, unless it is told otherwise.
+pub const PORT: u16 = 4770;
+/// The port of its page.
+pub const HTTP_PORT: u16 = 4771;
+
+/// Seconds from one announcement of a node to the next, when there is little to do and at most.
+const INTERVAL: (u32, u32) = (60, 1800);
+/// Nodes for each second of the interval: a connection for each announcement costs a millisecond or so.
+const NODES_A_SECOND: usize = 500;
+/// Seconds a node should leave between announcements that have news, when there is little to do and at most.
+const PAUSE: (u32, u32) = (5, 60);
+/// Announcements a second beyond which nodes are asked to leave more time.
+const BUSY: u64 = 5000;
+/// A node is forgotten after so many halves of its interval.
+const FORGOTTEN_AFTER: u32 = 5;
+/// How often it looks who is to be forgotten, and what there was to do.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Seconds over which announcements are counted.
+const COUNTED: usize = 10;
+
+/// How a tracker runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where its key is kept; created (0700) when missing.
+    pub home: PathBuf,
+    /// Multiaddrs to listen on; empty: all interfaces, TCP and QUIC, port [`PORT`].
+    pub listen: Vec<String>,
+    /// Where its page is; nowhere without.
+    pub http: Option<SocketAddr>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once, and thirty times as many nodes, from one address: a whole office may be behind it.
+    pub per_address: usize,
+    /// Nodes at most; four times as many members of swarms.
+    pub nodes: usize,
+    /// Seconds from one announcement of a node to the next, at least; [`INTERVAL`]'s without.
+    pub interval: Option<u32>,
+    /// Announcements a second that one connection is answered in the long run.
+    pub rate: u32,
+}
+
+impl Options {
+    /// A tracker in `home` with every default.
+    #[must_use]
+    pub const fn new(home: PathBuf) -> Self {
+        Self {
+            home,
+            listen: Vec::new(),
+            http: None,
+            connections: 8192,
+            per_address: 1024,
+            nodes: 1_000_000,
+            interval: None,
+            rate: 10,
+        }
+    }
+}
+
+/// What a tracker has counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Seconds since its start.
+    pub uptime: u64,
+    /// Nodes it knows.
+    pub nodes: u64,
+    /// Swarms.
+    pub swarms: u64,
+    /// Members over all swarms.
+    pub members: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Announcements since its start.
+    pub announcements: u64,
+    /// The same, a second, lately.
+    pub rate: u64,
+    /// Announcements that were not taken in: it is full, or the node takes too much.
+    pub turned_away: u64,
+    /// Messages that no honest node sends.
+    pub bad: u64,
+    /// Connections refused, by reason.
+    pub refused: Vec<(String, u64)>,
+    /// Seconds from one announcement of a node to the next.
+    pub interval: u64,
+}
+
+/// A tracker that runs. It ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    listen: watch::Receiver<Vec<String>>,
+    /// Where its page is, if it has one.
+    pub http: Option<SocketAddr>,
+    _tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Listens and answers from now on.
+    ///
+    /// # Errors
+    /// [`StartError`]: an address that is none or is taken, a folder or key that cannot be used.
+    pub async fn start(options: &Options) -> Result<Self, StartError> {
+        make_home(&options.home)?;
+        let mut listen = options.listen.clone();
+        if listen.is_empty() {
+            listen = everywhere();
+        }
+        let desk = Desk::open(
+            &options.home,
+            &DeskOptions {
+                listen,
+                connections: options.connections,
+                per_address: options.per_address,
+                rate: options.rate,
+            },
+        )?;
+        let (numbers, shown) = watch::channel(Numbers::default());
+        let mut tasks = JoinSet::new();
+        let mut at = None;
+        if let Some(address) = options.http {
+            let failed =
+                |source| StartError::Network { verb: format!("listen on {address} for HTTP"), source };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            at = listener.local_addr().ok();
+            tasks.spawn(http::serve(listener, shown));
+        }
+        let mut addresses = desk.listen.clone();
+        tasks.spawn(Tracker::new(options, numbers, Arc::clone(&desk.counts)).run(desk));
+        let first = addresses.wait_for(|all| !all.is_empty());
+        let _ = tokio::time::timeout(Duration::from_secs(2), first).await;
+        Ok(Self { listen: addresses, http: at, _tasks: tasks })
+    }
+
+    /// Where it is reached, `/p2p/..` included, the likeliest first.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let mut all = self.listen.borrow().clone();
+        let rank = |addr: &String| {
+            let here = addr.starts_with("/ip4/127.") || addr.starts_with("/ip6/::1/");
+            (here, addr.starts_with("/ip6/"), addr.contains("/udp/"), addr.clone())
+        };
+        all.sort_by_key(rank);
+        all
+    }
+}
+
+/// All interfaces, TCP and QUIC, IPv6 where there is any.
+fn everywhere() -> Vec<String> {
+    let v6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let mut all = vec![format!("/ip4/0.0.0.0/tcp/{PORT}"), format!("/ip4/0.0.0.0/udp/{PORT}/quic-v1")];
+    if v6 {
+        all.extend([format!("/ip6/::/tcp/{PORT}"), format!("/ip6/::/udp/{PORT}/quic-v1")]);
+    }
+    all
+}
+
+fn make_home(home: &std::path::Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home);
+    made.map_err(|source| StartError::Network { verb: format!("create {}", home.display()), source })
+}
+
+/// An Ed25519 identity as a peer id: what a node here has for a name. Others have longer ones, and no node of ours has them.
+type Name = [u8; 38];
+
+/// The registry and what is counted beside it.
+struct Tracker {
+    registry: Registry<Name>,
+    started: Instant,
+    /// Without it sites could be made to fall together.
+    hash: RandomState,
+    least_interval: u32,
+    most_nodes: usize,
+    announcements: u64,
+    turned_away: u64,
+    /// Announcements at each of the last seconds.
+    seconds: VecDeque<u64>,
+    numbers: watch::Sender<Numbers>,
+    counts: Arc<Counts>,
+}
+
+impl Tracker {
+    fn new(options: &Options, numbers: watch::Sender<Numbers>, counts: Arc<Counts>) -> Self {
+        let bounds = Bounds {
+            nodes: options.nodes,
+            members: options.nodes * 4,
+            per_node: 100_000,
+            per_origin: u32::try_from(options.per_address * 30).unwrap_or(u32::MAX),
+        };
+        let hash = RandomState::new();
+        Self {
+            registry: Registry::new(bounds, hash.hash_one(0)),
+            started: Instant::now(),
+            hash,
+            least_interval: options.interval.unwrap_or(INTERVAL.0),
+            most_nodes: options.nodes,
+            announcements: 0,
+            turned_away: 0,
+            seconds: VecDeque::new(),
+            numbers,
+            counts,
+        }
+    }
+
+    async fn run(mut self, mut desk: Desk) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(call) = desk.calls.recv() => self.answer(call),
+                _ = look.tick() => {
+                    self.registry.expire(self.started.elapsed());
+                    self.count(desk.refused.borrow().clone());
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, call: Call) {
+        self.announcements += 1;
+        let mut answer =
+            Answer { interval: self.interval(), pause: self.pause(), seen: call.seen, ..Answer::default() };
+        match <Name>::try_from(call.node.as_slice()) {
+            Ok(name) if call.announce.leave => self.registry.forget(&name),
+            Ok(name) => self.take_in(&name, call.from, &call.announce, &mut answer),
+            Err(_) => answer.refused = Some("an identity of a kind that no node of swarm has".to_owned()),
+        }
+        self.turned_away += u64::from(answer.refused.is_some());
+        // Who has gone does not wait for it.
+        let _ = call.reply.send(answer);
+    }
+
+    fn take_in(&mut self, name: &Name, from: IpAddr, announce: &Announce, answer: &mut Answer) {
+        let expires =
+            self.started.elapsed() + Duration::from_secs(answer.interval.into()) * FORGOTTEN_AFTER / 2;
+        let at =
+            At { site: self.site(announce.site.as_deref(), from), origin: self.hash.hash_one(network(from)) };
+        let reach = Reach::new(from, &announce.addrs).encode();
+        if let Err(refused) = self.registry.heard(name, at, &reach, expires) {
+            answer.refused = Some(refused.to_string());
+            return;
+        }
+        let known = self.registry.version(name);
+        answer.version = known;
+        if announce.base == 0 || announce.base == known {
+            let news = announce.base != announce.version;
+            let changes = (&announce.add[..], &announce.drop[..]);
+            answer.version = announce.version;
+            if news
+                && let Err(refused) =
+                    self.registry.change(name, announce.base == 0, changes, announce.version)
+            {
+                answer.refused = Some(refused.to_string());
+            }
+        }
+        for key in &announce.ask {
+            let (members, whole) = self.registry.swarm(key);
+            let named = self.registry.sample(name, key, Shares::default());
+            let peer = |named: crate::registry::Named<'_, Name>| PeerAddrs {
+                peer: named.name.to_vec(),
+                addrs: reach::decode(named.reach),
+            };
+            let peers = named.into_iter().take(limits::ANSWER_PEERS).map(peer).collect();
+            answer.found.push(Found { key: *key, members: members as u64, whole: whole as u64, peers });
+        }
+    }
+
+    /// Who is near whom: by name, else by the address of the internet that they share, else by subnet.
+    fn site(&self, name: Option<&str>, from: IpAddr) -> u64 {
+        match name {
+            Some(name) => self.hash.hash_one((0, name)),
+            None => {
+                self.hash.hash_one((1, if reach::is_public(from) { network(from) } else { subnet(from) }))
+            }
+        }
+    }
+
+    fn interval(&self) -> u32 {
+        let by_load = u32::try_from(self.registry.nodes() / NODES_A_SECOND).unwrap_or(u32::MAX);
+        by_load.clamp(self.least_interval, INTERVAL.1.max(self.least_interval))
+    }
+
+    fn pause(&self) -> u32 {
+        let by_load = u64::from(PAUSE.0) * (self.rate() / BUSY).max(1);
+        u32::try_from(by_load).unwrap_or(u32::MAX).clamp(PAUSE.0, PAUSE.1)
+    }
+
+    /// Announcements a second, lately.
+    fn rate(&self) -> u64 {
+        let since = self.seconds.front().copied().unwrap_or(0);
+        (self.announcements - since) / self.seconds.len().max(1) as u64
+    }
+
+    fn count(&mut self, refused: Vec<(String, u64)>) {
+        if self.seconds.len() == COUNTED {
+            self.seconds.pop_front();
+        }
+        self.seconds.push_back(self.announcements);
+        if self.registry.nodes() >= self.most_nodes {
+            tracing::warn!(nodes = self.most_nodes, "full: no further node is taken in");
+        }
+        self.numbers.send_replace(Numbers {
+            uptime: self.started.elapsed().as_secs(),
+            nodes: self.registry.nodes() as u64,
+            swarms: self.registry.swarms() as u64,
+            members: self.registry.members() as u64,
+            connections: self.counts.connections.load(Ordering::Relaxed),
+            announcements: self.announcements,
+            rate: self.rate(),
+            turned_away: self.turned_away,
+            bad: self.counts.bad.load(Ordering::Relaxed),
+            refused,
+            interval: self.interval().into(),
+        });
+    }
+}
+
+/// What one customer of a provider has: an address, or a /64.
+fn network(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { ip } else { subnet(ip) }
+}
+
+/// The address with zeros for the host (/24, /64), as nodes tell sites apart.
+fn subnet(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xff).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
