@@ -11,4 +11,5 @@ mod main_job;
 mod quota;
 mod source;
 mod tidy;
+mod tracker;
 mod worlds;

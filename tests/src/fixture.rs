@@ -14,11 +14,13 @@ mod faults;
 mod files;
 mod network;
 mod process;
+mod tracker;
 
 pub use faults::{Tmpfs, as_nobody, inject, needs, read_only, with_limit};
 pub use files::{b3, damage, fill, listing, tree_hash, write_random};
-pub use network::Lan;
+pub use network::{Internet, Lan, Nat, Site};
 pub use process::{Process, Ran, Signal, wait_until};
+pub use tracker::Tracker;
 
 use std::ffi::OsStr;
 use std::ops::Deref;

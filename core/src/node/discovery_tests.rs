@@ -93,3 +93,70 @@ fn an_address_gets_its_name_when_connected() {
     d.lost(peer, now);
     assert_eq!(d.due(false, || 9, now + RETRY_FIRST).len(), 1, "still a given peer");
 }
+
+const FAR: Tracker =
+    Tracker { number: 1, at: Some(IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8))), linked: true };
+const GIVEN: Tracker = Tracker { linked: false, ..FAR };
+const NEAR: Tracker = Tracker { at: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))), ..FAR };
+const HERE: Tracker = Tracker { at: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)), ..FAR };
+
+/// D48: no tracker can make a node dial where it should not.
+#[test]
+fn d48_a_tracker_sends_nobody_where_it_has_no_business() {
+    let cases = [
+        // (address, a link's tracker on the internet, the owner's there, one of a private network, one on this machine)
+        ("/ip4/45.1.2.3/tcp/4001", [true, true, true, true]),
+        ("/ip4/45.1.2.3/udp/443/quic-v1", [true, true, true, true]),
+        ("/ip4/192.168.1.1/tcp/4001", [false, true, true, true]),
+        ("/ip4/192.168.1.1/tcp/80", [false, false, true, true]),
+        ("/ip6/fd00::1/tcp/4001", [false, true, true, true]),
+        ("/ip4/127.0.0.1/tcp/4001", [false, false, false, true]),
+        ("/ip6/::1/tcp/4001", [false, false, false, true]),
+        ("/ip6/::ffff:127.0.0.1/tcp/4001", [false, false, false, true]),
+        ("/ip4/169.254.169.254/tcp/80", [false; 4]),
+        ("/ip6/fe80::1/tcp/4001", [false; 4]),
+        ("/ip6/::ffff:169.254.169.254/tcp/4001", [false; 4]),
+        ("/ip4/0.0.0.0/tcp/4001", [false; 4]),
+        ("/ip6/::/tcp/4001", [false; 4]),
+        ("/ip4/224.0.0.251/udp/5353/quic-v1", [false; 4]),
+        ("/ip6/ff02::fb/udp/5353/quic-v1", [false; 4]),
+        ("/ip4/255.255.255.255/tcp/4001", [false; 4]),
+        ("/ip4/45.1.2.3/tcp/0", [false; 4]),
+        ("/dns4/localhost/tcp/4001", [false; 4]),
+    ];
+    for (text, may) in cases {
+        for (tracker, may) in [FAR, GIVEN, NEAR, HERE].into_iter().zip(may) {
+            let (mut d, now) = (Discovery::default(), Instant::now());
+            d.tracked(&[addr(text)], PeerId::random(), tracker, now);
+            assert_eq!(d.due(true, || 9, now).len(), usize::from(may), "{text} by {tracker:?}");
+        }
+    }
+}
+
+/// D48: a million peers, all of them one victim.
+#[test]
+fn d48_a_trackers_list_is_limited() {
+    let (mut d, now) = (Discovery::default(), Instant::now());
+    for port in 1..=60_000 {
+        d.tracked(&[addr(&format!("/ip4/45.1.2.3/tcp/{port}"))], PeerId::random(), FAR, now);
+    }
+    let dials = d.due(true, || 9999, now);
+    assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
+    dials.iter().for_each(|dial| d.failed(&dial.name, "refused".into(), true, now));
+    assert_eq!(d.due(true, || 9999, now + limits::DIAL_WINDOW * 2).len(), 0);
+    // Many hosts: so many at a time.
+    let (mut d, hosts) = (Discovery::default(), 1..200);
+    for host in hosts.clone() {
+        d.tracked(&[addr(&format!("/ip4/45.1.2.{host}/tcp/1"))], PeerId::random(), FAR, now);
+    }
+    assert_eq!(d.due(true, || 9999, now).len(), limits::DIALS_PER_SOURCE);
+    // What is known already costs nothing.
+    let (mut d, peers) = (Discovery::default(), [(); 5].map(|()| PeerId::random()));
+    for _ in 0..20 {
+        for (host, peer) in hosts.clone().zip(peers) {
+            d.tracked(&[addr(&format!("/ip4/45.1.2.{host}/tcp/1"))], peer, FAR, now);
+        }
+    }
+    d.tracked(&[addr("/ip4/45.1.3.1/tcp/1")], PeerId::random(), FAR, now);
+    assert_eq!(d.due(true, || 9999, now).len(), 6);
+}

@@ -408,14 +408,22 @@ impl Trackers {
 
     /// Says farewell, and waits a moment for it to be heard.
     pub(super) async fn leave(&mut self) {
-        let mut waits = 0;
-        for tracker in self.all.iter().filter(|t| t.answered && t.fails == 0 && !t.waits) {
-            let announce = Announce { leave: true, ..Announce::default() };
-            waits += usize::from(tracker.link.announce(announce));
+        let farewell = Announce { leave: true, ..Announce::default() };
+        let mut open: BTreeMap<u64, bool> = BTreeMap::new();
+        for tracker in self.all.iter().filter(|t| t.answered && t.fails == 0) {
+            // What is under way is answered first.
+            let said = !tracker.waits && tracker.link.announce(farewell.clone());
+            open.insert(tracker.number, said);
         }
         let all = async {
-            for _ in 0..waits {
-                let _ = self.replies.1.recv().await;
+            while !open.is_empty() {
+                let Some(reply) = self.replies.1.recv().await else { return };
+                if let Some(false) = open.remove(&reply.tracker)
+                    && let Some(tracker) = self.all.iter().find(|t| t.number == reply.tracker)
+                    && tracker.link.announce(farewell.clone())
+                {
+                    open.insert(reply.tracker, true);
+                }
             }
         };
         let _ = tokio::time::timeout(FAREWELL, all).await;

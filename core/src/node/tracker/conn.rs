@@ -54,6 +54,15 @@ impl Connection {
         Err(failure)
     }
 
+    /// The same by the address' text and under a new identity: for programs that look at trackers.
+    ///
+    /// # Errors
+    /// See [`Self::open`].
+    pub async fn open_anew(address: &str) -> Result<Self, String> {
+        let address = address.parse().map_err(|_| format!("{address} is not a multiaddr"))?;
+        Self::open(&address, &Keypair::generate_ed25519()).await
+    }
+
     async fn dial(address: &Multiaddr, key: &Keypair) -> Result<Self, String> {
         let transport = transport::build(key, false).map_err(|e| e.to_string())?;
         let built = SwarmBuilder::with_existing_identity(key.clone())
@@ -206,8 +215,12 @@ async fn run(
                         continue;
                     }
                 },
-                _ = connection.closed() => {
+                // It has ended, or been started anew: the sooner it hears of us again, the better.
+                reason = connection.closed() => {
                     open = None;
+                    if replies.send(Reply { tracker, at: None, answer: Err(reason) }).await.is_err() {
+                        return;
+                    }
                     continue;
                 }
             },

@@ -1,0 +1,169 @@
+//! Nodes that no multicast joins meet at a tracker.
+
+use std::time::Duration;
+
+use swarm_tests::fixture::{
+    Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Site, Tracker, b3, wait_until,
+};
+
+fn path(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// What a page of the tracker shows.
+fn page(tracker: &Tracker, path: &str) -> String {
+    let url = format!("{}{path}", tracker.page());
+    let ran =
+        std::process::Command::new("curl").args(["--silent", "--max-time", "10", &url]).output().unwrap();
+    String::from_utf8(ran.stdout).unwrap()
+}
+
+fn metric(tracker: &Tracker, name: &str) -> u64 {
+    let all = page(tracker, "metrics");
+    let line = all.lines().find_map(|line| line.strip_prefix(&format!("swarm_tracker_{name} ")));
+    line.unwrap_or_else(|| panic!("no {name} in {all}")).parse().unwrap()
+}
+
+fn nodes(tracker: &Tracker, count: u64) {
+    wait_until("the tracker knows the nodes", PATIENCE, || metric(tracker, "nodes") == count);
+}
+
+#[test]
+fn an_id_and_a_tracker_are_enough() {
+    let (home, left, right) = (Home::new(), Home::new(), Home::new());
+    let tracker = Tracker::here(&home, 0);
+    let at = tracker.address("/ip4/127");
+    let file = left.file("update", 3 * MIB, 1);
+    let seeder = left.publish_with(&file, &["--tracker", at]);
+    nodes(&tracker, 1);
+    assert!(seeder.link().contains("&tracker="), "{}", seeder.link());
+    right.get(seeder.id(), &["-o", "out", "--tracker", at, "--timeout", "30s"]).success();
+    assert_eq!(b3(&right.path("out")), b3(&file));
+    // A directory, by its link without the publisher's addresses: its tracker is enough.
+    let tree = left.path("tree");
+    std::fs::create_dir_all(tree.join("a/b")).unwrap();
+    std::fs::write(tree.join("a/b/c"), vec![7; 300_000]).unwrap();
+    std::fs::write(tree.join("d"), "d").unwrap();
+    seeder.stop().exits(0);
+    nodes(&tracker, 0);
+    let seeder = left.publish_with(&tree, &["--tracker", at]);
+    let only_tracker: Vec<&str> = seeder.link().split('&').filter(|hint| !hint.contains("peer=")).collect();
+    let link = only_tracker.join("&");
+    assert!(!link.contains("peer") && link.contains("tracker"), "{link}");
+    right.get(&link, &["-o", "tree", "--timeout", "30s"]).success();
+    assert_eq!(std::fs::read(right.path("tree/a/b/c")).unwrap(), vec![7; 300_000]);
+    assert_eq!(page(&tracker, "healthz"), "ok\n");
+    assert!(page(&tracker, "").contains("swarm tracker") && !page(&tracker, "").contains(seeder.id()));
+    assert!(page(&tracker, "metrics").ends_with("# EOF\n"));
+}
+
+#[test]
+fn who_has_nobody_is_told_what_the_tracker_knows() {
+    let (home, right) = (Home::new(), Home::new());
+    let tracker = Tracker::here(&home, 0);
+    let id = "ab".repeat(32);
+    let ran = right.get(&id, &["--tracker", tracker.address("/ip4/127"), "--timeout", "3s"]);
+    ran.exits(3);
+    assert!(ran.text().contains("nobody else has announced it"), "{}", ran.text());
+    tracker.kill();
+    let ran = right.get(&id, &["--tracker", "/ip4/127.0.0.1/tcp/1", "--timeout", "3s"]);
+    ran.exits(3);
+    assert!(ran.text().contains("tracker /ip4/127.0.0.1/tcp/1: Connection refused"), "{}", ran.text());
+    right.get(&id, &["--tracker", "http://tracker.example"]).exits(1);
+}
+
+/// It may be killed and started again at any time: nothing that runs stops, and everybody is back.
+#[test]
+fn a_tracker_may_die_and_come_back() {
+    let (home, left, right, late) = (Home::new(), Home::new(), Home::new(), Home::new());
+    let tracker = Tracker::here(&home, 0);
+    let at = tracker.address("/ip4/127").to_owned();
+    let port = at.split('/').nth(4).unwrap().parse().unwrap();
+    let file = left.file("update", 24 * MIB, 2);
+    let seeder = left.publish_with(&file, &["--tracker", &at]);
+    nodes(&tracker, 1);
+    let getter =
+        right.spawn_get(seeder.id(), &["-o", "out", "--tracker", &at, "--limit-down", "8MB", "--seed"]);
+    getter.wait_for_progress(4_000_000);
+    tracker.kill();
+    getter.wait_for_event("done");
+    assert_eq!(b3(&right.path("out")), b3(&file));
+    let tracker = Tracker::here(&home, port);
+    assert_eq!(tracker.address("/ip4/127"), at, "its key was kept");
+    nodes(&tracker, 2);
+    seeder.kill();
+    late.get(&b3(&file), &["-o", "out", "--tracker", &at, "--timeout", "30s"]).success();
+    drop(getter);
+}
+
+/// Each content is kept at two of three trackers; whichever one dies, everything is found.
+#[test]
+fn of_three_trackers_one_may_be_gone() {
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let (left, right) = (Home::new(), Home::new());
+    let mut trackers: Vec<Tracker> = homes.iter().map(|home| Tracker::here(home, 0)).collect();
+    let all = trackers.iter().map(|t| t.address("/ip4/127")).collect::<Vec<_>>().join(",");
+    let daemon = left.daemon(&["--tracker", &all]);
+    let files: Vec<_> = (0..12).map(|n| left.file(&format!("f{n}"), 1000, n)).collect();
+    for file in &files {
+        left.run(["publish", path(file)]).success();
+    }
+    let known = |trackers: &[Tracker]| trackers.iter().map(|t| metric(t, "members")).sum::<u64>();
+    wait_until("each is announced twice", PATIENCE, || known(&trackers) == 24);
+    assert!(trackers.iter().all(|t| metric(t, "members") > 0));
+    trackers.remove(0).kill();
+    let getter = right.spawn(
+        ["get", "--json", "--tracker", &all, "--timeout", "40s", "-o", "."]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(files.iter().map(|file| b3(file))),
+    );
+    getter.wait().success();
+    for (n, file) in files.iter().enumerate() {
+        assert_eq!(b3(&right.path(format!("f{n}"))), b3(file));
+    }
+    wait_until("the others have taken over", PATIENCE, || known(&trackers) >= 24);
+    daemon.stop().exits(0);
+}
+
+fn publish(
+    net: &Internet,
+    (site, host): (u8, u8),
+    home: &Home,
+    file: &std::path::Path,
+    tracker: &str,
+) -> Seeder {
+    let args = ["publish", path(file), "--link", "--tracker", tracker];
+    Seeder::start(net.on(site, host, &home.bare_command(args)))
+}
+
+fn get(net: &Internet, (site, host): (u8, u8), home: &Home, id: &str, tracker: &str) -> Process {
+    let args = ["--json", "get", id, "-o", "out", "--tracker", tracker, "--timeout", "40s"];
+    Process::spawn(net.on(site, host, &home.bare_command(args)))
+}
+
+/// Two subnets of an office behind one router: no multicast passes, one tracker does.
+#[test]
+fn two_floors_of_an_office_meet() {
+    let net = Internet::new(&[Site::routed(2), Site::routed(1)]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
+    let file = homes[1].file("update", 5 * MIB, 3);
+    let seeder = publish(&net, (1, 2), &homes[1], &file, at);
+    get(&net, (2, 1), &homes[2], seeder.id(), at).wait().success();
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}
+
+/// A tracker on the internet, by its name in the hosts file and by QUIC; a holder there, a getter behind address translation.
+#[test]
+fn from_behind_nat_what_is_public_is_found() {
+    let net = Internet::new(&[Site::public(1), Site::public(1), Site::nat(Nat::Symmetric, 1)]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip4/{}/udp", net.address(1, 1)));
+    let file = homes[1].file("update", 5 * MIB, 4);
+    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
+    get(&net, (3, 1), &homes[2], seeder.id(), at).wait_within(Duration::from_secs(60)).success();
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}
