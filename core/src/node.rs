@@ -20,6 +20,7 @@ pub mod moderation;
 mod pace;
 mod peers;
 mod publish;
+mod seeking;
 mod session;
 mod sharing;
 mod socket;

@@ -32,6 +32,8 @@
 //! | 16 | Grant | holder | there is a place for this many chunks; at best for this one |
 //! | 17 | Refuse | wanter | no use for so many granted chunks: for now, or for want of need |
 //! | 18 | Gateways | wanter, within a site | who fetches across the site's border, with their beats |
+//! | 19 | Seek | wanter, and whom it asked | have you got some of it? If not, and if `on`: ask those you know |
+//! | 20 | Known | who was asked on behalf of another | yes |
 
 pub mod frame;
 pub mod have;
@@ -126,6 +128,8 @@ pub enum Message {
     Grant { blob: Handle, count: u32, hint: Option<u32> },
     Refuse { blob: Handle, count: u32, busy: bool },
     Gateways { id: ContentId, beats: Vec<GatewayBeat> },
+    Seek { id: ContentId, on: bool },
+    Known(ContentId),
 }
 
 /// A node of a site that fetches a blob across the site's border makes itself known.
@@ -184,6 +188,8 @@ impl Message {
             Self::Grant { blob, count, hint } => body(16, &(blob, count, hint)),
             Self::Refuse { blob, count, busy } => body(17, &(blob, count, busy)),
             Self::Gateways { id, beats } => body(18, &(id, beats)),
+            Self::Seek { id, on } => body(19, &(id, on)),
+            Self::Known(id) => body(20, id),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -220,6 +226,8 @@ impl Message {
             16 => read(kind, bytes).map(|(blob, count, hint)| Self::Grant { blob, count, hint })?,
             17 => read(kind, bytes).map(|(blob, count, busy)| Self::Refuse { blob, count, busy })?,
             18 => read(kind, bytes).map(|(id, beats)| Self::Gateways { id, beats })?,
+            19 => read(kind, bytes).map(|(id, on)| Self::Seek { id, on })?,
+            20 => Self::Known(read(kind, bytes)?),
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)

@@ -27,6 +27,8 @@ fn message() -> impl Strategy<Value = Message> {
         any::<(u32, u32, u32)>().prop_map(|(blob, first, count)| Message::Request { blob, first, count }),
         any::<(u32, u32)>().prop_map(|(blob, chunk)| Message::Decline { blob, chunk, why: Why::Busy }),
         any::<u64>().prop_map(Message::Ping),
+        any::<([u8; 32], bool)>().prop_map(|(id, on)| Message::Seek { id: ContentId::from_bytes(id), on }),
+        any::<[u8; 32]>().prop_map(|id| Message::Known(ContentId::from_bytes(id))),
         (any::<u32>(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(blob, peer)| Message::Peers {
             blob,
             peers: vec![PeerAddrs { peer, addrs: vec![vec![1, 2]] }]

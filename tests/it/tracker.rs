@@ -167,3 +167,28 @@ fn from_behind_nat_what_is_public_is_found() {
     get(&net, (3, 1), &homes[2], seeder.id(), at).wait_within(Duration::from_secs(60)).success();
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
+
+/// No tracker, no internet: two subnets, and everybody is told of one node. The others are introduced by it.
+#[test]
+fn one_known_node_is_enough_for_two_floors() {
+    let net = Internet::new(&[Site::routed(2), Site::routed(2)]);
+    let homes: Vec<Home> = (0..4).map(|_| Home::new()).collect();
+    let on = |site, host, args: &[&str]| {
+        let home = &homes[usize::from(site - 1) * 2 + usize::from(host - 1)];
+        net.on(site, host, &home.bare_command(args))
+    };
+    let known = format!("/ip4/{}/tcp/4001", net.address(1, 1));
+    let daemon = Process::spawn(on(1, 1, &["daemon", "--listen", "/ip4/0.0.0.0/tcp/4001"]));
+    wait_until("the daemon runs", PATIENCE, || daemon.err().contains("runs for"));
+    // It does not have the file; its neighbour on the first floor does, which found it by multicast.
+    let file = homes[1].file("update", 5 * MIB, 5);
+    let seeder = Seeder::start(on(1, 2, &["publish", path(&file), "--link"]));
+    let getters = [(2, 1), (2, 2)].map(|(site, host)| {
+        let args = ["--json", "get", seeder.id(), "-o", "out", "--peer", &known, "--timeout", "40s"];
+        Process::spawn(on(site, host, &args))
+    });
+    for (getter, home) in getters.into_iter().zip(&homes[2..]) {
+        getter.wait_within(Duration::from_secs(60)).success();
+        assert_eq!(b3(&home.path("out")), b3(&file));
+    }
+}

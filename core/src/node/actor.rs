@@ -18,6 +18,7 @@ use super::behaviour::Behaviour;
 use super::discovery::{Discovery, Name, Source};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::peers::Peers;
+use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
 use super::sharing::Sharing;
 use super::tracker::Trackers;
@@ -103,6 +104,7 @@ pub(super) struct Actor {
     transfers: Transfers,
     sharing: Sharing,
     discovery: Discovery,
+    seeking: Seeking,
     trackers: Trackers,
     mdns: bool,
     site: Option<String>,
@@ -154,6 +156,7 @@ impl Actor {
             transfers: Transfers::new(parts.seed),
             sharing: Sharing::default(),
             discovery,
+            seeking: Seeking::default(),
             trackers: parts.trackers,
             mdns: parts.mdns,
             site: parts.site,
@@ -281,6 +284,7 @@ impl Actor {
             self.slow = now;
             self.peers.bans.save(&self.store);
             self.peers.probe(now);
+            self.ask_around(now);
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));
             self.trackers.settle(|id| transfers.is_active(id));

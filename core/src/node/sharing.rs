@@ -109,6 +109,19 @@ impl Sharing {
         }
     }
 
+    /// Who wants it.
+    pub(super) fn wanters(&self, id: ContentId) -> BTreeSet<PeerKey> {
+        self.wants.get(&id).map_or_else(BTreeSet::new, |wants| wants.keys().copied().collect())
+    }
+
+    /// Introduces a holder to all who want a blob.
+    pub(super) fn found(&self, holder: PeerKey, id: ContentId, peers: &mut Peers) {
+        let Some(itself) = peers.get(holder).and_then(super::peers::Peer::reachable) else { return };
+        for (key, handle) in self.wants.get(&id).into_iter().flatten().filter(|(key, _)| **key != holder) {
+            peers.send(*key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
+        }
+    }
+
     /// A blob can be had from now on: everyone who wants it is told.
     pub(super) fn share(&mut self, blob: Arc<Blob>, peers: &mut Peers) {
         if !blob.is_shareable() {

@@ -123,6 +123,11 @@ impl Transfers {
         download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
     }
 
+    /// What is wanted and offered by nobody.
+    pub(super) fn searching(&self) -> Vec<ContentId> {
+        self.downloads.values().filter(|d| d.offers.is_empty()).map(|d| d.id).collect()
+    }
+
     /// Starts finding out what an id is, unless that is `known`. True when nobody is at it: the asker then decides where
     /// it goes, and `owner` is what others are told of.
     pub(super) fn learn(

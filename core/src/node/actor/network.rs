@@ -140,8 +140,10 @@ impl Actor {
 
     pub(super) fn dial(&mut self) {
         let now = Instant::now();
-        let room = || self.transfers.room(&self.peers);
-        for dial in self.discovery.due(!self.transfers.is_idle(), room, now) {
+        let for_others = self.seeking.room(self.peers.ready().len());
+        let wanting = !self.transfers.is_idle() || for_others > 0;
+        let room = || self.transfers.room(&self.peers).max(for_others);
+        for dial in self.discovery.due(wanting, room, now) {
             let opts = match &dial.name {
                 Name::Peer(peer) => DialOpts::peer_id(*peer)
                     .condition(PeerCondition::Always)

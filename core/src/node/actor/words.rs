@@ -14,6 +14,7 @@ use crate::node::session::SessionEvent;
 use crate::node::sharing::Next;
 use crate::node::tracker::{Named, Reply};
 use crate::schedule::PeerKey;
+use crate::store::record::State;
 use crate::wire::{self, Hello, Message};
 
 impl Actor {
@@ -79,6 +80,12 @@ impl Actor {
             (Message::Peers { blob, peers }, true) => self.exchanged(key, blob, peers),
             (Message::Ping(n), true) => self.peers.send(key, Message::Pong(n)),
             (Message::Pong(n), true) => self.peers.pong(key, n, Instant::now()),
+            (Message::Seek { id, on }, true) => self.sought(key, id, on),
+            (Message::Known(id), true) => {
+                if self.seeking.found(key, id) {
+                    self.sharing.found(key, id, &mut self.peers);
+                }
+            }
             // The session's own task keeps these.
             (Message::List { .. } | Message::Cancel { .. }, true) => {}
             (message, true) => self.giving(key, message),
@@ -123,6 +130,7 @@ impl Actor {
             peer.hello = Some(hello);
             let class = peer.class;
             self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
+            self.seek();
         }
     }
 
@@ -140,6 +148,36 @@ impl Actor {
                     });
                 }
             }
+        }
+    }
+
+    /// Asks around for what we want and nobody is known to have.
+    pub(super) fn ask_around(&mut self, now: Instant) {
+        let due = self.seeking.own(&self.transfers.searching(), now);
+        for id in due {
+            for peer in self.peers.ready() {
+                self.peers.send(peer, Message::Seek { id, on: true });
+            }
+        }
+        self.seek();
+    }
+
+    /// Asks those we know for what others want of us.
+    pub(super) fn seek(&mut self) {
+        let (ready, sharing) = (self.peers.ready(), &self.sharing);
+        for (peer, id) in self.seeking.due(&ready, |id| sharing.wanters(id), Instant::now()) {
+            self.peers.send(peer, Message::Seek { id, on: false });
+        }
+    }
+
+    /// A peer looks for something, for itself (`on`) or for another.
+    fn sought(&mut self, key: PeerKey, id: ContentId, on: bool) {
+        let stored = || self.store.record(id).is_some_and(|record| record.state == State::Complete);
+        if self.sharing.is_open(id) || self.transfers.is_active(id) || stored() {
+            self.peers.send(key, Message::Known(id));
+        } else if on {
+            self.seeking.begin(id, Instant::now());
+            self.seek();
         }
     }
 
