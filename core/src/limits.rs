@@ -62,6 +62,8 @@ pub const HAVE_RUNS: usize = 512;
 pub const SITE_BYTES: usize = 64;
 /// Addresses in one peer-exchange message.
 pub const EXCHANGE_PEERS: usize = 20;
+/// Peers remembered across restarts.
+pub const REMEMBERED_PEERS: usize = 64;
 /// Contents looked for at once on behalf of others, or lately.
 pub const SEEKS: usize = 32;
 /// Addresses told of one peer.

@@ -16,6 +16,7 @@ mod get;
 mod identity;
 mod jobs;
 mod limiter;
+mod memory;
 pub mod moderation;
 mod pace;
 mod peers;
@@ -208,9 +209,11 @@ impl Node {
         let site = options.site.as_deref().map(site).transpose()?;
         let mut network = network(&key, options)?;
         let peer = *network.local_peer_id();
-        if listen.is_empty() {
-            listen_everywhere(&mut network)?;
-        }
+        let anywhere = if listen.is_empty() {
+            listen_everywhere(&mut network, &self.caller.context.store)?
+        } else {
+            Vec::new()
+        };
         for addr in listen {
             let failed =
                 |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
@@ -240,6 +243,7 @@ impl Node {
             },
             listen: addrs,
             given,
+            anywhere,
             trackers,
             mdns: options.mdns,
             site,
@@ -314,19 +318,24 @@ fn network(
     Ok(built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build())
 }
 
-/// All interfaces, TCP and QUIC, any port; IPv6 where there is any.
-fn listen_everywhere(network: &mut libp2p::Swarm<Behaviour>) -> Result<(), StartError> {
-    let mut heard = false;
+/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with
+/// any port.
+fn listen_everywhere(
+    network: &mut libp2p::Swarm<Behaviour>,
+    store: &Store,
+) -> Result<Vec<Multiaddr>, StartError> {
+    let mut heard = Vec::new();
     for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
     {
         let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
-        match network.listen_on(addr.clone()) {
-            Ok(_) => heard = true,
-            Err(error) => tracing::debug!(%addr, %error, "not listening"),
+        let last = memory::with_last_port(store, &addr);
+        match last.into_iter().chain([addr.clone()]).find_map(|addr| network.listen_on(addr).ok()) {
+            Some(_) => heard.push(addr),
+            None => tracing::debug!(%addr, "not listening"),
         }
     }
-    if heard {
-        return Ok(());
+    if !heard.is_empty() {
+        return Ok(heard);
     }
     let source = io::Error::other("no address could be listened on");
     Err(StartError::Network { verb: "listen".to_owned(), source })

@@ -4,6 +4,7 @@
 
 mod already;
 mod faults;
+mod finding;
 mod fuzz;
 mod hostile;
 mod lan;
@@ -11,5 +12,5 @@ mod main_job;
 mod quota;
 mod source;
 mod tidy;
-mod tracker;
+
 mod worlds;

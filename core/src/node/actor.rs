@@ -17,6 +17,7 @@ use super::bans::Bans;
 use super::behaviour::Behaviour;
 use super::discovery::{Discovery, Name, Source};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
+use super::memory::{self, Memory};
 use super::peers::Peers;
 use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
@@ -36,6 +37,9 @@ type Network = libp2p::Swarm<Behaviour>;
 
 /// How often views are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+/// After this all addresses are listened on.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Where a link says that holders may be found.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +109,11 @@ pub(super) struct Actor {
     sharing: Sharing,
     discovery: Discovery,
     seeking: Seeking,
+    memory: Memory,
     trackers: Trackers,
+    /// Where we listen on any port, until that is remembered.
+    anywhere: Vec<Multiaddr>,
+    started: Instant,
     mdns: bool,
     site: Option<String>,
     limit_lan: bool,
@@ -130,6 +138,8 @@ pub(super) struct Parts {
     pub(super) shared: Shared,
     pub(super) listen: watch::Sender<Vec<Multiaddr>>,
     pub(super) given: Vec<Multiaddr>,
+    /// Where we listen on any port.
+    pub(super) anywhere: Vec<Multiaddr>,
     pub(super) trackers: Trackers,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
@@ -144,6 +154,10 @@ impl Actor {
         let (bans, decided) = Bans::load(&parts.store);
         let mut network = parts.network;
         decided.iter().for_each(|decided| network.behaviour_mut().gate.ban(decided));
+        let memory = Memory::load(&parts.store);
+        memory.peers().for_each(|(peer, addr)| {
+            discovery.found(&addr, Some(peer), Source::Remembered, now);
+        });
         parts.given.iter().for_each(|addr| discovery.found(addr, None, Source::Given, now));
         Self {
             network,
@@ -157,7 +171,10 @@ impl Actor {
             sharing: Sharing::default(),
             discovery,
             seeking: Seeking::default(),
+            memory,
             trackers: parts.trackers,
+            anywhere: parts.anywhere,
+            started: now,
             mdns: parts.mdns,
             site: parts.site,
             limit_lan: parts.limit_lan,
@@ -184,6 +201,9 @@ impl Actor {
                 ask = self.asks.recv() => match ask {
                     Some(Ask::Quit) | None => {
                         self.peers.bans.save_now(&self.store);
+                        let given: Vec<_> = self.peers.givers().collect();
+                        given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
+                        self.memory.save(&self.store);
                         return self.trackers.leave().await;
                     }
                     Some(ask) => self.ask(ask),
@@ -261,6 +281,9 @@ impl Actor {
 
     fn peer_down(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.remove(key) {
+            if peer.gave() {
+                self.memory.met(peer.id, &peer.addr);
+            }
             self.discovery.lost(peer.id, Instant::now());
             self.sharing.peer_down(key);
             self.transfers.peer_down(key, &mut self.peers, &mut self.sharing);
@@ -284,6 +307,10 @@ impl Actor {
             self.slow = now;
             self.peers.bans.save(&self.store);
             self.peers.probe(now);
+            // Whoever ends before that is not looked for again.
+            if now.duration_since(self.started) >= SETTLED && !self.anywhere.is_empty() {
+                memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());
+            }
             self.ask_around(now);
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));

@@ -19,6 +19,8 @@ pub(super) enum Source {
     Link,
     /// Multicast DNS.
     Lan,
+    /// It gave us something in an earlier run.
+    Remembered,
     /// A tracker named it.
     Tracker,
     /// Another peer named it.
@@ -314,10 +316,14 @@ impl Discovery {
                 phrases.push(format!("{label} {addr}: {what}"));
             }
         }
-        for (label, source) in [("trackers", Source::Tracker), ("peers", Source::Exchange)] {
+        for (label, source) in [
+            ("met before", Source::Remembered),
+            ("named by trackers", Source::Tracker),
+            ("named by peers", Source::Exchange),
+        ] {
             match (of(source).count(), connected(source)) {
                 (0, _) => {}
-                (found, up) => phrases.push(format!("named by {label}: {found} nodes, {up} connected")),
+                (found, up) => phrases.push(format!("{label}: {found} nodes, {up} connected")),
             }
         }
         phrases

@@ -209,6 +209,11 @@ impl Peers {
         silent.into_iter().for_each(|key| self.doom(key, "silent for too long", false));
     }
 
+    /// Whom it was worth going to, and where.
+    pub(super) fn givers(&self) -> impl Iterator<Item = (PeerId, Multiaddr)> {
+        self.peers.values().filter(|peer| peer.gave()).map(|peer| (peer.id, peer.addr.clone()))
+    }
+
     /// Payload bytes sent and received since start.
     pub(super) fn traffic(&self) -> (u64, u64) {
         let live = self.peers.values().map(|p| &p.session.traffic);
@@ -254,6 +259,11 @@ impl Peer {
             ping: None,
             rtt: None,
         }
+    }
+
+    /// We went to it, and it gave.
+    pub(super) fn gave(&self) -> bool {
+        self.dialled && self.session.traffic.down() > 0
     }
 
     /// Where others can reach it: the address it is seen at, with the ports it says it listens on.

@@ -1,4 +1,4 @@
-//! Nodes that no multicast joins meet at a tracker.
+//! Nodes that no multicast joins find each other all the same.
 
 use std::time::Duration;
 
@@ -191,4 +191,18 @@ fn one_known_node_is_enough_for_two_floors() {
         getter.wait_within(Duration::from_secs(60)).success();
         assert_eq!(b3(&home.path("out")), b3(&file));
     }
+}
+
+/// Whoever gave once is asked again by the next run, without having been named.
+#[test]
+fn who_gave_once_is_remembered() {
+    let (left, right) = (Home::new(), Home::new());
+    let daemon = left.daemon(&[]);
+    let files = [left.file("one", 100_000, 6), left.file("two", 100_000, 7)];
+    let published = files.each_ref().map(|file| left.ask(&["publish", path(file)]));
+    let link = published[0]["link"].as_str().unwrap();
+    right.get(link, &["-o", "one", "--timeout", "20s"]).success();
+    right.get(&b3(&files[1]), &["-o", "two", "--timeout", "20s"]).success();
+    assert_eq!(b3(&right.path("two")), b3(&files[1]));
+    daemon.stop().exits(0);
 }

@@ -1,0 +1,188 @@
+//! What a node remembers of an earlier run so that it finds others, and others find it: peers that gave, and its own ports.
+//! Hints, no more: both files may go at any time.
+
+use std::net::{TcpListener, UdpSocket};
+use std::time::{Duration, SystemTime};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
+
+use super::discovery::ip_of;
+use crate::limits;
+use crate::store::Store;
+
+/// The files, under the home folder.
+const PEERS: &str = "peers";
+/// See [`PEERS`].
+const PORTS: &str = "ports";
+/// Who was not met for so long is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    peer: String,
+    addr: String,
+    /// Seconds since 1970.
+    met: u64,
+}
+
+/// Peers that gave us something, the last met first.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    entries: Vec<Entry>,
+    unsaved: bool,
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}
+
+impl Memory {
+    /// Those of earlier runs.
+    pub(super) fn load(store: &Store) -> Self {
+        let mut entries: Vec<Entry> =
+            serde_json::from_slice(&store.kept(PEERS).unwrap_or_default()).unwrap_or_default();
+        let now = now();
+        entries.retain(|e| e.met <= now && now - e.met < FORGOTTEN_AFTER.as_secs());
+        entries.truncate(limits::REMEMBERED_PEERS);
+        Self { entries, unsaved: false }
+    }
+
+    /// Where they were.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, Multiaddr)> {
+        self.entries.iter().filter_map(|e| Some((e.peer.parse().ok()?, e.addr.parse().ok()?)))
+    }
+
+    /// This one gave, and was reached at this address.
+    pub(super) fn met(&mut self, peer: PeerId, addr: &Multiaddr) {
+        let peer = peer.to_string();
+        self.entries.retain(|e| e.peer != peer);
+        self.entries.insert(0, Entry { peer, addr: addr.to_string(), met: now() });
+        self.entries.truncate(limits::REMEMBERED_PEERS);
+        self.unsaved = true;
+    }
+
+    /// Writes what has changed.
+    pub(super) fn save(&mut self, store: &Store) {
+        if std::mem::take(&mut self.unsaved)
+            && let Ok(bytes) = serde_json::to_vec(&self.entries)
+            && let Err(error) = store.keep(PEERS, &bytes)
+        {
+            tracing::warn!(%error, "the peers that were met cannot be kept");
+        }
+    }
+}
+
+/// The address with the port that the last run had there, if nobody has it now: who remembers us finds us again.
+pub(super) fn with_last_port(store: &Store, addr: &Multiaddr) -> Option<Multiaddr> {
+    let last: Vec<String> = serde_json::from_slice(&store.kept(PORTS)?).ok()?;
+    let last = last.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
+    last.into_iter().find(|last| like(last) == like(addr) && is_free(last))
+}
+
+/// Remembers the ports of these addresses, whose own ports are any; of those that are not listened on, what was before.
+pub(super) fn keep_ports(store: &Store, addrs: &[Multiaddr], listen: &[Multiaddr]) {
+    let before = store.kept(PORTS).unwrap_or_default();
+    let last: Vec<String> = serde_json::from_slice(&before).unwrap_or_default();
+    let v4 = |addr: &Multiaddr| ip_of(addr).map(|ip| ip.is_ipv4());
+    let alike = |l: &&Multiaddr, addr: &Multiaddr| v4(l) == v4(addr) && kind(l) == kind(addr);
+    let port = |addr: &Multiaddr| {
+        let now = listen.iter().find(|l| alike(l, addr)).and_then(port_of);
+        let last = || last.iter().filter_map(|text| text.parse().ok()).find(|last| like(last) == like(addr));
+        now.or_else(|| last().as_ref().and_then(port_of))
+    };
+    let ports: Vec<String> =
+        addrs.iter().filter_map(|addr| Some(with_port(addr, port(addr)?).to_string())).collect();
+    let Ok(bytes) = serde_json::to_vec(&ports) else { return };
+    if before != bytes
+        && let Err(error) = store.keep(PORTS, &bytes)
+    {
+        tracing::warn!(%error, "the ports cannot be kept");
+    }
+}
+
+/// TCP or QUIC.
+fn kind(addr: &Multiaddr) -> Option<bool> {
+    addr.iter().find_map(|part| match part {
+        Protocol::Tcp(_) => Some(false),
+        Protocol::Udp(_) => Some(true),
+        _ => None,
+    })
+}
+
+fn port_of(addr: &Multiaddr) -> Option<u16> {
+    addr.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    })
+}
+
+fn with_port(addr: &Multiaddr, port: u16) -> Multiaddr {
+    let part = |part| match part {
+        Protocol::Tcp(_) => Protocol::Tcp(port),
+        Protocol::Udp(_) => Protocol::Udp(port),
+        other => other,
+    };
+    addr.iter().map(part).collect()
+}
+
+/// The address without its port.
+fn like(addr: &Multiaddr) -> Multiaddr {
+    with_port(addr, 0)
+}
+
+/// The transport shares ports with whoever else of this user has them, so one that is taken must be noticed here.
+fn is_free(addr: &Multiaddr) -> bool {
+    let Some((ip, port)) = ip_of(addr).zip(port_of(addr)) else { return false };
+    match kind(addr) {
+        Some(true) => UdpSocket::bind((ip, port)).is_ok(),
+        _ => TcpListener::bind((ip, port)).is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ports_come_back_unless_somebody_has_them() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), None, false).unwrap();
+        let any: Vec<Multiaddr> =
+            ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"].map(|a| a.parse().unwrap()).to_vec();
+        assert_eq!(with_last_port(&store, &any[0]), None);
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let listen: Vec<Multiaddr> =
+            [format!("/ip4/127.0.0.1/tcp/{port}"), format!("/ip4/127.0.0.1/udp/{port}/quic-v1")]
+                .map(|a| a.parse().unwrap())
+                .to_vec();
+        keep_ports(&store, &any, &listen);
+        assert_eq!(with_last_port(&store, &any[0]), None, "somebody has it");
+        keep_ports(&store, &any, &listen[..1]);
+        drop(taken);
+        assert_eq!(with_last_port(&store, &any[0]).as_ref(), Some(&listen[0]));
+        assert_eq!(with_last_port(&store, &any[1]).as_ref(), Some(&listen[1]));
+        assert_eq!(with_last_port(&store, &"/ip6/::1/tcp/0".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn who_gave_is_remembered_and_not_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), None, false).unwrap();
+        let mut memory = Memory::load(&store);
+        let peers: Vec<PeerId> = (0..limits::REMEMBERED_PEERS + 5).map(|_| PeerId::random()).collect();
+        let addr: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().unwrap();
+        peers.iter().chain(&peers[..1]).for_each(|peer| memory.met(*peer, &addr));
+        memory.save(&store);
+        let mut memory = Memory::load(&store);
+        assert_eq!(memory.peers().count(), limits::REMEMBERED_PEERS);
+        assert_eq!(memory.peers().next(), Some((peers[0], addr)));
+        memory.entries.iter_mut().for_each(|entry| entry.met -= FORGOTTEN_AFTER.as_secs());
+        memory.unsaved = true;
+        memory.save(&store);
+        assert_eq!(Memory::load(&store).peers().count(), 0);
+    }
+}
