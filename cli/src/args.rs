@@ -171,6 +171,9 @@ pub(crate) struct Daemon {
     /// Be a tracker as well, on port 4770: a meeting point for nodes of other networks
     #[arg(long, env = "SWARM_TRACKER_SERVER", value_parser = BoolishValueParser::new())]
     pub(crate) tracker_server: bool,
+    /// Be a relay: others that cannot reach each other find a direct way through this node, which all of them must reach
+    #[arg(long, env = "SWARM_RELAY_SERVER", value_parser = BoolishValueParser::new())]
+    pub(crate) relay_server: bool,
 }
 
 /// See [`Verb::Demo`].
@@ -208,6 +211,18 @@ struct Globals {
     /// Announce to this tracker and ask it who has what is wanted; may be repeated. Links carry it
     #[arg(long, env = "SWARM_TRACKER", value_name = "MULTIADDR", value_delimiter = ',')]
     tracker: Vec<String>,
+    /// Others reach this node at this address, which it cannot see itself: a router passes it on; may be repeated
+    #[arg(long, env = "SWARM_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
+    external: Vec<String>,
+    /// Let others find a way here through this relay; trackers are relays as well; may be repeated
+    #[arg(long, env = "SWARM_RELAY", value_name = "MULTIADDR", value_delimiter = ',')]
+    relay: Vec<String>,
+    /// Fetch through relays where no direct way is found
+    #[arg(long, env = "SWARM_ALLOW_RELAYED", value_parser = BoolishValueParser::new())]
+    allow_relayed: bool,
+    /// Ask the router to let others in (UPnP)
+    #[arg(long, env = "SWARM_UPNP", value_parser = BoolishValueParser::new())]
+    upnp: bool,
     /// Do not look for nodes on the local network
     #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
     no_mdns: bool,
@@ -358,6 +373,10 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         listen: many(matches, "listen", source),
         peer: many(matches, "peer", source),
         tracker: many(matches, "tracker", source),
+        external: many(matches, "external", source),
+        relay: many(matches, "relay", source),
+        allow_relayed: one(matches, "allow_relayed", source),
+        upnp: one(matches, "upnp", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
@@ -386,6 +405,10 @@ fn join(before: Layer, after: Layer) -> Layer {
         listen: lists(before.listen, after.listen),
         peer: lists(before.peer, after.peer),
         tracker: lists(before.tracker, after.tracker),
+        external: lists(before.external, after.external),
+        relay: lists(before.relay, after.relay),
+        allow_relayed: after.allow_relayed.or(before.allow_relayed),
+        upnp: after.upnp.or(before.upnp),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),

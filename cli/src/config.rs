@@ -127,6 +127,14 @@ settings! {
     peer "peer": Vec<String> = Vec::new();
     /// Trackers.
     tracker "tracker": Vec<String> = Vec::new();
+    /// Addresses at which others reach us.
+    external "external": Vec<String> = Vec::new();
+    /// Relays.
+    relay "relay": Vec<String> = Vec::new();
+    /// Content may come through relays.
+    allow_relayed "allow-relayed": bool = false;
+    /// The router is asked for a port.
+    upnp "upnp": bool = false;
     /// No multicast DNS.
     no_mdns "no-mdns": bool = false;
     /// The name of the site.
@@ -201,6 +209,10 @@ impl Settings {
             listen: self.listen.value.clone(),
             peers: self.peer.value.clone(),
             trackers: self.tracker.value.clone(),
+            external: self.external.value.clone(),
+            relays: self.relay.value.clone(),
+            allow_relayed: self.allow_relayed.value,
+            upnp: self.upnp.value,
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,

@@ -245,6 +245,24 @@ pub const TRACKER_TIMEOUT: Duration = Duration::from_secs(15);
 pub const TRACKER_IDLE: Duration = Duration::from_secs(30);
 /// ...and after this by the tracker.
 pub const TRACKER_SILENCE: Duration = Duration::from_secs(90);
+/// Nodes that one relay lets be reached.
+pub const RESERVATIONS: usize = 4096;
+/// Connections through one relay at once.
+pub const CIRCUITS: usize = 256;
+/// The same of one peer.
+pub const CIRCUITS_PER_PEER: usize = 16;
+/// Bytes through a circuit: two nodes find a direct way with far less.
+pub const CIRCUIT_BYTES: u64 = 128 << 10;
+/// How long such a circuit lives.
+pub const CIRCUIT: Duration = Duration::from_secs(120);
+/// How long one lives that may carry content.
+pub const CONTENT_CIRCUIT: Duration = Duration::from_secs(3600);
+/// Relays through which a node lets itself be reached.
+pub const RELAYS: usize = 2;
+/// A direct way around a relay must be found within this: three attempts of at most a handshake's time.
+pub const PUNCH_WITHIN: Duration = Duration::from_secs(35);
+/// Addresses tried in one attempt to get through address translation.
+pub const PUNCH_ADDRS: usize = 20;
 /// Connections in their handshake at a tracker: an office that starts work comes all at once.
 pub const TRACKER_PENDING: usize = 512;
 /// Addresses are told of at most this long in a tracker's memory, bytes: relayed ones have two ids in them.

@@ -21,6 +21,8 @@ pub mod moderation;
 mod pace;
 mod peers;
 mod publish;
+mod punch;
+mod reach;
 mod seeking;
 mod session;
 mod sharing;
@@ -55,6 +57,7 @@ use behaviour::Behaviour;
 use command::Command;
 use event::{Event, Limits};
 use pace::Pace;
+use reach::Reach;
 use tracker::Trackers;
 
 /// How long an orderly end may take before it is cut short.
@@ -118,6 +121,8 @@ struct Net {
     peer: PeerId,
     limits: watch::Receiver<Limits>,
     trackers: Arc<[String]>,
+    /// Where others reach us, as our owner says.
+    external: Arc<[Multiaddr]>,
 }
 
 /// A node that runs in this process.
@@ -196,6 +201,13 @@ impl Node {
         let given = parse(&options.peers, "--peer")?;
         let listen = parse(&options.listen, "--listen")?;
         let trackers = parse(&options.trackers, "--tracker")?;
+        let external = parse(&options.external, "--external")?;
+        let relays = parse(&options.relays, "--relay")?;
+        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
+            return Err(StartError::Option(format!(
+                "--relay {nobody} does not end with /p2p/ and who it is"
+            )));
+        }
         if trackers.len() > limits::TRACKERS {
             return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
         }
@@ -244,6 +256,7 @@ impl Node {
             listen: addrs,
             given,
             anywhere,
+            reach: Reach::new(external.clone(), relays, options),
             trackers,
             mdns: options.mdns,
             site,
@@ -307,8 +320,10 @@ fn network(
         let verb = verb.to_owned();
         move |source| StartError::Network { verb, source }
     };
-    let transport = transport::build(key, options.background).map_err(failed("set up encryption"))?;
-    let behaviour = Behaviour::new(key, options.mdns).map_err(failed("watch the network interfaces"))?;
+    let (relays, relayed) = libp2p::relay::client::new(key.public().to_peer_id());
+    let transport = transport::build_with_relays(key, options.background, relays);
+    let transport = transport.map_err(failed("set up encryption"))?;
+    let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
     let builder = SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
     let built = builder
         .with_other_transport(|_| transport)

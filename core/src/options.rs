@@ -15,6 +15,16 @@ pub struct Options {
     pub peers: Vec<String>,
     /// Multiaddrs of trackers, with or without `/p2p/..`.
     pub trackers: Vec<String>,
+    /// Multiaddrs at which this node is reached from outside, where it cannot tell itself: a router passes them on.
+    pub external: Vec<String>,
+    /// Multiaddrs of relays, with `/p2p/..`; trackers are relays as well.
+    pub relays: Vec<String>,
+    /// Others may find a way to each other through this node, which must be reachable for all of them.
+    pub relay_server: bool,
+    /// Content may be fetched through relays where no direct way is found; a relay of ours lets it pass.
+    pub allow_relayed: bool,
+    /// The router is asked for a port.
+    pub upnp: bool,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
     pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
@@ -49,6 +59,11 @@ impl Options {
             listen: Vec::new(),
             peers: Vec::new(),
             trackers: Vec::new(),
+            external: Vec::new(),
+            relays: Vec::new(),
+            relay_server: false,
+            allow_relayed: false,
+            upnp: false,
             resident: false,
             mdns: true,
             site: None,

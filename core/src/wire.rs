@@ -68,6 +68,8 @@ pub struct Hello {
     pub quic: Vec<u16>,
     /// The locality group it was told it belongs to.
     pub site: Option<String>,
+    /// Multiaddrs, binary, at which it is reached through relays.
+    pub relayed: Vec<Vec<u8>>,
 }
 
 /// What a holder says of a blob. Nothing of it is believed before it is proven.
@@ -239,6 +241,8 @@ impl Message {
                 h.tcp.len() <= limits::PEER_ADDRS
                     && h.quic.len() <= limits::PEER_ADDRS
                     && h.site.as_ref().is_none_or(|site| site.len() <= limits::SITE_BYTES)
+                    && h.relayed.len() <= limits::RELAYS
+                    && h.relayed.iter().all(|addr| addr.len() <= limits::ADDR_BYTES)
             }
             Self::Peers { peers, .. } => {
                 peers.len() <= limits::EXCHANGE_PEERS

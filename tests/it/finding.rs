@@ -206,3 +206,78 @@ fn who_gave_once_is_remembered() {
     assert_eq!(b3(&right.path("two")), b3(&files[1]));
     daemon.stop().exits(0);
 }
+
+/// Two homes, both of whose routers let nobody in, and a tracker on the internet: they find a direct way through it.
+#[test]
+fn two_homes_exchange_a_file_directly() {
+    let net = Internet::new(&[
+        Site::public(1),
+        Site::nat(Nat::PortRestricted, 1),
+        Site::nat(Nat::PortRestricted, 1),
+    ]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
+    let file = homes[1].file("film", 64 * MIB, 8);
+    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
+    get(&net, (3, 1), &homes[2], seeder.id(), at).wait_within(Duration::from_secs(60)).success();
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}
+
+/// Three sites, each behind its own router, and one tracker: all find and fetch. The tracker is killed half-way, and nothing
+/// stops.
+#[test]
+fn three_sites_behind_nat_need_one_tracker_and_no_longer_once_they_met() {
+    let home = Site::nat(Nat::PortRestricted, 2);
+    let net = Internet::new(&[Site::public(1), home, home, home]);
+    let homes: Vec<Home> = (0..6).map(|_| Home::new()).collect();
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1))).to_owned();
+    let file = homes[1].file("update", 24 * MIB, 9);
+    let seeder = publish(&net, (2, 1), &homes[1], &file, &at);
+    let hosts = [(2, 2), (3, 1), (3, 2), (4, 1)];
+    let getters: Vec<Process> = hosts
+        .iter()
+        .zip(&homes[2..])
+        .map(|((site, host), home)| {
+            let args = [
+                "--json",
+                "get",
+                seeder.id(),
+                "-o",
+                "out",
+                "--tracker",
+                &at,
+                "--seed",
+                "--limit-down",
+                "4MB",
+            ];
+            Process::spawn(net.on(*site, *host, &home.bare_command(args)))
+        })
+        .collect();
+    getters.iter().for_each(|getter| drop(getter.wait_for_progress(2_000_000)));
+    tracker.kill();
+    for (getter, home) in getters.iter().zip(&homes[2..]) {
+        getter.wait_for_event("done");
+        assert_eq!(b3(&home.path("out")), b3(&file));
+    }
+}
+
+/// Routers of the worst kind on both sides: no direct way. Content goes through a relay only where both its owner and the
+/// getter say so.
+#[test]
+fn content_goes_through_a_relay_only_when_that_is_wanted() {
+    let home = Site::nat(Nat::Symmetric, 1);
+    let net = Internet::new(&[Site::public(1), home, home]);
+    let homes = [Home::new(), Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &["--relay-content"])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
+    let file = homes[1].file("film", 2 * MIB, 10);
+    let args = ["publish", path(&file), "--link", "--tracker", at, "--allow-relayed"];
+    let seeder = Seeder::start(net.on(2, 1, &homes[1].bare_command(args)));
+    let args = ["--json", "get", seeder.id(), "-o", "out", "--tracker", at, "--timeout", "12s"];
+    Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait().exits(3);
+    let args = [&args[..8], &["40s", "--allow-relayed"]].concat();
+    Process::spawn(net.on(3, 1, &homes[3].bare_command(args))).wait_within(Duration::from_secs(60)).success();
+    assert_eq!(b3(&homes[3].path("out")), b3(&file));
+}

@@ -157,6 +157,7 @@ fn messages() -> Vec<Message> {
             tcp: vec![4001],
             quic: vec![4001],
             site: Some("b".into()),
+            relayed: vec![vec![1, 2, 3]],
         }),
         Message::Want { blob: 1, id: id() },
         offer(Have::All),

@@ -25,6 +25,12 @@ pub(crate) struct Args {
     /// Listen here; may be repeated [default: every interface, TCP and QUIC, port 4770]
     #[arg(long, env = "SWARM_TRACKER_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
     pub(crate) listen: Vec<String>,
+    /// It is reached at this address, which it cannot see itself: a router passes it on; may be repeated
+    #[arg(long, env = "SWARM_TRACKER_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
+    pub(crate) external: Vec<String>,
+    /// Let content pass through it, for nodes with --allow-relayed; without, it only helps them to find a direct way
+    #[arg(long, env = "SWARM_TRACKER_RELAY_CONTENT", value_parser = BoolishValueParser::new())]
+    pub(crate) relay_content: bool,
     /// Its key is kept here; with the same key its addresses stay the same [default: swarm-tracker in your data folder]
     #[arg(long, env = "SWARM_TRACKER_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,

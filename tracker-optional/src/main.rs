@@ -49,6 +49,8 @@ async fn run(args: &args::Args) -> Result<(), (u8, String)> {
         per_address: args.per_address as usize,
         nodes: args.nodes as usize,
         interval: args.interval,
+        external: args.external.clone(),
+        relay_content: args.relay_content,
         ..Options::new(home)
     };
     let server = Server::start(&options).await.map_err(|e| {

@@ -4,10 +4,12 @@
 use std::net::IpAddr;
 
 use swarm_core::limits;
-use swarm_core::node::tracker::addr::{Way, with_ip};
+use swarm_core::node::tracker::addr::{Way, relay_of, with_ip};
 
 /// Ports of each kind that are tried at the address it was seen at.
 const PORTS: usize = 2;
+/// Ways through relays that are told.
+const RELAYED: usize = 2;
 
 /// Addresses of one node, the likeliest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +39,10 @@ impl Reach {
                 all.push(addr.clone());
             }
         }
-        all.truncate(limits::PEER_ADDRS);
+        all.truncate(limits::PEER_ADDRS - RELAYED);
+        let fits = |addr: &&Vec<u8>| addr.len() <= limits::TRACKED_ADDR_BYTES;
+        let relayed = said.iter().filter(fits).filter(|addr| relay_of(addr).is_some_and(is_one_host));
+        all.extend(relayed.take(RELAYED).cloned());
         Self(all)
     }
 

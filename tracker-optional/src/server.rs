@@ -60,6 +60,10 @@ pub struct Options {
     pub interval: Option<u32>,
     /// Announcements a second that one connection is answered in the long run.
     pub rate: u32,
+    /// Multiaddrs at which it is reached where it cannot tell itself: its router passes them on.
+    pub external: Vec<String>,
+    /// Content may pass through its relay.
+    pub relay_content: bool,
 }
 
 impl Options {
@@ -75,6 +79,8 @@ impl Options {
             nodes: 1_000_000,
             interval: None,
             rate: 10,
+            external: Vec::new(),
+            relay_content: false,
         }
     }
 }
@@ -133,6 +139,8 @@ impl Server {
                 connections: options.connections,
                 per_address: options.per_address,
                 rate: options.rate,
+                external: options.external.clone(),
+                relay_content: options.relay_content,
             },
         )?;
         let (numbers, shown) = watch::channel(Numbers::default());

@@ -15,6 +15,7 @@ use crate::ui::Ui;
 /// Runs a node until a signal comes, and a tracker beside it if that is wanted.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Outcome {
     let mut options = settings.resident();
+    options.relay_server = args.relay_server;
     let mut tracker = None;
     if args.tracker_server {
         let server = swarm_tracker::server::Options::new(options.home.join("tracker"));

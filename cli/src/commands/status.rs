@@ -50,6 +50,7 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
         format!("{}, swarm {}, up {}", status.pid, status.version, size::seconds(status.uptime)),
     ));
     facts.extend(status.listen.iter().map(|addr| ("listens", addr.clone())));
+    facts.push(("reached", status.reached.clone()));
     facts.push(("peers", format!("{} connected", status.peers)));
     facts.extend(status.trackers.iter().map(|t| ("tracker", format!("{}: {}", t.addr, t.state))));
     facts.push(("content", blobs));

@@ -1,6 +1,7 @@
 //! The driver: one loop that hands every event to the part whose business it is. It decides nothing.
 
 mod network;
+mod traversal;
 mod words;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::discovery::{Discovery, Name, Source};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
 use super::peers::Peers;
+use super::reach::Reach;
 use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
 use super::sharing::Sharing;
@@ -90,6 +92,7 @@ pub(super) struct Report {
     pub(super) refused: Vec<(String, u64)>,
     pub(super) notices: Vec<String>,
     pub(super) trackers: Vec<TrackerRow>,
+    pub(super) reached: String,
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
     pub(super) transfers: Vec<(ContentId, View)>,
@@ -110,6 +113,7 @@ pub(super) struct Actor {
     discovery: Discovery,
     seeking: Seeking,
     memory: Memory,
+    reach: Reach,
     trackers: Trackers,
     /// Where we listen on any port, until that is remembered.
     anywhere: Vec<Multiaddr>,
@@ -140,6 +144,7 @@ pub(super) struct Parts {
     pub(super) given: Vec<Multiaddr>,
     /// Where we listen on any port.
     pub(super) anywhere: Vec<Multiaddr>,
+    pub(super) reach: Reach,
     pub(super) trackers: Trackers,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
@@ -172,6 +177,7 @@ impl Actor {
             discovery,
             seeking: Seeking::default(),
             memory,
+            reach: parts.reach,
             trackers: parts.trackers,
             anywhere: parts.anywhere,
             started: now,
@@ -275,7 +281,9 @@ impl Actor {
     fn announce(&mut self) {
         if self.trackers.is_due() {
             let lacks = self.transfers.room(&self.peers) > 0;
-            self.trackers.announce(lacks, &self.listen.borrow(), Instant::now());
+            let addrs: Vec<Multiaddr> =
+                self.reach.addresses().chain(&*self.listen.borrow()).cloned().collect();
+            self.trackers.announce(lacks, &addrs, Instant::now());
         }
     }
 
@@ -312,6 +320,7 @@ impl Actor {
                 memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());
             }
             self.ask_around(now);
+            self.reach_out(now);
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));
             self.trackers.settle(|id| transfers.is_active(id));
@@ -339,6 +348,7 @@ impl Actor {
             refused,
             notices: self.notices.clone(),
             trackers: self.trackers.rows(),
+            reached: self.reach.state(&self.listen.borrow()),
             uploaded,
             downloaded,
             transfers: views,

@@ -72,6 +72,10 @@ struct Candidate {
     fails: u32,
     next: Instant,
     state: State,
+    /// Dials that have not ended.
+    under_way: u32,
+    /// Addresses that became known while it was dialled at others.
+    further: Vec<Multiaddr>,
     error: Option<String>,
 }
 
@@ -120,12 +124,23 @@ impl Discovery {
             };
             self.candidates.remove(&old);
         }
-        let fresh =
-            Candidate { addrs: Vec::new(), source, fails: 0, next: now, state: State::Idle, error: None };
+        let fresh = Candidate {
+            addrs: Vec::new(),
+            source,
+            fails: 0,
+            next: now,
+            state: State::Idle,
+            under_way: 0,
+            further: Vec::new(),
+            error: None,
+        };
         let candidate = self.candidates.entry(name).or_insert(fresh);
         candidate.source = candidate.source.min(source);
         if !candidate.addrs.contains(&bare) {
             candidate.addrs.truncate(limits::PEER_ADDRS - 1);
+            if candidate.state == State::Dialling && candidate.further.len() < limits::PEER_ADDRS {
+                candidate.further.push(bare.clone());
+            }
             candidate.addrs.push(bare);
             // A new address is a new chance.
             candidate.next = candidate.next.min(now);
@@ -182,10 +197,10 @@ impl Discovery {
     /// Whom to dial now: given peers always, all others while something is wanted and there is `room`.
     pub(super) fn due(&mut self, wanting: bool, room: impl FnOnce() -> usize, now: Instant) -> Vec<Dial> {
         let due = |c: &Candidate| {
+            // What became known meanwhile is tried beside what may take long to fail, but not without end.
+            let again = c.state == State::Dialling && c.under_way < 2 && !c.further.is_empty();
             (wanting || c.source == Source::Given)
-                && c.state == State::Idle
-                && now >= c.next
-                && !c.addrs.is_empty()
+                && (again || (c.state == State::Idle && now >= c.next && !c.addrs.is_empty()))
         };
         let due: Vec<Name> =
             self.candidates.iter().filter(|(_, c)| due(c)).map(|(name, _)| name.clone()).collect();
@@ -201,7 +216,9 @@ impl Discovery {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }
-            let mut addrs = candidate.addrs.clone();
+            let further = std::mem::take(&mut candidate.further);
+            let mut addrs =
+                if candidate.state == State::Dialling { further } else { candidate.addrs.clone() };
             if candidate.source.is_hearsay() {
                 let allowed = |ip| tries.get(&ip).is_none_or(|tries| *tries < limits::DIALS_PER_ADDR);
                 addrs.retain(|addr| ip_of(addr).is_none_or(allowed));
@@ -212,6 +229,7 @@ impl Discovery {
                 continue;
             }
             room = room.saturating_sub(1);
+            candidate.under_way += 1;
             candidate.state = State::Dialling;
             dials.push(Dial { name, addrs });
         }
@@ -245,6 +263,7 @@ impl Discovery {
         }
         if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
             candidate.state = State::Connected;
+            candidate.under_way = 0;
             candidate.fails = 0;
             candidate.error = None;
         }
@@ -254,6 +273,7 @@ impl Discovery {
     pub(super) fn lost(&mut self, peer: PeerId, now: Instant) {
         if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
             candidate.state = State::Idle;
+            candidate.under_way = 0;
             candidate.next = now + RETRY_FIRST;
         }
     }
@@ -261,7 +281,8 @@ impl Discovery {
     /// A dial did not lead to a session.
     pub(super) fn failed(&mut self, name: &Name, error: String, wanting: bool, now: Instant) {
         let Some(candidate) = self.candidates.get_mut(name) else { return };
-        if candidate.state == State::Connected {
+        candidate.under_way = candidate.under_way.saturating_sub(1);
+        if candidate.state == State::Connected || candidate.under_way > 0 {
             return;
         }
         candidate.state = State::Idle;

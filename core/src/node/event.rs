@@ -280,6 +280,9 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Connected peers.
     pub peers: u32,
+    /// How others reach it.
+    #[serde(default)]
+    pub reached: String,
     /// Trackers.
     #[serde(default)]
     pub trackers: Vec<Tracker>,

@@ -15,7 +15,7 @@
 //! A failure is also reported for connections that were refused here, or never offered (a dial that its own
 //! condition forbade): those have no booking, so the event finds nothing to give back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -34,6 +34,8 @@ use libp2p::{Multiaddr, PeerId};
 use super::bans::Decided;
 use super::gate_counts::{Bans, GateCounts, Origin, Place};
 pub(crate) use super::gate_counts::{GateLimits, Refused, RefusedCounts};
+use super::punch::is_for_others;
+use crate::limits;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Banned {
@@ -57,6 +59,10 @@ pub(crate) struct Gate {
     bans: Bans<Banned>,
     bookings: HashMap<ConnectionId, Booking>,
     refused: RefusedCounts,
+    /// Dials that the node decided on. Others are begun by behaviours because a peer named addresses.
+    own: HashSet<ConnectionId>,
+    /// Those may lead into private networks.
+    pub(crate) private: bool,
 }
 
 impl Gate {
@@ -67,6 +73,8 @@ impl Gate {
             counts: GateCounts::new(limits),
             bookings: HashMap::new(),
             refused: RefusedCounts::default(),
+            own: HashSet::new(),
+            private: false,
         }
     }
 
@@ -76,6 +84,11 @@ impl Gate {
         if let Some(ip) = decided.ip {
             self.bans.ban(Banned::Ip(ip.to_canonical()), decided.until);
         }
+    }
+
+    /// The node itself is about to dial so.
+    pub(crate) fn decided(&mut self, id: ConnectionId) {
+        self.own.insert(id);
     }
 
     #[cfg(test)]
@@ -105,6 +118,11 @@ impl Gate {
     ) -> Result<(), Refused> {
         if let Some(peer) = peer {
             self.check_peer(peer)?;
+        }
+        let own = self.own.remove(&id);
+        let harmless = |addr: &Multiaddr| is_for_others(addr, self.private);
+        if !own && (addresses.len() > limits::PUNCH_ADDRS || !addresses.iter().all(harmless)) {
+            return Err(Refused::Address);
         }
         // A single good address is worth the dial: should it end at a banned one, that is refused when established.
         let mut to_banned = addresses.iter().map(|address| self.check_ip(ip_of(address)));

@@ -79,6 +79,9 @@ pub(crate) enum Refused {
     /// See [`GateLimits::per_lan_host`].
     #[error("there are already {0} connections from this host of the local network")]
     LanHost(usize),
+    /// A peer named an address that is not its business.
+    #[error("a peer named addresses that are not for others")]
+    Address,
     /// The peer is banned.
     #[error("the peer is banned")]
     BannedPeer,
@@ -108,6 +111,8 @@ pub(crate) struct RefusedCounts {
     pub(crate) lan: u64,
     /// [`Refused::LanHost`].
     pub(crate) lan_host: u64,
+    /// [`Refused::Address`].
+    pub(crate) address: u64,
     /// [`Refused::BannedPeer`].
     pub(crate) banned_peer: u64,
     /// [`Refused::BannedIp`].
@@ -127,6 +132,7 @@ impl RefusedCounts {
             ("too many connections from one subnet", self.subnet),
             ("too many connections from the LAN", self.lan),
             ("too many connections from one LAN host", self.lan_host),
+            ("addresses that peers had no business to name", self.address),
             ("banned peers", self.banned_peer),
             ("banned addresses", self.banned_ip),
         ];
@@ -145,6 +151,7 @@ impl RefusedCounts {
             Refused::Subnet(_) => &mut self.subnet,
             Refused::Lan(_) => &mut self.lan,
             Refused::LanHost(_) => &mut self.lan_host,
+            Refused::Address => &mut self.address,
             Refused::BannedPeer => &mut self.banned_peer,
             Refused::BannedIp => &mut self.banned_ip,
         };

@@ -314,6 +314,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         uptime: context.started.elapsed().as_secs(),
         listen,
         peers: 0,
+        reached: String::new(),
         trackers: Vec::new(),
         blobs,
         stored,
@@ -329,7 +330,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         status.peers = report.peers.len() as u32;
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
-        status.trackers = report.trackers;
+        (status.trackers, status.reached) = (report.trackers, report.reached);
         status.notices.extend(report.notices);
     }
     Ok(Event::Status(Box::new(status)))

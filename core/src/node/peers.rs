@@ -275,7 +275,8 @@ impl Peer {
         };
         let tcp = hello.tcp.iter().map(|port| base().with(Protocol::Tcp(*port)));
         let quic = hello.quic.iter().map(|port| base().with(Protocol::Udp(*port)).with(Protocol::QuicV1));
-        let addrs: Vec<Vec<u8>> = tcp.chain(quic).take(limits::PEER_ADDRS).map(|a| a.to_vec()).collect();
+        let direct = tcp.chain(quic).map(|a| a.to_vec()).take(limits::PEER_ADDRS - hello.relayed.len());
+        let addrs: Vec<Vec<u8>> = direct.chain(hello.relayed.iter().cloned()).collect();
         (!addrs.is_empty()).then(|| PeerAddrs { peer: self.id.to_bytes(), addrs })
     }
 }

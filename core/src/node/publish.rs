@@ -96,11 +96,14 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
     let (mut peers, mut trackers) = (Vec::new(), Vec::<String>::new());
     if let Some(net) = &context.net {
         trackers = net.trackers.to_vec();
-        let mut addrs: Vec<Multiaddr> = net.listen.borrow().clone();
+        let known = |addr: &Multiaddr| net.external.iter().any(|own| own == addr);
+        let mut addrs: Vec<Multiaddr> =
+            net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
         let rank = |addr: &Multiaddr| {
             let ip = ip_of(addr);
             let quic = addr.iter().any(|p| matches!(p, Protocol::Udp(_)));
-            (ip.is_some_and(|ip| ip.is_loopback()), quic, ip.is_some_and(|ip| ip.is_ipv6()))
+            let loopback = ip.is_some_and(|ip| ip.is_loopback());
+            (!known(addr), loopback, quic, ip.is_some_and(|ip| ip.is_ipv6()))
         };
         addrs.sort_by_key(rank);
         let outside = addrs.iter().any(|a| ip_of(a).is_some_and(|ip| !ip.is_loopback()));

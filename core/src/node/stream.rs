@@ -25,7 +25,7 @@
 //! successor for `GRACE` at most. What remains is a node that is frozen for longer than that in the midst of a
 //! simultaneous dial: there both may go, both ends report [`Event::Closed`], and the node redials.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::mem;
 use std::pin::Pin;
@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour,
@@ -118,6 +119,10 @@ struct Connection {
 pub(crate) struct Streams {
     local: PeerId,
     limits: StreamLimits,
+    /// Sessions may run through relays.
+    relayed: bool,
+    /// Peers that no session is begun with.
+    others: HashSet<PeerId>,
     peers: HashMap<PeerId, Rivals<Session>>,
     connections: HashMap<ConnectionId, Connection>,
     /// Parked sessions and when their grace is over, the earliest first.
@@ -130,9 +135,14 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// No sessions yet.
-    pub(crate) fn new(local: PeerId) -> Self {
-        Self::with_limits(local, StreamLimits::default())
+    /// No sessions yet; `relayed` tells whether they may run through relays.
+    pub(crate) fn new(local: PeerId, relayed: bool) -> Self {
+        Self { relayed, ..Self::with_limits(local, StreamLimits::default()) }
+    }
+
+    /// No session is begun with this peer: connections with it are for something else.
+    pub(crate) fn leave(&mut self, peer: PeerId) {
+        self.others.insert(peer);
     }
 
     /// The same with other bounds.
@@ -140,6 +150,8 @@ impl Streams {
         Streams {
             local,
             limits,
+            relayed: false,
+            others: HashSet::new(),
             peers: HashMap::new(),
             connections: HashMap::new(),
             parked: VecDeque::new(),
@@ -163,16 +175,28 @@ impl Streams {
     }
 
     fn rank(&self, peer: PeerId, endpoint: &ConnectedPoint) -> (Rank, bool) {
-        // A hole-punching peer dials although its role is to listen: the role is what both ends agree on.
-        let ours = matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
+        // Two that dial each other at once over TCP have one connection, and agreed beforehand on who listens. QUIC has one
+        // for each dial.
+        let ours = match endpoint {
+            ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. } => true,
+            ConnectedPoint::Dialer { address, .. } => address.iter().any(|part| part == Protocol::QuicV1),
+            ConnectedPoint::Listener { .. } => false,
+        };
         let dialler = if ours { self.local } else { peer };
         (Rank { relayed: endpoint.is_relayed(), dialler }, ours)
+    }
+
+    /// A connection that no session runs on.
+    fn is_for_other(&self, peer: PeerId, rank: Rank) -> bool {
+        (rank.relayed && !self.relayed) || self.others.contains(&peer)
     }
 
     fn handler(&self, peer: PeerId, endpoint: &ConnectedPoint) -> Handler {
         let (rank, ours) = self.rank(peer, endpoint);
         let duplicate = ours && self.peers.get(&peer).is_some_and(|rivals| rivals.outrank(rank));
-        let role = match (ours, duplicate) {
+        let for_other = self.is_for_other(peer, rank);
+        let role = match (ours, duplicate || for_other) {
+            (_, true) if for_other => Role::Refuse,
             (true, true) => Role::Refuse,
             (true, false) => Role::Open,
             (false, _) => Role::Accept,
@@ -184,6 +208,9 @@ impl Streams {
         let (peer, id) = (event.peer_id, event.connection_id);
         let (rank, ours) = self.rank(peer, event.endpoint);
         self.connections.insert(id, Connection { endpoint: event.endpoint.clone(), refused: 0 });
+        if self.is_for_other(peer, rank) {
+            return;
+        }
         let kept = self.peers.entry(peer).or_default().add(id, rank, ours);
         if !kept {
             self.disconnect(peer, id);
@@ -303,11 +330,12 @@ impl NetworkBehaviour for Streams {
     fn handle_established_inbound_connection(
         &mut self,
         _id: ConnectionId,
-        _peer: PeerId,
-        _local: &Multiaddr,
-        _remote: &Multiaddr,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(Role::Accept, self.limits.timeout))
+        let endpoint = ConnectedPoint::Listener { local_addr: local.clone(), send_back_addr: remote.clone() };
+        Ok(self.handler(peer, &endpoint))
     }
 
     fn handle_established_outbound_connection(

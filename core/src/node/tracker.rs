@@ -118,8 +118,10 @@ struct Tracker {
 pub(super) struct Named {
     /// The tracker's number: limits are counted by it.
     pub(super) by: u64,
-    /// Where it is.
-    pub(super) at: Option<IpAddr>,
+    /// Where it is: numbers, and who it is.
+    pub(super) at: Option<Multiaddr>,
+    /// Where it sees us.
+    pub(super) seen: Option<IpAddr>,
     /// A link named the tracker, nobody else.
     pub(super) linked: bool,
     pub(super) peers: Vec<PeerAddrs>,
@@ -284,6 +286,11 @@ impl Trackers {
         }
     }
 
+    /// We are reached elsewhere, or otherwise.
+    pub(super) const fn moved(&mut self) {
+        self.due = true;
+    }
+
     /// Whether there may be something to announce; true once a second at least ([`Self::settle`]).
     pub(super) const fn is_due(&self) -> bool {
         self.due
@@ -391,7 +398,8 @@ impl Trackers {
                 peers.extend(found.peers);
             }
         }
-        Some(Named { by: tracker.number, at: reply.at, linked: tracker.only.is_some(), peers })
+        let seen = Multiaddr::try_from(answer.seen).ok().as_ref().and_then(ip_of);
+        Some(Named { by: tracker.number, at: reply.at, seen, linked: tracker.only.is_some(), peers })
     }
 
     /// One phrase per tracker, for a person who waits.

@@ -9,10 +9,10 @@ use futures::TryFutureExt;
 use futures::future::{BoxFuture, Either};
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, Transport};
+use libp2p::core::transport::{Boxed, OptionalTransport, Transport};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, noise, quic, tcp};
+use libp2p::{PeerId, noise, quic, relay, tcp};
 
 use super::socket::Socket;
 use super::tls::record::SecureStream;
@@ -37,11 +37,38 @@ const NOISE: &str = "/noise";
 /// # Errors
 /// [`io::ErrorKind::Other`] when no certificate can be signed with `keypair` or no Noise key be made from it.
 pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    assemble(keypair, steady, OptionalTransport::none())
+}
+
+/// The same for a node that goes through relays as well: `/../p2p/..relay../p2p-circuit`. What goes through one is encrypted
+/// from end to end, as everything else.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with_relays(
+    keypair: &Keypair,
+    steady: bool,
+    relays: relay::client::Transport,
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    assemble(keypair, steady, OptionalTransport::some(relays))
+}
+
+fn assemble(
+    keypair: &Keypair,
+    steady: bool,
+    relays: OptionalTransport<relay::client::Transport>,
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     // First, because libp2p-quic panics where this returns an error.
     let security = Security {
         tls: Tls::new(keypair).map_err(io::Error::other)?,
         noise: noise::Config::new(keypair).map_err(io::Error::other)?,
     };
+    let relayed = relays
+        .upgrade(Version::V1Lazy)
+        .authenticate(security.clone())
+        .multiplex(Yamux::new(steady))
+        .timeout(HANDSHAKE_TIMEOUT)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .map(|stream, _| Socket::new(stream))
         .upgrade(Version::V1Lazy)
@@ -51,7 +78,9 @@ pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, Strea
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic_config(keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    Ok(quic.or_transport(tcp).map(|either, _| either.into_inner()).boxed())
+    let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
+    // First: the others would take the relay's own address for the whole.
+    Ok(relayed.or_transport(direct).map(|either, _| either.into_inner()).boxed())
 }
 
 /// Stock windows (10 MB a stream, 15 MB a connection) with our limits.

@@ -119,7 +119,14 @@ impl Offering {
 #[must_use]
 pub fn hello() -> Message {
     let agent = "hostile/1".to_owned();
-    Message::Hello(Hello { version: VERSION, agent, tcp: Vec::new(), quic: Vec::new(), site: None })
+    Message::Hello(Hello {
+        version: VERSION,
+        agent,
+        tcp: Vec::new(),
+        quic: Vec::new(),
+        site: None,
+        relayed: Vec::new(),
+    })
 }
 
 /// `bytes` as the frames of one answer.

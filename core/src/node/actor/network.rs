@@ -14,6 +14,7 @@ use crate::node::behaviour::BehaviourEvent;
 use crate::node::discovery::{Name, Source, ip_of, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{Peer, class_at};
+use crate::node::reach::is_relayed;
 use crate::node::session::{LAST_WORDS, Near, Session};
 use crate::node::stream;
 use crate::wire::{self, Hello, Message};
@@ -32,7 +33,8 @@ impl Actor {
                 gone.into_iter().for_each(|(peer, _)| self.discovery.expired(peer));
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                let all = self.network.listeners().cloned().collect();
+                self.listens(event);
+                let all = self.network.listeners().filter(|addr| !is_relayed(addr)).cloned().collect();
                 self.listen.send_replace(all);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -41,10 +43,7 @@ impl Actor {
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::warn!(?addresses, ?reason, "stopped listening")
-            }
-            _ => {}
+            event => self.traversal_event(event),
         }
     }
 
@@ -53,6 +52,9 @@ impl Actor {
         match event {
             stream::Event::Ready { peer, connection, endpoint, control, data } => {
                 self.dials.remove(&connection);
+                for relayed in self.reach.succeeded(peer).into_iter().filter(|id| *id != connection) {
+                    self.network.close_connection(relayed);
+                }
                 let addr = remote(&endpoint);
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 let class = class_at(&addr, &self.listen.borrow());
@@ -98,6 +100,7 @@ impl Actor {
             tcp: ports(|p| if let Protocol::Tcp(port) = p { Some(*port) } else { None }),
             quic: ports(|p| if let Protocol::Udp(port) = p { Some(*port) } else { None }),
             site: self.site.clone(),
+            relayed: self.relayed_at(),
         }
     }
 
@@ -156,6 +159,7 @@ impl Actor {
             };
             self.dials.insert(opts.connection_id(), dial.name.clone());
             let connection = opts.connection_id();
+            self.network.behaviour_mut().gate.decided(connection);
             if let Err(error) = self.network.dial(opts) {
                 self.dials.remove(&connection);
                 self.discovery.failed(&dial.name, in_short(&error), !self.transfers.is_idle(), now);

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::Actor;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::discovery::{Tracker, split_peer};
+use crate::node::discovery::{Tracker, class_of, ip_of, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
 use crate::node::session::SessionEvent;
@@ -202,7 +202,18 @@ impl Actor {
     /// A tracker has answered, or has not.
     pub(super) fn tracked(&mut self, reply: Reply) {
         let now = Instant::now();
-        let Some(Named { by, at, linked, peers }) = self.trackers.heard(reply, now) else { return };
+        let Some(Named { by, at, seen, linked, peers }) = self.trackers.heard(reply, now) else { return };
+        seen.into_iter().for_each(|ip| self.reach.seen(ip));
+        let ip = at.as_ref().and_then(ip_of);
+        if let Some(relay) = at.and_then(|at| self.reach.relay(at)) {
+            // It is spoken with on a connection of its own, and has no sessions.
+            let behaviour = self.network.behaviour_mut();
+            behaviour.streams.leave(relay);
+            let private = ip.is_some_and(|ip| class_of(ip) == Class::Lan);
+            behaviour.dcutr.private |= private;
+            behaviour.gate.private |= private;
+        }
+        self.reach_out(now);
         let own = *self.network.local_peer_id();
         for named in peers {
             let Ok(peer) = PeerId::from_bytes(&named.peer) else { continue };
@@ -210,7 +221,7 @@ impl Actor {
                 continue;
             }
             let addrs: Vec<Multiaddr> = named.addrs.into_iter().filter_map(|a| a.try_into().ok()).collect();
-            self.discovery.tracked(&addrs, peer, Tracker { number: by, at, linked }, now);
+            self.discovery.tracked(&addrs, peer, Tracker { number: by, at: ip, linked }, now);
         }
     }
 }

@@ -23,6 +23,16 @@ pub const fn with_ip(way: Way, ip: IpAddr) -> Way {
     Way { ip, ..way }
 }
 
+/// Whether a binary multiaddr leads through a relay, and where that is.
+#[must_use]
+pub fn relay_of(bytes: &[u8]) -> Option<IpAddr> {
+    let addr = Multiaddr::try_from(bytes.to_vec()).ok()?;
+    let through = addr.iter().last() == Some(Protocol::P2pCircuit);
+    let relay = addr.iter().any(|part| matches!(part, Protocol::P2p(_)));
+    through.then_some(())?;
+    relay.then(|| crate::node::discovery::ip_of(&addr))?
+}
+
 impl Way {
     /// Reads a binary multiaddr of the forms `/ip4|ip6/../tcp/..` and `/ip4|ip6/../udp/../quic-v1`; nothing else is one.
     #[must_use]

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::calls::{Called, Calls, Ready};
 use super::frames;
 use crate::limits;
-use crate::node::discovery::ip_of;
+use crate::node::discovery::split_peer;
 use crate::node::transport;
 use crate::wire::tracker::{Announce, Answer};
 
@@ -27,7 +27,7 @@ const RESOLVED: usize = 4;
 pub struct Connection {
     network: libp2p::Swarm<Calls>,
     stream: Stream,
-    at: Option<IpAddr>,
+    at: Multiaddr,
     buffer: Vec<u8>,
 }
 
@@ -75,8 +75,9 @@ impl Connection {
         network.dial(options).map_err(|e| why(&e))?;
         loop {
             match network.select_next_some().await {
-                SwarmEvent::Behaviour(Called::Ready(Ready { stream, .. })) => {
-                    return Ok(Self { network, stream, at: ip_of(address), buffer: Vec::new() });
+                SwarmEvent::Behaviour(Called::Ready(Ready { stream, peer, .. })) => {
+                    let at = split_peer(address).0.with(Protocol::P2p(peer));
+                    return Ok(Self { network, stream, at, buffer: Vec::new() });
                 }
                 SwarmEvent::Behaviour(Called::Failed(reason)) => return Err(reason),
                 SwarmEvent::OutgoingConnectionError { error, .. } => return Err(why(&error)),
@@ -86,10 +87,10 @@ impl Connection {
         }
     }
 
-    /// The tracker's address.
+    /// The tracker's address: numbers, and who it is.
     #[must_use]
-    pub const fn at(&self) -> Option<IpAddr> {
-        self.at
+    pub const fn at(&self) -> &Multiaddr {
+        &self.at
     }
 
     /// Announces, and waits for the answer.
@@ -151,8 +152,8 @@ async fn resolve(address: &Multiaddr) -> Result<Vec<Multiaddr>, String> {
 pub(crate) struct Reply {
     /// Whose number this link was given.
     pub(crate) tracker: u64,
-    /// Where the tracker is.
-    pub(crate) at: Option<IpAddr>,
+    /// Where the tracker is: numbers, and who it is.
+    pub(crate) at: Option<Multiaddr>,
     /// What it says, or why it does not.
     pub(crate) answer: Result<Answer, String>,
 }
@@ -229,7 +230,7 @@ async fn run(
         let Some(announce) = announce else { return };
         let answer = timeout(limits::TRACKER_TIMEOUT, ask(&mut open, &address, &key, &announce)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let at = open.as_ref().and_then(Connection::at);
+        let at = open.as_ref().map(|connection| connection.at().clone());
         if answer.is_err() {
             open = None;
         }

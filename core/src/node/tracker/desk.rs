@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder};
+use libp2p::{Multiaddr, SwarmBuilder, autonat, identify, relay};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::calls::{Called, Calls, Ready};
 use super::frames;
 use crate::limits;
+use crate::node::behaviour::{identify as show, relay_limits};
 use crate::node::discovery::ip_of;
 use crate::node::gate::{Gate, GateLimits};
 use crate::node::{StartError, identity, parse, transport};
@@ -33,6 +34,10 @@ pub struct DeskOptions {
     pub per_address: usize,
     /// Announcements a second that one connection is answered in the long run.
     pub rate: u32,
+    /// Multiaddrs at which it is reached where it cannot tell itself.
+    pub external: Vec<String>,
+    /// Content may pass through its relay.
+    pub relay_content: bool,
 }
 
 /// An announcement that waits for its answer.
@@ -77,6 +82,8 @@ pub struct Desk {
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Announcements that one connection is answered at once.
 const BURST: u32 = 64;
+/// Nodes that are dialled at once.
+const DIALS: usize = 32;
 /// A buffer larger than this is given back after use.
 const KEPT_BUFFER: usize = 4 << 10;
 
@@ -84,6 +91,9 @@ const KEPT_BUFFER: usize = 4 << 10;
 struct Behaviour {
     gate: Gate,
     calls: Calls,
+    identify: identify::Behaviour,
+    relay: relay::Behaviour,
+    autonat: autonat::v2::server::Behaviour,
 }
 
 impl Desk {
@@ -95,7 +105,13 @@ impl Desk {
         let key = identity::load(home)?;
         let failed = |verb: String| move |source| StartError::Network { verb, source };
         let transport = transport::build(&key, false).map_err(failed("set up encryption".to_owned()))?;
-        let behaviour = Behaviour { gate: Gate::new(gate_limits(options)), calls: Calls::default() };
+        let behaviour = Behaviour {
+            gate: Gate::new(gate_limits(options)),
+            calls: Calls::default(),
+            identify: identify::Behaviour::new(show(&key)),
+            relay: relay::Behaviour::new(key.public().to_peer_id(), relay_limits(options.relay_content)),
+            autonat: autonat::v2::server::Behaviour::default(),
+        };
         let built = SwarmBuilder::with_existing_identity(key)
             .with_tokio()
             .with_other_transport(|_| transport)
@@ -106,6 +122,9 @@ impl Desk {
         for address in parse(&options.listen, "--listen")? {
             let taken = |e| failed(format!("listen on {address}"))(std::io::Error::other(e));
             network.listen_on(address.clone()).map_err(taken)?;
+        }
+        for address in parse(&options.external, "--external")? {
+            network.add_external_address(address);
         }
         let (addresses, listen) = watch::channel(Vec::new());
         let (refusals, refused) = watch::channel(Vec::new());
@@ -123,9 +142,11 @@ fn gate_limits(options: &DeskOptions) -> GateLimits {
     GateLimits {
         pending_inbound: limits::TRACKER_PENDING,
         inbound: options.connections,
-        // It dials nobody.
-        outbound: 0,
-        connections: options.connections,
+        // To see whether nodes can be reached that ask for it.
+        outbound: DIALS,
+        connections: options.connections + DIALS,
+        // To announce, to be reached through us, and to see where it is seen.
+        per_peer: 4,
         per_public_ip: options.per_address,
         per_subnet: options.per_address * 4,
         lan_inbound: options.connections,
@@ -176,6 +197,16 @@ impl Door {
                 });
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                // A relay tells where it is reached.
+                match &event {
+                    SwarmEvent::NewListenAddr { address, .. } => {
+                        self.network.add_external_address(address.clone())
+                    }
+                    SwarmEvent::ExpiredListenAddr { address, .. } => {
+                        self.network.remove_external_address(address)
+                    }
+                    _ => {}
+                }
                 let peer = *self.network.local_peer_id();
                 let full =
                     |addr: &Multiaddr| addr.clone().with(libp2p::multiaddr::Protocol::P2p(peer)).to_string();

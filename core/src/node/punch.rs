@@ -1,0 +1,81 @@
+//! libp2p's DCUtR, told only of addresses that mean the same to the other end: two nodes behind different routers cannot use
+//! each other's private addresses, and nobody shall make us try those of our own network by naming them.
+
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, dcutr};
+
+use super::discovery::{class_of, ip_of};
+use super::event::Class;
+
+/// See the module's text.
+pub(crate) struct Punch {
+    inner: dcutr::Behaviour,
+    /// Relays of a private network are used: so are its addresses.
+    pub(crate) private: bool,
+}
+
+impl Punch {
+    /// Of this node.
+    pub(crate) fn new(local: PeerId) -> Self {
+        Self { inner: dcutr::Behaviour::new(local), private: false }
+    }
+}
+
+/// Whether an address may be used by somebody who is elsewhere.
+pub(crate) fn is_for_others(addr: &Multiaddr, private: bool) -> bool {
+    ip_of(addr).is_some_and(|ip| match class_of(ip) {
+        Class::Host => false,
+        Class::Lan => private,
+        _ => !(ip.is_unspecified() || ip.is_multicast()),
+    })
+}
+
+impl NetworkBehaviour for Punch {
+    type ConnectionHandler = <dcutr::Behaviour as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = dcutr::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        addr: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(id, peer, addr, role, port)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::NewExternalAddrCandidate(candidate) = &event
+            && !is_for_others(candidate.addr, self.private)
+        {
+            return;
+        }
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.inner.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<dcutr::Event, THandlerInEvent<Self>>> {
+        self.inner.poll(cx)
+    }
+}
