@@ -271,6 +271,7 @@ impl Node {
             peer,
             limits: pace.now,
             trackers: options.trackers.clone().into(),
+            external: external.into(),
         });
         Ok(())
     }
