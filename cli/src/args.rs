@@ -49,7 +49,9 @@ pub(crate) enum Verb {
     /// Delete what nothing refers to
     Gc(Gc),
     /// Show the node at a glance
-    Status,
+    Status(Status),
+    /// Say why a download waits or is slow, and what every way of finding holders found
+    Why(Item),
     /// List the peers it is connected to and those it has banned
     Peers,
     /// Run a node until it is stopped
@@ -163,6 +165,14 @@ pub(crate) struct Gc {
     /// Only say what would go
     #[arg(long, env = "SWARM_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub(crate) dry_run: bool,
+}
+
+/// See [`Verb::Status`].
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Say why this download waits or is slow, as `swarm why` does
+    #[arg(long, env = "SWARM_WHY", value_name = "ID")]
+    pub(crate) why: Option<String>,
 }
 
 /// See [`Verb::Daemon`].

@@ -15,6 +15,7 @@ mod publish;
 mod rm;
 mod status;
 mod verify;
+mod why;
 
 use std::ffi::OsString;
 
@@ -117,7 +118,9 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Rm(args) => rm::run(ui, settings, &args.id).await,
         Verb::Verify(args) => verify::run(ui, settings, &args).await,
         Verb::Gc(args) => gc::run(ui, settings, args.dry_run).await,
-        Verb::Status => status::run(ui, settings).await,
+        Verb::Status(args::Status { why: Some(id) }) => why::run(ui, settings, &id).await,
+        Verb::Status(_) => status::run(ui, settings).await,
+        Verb::Why(args) => why::run(ui, settings, &args.id).await,
         Verb::Peers => peers::run(ui, settings).await,
         Verb::Daemon(args) => daemon::run(ui, settings, &args).await,
         Verb::Demo(args) => demo::run(ui, args.file.as_deref()).await,

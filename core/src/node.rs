@@ -31,6 +31,7 @@ mod stream;
 mod stream_handler;
 mod tls;
 mod transfers;
+mod why;
 mod writer;
 mod yamux;
 

@@ -281,3 +281,41 @@ fn content_goes_through_a_relay_only_when_that_is_wanted() {
     Process::spawn(net.on(3, 1, &homes[3].bare_command(args))).wait_within(Duration::from_secs(60)).success();
     assert_eq!(b3(&homes[3].path("out")), b3(&file));
 }
+
+/// `swarm why` names what holds a download up, and what every way found.
+#[test]
+fn why_says_what_holds_a_download_up() {
+    let (left, right, other) = (Home::new(), Home::new(), Home::new());
+    let file = left.file("update", 8 * MIB, 11);
+    let seeder = left.publish(&file);
+    let getter = right.spawn_get(seeder.link(), &["-o", "out", "--limit-down", "500K"]);
+    getter.wait_for_progress(300_000);
+    let mut said = String::new();
+    wait_until("the limit is named", PATIENCE, || {
+        said = right.ask(&["why", seeder.id()])["why"].to_string();
+        said.contains("limited by your --limit-down")
+    });
+    // The one holder goes: nobody has the rest.
+    seeder.kill();
+    wait_until("nobody is left", PATIENCE, || {
+        said = right.ask(&["status", "--why", &b3(&file)])["why"].to_string();
+        said.contains("no reachable peer has any of it")
+    });
+    drop(getter);
+    // What nobody fetches is looked for.
+    let seeder = left.publish(&file);
+    let shown = other.run(["why", seeder.link()]);
+    shown.success();
+    let text = shown.text();
+    assert!(
+        text.contains("not being fetched")
+            && text.contains("has some of it")
+            && text.contains("LAN discovery"),
+        "{text}"
+    );
+    assert!(
+        right.ask(&["why", &b3(&file), "--peer", "/ip4/127.0.0.1/tcp/1"])["routes"]
+            .to_string()
+            .contains("refused")
+    );
+}

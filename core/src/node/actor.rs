@@ -26,6 +26,7 @@ use super::session::{SessionEvent, Shared};
 use super::sharing::Sharing;
 use super::tracker::Trackers;
 use super::transfers::{Owner, Transfers, View};
+use super::why::Report as WhyReport;
 use crate::content::geometry::Geometry;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
@@ -76,6 +77,8 @@ pub(super) enum Ask {
     Publish(Arc<Blob>),
     /// It may not be served any longer.
     Withdraw(ContentId),
+    /// What holds a download up.
+    Why { id: ContentId, reply: oneshot::Sender<WhyReport> },
     /// How things are.
     Report(oneshot::Sender<Report>),
     /// End.
@@ -253,6 +256,7 @@ impl Actor {
             }
             Ask::Publish(blob) => self.share(blob),
             Ask::Withdraw(id) => self.withdraw(id),
+            Ask::Why { id, reply } => drop(reply.send(self.why(id))),
             Ask::Report(reply) => drop(reply.send(self.report())),
             Ask::Quit => {}
         }
@@ -304,11 +308,7 @@ impl Actor {
         self.close_banned();
         if now.duration_since(self.shown) >= SHOW_EVERY {
             self.shown = now;
-            let mut tried = Vec::new();
-            if !self.transfers.is_idle() {
-                tried = self.discovery.tried(self.mdns);
-                tried.extend(self.trackers.tried());
-            }
+            let tried = if self.transfers.is_idle() { Vec::new() } else { self.routes() };
             self.transfers.show(&tried);
         }
         if now.duration_since(self.slow) >= Duration::from_secs(1) {
@@ -330,6 +330,21 @@ impl Actor {
                 self.withdraw(poisoned.id);
             }
         }
+    }
+
+    /// What every way of finding others found.
+    fn routes(&self) -> Vec<String> {
+        let mut routes = self.discovery.tried(self.mdns);
+        routes.extend(self.trackers.tried());
+        routes
+    }
+
+    fn why(&self, id: ContentId) -> WhyReport {
+        let facts = self.transfers.facts(id);
+        let name =
+            |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
+        let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
+        WhyReport { facts, names, routes: self.routes() }
     }
 
     fn report(&mut self) -> Report {
@@ -355,4 +370,10 @@ impl Actor {
             holders,
         }
     }
+}
+
+/// The last digits of a peer's id: its first ones are everybody's.
+fn short(peer: &PeerId) -> String {
+    let whole = peer.to_string();
+    format!("..{}", whole.get(whole.len().saturating_sub(8)..).unwrap_or_default())
 }

@@ -43,6 +43,11 @@ pub enum Command {
     Status,
     /// The peers it is connected to and those it has banned. Final: `Peers`.
     Peers,
+    /// Why a download waits or is slow, and what every way of finding holders found. Final: `Why`.
+    Why {
+        /// Id, prefix or link.
+        id: String,
+    },
 }
 
 /// See [`Command::Publish`].

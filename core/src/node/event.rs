@@ -97,6 +97,8 @@ pub enum Event {
         /// Banned.
         banned: Vec<Ban>,
     },
+    /// Final: what holds it up.
+    Why(Why),
     /// Final: it did not work.
     Failed(Failure),
 }
@@ -304,6 +306,17 @@ pub struct Status {
     pub notices: Vec<String>,
     /// What may be sent and received at present.
     pub limits: Limits,
+}
+
+/// What holds a download up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// What is fetched: of a directory, the id of its files' bytes.
+    pub id: String,
+    /// Sentences, the worst cause first.
+    pub why: Vec<String>,
+    /// What every way of finding holders found: a sentence each. May hold words of peers: escape it on a terminal.
+    pub routes: Vec<String>,
 }
 
 /// A tracker and how it stands.

@@ -368,7 +368,8 @@ fn node(limits: GateLimits) -> Swarm<Node> {
     let keypair = Keypair::generate_ed25519();
     let local = PeerId::from(keypair.public());
     let transport = transport::build(&keypair, false).expect("a transport");
-    let behaviour = Node { gate: Gate::new(limits), streams: Streams::new(local), flood: Flood::default() };
+    let behaviour =
+        Node { gate: Gate::new(limits), streams: Streams::new(local, false), flood: Flood::default() };
     Swarm::new(transport, behaviour, local, swarm::Config::with_tokio_executor())
 }
 

@@ -10,7 +10,7 @@ use super::actor::{Ask, Report};
 use super::command::Command;
 use super::event::{Blob, Entry, Event, Failure, Fault, Info, Status, Transfer, Verified};
 use super::transfers::Stage;
-use super::{Context, Flag, blocking, failure, get, publish};
+use super::{Context, Flag, blocking, failure, get, publish, why};
 use crate::content::geometry::Geometry;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
@@ -36,6 +36,7 @@ pub(super) async fn run(context: Context, command: Command, events: Sender<Event
         Command::Gc { dry_run } => gc(context, dry_run).await,
         Command::Status => status(context).await,
         Command::Peers => peers(context).await,
+        Command::Why { id } => why::why(context, &id, told).await,
     };
     let last = result.unwrap_or_else(Event::Failed);
     let _ = events.send(last).await;

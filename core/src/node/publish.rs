@@ -97,8 +97,7 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
     if let Some(net) = &context.net {
         trackers = net.trackers.to_vec();
         let known = |addr: &Multiaddr| net.external.iter().any(|own| own == addr);
-        let mut addrs: Vec<Multiaddr> =
-            net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
+        let mut addrs: Vec<Multiaddr> = net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
         let rank = |addr: &Multiaddr| {
             let ip = ip_of(addr);
             let quic = addr.iter().any(|p| matches!(p, Protocol::Udp(_)));

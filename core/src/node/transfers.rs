@@ -2,6 +2,7 @@
 
 mod carry;
 mod download;
+mod facts;
 mod giving;
 mod learning;
 
@@ -26,6 +27,9 @@ use crate::store::{Blob, Poisoned};
 use crate::wire::{Handle, Have, Message, Offer, Why};
 pub(super) use download::{Broken, Learned, Owner, Stage, View};
 use download::{Doing, Download, Held};
+pub(super) use facts::Facts;
+#[cfg(test)]
+pub(super) use facts::HolderFacts;
 
 /// See the module's text.
 pub(super) struct Transfers {

@@ -1,0 +1,25 @@
+//! `swarm why`.
+
+use swarm_core::node::command::Command;
+use swarm_core::node::event::Event;
+
+use super::{check_target, unexpected};
+use crate::config::Settings;
+use crate::conversation::ask_once;
+use crate::exit::Outcome;
+use crate::ui::Ui;
+
+/// Says what holds a download up: first what does, then what every way of finding holders found.
+pub(super) async fn run(ui: &Ui, settings: &Settings, target: &str) -> Outcome {
+    check_target(target)?;
+    // Without a node of its own nobody would look around.
+    let event = ask_once(ui, settings.options(), Command::Why { id: target.to_owned() }).await?;
+    let Event::Why(why) = event else { return Err(unexpected()) };
+    if ui.is_json() {
+        return Ok(());
+    }
+    for line in why.why.iter().chain(&why.routes) {
+        ui.data(line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Why a download waits or is slow, and what every way of finding holders found: one sentence each, for a person.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Sender;
+
+use super::actor::{Ask, Hints};
+use super::event::{Event, Failure, Fault, Limits, Why};
+use super::jobs::resolve;
+use super::transfers::{Facts, Owner, Stage};
+use super::{Context, failure};
+use crate::id::ContentId;
+use crate::store::record::State;
+
+/// What is not being fetched is looked for so long.
+const LOOK_FOR: Duration = Duration::from_secs(5);
+/// A rate this near its limit is held back by it.
+const AT_LIMIT: f64 = 0.85;
+/// Slower than this, a holder is worth a sentence of its own; bytes a second.
+const SLOW: u64 = 1 << 20;
+
+/// A download and its surroundings.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) facts: Option<Facts>,
+    /// Names of the holders in `facts`, in that order.
+    pub(super) names: Vec<String>,
+    /// What every way of finding others found.
+    pub(super) routes: Vec<String>,
+}
+
+pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
+    let link = resolve(&context.store, text)?;
+    let mut id = link.id;
+    let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
+    let record = context.store.record(id);
+    // Of a directory, its files are what takes long.
+    if let Some(payload) = record.as_ref().and_then(|r| r.payload) {
+        id = payload.id;
+    }
+    let here = context.store.record(id).is_some_and(|r| r.state == State::Complete);
+    let ask = || net.question(|reply| Ask::Why { id, reply });
+    let mut report = ask().await.unwrap_or_default();
+    let mut why = Vec::new();
+    if here {
+        why.push("it is here, whole".to_owned());
+    } else if report.facts.is_none() {
+        why.push("it is not being fetched; this is what a look around found".to_owned());
+        let owner: Arc<Owner> = Arc::default();
+        let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let hints = Hints { peers: addresses(&link.peers), trackers: addresses(&link.trackers) };
+        look(&net, id, &owner, hints, &events).await;
+        report = ask().await.unwrap_or_default();
+        why.extend(report.facts.as_ref().map(|facts| found(facts, &report.names)));
+    } else if let Some(facts) = &report.facts {
+        why.extend(sentences(facts, &report.names, &net.limits.borrow()));
+    }
+    Ok(Event::Why(Why { id: id.to_string(), why, routes: report.routes }))
+}
+
+/// Looks for holders until there is one, or for a while.
+async fn look(net: &super::Net, id: ContentId, owner: &Arc<Owner>, hints: Hints, events: &Sender<Event>) {
+    let owner = Arc::clone(owner);
+    let ask = |reply| Ask::Learn { id, known: None, expect: None, owner, hints, reply };
+    let Some((mut view, _)) = net.question(ask).await else { return };
+    let until = Instant::now() + LOOK_FOR;
+    while matches!(view.borrow_and_update().stage, Stage::Searching) {
+        let left = until.saturating_duration_since(Instant::now());
+        tokio::select! {
+            changed = tokio::time::timeout(left, view.changed()) => if !matches!(changed, Ok(Ok(()))) { return },
+            () = events.closed() => return,
+        }
+    }
+}
+
+/// What a look around found.
+fn found(facts: &Facts, names: &[String]) -> String {
+    match names {
+        [] => "no reachable peer has any of it".to_owned(),
+        [one] => format!("{one} has some of it"),
+        [one, ..] if facts.learned => format!("{one} and {} more have some of it", names.len() - 1),
+        [one, ..] => format!("{one} and {} more say that they have some of it", names.len() - 1),
+    }
+}
+
+/// What holds a download up, the worst first; never nothing.
+fn sentences(facts: &Facts, names: &[String], limits: &Limits) -> Vec<String> {
+    let mut all = Vec::new();
+    if facts.paused {
+        all.push("the disk is full or refuses to be written: it goes on when there is room".to_owned());
+    }
+    if facts.holders.is_empty() {
+        all.push("no reachable peer has any of it".to_owned());
+        return all;
+    }
+    if !facts.learned {
+        all.push("its hashes are being fetched: nothing can be verified without them".to_owned());
+    }
+    if let Some((first, count)) = facts.nowhere {
+        let more = if count > 1 { format!(" (nor {} more)", count - 1) } else { String::new() };
+        all.push(format!("no reachable peer has chunk {first}{more}"));
+    }
+    all.extend(held_back(facts.rate, limits));
+    let silent = facts.holders.iter().filter(|h| !h.gives).count();
+    if silent > 0 {
+        let of = facts.holders.len();
+        all.push(format!("{silent} of {of} holders have offered nothing for a while"));
+    }
+    let mut slow: Vec<_> = facts.holders.iter().zip(names).filter(|(h, _)| h.gives && h.useful > 0).collect();
+    slow.sort_by_key(|(holder, _)| holder.rate);
+    if slow.iter().all(|(holder, _)| holder.rate < SLOW) {
+        all.extend(slow.iter().take(3).map(|(h, name)| format!("holder {name} answers at {}", rate(h.rate))));
+    }
+    if all.is_empty() {
+        let of = facts.chunks - facts.missing;
+        all.push(format!(
+            "nothing holds it up: {of} of {} chunks are here, at {}",
+            facts.chunks,
+            rate(facts.rate)
+        ));
+    }
+    all
+}
+
+/// Whether it is our own limits that hold it back.
+fn held_back(now: u64, limits: &Limits) -> Option<String> {
+    let down = limits.down.filter(|down| now as f64 >= *down as f64 * AT_LIMIT)?;
+    Some(match &limits.rule {
+        Some(rule) => format!("limited by your schedule ({rule}): {}", rate(down)),
+        None if limits.background => format!("in the background: others leave {}", rate(down)),
+        None => format!("limited by your --limit-down of {}", rate(down)),
+    })
+}
+
+/// A rate as a person reads it.
+fn rate(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} B/s"),
+        10_000..10_000_000 => format!("{} kB/s", bytes / 1000),
+        _ => format!("{} MB/s", bytes / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::transfers::HolderFacts;
+    use crate::schedule::PeerKey;
+
+    fn holder(useful: u32, rate: u64, gives: bool) -> HolderFacts {
+        HolderFacts { peer: PeerKey(1), useful, rate, gives }
+    }
+
+    fn say(facts: &Facts, limits: &Limits) -> Vec<String> {
+        let names: Vec<String> = (0..facts.holders.len()).map(|n| format!("peer{n}")).collect();
+        sentences(facts, &names, limits)
+    }
+
+    #[test]
+    fn each_cause_has_its_sentence() {
+        let none = Limits::default();
+        let learned = Facts { learned: true, chunks: 10, missing: 4, ..Facts::default() };
+        assert_eq!(say(&learned, &none), ["no reachable peer has any of it"]);
+        let mut facts = Facts { holders: vec![holder(3, 40_000, true)], nowhere: Some((8, 1)), ..learned };
+        assert_eq!(say(&facts, &none), ["no reachable peer has chunk 8", "holder peer0 answers at 40 kB/s"]);
+        facts.nowhere = Some((8, 3));
+        facts.holders.push(holder(3, 0, false));
+        let all = say(&facts, &none);
+        assert_eq!(all[0], "no reachable peer has chunk 8 (nor 2 more)");
+        assert_eq!(all[1], "1 of 2 holders have offered nothing for a while");
+        facts = Facts { holders: vec![holder(4, 5 << 20, true)], nowhere: None, rate: 980_000, ..facts };
+        let limited = Limits { down: Some(1_000_000), ..Limits::default() };
+        assert_eq!(say(&facts, &limited), ["limited by your --limit-down of 1000 kB/s"]);
+        assert_eq!(say(&facts, &none), ["nothing holds it up: 6 of 10 chunks are here, at 980 kB/s"]);
+        facts.paused = true;
+        assert!(say(&facts, &none)[0].contains("disk"));
+    }
+}
