@@ -90,6 +90,13 @@ pub(crate) struct Publish {
     /// Print the link, with addresses of this node, instead of the id
     #[arg(long, env = "SWARM_LINK", value_parser = BoolishValueParser::new())]
     pub(crate) link: bool,
+    /// The same file is at this http:// or https:// address: the link names it, and who finds a chunk nowhere else reads it
+    /// there; may be repeated
+    #[arg(long, env = "SWARM_WEBSEED", value_name = "URL", value_delimiter = ',', value_hint = ValueHint::Url)]
+    pub(crate) webseed: Vec<String>,
+    /// Write the hash list to this file: as FILE.swarm beside the file on the web server it lets others begin without this node
+    #[arg(long, env = "SWARM_HASH_LIST", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) hash_list: Option<PathBuf>,
     /// Allow names that Windows and macOS cannot store
     #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
     pub(crate) unix_names: bool,
@@ -230,6 +237,9 @@ struct Globals {
     /// Fetch through relays where no direct way is found
     #[arg(long, env = "SWARM_ALLOW_RELAYED", value_parser = BoolishValueParser::new())]
     allow_relayed: bool,
+    /// Let links lead to web servers of private networks
+    #[arg(long, env = "SWARM_PRIVATE_WEBSEEDS", value_parser = BoolishValueParser::new())]
+    private_webseeds: bool,
     /// Ask the router to let others in (UPnP)
     #[arg(long, env = "SWARM_UPNP", value_parser = BoolishValueParser::new())]
     upnp: bool,
@@ -386,6 +396,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         external: many(matches, "external", source),
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
+        private_webseeds: one(matches, "private_webseeds", source),
         upnp: one(matches, "upnp", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
@@ -418,6 +429,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         external: lists(before.external, after.external),
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),
+        private_webseeds: after.private_webseeds.or(before.private_webseeds),
         upnp: after.upnp.or(before.upnp),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),

@@ -133,6 +133,8 @@ settings! {
     relay "relay": Vec<String> = Vec::new();
     /// Content may come through relays.
     allow_relayed "allow-relayed": bool = false;
+    /// Links may lead to web servers of private networks.
+    private_webseeds "private-webseeds": bool = false;
     /// The router is asked for a port.
     upnp "upnp": bool = false;
     /// No multicast DNS.
@@ -212,6 +214,7 @@ impl Settings {
             external: self.external.value.clone(),
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,
+            private_webseeds: self.private_webseeds.value,
             upnp: self.upnp.value,
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),

@@ -235,6 +235,10 @@ pub const REASON_BYTES: usize = 256;
 pub const TRACKERS: usize = 32;
 /// Trackers a link names.
 pub const LINK_TRACKERS: usize = 4;
+/// Web seeds a link names.
+pub const LINK_WEBSEEDS: usize = 4;
+/// Web seeds of all that is being fetched.
+pub const WEBSEEDS: usize = 64;
 /// Trackers known from links, over all that is being fetched.
 pub const LINKED_TRACKERS: usize = 16;
 /// Of several trackers so many are told of each content: one may be gone.
@@ -300,3 +304,31 @@ pub const COMMAND_QUEUE: usize = 64;
 pub const SESSION_QUEUE: usize = 1024;
 /// Control frames waiting to be written to one peer; a peer that does not read them is dropped.
 pub const OUTBOX: usize = 1024;
+
+// ---- web seeds ----------------------------------------------------------------------------------------------------
+
+/// The address of a web seed in a link, bytes.
+pub const WEBSEED_URL_BYTES: usize = 1024;
+/// The address a web server redirects to, bytes: signed ones of large storage services are longer than any in a link.
+pub const WEBSEED_REDIRECT_BYTES: usize = 8 * KIB;
+/// Redirects followed for one range.
+pub const WEBSEED_REDIRECTS: usize = 3;
+/// Addresses of one name tried at most.
+pub const WEBSEED_ADDRS: usize = 8;
+/// The next address of a name is tried beside the last one after this: a broken IPv6 must not cost a whole patience.
+pub const WEBSEED_NEXT_ADDR: Duration = Duration::from_millis(250);
+/// From a name to a connection, TLS included.
+pub const WEBSEED_CONNECT: Duration = Duration::from_secs(10);
+/// From a request to the head of its answer.
+pub const WEBSEED_FIRST_BYTE: Duration = Duration::from_secs(15);
+/// An answer of which nothing more has come for so long is given up.
+pub const WEBSEED_PROGRESS: Duration = Duration::from_secs(20);
+/// The head of an answer, bytes.
+pub const WEBSEED_HEAD_BYTES: usize = 64 * KIB;
+/// A server that asks for patience is believed so far.
+pub const WEBSEED_WAIT: Duration = Duration::from_secs(300);
+/// Connections with one web seed kept for later ranges.
+pub const WEBSEED_IDLE: usize = 2;
+/// One that was idle for longer is not used again: servers close them after about a minute, and address translation
+/// forgets them without a word.
+pub const WEBSEED_IDLE_FOR: Duration = Duration::from_secs(30);

@@ -26,11 +26,13 @@ mod reach;
 mod seeking;
 mod session;
 mod sharing;
+mod shown;
 mod socket;
 mod stream;
 mod stream_handler;
 mod tls;
 mod transfers;
+mod webseed;
 mod why;
 mod writer;
 mod yamux;
@@ -259,6 +261,7 @@ impl Node {
             anywhere,
             reach: Reach::new(external.clone(), relays, options),
             trackers,
+            private_webseeds: options.private_webseeds,
             mdns: options.mdns,
             site,
             limit_lan: options.limit_lan,

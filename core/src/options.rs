@@ -23,6 +23,8 @@ pub struct Options {
     pub relay_server: bool,
     /// Content may be fetched through relays where no direct way is found; a relay of ours lets it pass.
     pub allow_relayed: bool,
+    /// Web seeds may be in private networks: whoever makes a link can then have this node ask servers there.
+    pub private_webseeds: bool,
     /// The router is asked for a port.
     pub upnp: bool,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
@@ -63,6 +65,7 @@ impl Options {
             relays: Vec::new(),
             relay_server: false,
             allow_relayed: false,
+            private_webseeds: false,
             upnp: false,
             resident: false,
             mdns: true,

@@ -13,4 +13,5 @@ mod quota;
 mod source;
 mod tidy;
 
+mod webseed;
 mod worlds;

@@ -13,12 +13,14 @@
 mod faults;
 mod files;
 mod network;
+mod nginx;
 mod process;
 mod tracker;
 
 pub use faults::{Tmpfs, as_nobody, inject, needs, read_only, with_limit};
 pub use files::{b3, damage, fill, listing, tree_hash, write_random};
 pub use network::{Internet, Lan, Nat, Site};
+pub use nginx::Nginx;
 pub use process::{Process, Ran, Signal, wait_until};
 pub use tracker::Tracker;
 

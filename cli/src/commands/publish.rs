@@ -75,7 +75,12 @@ async fn publish(
     let shown = name.clone().or_else(|| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let mut meter = ui.meter(&shown.unwrap_or_default());
     let (copy, unix_names, symlinks) = (args.copy, args.unix_names, args.symlinks);
-    let command = Command::Publish(command::Publish { path, name, copy, take, unix_names, symlinks });
+    let absolute =
+        |path: &PathBuf| std::path::absolute(path).map_err(|error| Failed::io("write", path, &error));
+    let hash_list = args.hash_list.as_ref().map(absolute).transpose()?;
+    let webseeds = args.webseed.clone();
+    let publish = command::Publish { path, name, copy, take, unix_names, webseeds, hash_list, symlinks };
+    let command = Command::Publish(publish);
     let show = |event: &Event| {
         if let Event::Hashing { done, total } = event {
             let notes = vec!["hashing".to_owned()];

@@ -1,10 +1,10 @@
 //! Links and what else a person may type to name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&webseed=<url>]...
 //! ```
 //!
-//! Only the id counts. Name, peers and trackers are hints of whoever wrote the link and are never trusted: the name passes
+//! Only the id counts. Name, peers, trackers and web seeds are hints of whoever wrote the link and are never trusted: the name passes
 //! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
 //! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
 //! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
@@ -19,7 +19,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::path::{clip, cut, escape};
 use crate::id::ContentId;
-use crate::limits::{ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS};
+use crate::limits::{
+    ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS, LINK_WEBSEEDS, WEBSEED_URL_BYTES,
+};
 
 const SCHEME: &str = "swarm:";
 /// As `b3sum --tag` and our own output call an id.
@@ -43,6 +45,9 @@ pub struct Link {
     pub peers: Vec<String>,
     /// Addresses of trackers that may know holders: the same, at most [`LINK_TRACKERS`].
     pub trackers: Vec<String>,
+    /// HTTP addresses of the same bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1 to [`WEBSEED_URL_BYTES`]
+    /// bytes.
+    pub webseeds: Vec<String>,
 }
 
 /// What a person may give where content is to be named.
@@ -101,8 +106,11 @@ pub enum LinkError {
     /// Too many trackers.
     #[error("the link has more than {LINK_TRACKERS} trackers")]
     TooManyTrackers,
+    /// Too many web seeds.
+    #[error("the link has more than {LINK_WEBSEEDS} web seeds")]
+    TooManyWebSeeds,
     /// A peer or tracker that cannot be an address.
-    #[error("not an address of at most {ADDR_BYTES} printable characters: \"{}\"", escape(.text))]
+    #[error("not an address, or a longer one than there may be: \"{}\"", escape(.text))]
     Peer {
         /// The decoded value.
         text: String,
@@ -124,10 +132,16 @@ impl fmt::Display for Link {
         if !name.is_empty() {
             write!(text, "?name={}", utf8_percent_encode(name, PLAIN))?;
         }
-        let peers =
-            self.peers.iter().filter(|peer| is_addr(peer)).take(LINK_PEERS).map(|peer| ("peer", peer));
-        let trackers = self.trackers.iter().filter(|addr| is_addr(addr)).take(LINK_TRACKERS);
-        for (key, addr) in peers.chain(trackers.map(|addr| ("tracker", addr))) {
+        let peers = self
+            .peers
+            .iter()
+            .filter(|peer| is_addr(peer, ADDR_BYTES))
+            .take(LINK_PEERS)
+            .map(|peer| ("peer", peer));
+        let trackers = self.trackers.iter().filter(|addr| is_addr(addr, ADDR_BYTES)).take(LINK_TRACKERS);
+        let webseeds = self.webseeds.iter().filter(|url| is_addr(url, WEBSEED_URL_BYTES)).take(LINK_WEBSEEDS);
+        let trackers = trackers.map(|addr| ("tracker", addr));
+        for (key, addr) in peers.chain(trackers).chain(webseeds.map(|url| ("webseed", url))) {
             let mark = if text.contains('?') { '&' } else { '?' };
             let hint = format!("{mark}{key}={}", utf8_percent_encode(addr, PLAIN));
             if text.len() + hint.len() <= LINK_BYTES {
@@ -158,10 +172,16 @@ impl FromStr for Link {
             match pair.split_once('=') {
                 Some(("name", name)) => link.read_name(name)?,
                 Some(("peer", addr)) => {
-                    read_addr(addr, &mut link.peers, LINK_PEERS, LinkError::TooManyPeers)?
+                    let most = (LINK_PEERS, ADDR_BYTES);
+                    read_addr(addr, &mut link.peers, most, LinkError::TooManyPeers)?;
                 }
                 Some(("tracker", addr)) => {
-                    read_addr(addr, &mut link.trackers, LINK_TRACKERS, LinkError::TooManyTrackers)?;
+                    let most = (LINK_TRACKERS, ADDR_BYTES);
+                    read_addr(addr, &mut link.trackers, most, LinkError::TooManyTrackers)?;
+                }
+                Some(("webseed", url)) => {
+                    let most = (LINK_WEBSEEDS, WEBSEED_URL_BYTES);
+                    read_addr(url, &mut link.webseeds, most, LinkError::TooManyWebSeeds)?;
                 }
                 _ => {}
             }
@@ -175,7 +195,7 @@ impl Link {
     /// A link without hints.
     #[must_use]
     pub const fn to(id: ContentId) -> Self {
-        Self { id, name: None, peers: Vec::new(), trackers: Vec::new() }
+        Self { id, name: None, peers: Vec::new(), trackers: Vec::new(), webseeds: Vec::new() }
     }
 
     fn read_name(&mut self, value: &str) -> Result<(), LinkError> {
@@ -191,12 +211,18 @@ impl Link {
     }
 }
 
-fn read_addr(value: &str, into: &mut Vec<String>, most: usize, too_many: LinkError) -> Result<(), LinkError> {
-    if into.len() == most {
+/// `most`: how many there may be, and bytes of one.
+fn read_addr(
+    value: &str,
+    into: &mut Vec<String>,
+    most: (usize, usize),
+    too_many: LinkError,
+) -> Result<(), LinkError> {
+    if into.len() == most.0 {
         return Err(too_many);
     }
     let addr = decode(value)?;
-    if !is_addr(&addr) {
+    if !is_addr(&addr, most.1) {
         return Err(LinkError::Peer { text: clip(&addr) });
     }
     into.push(addr.into_owned());
@@ -241,8 +267,8 @@ fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
     percent_decode_str(value).decode_utf8().map_err(|_| bad())
 }
 
-fn is_addr(text: &str) -> bool {
-    (1..=ADDR_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+fn is_addr(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

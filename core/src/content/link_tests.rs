@@ -121,9 +121,10 @@ proptest! {
         id in any::<[u8; 32]>(),
         name in proptest::option::of("\\PC{1,60}|[ -~]{1,80}"),
         peers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_PEERS),
+        webseeds in proptest::collection::vec("https?://[!-~]{0,200}", 0..=LINK_WEBSEEDS),
         trackers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_TRACKERS),
     ) {
-        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers };
+        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, webseeds };
         let text = link.to_string();
         // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=".contains(&b)), "{}", text);

@@ -2,6 +2,7 @@
 
 mod network;
 mod traversal;
+mod webs;
 mod words;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(super) struct Hints {
     pub(super) peers: Vec<Multiaddr>,
     pub(super) trackers: Vec<Multiaddr>,
+    pub(super) webseeds: Vec<String>,
 }
 
 /// What the jobs of a node ask of its network.
@@ -118,6 +120,8 @@ pub(super) struct Actor {
     memory: Memory,
     reach: Reach,
     trackers: Trackers,
+    webs: Vec<webs::WebSource>,
+    private_webseeds: bool,
     /// Where we listen on any port, until that is remembered.
     anywhere: Vec<Multiaddr>,
     started: Instant,
@@ -149,6 +153,7 @@ pub(super) struct Parts {
     pub(super) anywhere: Vec<Multiaddr>,
     pub(super) reach: Reach,
     pub(super) trackers: Trackers,
+    pub(super) private_webseeds: bool,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
     pub(super) limit_lan: bool,
@@ -162,6 +167,7 @@ impl Actor {
         let (bans, decided) = Bans::load(&parts.store);
         let mut network = parts.network;
         decided.iter().for_each(|decided| network.behaviour_mut().gate.ban(decided));
+        parts.reach.relays().for_each(|relay| network.behaviour_mut().identify.with(relay));
         let memory = Memory::load(&parts.store);
         memory.peers().for_each(|(peer, addr)| {
             discovery.found(&addr, Some(peer), Source::Remembered, now);
@@ -182,6 +188,8 @@ impl Actor {
             memory,
             reach: parts.reach,
             trackers: parts.trackers,
+            webs: Vec::new(),
+            private_webseeds: parts.private_webseeds,
             anywhere: parts.anywhere,
             started: now,
             mdns: parts.mdns,
@@ -266,6 +274,7 @@ impl Actor {
         let now = Instant::now();
         hints.peers.iter().for_each(|addr| self.discovery.found(addr, None, Source::Link, now));
         hints.trackers.iter().for_each(|addr| self.trackers.linked(addr, id));
+        self.web_hints(id, &hints.webseeds);
         self.trackers.wants(id);
         self.discovery.hurry(now);
     }
@@ -310,6 +319,7 @@ impl Actor {
             self.shown = now;
             let tried = if self.transfers.is_idle() { Vec::new() } else { self.routes() };
             self.transfers.show(&tried);
+            self.tend_webs();
         }
         if now.duration_since(self.slow) >= Duration::from_secs(1) {
             self.slow = now;
@@ -336,6 +346,7 @@ impl Actor {
     fn routes(&self) -> Vec<String> {
         let mut routes = self.discovery.tried(self.mdns);
         routes.extend(self.trackers.tried());
+        routes.extend(self.web_routes());
         routes
     }
 

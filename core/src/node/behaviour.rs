@@ -10,6 +10,7 @@ use libp2p::{PeerId, autonat, identify, mdns, relay, upnp};
 
 use super::gate::{Gate, GateLimits};
 use super::punch::Punch;
+use super::shown::Shown;
 use super::stream::Streams;
 use crate::limits;
 use crate::options::Options;
@@ -26,8 +27,8 @@ pub(crate) struct Behaviour {
     pub(crate) streams: Streams,
     /// Peers of the local network, if wanted.
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
-    /// Tells peers where they are seen, and is told.
-    pub(crate) identify: identify::Behaviour,
+    /// Is told by relays where it is seen.
+    pub(crate) identify: Shown,
     /// Asks others whether an address of ours can be reached.
     pub(crate) autonat: autonat::v2::client::Behaviour,
     /// Answers that for others, if this node is for that.
@@ -59,10 +60,10 @@ impl Behaviour {
         let server = options.relay_server;
         let relay = server.then(|| relay::Behaviour::new(local, relay_limits(options.allow_relayed)));
         Ok(Behaviour {
-            gate: Gate::new(GateLimits::default()),
+            gate: Gate::new(GateLimits::default()).guarded(),
             streams: Streams::new(local, options.allow_relayed),
             mdns: mdns.into(),
-            identify: identify::Behaviour::new(identify(keypair).with_hide_listen_addrs(true)),
+            identify: Shown::new(identify(keypair).with_hide_listen_addrs(true), server),
             autonat: autonat::v2::client::Behaviour::default(),
             autonat_server: server.then(autonat::v2::server::Behaviour::default).into(),
             relayed,

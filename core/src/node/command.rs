@@ -63,6 +63,12 @@ pub struct Publish {
     pub take: bool,
     /// Allow names that Windows and macOS cannot store.
     pub unix_names: bool,
+    /// HTTP addresses of the same bytes, for the link; of a file only.
+    #[serde(default)]
+    pub webseeds: Vec<String>,
+    /// Absolute path of a file to write the hash list to; of a file only.
+    #[serde(default)]
+    pub hash_list: Option<PathBuf>,
     /// Keep relative symbolic links that stay inside the tree; without, a link in the tree is an error.
     pub symlinks: bool,
 }

@@ -59,6 +59,8 @@ pub(crate) struct Gate {
     bans: Bans<Banned>,
     bookings: HashMap<ConnectionId, Booking>,
     refused: RefusedCounts,
+    /// What peers name is not dialled wherever it leads.
+    guarded: bool,
     /// Dials that the node decided on. Others are begun by behaviours because a peer named addresses.
     own: HashSet<ConnectionId>,
     /// Those may lead into private networks.
@@ -73,6 +75,7 @@ impl Gate {
             counts: GateCounts::new(limits),
             bookings: HashMap::new(),
             refused: RefusedCounts::default(),
+            guarded: false,
             own: HashSet::new(),
             private: false,
         }
@@ -84,6 +87,11 @@ impl Gate {
         if let Some(ip) = decided.ip {
             self.bans.ban(Banned::Ip(ip.to_canonical()), decided.until);
         }
+    }
+
+    /// The same, and from now on a dial that was not [decided](Self::decided) on here must lead to the internet.
+    pub(crate) fn guarded(self) -> Self {
+        Gate { guarded: true, ..self }
     }
 
     /// The node itself is about to dial so.
@@ -121,7 +129,8 @@ impl Gate {
         }
         let own = self.own.remove(&id);
         let harmless = |addr: &Multiaddr| is_for_others(addr, self.private);
-        if !own && (addresses.len() > limits::PUNCH_ADDRS || !addresses.iter().all(harmless)) {
+        if self.guarded && !own && (addresses.len() > limits::PUNCH_ADDRS || !addresses.iter().all(harmless))
+        {
             return Err(Refused::Address);
         }
         // A single good address is worth the dial: should it end at a banned one, that is refused when established.

@@ -1,5 +1,6 @@
 //! Publishing, and the link others fetch by.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use super::command::Publish;
 use super::discovery::ip_of;
 use super::event::{Event, Failure, Fault, Published};
 use super::jobs::{blob_row, store_failure};
+use super::webseed::WebSeed;
 use super::{Context, Flag, blocking, failure};
 use crate::content::link::Link;
 use crate::content::path::{self, Rules};
@@ -32,6 +34,8 @@ pub(super) async fn publish(
     events: Sender<Event>,
 ) -> Result<Event, Failure> {
     let started = Instant::now();
+    let webseeds = check_webseeds(&publish)?;
+    let hash_list = publish.hash_list.clone();
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
         let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
@@ -44,6 +48,9 @@ pub(super) async fn publish(
             return Err(failure(Fault::Interrupted, "stopped"));
         }
     };
+    if let Some(path) = hash_list {
+        write_list(&context, record.id, path).await?;
+    }
     let (store, id, payload) = (context.store.clone(), record.id, record.payload);
     let open = move || (store.blob(id), payload.and_then(|p| store.blob(p.id)));
     let (blob, files) = blocking(open).await?;
@@ -53,9 +60,36 @@ pub(super) async fn publish(
         }
     }
     let row = blob_row(&context.store, &record, None);
-    let link = link(&context, record.id, &record.name);
+    let link = link(&context, record.id, &record.name, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
+}
+
+/// The hash list as it travels, for a web server to have beside the file.
+async fn write_list(context: &Context, id: ContentId, path: PathBuf) -> Result<(), Failure> {
+    let store = context.store.clone();
+    let written = blocking(move || {
+        let list = store.known_list(id).map_or_else(Vec::new, |list| list.encode());
+        std::fs::write(&path, list).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    });
+    written.await?.map_err(|message| failure(Fault::Disk, message))
+}
+
+/// What cannot be a web seed is said before anything is read.
+fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
+    if publish.webseeds.len() > limits::LINK_WEBSEEDS {
+        return Err(failure(Fault::User, format!("more than {} web seeds", limits::LINK_WEBSEEDS)));
+    }
+    let of_file = !publish.webseeds.is_empty() || publish.hash_list.is_some();
+    if of_file && publish.path.is_dir() {
+        return Err(failure(Fault::User, "a web seed is of one file, and this is a folder"));
+    }
+    for url in &publish.webseeds {
+        // Getters decide for themselves whether they may go to private networks.
+        WebSeed::new(url, true)
+            .map_err(|e| failure(Fault::User, format!("--webseed {}: {e}", path::escape(url))))?;
+    }
+    Ok(publish.webseeds.clone())
 }
 
 fn import(
@@ -92,7 +126,7 @@ fn import(
 }
 
 /// `swarm:<id>?name=..&peer=..&tracker=..` with the addresses a stranger is likeliest to reach.
-pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
+pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<String>) -> String {
     let (mut peers, mut trackers) = (Vec::new(), Vec::<String>::new());
     if let Some(net) = &context.net {
         trackers = net.trackers.to_vec();
@@ -113,5 +147,5 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str) -> String {
             addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
     }
     let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
-    Link { id, name, peers, trackers }.to_string()
+    Link { id, name, peers, trackers, webseeds }.to_string()
 }

@@ -79,3 +79,42 @@ impl NetworkBehaviour for Punch {
         self.inner.poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits;
+    use crate::node::gate::{Gate, GateLimits};
+
+    /// D48: what a peer names on the way through a router is dialled only if it is on the internet; what we decide on, anywhere.
+    #[test]
+    fn d48_nobody_names_addresses_of_ours() {
+        let mut gate = Gate::new(GateLimits::default()).guarded();
+        let mut dial = |gate: &mut Gate, number: usize, addrs: &[&str]| {
+            let addrs: Vec<Multiaddr> = addrs.iter().map(|a| a.parse().expect("an address")).collect();
+            let id = ConnectionId::new_unchecked(number);
+            gate.handle_pending_outbound_connection(id, None, &addrs, Endpoint::Dialer).is_ok()
+        };
+        assert!(dial(&mut gate, 1, &["/ip4/45.1.2.3/tcp/1", "/ip6/2a0e::1/udp/1/quic-v1"]));
+        for (at, bad) in [
+            "/ip4/127.0.0.1/tcp/22",
+            "/ip4/192.168.1.1/tcp/80",
+            "/ip4/169.254.169.254/tcp/80",
+            "/ip6/fe80::1/tcp/1",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert!(!dial(&mut gate, 10 + at, &["/ip4/45.1.2.3/tcp/1", bad]), "{bad}");
+            gate.decided(ConnectionId::new_unchecked(20 + at));
+            assert!(dial(&mut gate, 20 + at, &[bad]), "{bad}");
+        }
+        assert!(!dial(&mut gate, 40, &["/ip4/45.1.2.3/tcp/1"; limits::PUNCH_ADDRS + 1]));
+        assert_eq!(gate.refused().address, 5);
+        gate.private = true;
+        assert!(
+            dial(&mut gate, 41, &["/ip4/192.168.1.1/tcp/4001"])
+                && !dial(&mut gate, 42, &["/ip4/127.0.0.1/tcp/22"])
+        );
+    }
+}

@@ -88,6 +88,11 @@ impl Reach {
         Some(peer)
     }
 
+    /// Relays that are known.
+    pub(super) fn relays(&self) -> impl Iterator<Item = PeerId> {
+        self.relays.keys().copied()
+    }
+
     /// A tracker saw us at this address.
     pub(super) fn seen(&mut self, ip: IpAddr) {
         if class_of(ip) == Class::Wan {

@@ -13,6 +13,7 @@
 pub(super) mod control;
 pub(super) mod receive;
 pub(super) mod send;
+pub(super) mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,28 @@ impl Session {
         tasks.spawn(async move { ending.closed(receiver.run(data_in).await).await });
         let sender = send::Sender::new(requests, tell.clone(), outbox.clone(), pace, Arc::clone(&traffic));
         tasks.spawn(async move { tell.closed(sender.run(data_out).await).await });
+        Self { outbox, expects, serves, traffic, _tasks: tasks }
+    }
+}
+
+impl Session {
+    /// Starts the session of a web seed: one task, in place of a peer.
+    pub(super) fn start_web(key: PeerKey, web: web::Web, shared: &Shared, near: Near) -> Self {
+        let traffic = Arc::new(Traffic::default());
+        let (outbox, messages) = mpsc::channel(limits::OUTBOX);
+        let (expects, expected) = mpsc::channel(limits::OUTBOX);
+        let (serves, _serves) = mpsc::channel(limits::OUTBOX);
+        let tell = Tell { key, events: shared.events.clone() };
+        let ends = web::Ends { messages, expected, _serves };
+        let limiter = shared.ways.of(near).down.clone();
+        let mut task = web::Task::new(web, ends, tell.clone(), shared, limiter, Arc::clone(&traffic));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let ended = Box::pin(task.run()).await;
+            tell.closed(ended).await;
+            // Nothing is read any longer: the node is to hear why, before it finds that out.
+            tokio::time::sleep(LAST_WORDS).await;
+        });
         Self { outbox, expects, serves, traffic, _tasks: tasks }
     }
 }

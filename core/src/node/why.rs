@@ -49,7 +49,8 @@ pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> 
         why.push("it is not being fetched; this is what a look around found".to_owned());
         let owner: Arc<Owner> = Arc::default();
         let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
-        let hints = Hints { peers: addresses(&link.peers), trackers: addresses(&link.trackers) };
+        let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
+        let hints = Hints { peers, trackers, webseeds: link.webseeds };
         look(&net, id, &owner, hints, &events).await;
         report = ask().await.unwrap_or_default();
         why.extend(report.facts.as_ref().map(|facts| found(facts, &report.names)));

@@ -209,6 +209,7 @@ impl Actor {
             // It is spoken with on a connection of its own, and has no sessions.
             let behaviour = self.network.behaviour_mut();
             behaviour.streams.leave(relay);
+            behaviour.identify.with(relay);
             let private = ip.is_some_and(|ip| class_of(ip) == Class::Lan);
             behaviour.dcutr.private |= private;
             behaviour.gate.private |= private;

@@ -106,7 +106,7 @@ impl Desk {
         let failed = |verb: String| move |source| StartError::Network { verb, source };
         let transport = transport::build(&key, false).map_err(failed("set up encryption".to_owned()))?;
         let behaviour = Behaviour {
-            gate: Gate::new(gate_limits(options)),
+            gate: Gate::new(gate_limits(options)).guarded(),
             calls: Calls::default(),
             identify: identify::Behaviour::new(show(&key)),
             relay: relay::Behaviour::new(key.public().to_peer_id(), relay_limits(options.relay_content)),

@@ -2,6 +2,7 @@
 
 use super::download::{Doing, Download};
 use super::*;
+use crate::node::session::web::Lack;
 
 /// A peer that offers some of it.
 #[derive(Debug, Clone)]
@@ -61,6 +62,25 @@ impl Transfers {
             facts.nowhere = nowhere.next().map(|(_, first)| (first, 1 + nowhere.count() as u32));
         }
         Some(facts)
+    }
+}
+
+impl Transfers {
+    /// What web seeds must know of a download; `webs` are their own sessions, which have everything.
+    pub(in crate::node) fn lack(&self, id: ContentId, webs: &[PeerKey]) -> Lack {
+        let download = self.active(id).and_then(|key| self.downloads.get(&key));
+        let Some((download, missing)) = download.and_then(|d| Some((d, missing(d)?))) else {
+            return Lack::default();
+        };
+        let peers: Vec<&Bitmap> = download
+            .offers
+            .iter()
+            .filter(|(peer, _)| !webs.contains(peer))
+            .map(|(_, held)| &held.have)
+            .collect();
+        let has = |chunk: u32| peers.iter().any(|have| chunk < have.len() && have.get(chunk));
+        let nowhere = missing.iter().zip(0..).filter(|(missing, chunk)| **missing && !has(*chunk)).count();
+        Lack { learned: true, nowhere: nowhere as u32 }
     }
 }
 

@@ -1,0 +1,107 @@
+//! A web server as a holder of the last resort.
+
+use std::time::Duration;
+
+use swarm_tests::fixture::{Home, Internet, MIB, Nginx, PATIENCE, Process, Seeder, Site, b3, wait_until};
+
+fn path(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A publisher that soon goes, its file on a web server, sixteen nodes of an office: the server sends about one copy.
+#[test]
+fn a_web_server_sends_the_first_copy_and_little_more() {
+    let net = Internet::new(&[Site::public(2), Site::routed(16)]);
+    let (publisher, homes): (Home, Vec<Home>) = (Home::new(), (0..16).map(|_| Home::new()).collect());
+    let len = 24 * MIB;
+    let file = publisher.file("update", len, 1);
+    let web = Home::new();
+    std::fs::copy(&file, web.path("update")).unwrap();
+    let nginx = Nginx::start(web.dir(), 80, |command| net.on(1, 2, command));
+    let url = format!("http://{}/update", net.address(1, 2));
+    // It gives next to nothing itself: its line is that of a phone.
+    let args = ["publish", path(&file), "--link", "--webseed", &url, "--limit-up", "40K"];
+    let seeder = Seeder::start(net.on(1, 1, &publisher.bare_command(args)));
+    let getters: Vec<Process> = homes
+        .iter()
+        .zip(1..)
+        .map(|(home, host)| {
+            let args = ["--json", "get", seeder.link(), "-o", "out", "--seed"];
+            Process::spawn(net.on(2, host, &home.bare_command(args)))
+        })
+        .collect();
+    for (getter, home) in getters.iter().zip(&homes) {
+        wait_until("everybody has it", Duration::from_secs(120), || getter.event("done").is_some());
+        assert_eq!(b3(&home.path("out")), b3(&file));
+    }
+    let copies = nginx.sent(206) as f64 / len as f64;
+    println!("{copies} copies");
+    // Sixteen processes on the processors of one machine are late to hear of each other: 1.0 to 1.1 where there is room, more where
+    // other tests run beside it. Without the rule that a server is the last resort it is 4 and more.
+    assert!((0.8..=1.6).contains(&copies), "{copies} copies");
+    nginx.stop();
+}
+
+/// The publisher is gone, and its web server has the hash list beside the file: that is enough.
+#[test]
+fn a_file_and_its_hash_list_on_a_web_server_are_enough() {
+    let net = Internet::new(&[Site::public(2)]);
+    let (publisher, getter, web) = (Home::new(), Home::new(), Home::new());
+    let file = publisher.file("film", 12 * MIB, 2);
+    std::fs::copy(&file, web.path("film")).unwrap();
+    let nginx = Nginx::start(web.dir(), 8080, |command| net.on(1, 1, command));
+    let url = format!("http://{}:8080/film", net.address(1, 1));
+    let list = web.path("film.swarm");
+    let args = ["publish", path(&file), "--link", "--webseed", &url, "--hash-list", path(&list)];
+    let seeder = Seeder::start(net.on(1, 1, &publisher.bare_command(args)));
+    let link = seeder.link().to_owned();
+    seeder.stop().exits(0);
+    let args = ["--json", "get", &link, "-o", "out", "--timeout", "40s"];
+    Process::spawn(net.on(1, 2, &getter.bare_command(args))).wait_within(PATIENCE).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    nginx.stop();
+}
+
+/// No link makes a node ask servers of its own machine or network, whatever it names; unless its owner allows that.
+#[test]
+fn d48_links_lead_to_no_private_server() {
+    let (left, right, web) = (Home::new(), Home::new(), Home::new());
+    let file = left.file("update", 3 * MIB, 3);
+    std::fs::copy(&file, web.path("update")).unwrap();
+    let port = 20_000 + (std::process::id() % 20_000) as u16;
+    let nginx = Nginx::start(web.dir(), port, |command| {
+        let mut same = std::process::Command::new(command.get_program());
+        same.args(command.get_args());
+        same
+    });
+    let url = format!("http://127.0.0.1:{port}/update");
+    let seeder = left.publish_with(&file, &["--webseed", &url, "--limit-up", "40K"]);
+    let link = seeder.link().to_owned();
+    let ran = right.get(&link, &["-o", "out", "--timeout", "6s"]);
+    ran.exits(5);
+    assert_eq!(nginx.sent(206) + nginx.sent(200), 0, "it was asked");
+    seeder.stop().exits(0);
+    let seeder = left.publish_with(&file, &["--webseed", &url]);
+    let getter = Home::new();
+    getter.get(seeder.link(), &["-o", "out", "--private-webseeds", "--timeout", "30s"]).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    nginx.stop();
+}
+
+/// A web server that has something else is left alone at the first chunk.
+#[test]
+fn a_web_server_with_another_file_costs_one_chunk() {
+    let net = Internet::new(&[Site::public(3)]);
+    let (publisher, getter, web) = (Home::new(), Home::new(), Home::new());
+    let file = publisher.file("update", 6 * MIB, 4);
+    std::fs::rename(publisher.file("other", 6 * MIB, 5), web.path("update")).unwrap();
+    let nginx = Nginx::start(web.dir(), 80, |command| net.on(1, 1, command));
+    let url = format!("http://{}/update", net.address(1, 1));
+    let args = ["publish", path(&file), "--link", "--webseed", &url, "--limit-up", "2M"];
+    let seeder = Seeder::start(net.on(1, 2, &publisher.bare_command(args)));
+    let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "40s"];
+    Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    assert!(nginx.sent(206) <= MIB, "{} bytes", nginx.sent(206));
+    nginx.stop();
+}
