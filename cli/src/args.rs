@@ -240,9 +240,6 @@ struct Globals {
     /// Let links lead to web servers of private networks
     #[arg(long, env = "SWARM_PRIVATE_WEBSEEDS", value_parser = BoolishValueParser::new())]
     private_webseeds: bool,
-    /// Ask the router to let others in (UPnP)
-    #[arg(long, env = "SWARM_UPNP", value_parser = BoolishValueParser::new())]
-    upnp: bool,
     /// Do not look for nodes on the local network
     #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
     no_mdns: bool,
@@ -397,7 +394,6 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
         private_webseeds: one(matches, "private_webseeds", source),
-        upnp: one(matches, "upnp", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
         limit_up: one(matches, "limit_up", source),
@@ -430,7 +426,6 @@ fn join(before: Layer, after: Layer) -> Layer {
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),
         private_webseeds: after.private_webseeds.or(before.private_webseeds),
-        upnp: after.upnp.or(before.upnp),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),
         limit_up: after.limit_up.or(before.limit_up),

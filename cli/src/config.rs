@@ -135,8 +135,6 @@ settings! {
     allow_relayed "allow-relayed": bool = false;
     /// Links may lead to web servers of private networks.
     private_webseeds "private-webseeds": bool = false;
-    /// The router is asked for a port.
-    upnp "upnp": bool = false;
     /// No multicast DNS.
     no_mdns "no-mdns": bool = false;
     /// The name of the site.
@@ -215,7 +213,6 @@ impl Settings {
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,
             private_webseeds: self.private_webseeds.value,
-            upnp: self.upnp.value,
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
             limit_up: self.limit_up.value.0,

@@ -64,8 +64,10 @@ pub const SITE_BYTES: usize = 64;
 pub const EXCHANGE_PEERS: usize = 20;
 /// Peers remembered across restarts.
 pub const REMEMBERED_PEERS: usize = 64;
-/// Contents looked for at once on behalf of others, or lately.
+/// Contents looked for at once on behalf of others.
 pub const SEEKS: usize = 32;
+/// The same on behalf of one of them.
+pub const SEEKS_PER_PEER: usize = 8;
 /// Addresses told of one peer.
 pub const PEER_ADDRS: usize = 8;
 /// One address as text or binary, bytes.
@@ -245,9 +247,11 @@ pub const LINKED_TRACKERS: usize = 16;
 pub const TRACKER_COPIES: usize = 2;
 /// From an announcement to its answer, the connection included.
 pub const TRACKER_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection with a tracker over which nothing was said for so long is closed by the node...
+/// A connection with a tracker over which nothing was said for so long is closed by the node
 pub const TRACKER_IDLE: Duration = Duration::from_secs(30);
-/// ...and after this by the tracker.
+/// The same when nothing is wanted: places at a tracker are for those who ask.
+pub const TRACKER_IDLE_QUIET: Duration = Duration::from_secs(3);
+/// And after this by the tracker.
 pub const TRACKER_SILENCE: Duration = Duration::from_secs(90);
 /// Nodes that one relay lets be reached.
 pub const RESERVATIONS: usize = 4096;
@@ -263,8 +267,8 @@ pub const CIRCUIT: Duration = Duration::from_secs(120);
 pub const CONTENT_CIRCUIT: Duration = Duration::from_secs(3600);
 /// Relays through which a node lets itself be reached.
 pub const RELAYS: usize = 2;
-/// A direct way around a relay must be found within this: three attempts of at most a handshake's time.
-pub const PUNCH_WITHIN: Duration = Duration::from_secs(35);
+/// A direct way around a relay must be found within this, or both begin anew.
+pub const PUNCH_WITHIN: Duration = Duration::from_secs(12);
 /// Addresses tried in one attempt to get through address translation.
 pub const PUNCH_ADDRS: usize = 20;
 /// Connections in their handshake at a tracker: an office that starts work comes all at once.

@@ -47,6 +47,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use libp2p::core::transport::TransportError;
 use libp2p::{Multiaddr, PeerId, SwarmBuilder};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
@@ -55,7 +56,7 @@ use crate::limits;
 use crate::options::Options;
 use crate::store::record::State;
 use crate::store::{DiskError, OpenError, Store};
-use actor::{Actor, Ask, Parts, in_short};
+use actor::{Actor, Ask, Parts, in_short, root_cause};
 use behaviour::Behaviour;
 use command::Command;
 use event::{Event, Limits};
@@ -206,6 +207,16 @@ impl Node {
         let trackers = parse(&options.trackers, "--tracker")?;
         let external = parse(&options.external, "--external")?;
         let relays = parse(&options.relays, "--relay")?;
+        let all =
+            [(&given, "--peer"), (&trackers, "--tracker"), (&external, "--external"), (&relays, "--relay")];
+        for (addrs, flag) in all {
+            let odd = |addr: &&Multiaddr| !tracker::conn::is_endpoint(addr);
+            if let Some(odd) = addrs.iter().find(odd) {
+                return Err(StartError::Option(format!(
+                    "{flag} {odd} leads nowhere that swarm knows how to reach"
+                )));
+            }
+        }
         if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
             return Err(StartError::Option(format!(
                 "--relay {nobody} does not end with /p2p/ and who it is"
@@ -230,8 +241,10 @@ impl Node {
             Vec::new()
         };
         for addr in listen {
-            let failed =
-                |e| StartError::Network { verb: format!("listen on {addr}"), source: io::Error::other(e) };
+            let failed = |e: TransportError<io::Error>| StartError::Network {
+                verb: format!("listen on {addr}"),
+                source: io::Error::other(root_cause(&e)),
+            };
             network.listen_on(addr.clone()).map_err(failed)?;
         }
         let pace = Pace::start(options);

@@ -25,8 +25,6 @@ pub struct Options {
     pub allow_relayed: bool,
     /// Web seeds may be in private networks: whoever makes a link can then have this node ask servers there.
     pub private_webseeds: bool,
-    /// The router is asked for a port.
-    pub upnp: bool,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
     pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
@@ -66,7 +64,6 @@ impl Options {
             relay_server: false,
             allow_relayed: false,
             private_webseeds: false,
-            upnp: false,
             resident: false,
             mdns: true,
             site: None,

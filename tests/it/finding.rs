@@ -319,3 +319,34 @@ fn why_says_what_holds_a_download_up() {
             .contains("refused")
     );
 }
+
+/// D43: a holder whose address changes is found again by who fetches from it, without help.
+#[test]
+fn d43_an_address_that_changes_heals() {
+    let net = Internet::new(&[Site::routed(2), Site::routed(1)]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &["--interval", "15"])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
+    let file = homes[1].file("update", 24 * MIB, 12);
+    let seeder = publish(&net, (1, 2), &homes[1], &file, at);
+    let args = ["--json", "get", seeder.id(), "-o", "out", "--tracker", at, "--limit-down", "3MB"];
+    let getter = Process::spawn(net.on(2, 1, &homes[2].bare_command(args)));
+    getter.wait_for_progress(4_000_000);
+    let ip = |args: &[&str]| {
+        let mut command = std::process::Command::new("ip");
+        command.args(args);
+        assert!(net.on(1, 2, &command).status().unwrap().success(), "ip {args:?}");
+    };
+    ip(&["addr", "del", &format!("{}/24", net.address(1, 2)), "dev", "eth0"]);
+    ip(&["addr", "add", "10.1.1.77/24", "dev", "eth0"]);
+    ip(&["route", "replace", "default", "via", "10.1.1.254"]);
+    let before = getter.event("progress").map_or(0, |e| e["done"].as_u64().unwrap());
+    let changed = std::time::Instant::now();
+    wait_until("it goes on", Duration::from_secs(60), || {
+        getter.events().iter().rev().find_map(|e| e["done"].as_u64()).unwrap_or(0) > before + 6_000_000
+            || getter.event("done").is_some()
+    });
+    println!("went on after {:.1} s", changed.elapsed().as_secs_f64());
+    wait_until("it is done", PATIENCE, || getter.event("done").is_some());
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}

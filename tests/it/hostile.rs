@@ -3,6 +3,7 @@
 //! Most tests have two halves. First a victim meets hostile peers alone: each must be found out, and nothing may come of
 //! what it said. Then an honest holder joins, and the victim must finish as if nothing had been.
 
+mod amplify;
 mod chunks;
 mod claims;
 mod crowds;

@@ -24,7 +24,8 @@ impl Reach {
             said.iter().filter_map(|addr| Some((Way::read(addr)?, addr))).collect();
         let mut all: Vec<Vec<u8>> = Vec::new();
         let mut ports: Vec<Way> = Vec::new();
-        for (way, _) in &ways {
+        // On the internet only what it says itself: behind a router the ports it knows are not those of the router.
+        for (way, _) in ways.iter().filter(|(way, _)| way.ip == from || !is_public(from)) {
             let port = with_ip(*way, from);
             let of_kind = ports.iter().filter(|other| other.quic == way.quic).count();
             if !ports.contains(&port) && of_kind < PORTS {
@@ -34,7 +35,13 @@ impl Reach {
         }
         for (way, addr) in ways {
             let here = from.is_loopback() || !way.ip.is_loopback();
-            if here && is_one_host(way.ip) && addr.len() <= limits::TRACKED_ADDR_BYTES && !all.contains(addr)
+            // Nobody points at others: a public address is his own, or of the other family.
+            let own = !is_public(way.ip) || way.ip == from || way.ip.is_ipv4() != from.is_ipv4();
+            if here
+                && own
+                && is_one_host(way.ip)
+                && addr.len() <= limits::TRACKED_ADDR_BYTES
+                && !all.contains(addr)
             {
                 all.push(addr.clone());
             }
@@ -110,9 +117,12 @@ mod tests {
     #[test]
     fn where_it_was_seen_comes_first() {
         let said = ["/ip4/192.168.1.9/tcp/4001", "/ip4/192.168.1.9/udp/4002/quic-v1"];
+        assert_eq!(reach("45.1.2.3", &said), said, "its router's ports are not its own");
+        let external = ["/ip4/45.1.2.3/tcp/4001", "/ip4/192.168.1.9/tcp/4001", "/ip4/45.9.9.9/tcp/80"];
+        assert_eq!(reach("45.1.2.3", &external), external[..2], "nobody points at others");
         assert_eq!(
-            reach("45.1.2.3", &said),
-            ["/ip4/45.1.2.3/tcp/4001", "/ip4/45.1.2.3/udp/4002/quic-v1", said[0], said[1]]
+            reach("10.0.0.7", &said)[..2],
+            ["/ip4/10.0.0.7/tcp/4001", "/ip4/10.0.0.7/udp/4002/quic-v1"]
         );
         assert_eq!(reach("192.168.1.9", &said), said, "each once");
     }

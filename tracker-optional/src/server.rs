@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use swarm_core::limits;
 use swarm_core::node::StartError;
 use swarm_core::node::tracker::desk::{Call, Counts, Desk, DeskOptions};
+use swarm_core::store::DiskError;
 use swarm_core::wire::PeerAddrs;
 use swarm_core::wire::tracker::{Announce, Answer, Found};
 use tokio::net::TcpListener;
@@ -186,7 +187,7 @@ fn everywhere() -> Vec<String> {
 fn make_home(home: &std::path::Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home);
-    made.map_err(|source| StartError::Network { verb: format!("create {}", home.display()), source })
+    made.map_err(|e| StartError::Disk(DiskError::new("create", home, e)))
 }
 
 /// An Ed25519 identity as a peer id: what a node here has for a name. Others have longer ones, and no node of ours has them.

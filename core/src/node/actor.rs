@@ -34,7 +34,7 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::{Order, PeerKey};
 use crate::store::{Blob, Store};
-pub(super) use network::in_short;
+pub(super) use network::{in_short, root_cause};
 
 /// The swarm of libp2p: its word, its type; ours is called a node.
 type Network = libp2p::Swarm<Behaviour>;
@@ -119,6 +119,8 @@ pub(super) struct Actor {
     seeking: Seeking,
     memory: Memory,
     reach: Reach,
+    /// Peers and ways to them through relays, for later.
+    held: Vec<(PeerId, Vec<Multiaddr>, super::discovery::Tracker)>,
     trackers: Trackers,
     webs: Vec<webs::WebSource>,
     private_webseeds: bool,
@@ -187,6 +189,7 @@ impl Actor {
             seeking: Seeking::default(),
             memory,
             reach: parts.reach,
+            held: Vec::new(),
             trackers: parts.trackers,
             webs: Vec::new(),
             private_webseeds: parts.private_webseeds,
@@ -324,6 +327,7 @@ impl Actor {
         if now.duration_since(self.slow) >= Duration::from_secs(1) {
             self.slow = now;
             self.peers.bans.save(&self.store);
+            self.memory.save_now_and_then(&self.store);
             self.peers.probe(now);
             // Whoever ends before that is not looked for again.
             if now.duration_since(self.started) >= SETTLED && !self.anywhere.is_empty() {

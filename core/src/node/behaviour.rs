@@ -6,7 +6,7 @@ use std::io;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, autonat, identify, mdns, relay, upnp};
+use libp2p::{PeerId, autonat, identify, mdns, relay};
 
 use super::gate::{Gate, GateLimits};
 use super::punch::Punch;
@@ -39,8 +39,6 @@ pub(crate) struct Behaviour {
     pub(crate) relay: Toggle<relay::Behaviour>,
     /// Makes a direct connection of a relayed one.
     pub(crate) dcutr: Punch,
-    /// Asks the router for a port, if wanted.
-    pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
 }
 
 impl Behaviour {
@@ -69,7 +67,6 @@ impl Behaviour {
             relayed,
             relay: relay.into(),
             dcutr: Punch::new(local),
-            upnp: options.upnp.then(upnp::tokio::Behaviour::default).into(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Whom to dial: candidates from every source, side by side, under the dial limits. Decides; the actor dials.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -67,7 +67,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 struct Candidate {
-    addrs: Vec<Multiaddr>,
+    /// Each with who said so first.
+    addrs: Vec<(Multiaddr, Source)>,
     source: Source,
     fails: u32,
     next: Instant,
@@ -75,7 +76,7 @@ struct Candidate {
     /// Dials that have not ended.
     under_way: u32,
     /// Addresses that became known while it was dialled at others.
-    further: Vec<Multiaddr>,
+    further: Vec<(Multiaddr, Source)>,
     error: Option<String>,
 }
 
@@ -113,16 +114,15 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// An address to try. `by` is the peer that named it, if a peer did.
+    /// An address to try. Forms that the transports might read otherwise than we do are none.
     pub(super) fn found(&mut self, addr: &Multiaddr, peer: Option<PeerId>, source: Source, now: Instant) {
         let (bare, in_addr) = split_peer(addr);
+        if endpoint(&bare).is_none() {
+            return;
+        }
         let name = peer.or(in_addr).map_or_else(|| Name::Addr(bare.clone()), Name::Peer);
-        if self.candidates.len() >= limits::DIAL_QUEUE && !self.candidates.contains_key(&name) {
-            let stale = |c: &Candidate| c.state == State::Idle && c.source > Source::Link && c.fails > 0;
-            let Some(old) = self.candidates.iter().find(|(_, c)| stale(c)).map(|(n, _)| n.clone()) else {
-                return;
-            };
-            self.candidates.remove(&old);
+        if !self.candidates.contains_key(&name) && !self.make_room(source) {
+            return;
         }
         let fresh = Candidate {
             addrs: Vec::new(),
@@ -136,23 +136,41 @@ impl Discovery {
         };
         let candidate = self.candidates.entry(name).or_insert(fresh);
         candidate.source = candidate.source.min(source);
-        if !candidate.addrs.contains(&bare) {
-            candidate.addrs.truncate(limits::PEER_ADDRS - 1);
-            if candidate.state == State::Dialling && candidate.further.len() < limits::PEER_ADDRS {
-                candidate.further.push(bare.clone());
-            }
-            candidate.addrs.push(bare);
-            // A new address is a new chance.
-            candidate.next = candidate.next.min(now);
+        if let Some(known) = candidate.addrs.iter_mut().find(|(known, _)| *known == bare) {
+            known.1 = known.1.min(source);
+            return;
         }
+        if candidate.state == State::Dialling && candidate.further.len() < limits::PEER_ADDRS {
+            candidate.further.push((bare.clone(), source));
+        }
+        candidate.addrs.truncate(limits::PEER_ADDRS - 1);
+        candidate.addrs.push((bare, source));
+        // A new address is a new chance.
+        candidate.next = candidate.next.min(now);
+    }
+
+    /// Room for one more candidate: hearsay has half of the places, and the oldest of it gives way to others.
+    fn make_room(&mut self, source: Source) -> bool {
+        let hearsay = self.candidates.values().filter(|c| c.source.is_hearsay()).count();
+        let full = self.candidates.len() >= limits::DIAL_QUEUE
+            || (source.is_hearsay() && hearsay >= limits::DIAL_QUEUE / 2);
+        if !full {
+            return true;
+        }
+        let idle = |c: &&Candidate| c.state == State::Idle && c.source.is_hearsay();
+        let stale =
+            self.candidates.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| (c.fails == 0, c.next));
+        let Some(stale) = stale.map(|(name, _)| name.clone()) else {
+            return !source.is_hearsay() && self.candidates.len() < 2 * limits::DIAL_QUEUE;
+        };
+        self.candidates.remove(&stale);
+        true
     }
 
     /// An address that another peer named: only what it could itself have met, and not too many at once.
     pub(super) fn exchanged(&mut self, addr: &Multiaddr, peer: PeerId, by: (PeerId, Class), now: Instant) {
-        let Some(ip) = ip_of(addr) else { return };
-        if class_of(ip) < by.1
-            || self.candidates.get(&Name::Peer(peer)).is_some_and(|c| c.addrs.contains(addr))
-        {
+        let Some(Endpoint { ip, .. }) = endpoint(addr) else { return };
+        if class_of(ip) < by.1 || self.knows(peer, addr) {
             return;
         }
         if self.may_name(By::Peer(by.0), now) {
@@ -162,13 +180,17 @@ impl Discovery {
 
     /// A peer that a tracker named, with its addresses: where a tracker could send anybody, and not too many at once.
     pub(super) fn tracked(&mut self, addrs: &[Multiaddr], peer: PeerId, by: Tracker, now: Instant) {
-        let known = self.candidates.get(&Name::Peer(peer)).map_or(&[][..], |c| &c.addrs);
-        let new = |addr: &&Multiaddr| by.may_name(addr) && !known.contains(&split_peer(addr).0);
+        let new = |addr: &&Multiaddr| by.may_name(addr) && !self.knows(peer, &split_peer(addr).0);
         let new: Vec<Multiaddr> = addrs.iter().filter(new).cloned().collect();
         if new.is_empty() || !self.may_name(By::Tracker(by.number), now) {
             return;
         }
         new.iter().for_each(|addr| self.found(addr, Some(peer), Source::Tracker, now));
+    }
+
+    fn knows(&self, peer: PeerId, addr: &Multiaddr) -> bool {
+        let candidate = self.candidates.get(&Name::Peer(peer));
+        candidate.is_some_and(|c| c.addrs.iter().any(|(known, _)| known == addr))
     }
 
     /// Counts one more peer that somebody made us try, unless there were too many lately.
@@ -217,13 +239,24 @@ impl Discovery {
                 continue;
             }
             let further = std::mem::take(&mut candidate.further);
-            let mut addrs =
-                if candidate.state == State::Dialling { further } else { candidate.addrs.clone() };
-            if candidate.source.is_hearsay() {
-                let allowed = |ip| tries.get(&ip).is_none_or(|tries| *tries < limits::DIALS_PER_ADDR);
-                addrs.retain(|addr| ip_of(addr).is_none_or(allowed));
-                ips(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
-            }
+            let addrs = if candidate.state == State::Dialling { further } else { candidate.addrs.clone() };
+            // Whoever is known to us otherwise may still have been given addresses by somebody else.
+            let allowed = |(addr, source): &(Multiaddr, Source)| {
+                let tries = host_of(addr).and_then(|ip| tries.get(&ip)).copied().unwrap_or(0);
+                !source.is_hearsay() || tries < limits::DIALS_PER_ADDR
+            };
+            let mut addrs: Vec<(Multiaddr, Source)> = addrs.into_iter().filter(allowed).collect();
+            // One port for TCP and one for QUIC: nobody has all ports of a host tried by naming them.
+            let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
+            addrs.retain(|(addr, source)| {
+                let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
+                let quic = addr.iter().any(|part| part == Protocol::QuicV1);
+                let count = ports.entry((ip, quic)).or_default();
+                *count += 1;
+                *count == 1
+            });
+            hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
+            let addrs: Vec<Multiaddr> = addrs.into_iter().map(|(addr, _)| addr).collect();
             if addrs.is_empty() {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
@@ -241,8 +274,8 @@ impl Discovery {
         let recent = |t: &&Instant| now.duration_since(**t) < limits::DIAL_IP_WINDOW;
         let failed = self.failed.iter().map(|(ip, t)| (*ip, t.iter().filter(recent).count()));
         let mut tries: BTreeMap<IpAddr, usize> = failed.collect();
-        let named = |c: &&Candidate| c.source.is_hearsay() && c.state == State::Dialling;
-        for ip in self.candidates.values().filter(named).flat_map(|c| ips(&c.addrs)) {
+        let dialling = |c: &&Candidate| c.state == State::Dialling;
+        for ip in self.candidates.values().filter(dialling).flat_map(|c| hearsay_hosts(&c.addrs)) {
             *tries.entry(ip).or_default() += 1;
         }
         tries
@@ -293,7 +326,7 @@ impl Discovery {
         let jitter = pause / 4 * (blake3::hash(format!("{name:?}").as_bytes()).as_bytes()[0].into()) / 256;
         candidate.next = now + pause - jitter;
         candidate.fails += 1;
-        for ip in ips(&candidate.addrs) {
+        for ip in hosts(&candidate.addrs) {
             let tried = self.failed.entry(ip).or_default();
             tried.push_back(now);
             if tried.len() > limits::DIALS_PER_ADDR {
@@ -327,7 +360,8 @@ impl Discovery {
         }
         for (label, source) in [("--peer", Source::Given), ("link", Source::Link)] {
             for (name, candidate) in of(source).take(4) {
-                let addr = candidate.addrs.first().map_or_else(|| format!("{name:?}"), ToString::to_string);
+                let addr =
+                    candidate.addrs.first().map_or_else(|| format!("{name:?}"), |(a, _)| a.to_string());
                 let what = match (candidate.state, &candidate.error) {
                     (State::Connected, _) => "connected".to_owned(),
                     (State::Dialling, None) => "connecting".to_owned(),
@@ -356,7 +390,7 @@ impl Tracker {
     /// in one itself, or is one that its owner told us of, and then no services. Only one on this machine names this
     /// machine, and nobody what is not an address of one host.
     fn may_name(self, addr: &Multiaddr) -> bool {
-        let Some((ip, port)) = ip_of(addr).zip(port_of(addr)) else { return false };
+        let Some(Endpoint { ip, port, .. }) = endpoint(&split_peer(addr).0) else { return false };
         let at = self.at.map(class_of);
         let one_host = match ip {
             IpAddr::V4(ip) => {
@@ -376,17 +410,50 @@ impl Tracker {
     }
 }
 
-/// The address' port.
-fn port_of(addr: &Multiaddr) -> Option<u16> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
-        _ => None,
-    })
+/// Each host of these addresses once: TCP and QUIC of one host are one try.
+fn hosts(addrs: &[(Multiaddr, Source)]) -> BTreeSet<IpAddr> {
+    addrs.iter().filter_map(|(addr, _)| host_of(addr)).collect()
 }
 
-/// Each host of these addresses once: TCP and QUIC of one host are one try.
-fn ips(addrs: &[Multiaddr]) -> BTreeSet<IpAddr> {
-    addrs.iter().filter_map(ip_of).collect()
+/// The same of those that somebody else named.
+fn hearsay_hosts(addrs: &[(Multiaddr, Source)]) -> BTreeSet<IpAddr> {
+    addrs.iter().filter(|(_, source)| source.is_hearsay()).filter_map(|(addr, _)| host_of(addr)).collect()
+}
+
+/// The host that is called; none through a relay, which only passes the call on.
+fn host_of(addr: &Multiaddr) -> Option<IpAddr> {
+    endpoint(addr).filter(|end| !end.relayed).map(|end| end.ip)
+}
+
+/// Where an address leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// Of the host, or of the relay before it.
+    pub(super) ip: IpAddr,
+    pub(super) port: u16,
+    pub(super) relayed: bool,
+}
+
+/// Reads `/ip4|ip6/../tcp/..`, `/ip4|ip6/../udp/../quic-v1`, and `../p2p/../p2p-circuit` behind either; nothing else. The
+/// transports look at parts of an address only: what stands before or behind could mean another host to them than to us.
+pub(super) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
+    let mut parts = addr.iter().peekable();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => IpAddr::from(ip).to_canonical(),
+        _ => return None,
+    };
+    let port = match parts.next()? {
+        Protocol::Tcp(port) => port,
+        Protocol::Udp(port) => matches!(parts.next()?, Protocol::QuicV1).then_some(port)?,
+        _ => return None,
+    };
+    let relayed = match (parts.next(), parts.next()) {
+        (None, None) => false,
+        (Some(Protocol::P2p(_)), Some(Protocol::P2pCircuit)) => true,
+        _ => return None,
+    };
+    parts.next().is_none().then_some(Endpoint { ip, port, relayed })
 }
 
 /// An address without a trailing `/p2p/..`, and that id.
@@ -411,10 +478,17 @@ pub(super) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
 pub(super) const fn class_of(ip: IpAddr) -> Class {
     match ip {
         ip if ip.is_loopback() => Class::Host,
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Class::Lan,
+        // With those that providers and private networks over the internet use among themselves (RFC 6598, RFC 2544).
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Class::Lan,
         IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Class::Lan,
         _ => Class::Wan,
     }
+}
+
+/// 100.64.0.0/10, 198.18.0.0/15 and 192.0.0.0/24.
+const fn is_shared(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    matches!((a, b, c), (100, 64..=127, _) | (198, 18 | 19, _) | (192, 0, 0))
 }
 
 #[cfg(test)]

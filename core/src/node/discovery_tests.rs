@@ -123,6 +123,9 @@ fn d48_a_tracker_sends_nobody_where_it_has_no_business() {
         ("/ip4/255.255.255.255/tcp/4001", [false; 4]),
         ("/ip4/45.1.2.3/tcp/0", [false; 4]),
         ("/dns4/localhost/tcp/4001", [false; 4]),
+        ("/ip4/45.1.2.3/tcp/4001/ip4/127.0.0.1/tcp/22", [false; 4]),
+        ("/ip4/45.1.2.3/udp/4001", [false; 4]),
+        ("/ip4/100.64.0.9/tcp/22", [false, false, true, true]),
     ];
     for (text, may) in cases {
         for (tracker, may) in [FAR, GIVEN, NEAR, HERE].into_iter().zip(may) {
@@ -159,4 +162,44 @@ fn d48_a_trackers_list_is_limited() {
     }
     d.tracked(&[addr("/ip4/45.1.3.1/tcp/1")], PeerId::random(), FAR, now);
     assert_eq!(d.due(true, || 9999, now).len(), 6);
+}
+
+/// D48: who is known otherwise is not dialled without limit at what a tracker adds to it.
+#[test]
+fn d48_hearsay_about_a_known_peer_is_hearsay() {
+    let (mut d, mut now) = (Discovery::default(), Instant::now());
+    let peer = PeerId::random();
+    d.found(&addr("/ip4/10.9.9.9/tcp/1"), Some(peer), Source::Given, now);
+    d.tracked(
+        &(1..8).map(|port| addr(&format!("/ip4/45.1.2.3/tcp/{port}"))).collect::<Vec<_>>(),
+        peer,
+        FAR,
+        now,
+    );
+    let mut at_victim = 0;
+    for _ in 0..50 {
+        now += RETRY_WANTING;
+        for dial in d.due(true, || 9, now) {
+            at_victim +=
+                usize::from(dial.addrs.iter().any(|a| ip_of(a) == ip_of(&addr("/ip4/45.1.2.3/tcp/1"))));
+            d.failed(&dial.name, "refused".into(), true, now);
+        }
+    }
+    assert_eq!(at_victim, limits::DIALS_PER_ADDR);
+}
+
+/// However much hearsay there is, what a link, the network or the owner says has its place.
+#[test]
+fn hearsay_never_fills_the_queue() {
+    let (mut d, now) = (Discovery::default(), Instant::now());
+    for host in 0..1000_u32 {
+        let ip = std::net::Ipv4Addr::from_bits(0x2d01_0000 + host);
+        let by = Tracker { number: host.into(), ..FAR };
+        d.tracked(&[addr(&format!("/ip4/{ip}/tcp/1"))], PeerId::random(), by, now);
+    }
+    assert!(d.candidates.len() <= limits::DIAL_QUEUE / 2);
+    for port in 1..=100 {
+        d.found(&addr(&format!("/ip4/45.9.9.9/tcp/{port}")), Some(PeerId::random()), Source::Link, now);
+    }
+    assert_eq!(d.candidates.values().filter(|c| c.source == Source::Link).count(), 100);
 }

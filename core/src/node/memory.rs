@@ -2,7 +2,7 @@
 //! Hints, no more: both files may go at any time.
 
 use std::net::{TcpListener, UdpSocket};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -19,6 +19,9 @@ const PORTS: &str = "ports";
 /// Who was not met for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How often the list is written.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     peer: String,
@@ -32,6 +35,7 @@ struct Entry {
 pub(super) struct Memory {
     entries: Vec<Entry>,
     unsaved: bool,
+    saved: Option<Instant>,
 }
 
 fn now() -> u64 {
@@ -44,9 +48,11 @@ impl Memory {
         let mut entries: Vec<Entry> =
             serde_json::from_slice(&store.kept(PEERS).unwrap_or_default()).unwrap_or_default();
         let now = now();
-        entries.retain(|e| e.met <= now && now - e.met < FORGOTTEN_AFTER.as_secs());
+        // From the future is from a clock that was wrong, or is: met today, as far as anybody can tell.
+        entries.iter_mut().for_each(|e| e.met = e.met.min(now));
+        entries.retain(|e| now - e.met < FORGOTTEN_AFTER.as_secs());
         entries.truncate(limits::REMEMBERED_PEERS);
-        Self { entries, unsaved: false }
+        Self { entries, unsaved: false, saved: None }
     }
 
     /// Where they were.
@@ -61,6 +67,14 @@ impl Memory {
         self.entries.insert(0, Entry { peer, addr: addr.to_string(), met: now() });
         self.entries.truncate(limits::REMEMBERED_PEERS);
         self.unsaved = true;
+    }
+
+    /// Writes what has changed, once in a while: a node may be ended without a word.
+    pub(super) fn save_now_and_then(&mut self, store: &Store) {
+        if self.saved.is_none_or(|at| at.elapsed() >= SAVE_EVERY) {
+            self.saved = Some(Instant::now());
+            self.save(store);
+        }
     }
 
     /// Writes what has changed.

@@ -129,7 +129,7 @@ fn import(
 pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<String>) -> String {
     let (mut peers, mut trackers) = (Vec::new(), Vec::<String>::new());
     if let Some(net) = &context.net {
-        trackers = net.trackers.to_vec();
+        trackers = super::tracker::for_link(id, &net.trackers);
         let known = |addr: &Multiaddr| net.external.iter().any(|own| own == addr);
         let mut addrs: Vec<Multiaddr> = net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
         let rank = |addr: &Multiaddr| {

@@ -19,6 +19,9 @@ use crate::options::Options;
 /// A relay that let us go is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
+/// A relay says within this where it sees us.
+const SEEN_WITHIN: Duration = Duration::from_secs(3);
+
 /// A relay.
 #[derive(Debug)]
 struct Relay {
@@ -54,6 +57,9 @@ pub(super) struct Reach {
     punching: BTreeMap<ConnectionId, Punch>,
     resident: bool,
     pub(super) allow_relayed: bool,
+    /// Relays that have told where they see us, and since when there is one that should.
+    told: u32,
+    since: Option<Instant>,
     /// Direct ways found, and not found.
     pub(super) punched: (u64, u64),
 }
@@ -70,6 +76,8 @@ impl Reach {
             punching: BTreeMap::new(),
             resident: options.resident,
             allow_relayed: options.allow_relayed,
+            told: 0,
+            since: None,
             punched: (0, 0),
         };
         for address in relays {
@@ -84,6 +92,7 @@ impl Reach {
         if self.relays.contains_key(&peer) || self.relays.len() >= limits::TRACKERS {
             return None;
         }
+        self.since.get_or_insert_with(Instant::now);
         self.relays.insert(peer, Relay { address, listener: None, next: Instant::now(), looked: false });
         Some(peer)
     }
@@ -161,11 +170,19 @@ impl Reach {
         }
     }
 
+    /// We know where we are seen, or have waited long enough for it: without that a call through a relay leads to nothing,
+    /// because the other end does not know whom to let in.
+    pub(super) fn is_seen(&self, now: Instant) -> bool {
+        self.told >= 2 || self.since.is_none_or(|since| now.duration_since(since) >= SEEN_WITHIN)
+    }
+
     /// A relay tells where else it listens: at a QUIC address of the same host, which shows our own QUIC address from outside.
     pub(super) fn look(&mut self, peer: &PeerId, listens: &[Multiaddr]) -> Option<Multiaddr> {
         let relay = self.relays.get_mut(peer)?;
+        self.told += 1;
         let quic = |addr: &Multiaddr| addr.iter().any(|part| part == Protocol::QuicV1);
         if std::mem::replace(&mut relay.looked, true) || quic(&relay.address) {
+            self.told += 1;
             return None;
         }
         let ip = ip_of(&relay.address);

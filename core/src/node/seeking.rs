@@ -34,8 +34,10 @@ pub(super) struct Seeking {
 #[derive(Debug)]
 struct Seek {
     until: Instant,
+    /// Who had us look.
+    by: PeerKey,
     asked: BTreeSet<PeerKey>,
-    found: usize,
+    found: BTreeSet<PeerKey>,
 }
 
 impl Seeking {
@@ -57,11 +59,16 @@ impl Seeking {
     }
 
     /// Somebody asks us to look for this, and we have not got it.
-    pub(super) fn begin(&mut self, id: ContentId, now: Instant) {
+    pub(super) fn begin(&mut self, id: ContentId, by: PeerKey, now: Instant) {
         self.past.retain(|_, until| now < *until);
-        let full = self.open.len() + self.past.len() >= limits::SEEKS;
+        let full = self.open.len() >= limits::SEEKS
+            || self.open.values().filter(|seek| seek.by == by).count() >= limits::SEEKS_PER_PEER;
+        if self.past.len() >= 4 * limits::SEEKS {
+            self.past.pop_first();
+        }
         if !full && !self.past.contains_key(&id) {
-            let new = || Seek { until: now + SEEK_FOR, asked: BTreeSet::new(), found: 0 };
+            let none = BTreeSet::new;
+            let new = || Seek { until: now + SEEK_FOR, by, asked: none(), found: none() };
             self.open.entry(id).or_insert_with(new);
         }
     }
@@ -83,7 +90,7 @@ impl Seeking {
         let past = &mut self.past;
         self.open.retain(|id, seek| {
             let wanters = wants(*id);
-            if now >= seek.until || wanters.is_empty() || seek.found >= limits::EXCHANGE_PEERS {
+            if now >= seek.until || wanters.is_empty() || seek.found.len() >= limits::EXCHANGE_PEERS {
                 past.insert(*id, now + SEEK_AGAIN);
                 return false;
             }
@@ -97,9 +104,7 @@ impl Seeking {
     /// A peer says that it has this. False when it was not asked, or enough have said so.
     pub(super) fn found(&mut self, peer: PeerKey, id: ContentId) -> bool {
         let Some(seek) = self.open.get_mut(&id) else { return false };
-        let counts = seek.asked.contains(&peer) && seek.found < limits::EXCHANGE_PEERS;
-        seek.found += usize::from(counts);
-        counts
+        seek.asked.contains(&peer) && seek.found.len() < limits::EXCHANGE_PEERS && seek.found.insert(peer)
     }
 }
 
@@ -120,17 +125,18 @@ mod tests {
         let (mut seeking, now) = (Seeking::default(), Instant::now());
         let wants = |_| BTreeSet::from([PeerKey(1)]);
         assert_eq!(seeking.room(0), 0);
-        seeking.begin(id(1), now);
+        seeking.begin(id(1), PeerKey(1), now);
         assert!(seeking.room(3) > 0);
         assert_eq!(seeking.due(&peers(&[1, 2, 3]), wants, now), [(PeerKey(2), id(1)), (PeerKey(3), id(1))]);
         assert_eq!(seeking.due(&peers(&[1, 2, 3, 4]), wants, now), [(PeerKey(4), id(1))]);
         assert!(seeking.found(PeerKey(4), id(1)));
+        assert!(!seeking.found(PeerKey(4), id(1)), "it has said so");
         assert!(!seeking.found(PeerKey(5), id(1)), "it was not asked");
         assert!(!seeking.found(PeerKey(4), id(2)), "nobody looks for that");
         assert!(seeking.due(&peers(&[9]), |_| BTreeSet::new(), now).is_empty(), "nobody wants it any longer");
-        seeking.begin(id(1), now);
+        seeking.begin(id(1), PeerKey(1), now);
         assert_eq!(seeking.room(0), 0, "not again at once");
-        seeking.begin(id(1), now + SEEK_AGAIN);
+        seeking.begin(id(1), PeerKey(1), now + SEEK_AGAIN);
         assert!(seeking.room(0) > 0);
     }
 
@@ -148,7 +154,7 @@ mod tests {
     fn nobody_makes_us_look_for_ever_or_for_everything() {
         let (mut seeking, now) = (Seeking::default(), Instant::now());
         let wants = |_| BTreeSet::from([PeerKey(1)]);
-        (0..200).for_each(|n| seeking.begin(id(n), now));
+        (0..200).for_each(|n| seeking.begin(id(n), PeerKey(u64::from(n / 20)), now));
         assert_eq!(seeking.due(&peers(&[2]), wants, now).len(), limits::SEEKS);
         assert!(seeking.due(&peers(&[3]), wants, now + SEEK_FOR).is_empty());
         assert_eq!(seeking.room(0), 0);

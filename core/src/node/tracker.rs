@@ -17,9 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 
 use crate::id::ContentId;
@@ -41,12 +41,16 @@ const PAUSE: (u32, u32) = (1, 60);
 const AHEAD: u32 = 10;
 /// What is lacking is asked for again after a pause that doubles up to this.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// A tracker that cannot be reached is tried again after a second, which doubles up to this while something is wanted...
+/// A tracker that cannot be reached is tried again after this...
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+/// ...which doubles up to this while something is wanted...
 const RETRY_WANTING: Duration = Duration::from_secs(10);
 /// ...and to this otherwise.
 const RETRY_IDLE: Duration = Duration::from_secs(60);
 /// After so many failures another tracker takes its place.
 const GONE_AFTER: u32 = 2;
+/// A tracker that only a link names is forgotten after so many failures.
+const LINKED_FAILS: u32 = 4;
 /// How long a node that ends waits for its trackers to have heard of it.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -71,6 +75,25 @@ pub fn responsible(key: &Key, names: &[&str], gone: impl Fn(usize) -> bool) -> V
         }
     }
     chosen
+}
+
+/// What everybody calls a tracker: its peer id if that is known, else its address.
+fn name_of(address: &Multiaddr) -> String {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => peer.to_string(),
+        _ => address.to_string(),
+    }
+}
+
+/// The trackers that a link to this content names: those that are told of it first.
+#[must_use]
+pub(super) fn for_link(id: ContentId, all: &[String]) -> Vec<String> {
+    let names: Vec<String> =
+        all.iter().map(|text| text.parse().map_or_else(|_| text.clone(), |addr| name_of(&addr))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let first = responsible(&key_of(id), &names, |_| false);
+    let rest = (0..all.len()).filter(|at| !first.contains(at));
+    first.iter().copied().chain(rest).map(|at| all[at].clone()).collect()
 }
 
 /// How we stand to one swarm.
@@ -106,6 +129,10 @@ struct Tracker {
     paid: Instant,
     /// The addresses it was told.
     told_addrs: Vec<Vec<u8>>,
+    /// Who answered there.
+    proven: Option<PeerId>,
+    /// It does not take in all: no news before it is announced to again anyway.
+    full: bool,
     /// What was asked: when last, and how often.
     asked: BTreeMap<Key, (Instant, u32)>,
     /// What it says of the swarms we want: members, and how many have everything.
@@ -156,10 +183,7 @@ impl Trackers {
 
     fn add(&mut self, address: Multiaddr, only: Option<BTreeSet<Key>>) {
         self.next += 1;
-        let name = match address.iter().last() {
-            Some(Protocol::P2p(peer)) => peer.to_string(),
-            _ => address.to_string(),
-        };
+        let name = name_of(&address);
         let link = Link::start(self.next, address.clone(), self.key.clone(), self.replies.0.clone());
         let now = Instant::now();
         self.all.push(Tracker {
@@ -168,7 +192,7 @@ impl Trackers {
             name,
             only,
             link,
-            ledger: Ledger::new(self.start),
+            ledger: Ledger::new(self.start.wrapping_add(u64::from(rand(self.next, Instant::now())) << 40)),
             waits: false,
             renew: now,
             retry: None,
@@ -177,6 +201,8 @@ impl Trackers {
             pause: Duration::from_secs(PAUSE.0.into()),
             paid: now,
             told_addrs: Vec::new(),
+            proven: None,
+            full: false,
             asked: BTreeMap::new(),
             counts: BTreeMap::new(),
             answered: false,
@@ -204,6 +230,9 @@ impl Trackers {
 
     /// We fetch this.
     pub(super) fn wants(&mut self, id: ContentId) {
+        // Nobody waits out a long pause.
+        let soon = Instant::now() + RETRY_FIRST;
+        self.all.iter_mut().for_each(|tracker| tracker.retry = tracker.retry.map(|retry| retry.min(soon)));
         self.stand(id, Some(Stand { id, whole: false, wanted: true }));
     }
 
@@ -253,8 +282,10 @@ impl Trackers {
                 self.drops(stand.id);
             }
         }
-        let set = &self.set;
-        self.all.retain(|t| t.only.as_ref().is_none_or(|only| only.iter().any(|key| set.contains_key(key))));
+        // A link's tracker is of use while that link's content is fetched, and answers.
+        let wanted = &self.wanted;
+        let of_use = |only: &BTreeSet<Key>| only.iter().any(|key| wanted.contains(key));
+        self.all.retain(|t| t.only.as_ref().is_none_or(|only| t.fails < LINKED_FAILS && of_use(only)));
     }
 
     /// The trackers that are told of a swarm.
@@ -272,17 +303,26 @@ impl Trackers {
         if let Some(only) = &self.all[at].only {
             return only.iter().filter(|key| self.set.contains_key(*key)).copied().collect();
         }
+        if self.all.iter().filter(|t| t.only.is_none()).count() <= limits::TRACKER_COPIES {
+            return self.set.keys().copied().collect();
+        }
         self.set.keys().filter(|key| self.tellers(key).contains(&at)).copied().collect()
     }
 
-    /// Whoever can be reached no longer, or again, changes who is told of what.
-    fn share_out(&mut self) {
+    /// A tracker can be reached no longer: others are told of what it was told. When it is back it finds out by itself what it
+    /// lacks, and what the others know beside does no harm.
+    fn stand_in_for(&mut self, gone: usize) {
         if self.all.iter().filter(|t| t.only.is_none()).count() <= limits::TRACKER_COPIES {
             return;
         }
-        for at in 0..self.all.len() {
-            let told = self.told(at);
-            self.all[at].ledger.forget(told);
+        let keys: Vec<Key> = self.set.keys().copied().collect();
+        for key in keys {
+            let tellers = self.tellers(&key);
+            if tellers.contains(&gone) {
+                for at in tellers.into_iter().filter(|at| *at != gone) {
+                    self.all[at].ledger.changed(key);
+                }
+            }
         }
     }
 
@@ -312,7 +352,8 @@ impl Trackers {
             }
             let ask = self.questions(at, lacks, now);
             let tracker = &mut self.all[at];
-            let news = !ask.is_empty() || tracker.ledger.has_news() || tracker.told_addrs != addrs;
+            let changed = tracker.ledger.has_news() && !tracker.full;
+            let news = !ask.is_empty() || changed || tracker.told_addrs != addrs;
             let in_pace = tracker.paid <= now + tracker.pause * AHEAD;
             if now < tracker.renew && !(news && in_pace) {
                 continue;
@@ -367,28 +408,32 @@ impl Trackers {
     pub(super) fn heard(&mut self, reply: Reply, now: Instant) -> Option<Named> {
         let at = self.all.iter().position(|tracker| tracker.number == reply.tracker)?;
         self.due = true;
-        let was_gone = self.all[at].fails >= GONE_AFTER;
-        let told = |trackers: &Self| trackers.told(at);
         let tracker = &mut self.all[at];
+        if !reply.asked && tracker.waits {
+            // What is under way is answered on a new connection.
+            return None;
+        }
+        let was_gone = tracker.fails >= GONE_AFTER;
         tracker.waits = false;
         let answer = match reply.answer {
             Ok(answer) => answer,
             Err(reason) => {
                 tracker.failed(reason, !self.wanted.is_empty(), now);
                 if !was_gone && tracker.fails >= GONE_AFTER {
-                    self.share_out();
+                    self.stand_in_for(at);
                 }
                 return None;
             }
         };
         tracker.reached(&answer, now);
-        if !tracker.ledger.answered(answer.version, []) {
-            // It was started anew, or has forgotten us.
-            let all = told(self);
-            self.all[at].ledger.forget(all);
+        tracker.proven = reply.at.as_ref().and_then(|at| split_peer(at).1);
+        if self.is_known_twice(at) {
+            return None;
         }
-        if was_gone {
-            self.share_out();
+        if !self.all[at].ledger.answered(answer.version, []) {
+            // It was started anew, or has forgotten us.
+            let all = self.told(at);
+            self.all[at].ledger.forget(all);
         }
         let (tracker, wanted) = (&mut self.all[at], &self.wanted);
         let mut peers = Vec::new();
@@ -400,6 +445,28 @@ impl Trackers {
         }
         let seen = Multiaddr::try_from(answer.seen).ok().as_ref().and_then(ip_of);
         Some(Named { by: tracker.number, at: reply.at, seen, linked: tracker.only.is_some(), peers })
+    }
+
+    /// Two addresses of one tracker are one tracker: it has one set of ours. The one that was given stays, or the first.
+    fn is_known_twice(&mut self, at: usize) -> bool {
+        let (number, proven) = (self.all[at].number, self.all[at].proven);
+        let same = |t: &&Tracker| t.number != number && t.proven.is_some() && t.proven == proven;
+        let Some(other) = self.all.iter().find(same) else { return false };
+        let rank = |t: &Tracker| (t.only.is_some(), t.number);
+        let goes = if rank(other) < rank(&self.all[at]) { number } else { other.number };
+        let only =
+            self.all.iter().find(|t| t.number == goes).and_then(|t| t.only.clone()).unwrap_or_default();
+        self.all.retain(|t| t.number != goes);
+        let stays = self.all.iter_mut().find(|t| t.proven == proven);
+        if let Some(stays) = stays {
+            // It has been told of less by the other one, perhaps.
+            stays.ledger.give_up();
+            if let Some(known) = &mut stays.only {
+                known.extend(only.iter().copied());
+            }
+            only.into_iter().for_each(|key| stays.ledger.changed(key));
+        }
+        goes == number
     }
 
     /// One phrase per tracker, for a person who waits.
@@ -442,7 +509,7 @@ impl Tracker {
     fn failed(&mut self, reason: String, wanting: bool, now: Instant) {
         self.ledger.give_up();
         let most = if wanting { RETRY_WANTING } else { RETRY_IDLE };
-        let pause = (Duration::from_secs(1) * (1 << self.fails.min(10))).min(most);
+        let pause = (RETRY_FIRST * (1 << self.fails.min(10))).min(most);
         // Nodes that lost their tracker together do not all come back together.
         let jitter = pause / 2 * rand(self.number, now) / 256;
         self.fails += 1;
@@ -459,13 +526,17 @@ impl Tracker {
         self.pause = Duration::from_secs(answer.pause.clamp(PAUSE.0, PAUSE.1).into());
         let interval = Duration::from_secs(answer.interval.clamp(INTERVAL.0, INTERVAL.1).into());
         self.renew = now + interval - interval / 8 * rand(self.number, now) / 256;
+        self.full = answer.refused.is_some();
         if let Some(reason) = &answer.refused {
             self.error = Some(crate::content::path::escape(reason).to_string());
         }
     }
 
     fn state(&self) -> String {
-        let (members, whole) = self.counts.values().fold((0, 0), |sum, n| (sum.0 + n.0, sum.1 + n.1));
+        let (members, whole) = self
+            .counts
+            .values()
+            .fold((0_u64, 0_u64), |sum, n| (sum.0.saturating_add(n.0), sum.1.saturating_add(n.1)));
         match (&self.error, self.answered) {
             (Some(error), _) => error.clone(),
             (None, false) => "no answer yet".to_owned(),

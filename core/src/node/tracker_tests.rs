@@ -83,7 +83,7 @@ fn answer(
     now: Instant,
 ) -> Option<Named> {
     let answer = Ok(Answer { version, interval: 60, pause: 5, found, ..Answer::default() });
-    trackers.heard(Reply { tracker: number, at: None, answer }, now)
+    trackers.heard(Reply { tracker: number, asked: true, at: None, answer }, now)
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn what_nobody_asked_for_is_not_listened_to() {
     assert!(announces(&mut all, true, now).await, "a want is announced at once");
     let peer = PeerAddrs { peer: vec![1], addrs: Vec::new() };
     let found = |number| Found { key: key_of(id(number)), members: 9, whole: 1, peers: vec![peer.clone()] };
-    let version = all.start + 1;
+    let version = all.all[0].ledger.under_way();
     let named = answer(&mut all, 1, version, vec![found(1), found(2)], now).unwrap();
     assert_eq!(named.peers.len(), 1);
     assert_eq!(all.all[0].state(), "8 others, 1 of them with everything");
@@ -110,7 +110,7 @@ async fn what_is_lacking_is_asked_for_again_and_what_is_not_is_not() {
         let now = start + Duration::from_secs(second);
         if announces(&mut all, second < 60, now).await {
             asked.push(second);
-            let version = all.start + 1;
+            let version = all.all[0].ledger.under_way();
             answer(&mut all, 1, version, Vec::new(), now);
         }
     }
@@ -128,7 +128,7 @@ async fn a_tracker_that_cannot_be_reached_is_tried_less_and_less() {
         let now = start + Duration::from_millis(tenth * 100);
         if announces(&mut all, false, now).await {
             tried.push(tenth / 10);
-            all.heard(Reply { tracker: 1, at: None, answer: Err("refused".to_owned()) }, now);
+            all.heard(Reply { tracker: 1, asked: true, at: None, answer: Err("refused".to_owned()) }, now);
         }
     }
     // After 1, 2, 4, 8, 16, 32 and then 60 seconds, or up to half of that less.

@@ -17,11 +17,13 @@ fn d40_rotten_chunks_are_found_not_served_and_healed() {
     for chunk in BAD {
         damage(&bob.path("f.bin"), chunk * 64 * KIB + 1000 + chunk);
     }
-    // From bob alone it cannot be had whole, and nothing of what is bad is taken.
+    // From bob alone it cannot be had whole, and nothing of what is bad is taken. (Bob would introduce the publisher.)
+    seeder.stop().exits(0);
     let alone = carol.get(&id, &["--peer", &bob.addr(), "--timeout", "4s"]);
     assert!(matches!(alone.code, Some(3 | 5)), "{:?} {}", alone.code, alone.err);
     assert!(!carol.path("f.bin").exists());
     // With the publisher it can, and what bob gave before was right.
+    let seeder = alice.publish(&alice.path("f.bin"));
     let both = carol.get(seeder.link(), &["--peer", &bob.addr()]);
     both.success();
     assert_eq!(b3(&carol.path("f.bin")), id);

@@ -191,7 +191,7 @@ pub(in crate::node) fn in_short(error: &DialError) -> String {
 }
 
 /// The innermost error is the one that says something.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(in crate::node) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

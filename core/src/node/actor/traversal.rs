@@ -15,6 +15,7 @@ use crate::node::reach::is_relayed;
 impl Actor {
     /// Once a second, and when there may be something to do: asks relays, and gives up what took too long.
     pub(super) fn reach_out(&mut self, now: Instant) {
+        self.release(now);
         let wanting = !self.transfers.is_idle();
         let due = self.reach.due(wanting, &self.listen.borrow(), now);
         for (peer, address) in due {
@@ -93,6 +94,7 @@ impl Actor {
                     // It only shows where we are seen.
                     let _ = self.network.dial(other);
                 }
+                self.release(now);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Dcutr(dcutr::Event { remote_peer_id, result })) => {
                 tracing::debug!(peer = %remote_peer_id, ?result, "a direct way");

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::node::discovery::{Tracker, class_of, ip_of, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
+use crate::node::reach::is_relayed;
 use crate::node::session::SessionEvent;
 use crate::node::sharing::Next;
 use crate::node::tracker::{Named, Reply};
@@ -176,7 +177,7 @@ impl Actor {
         if self.sharing.is_open(id) || self.transfers.is_active(id) || stored() {
             self.peers.send(key, Message::Known(id));
         } else if on {
-            self.seeking.begin(id, Instant::now());
+            self.seeking.begin(id, key, Instant::now());
             self.seek();
         }
     }
@@ -221,8 +222,24 @@ impl Actor {
             if peer == own || self.peers.key_of(&peer).is_some() {
                 continue;
             }
-            let addrs: Vec<Multiaddr> = named.addrs.into_iter().filter_map(|a| a.try_into().ok()).collect();
-            self.discovery.tracked(&addrs, peer, Tracker { number: by, at: ip, linked }, now);
+            let addrs = named.addrs.into_iter().filter_map(|a| a.try_into().ok());
+            let (relayed, direct): (Vec<Multiaddr>, Vec<Multiaddr>) = addrs.partition(is_relayed);
+            let tracker = Tracker { number: by, at: ip, linked };
+            self.discovery.tracked(&direct, peer, tracker, now);
+            if !relayed.is_empty() && self.held.len() < limits::DIAL_QUEUE {
+                self.held.push((peer, relayed, tracker));
+            }
+        }
+        self.release(now);
+    }
+
+    /// Ways through relays are taken when we know where we are seen.
+    pub(super) fn release(&mut self, now: Instant) {
+        if self.held.is_empty() || !self.reach.is_seen(now) {
+            return;
+        }
+        for (peer, addrs, by) in std::mem::take(&mut self.held) {
+            self.discovery.tracked(&addrs, peer, by, now);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::calls::{Called, Calls, Ready};
 use super::frames;
 use crate::limits;
-use crate::node::discovery::split_peer;
+use crate::node::discovery::{endpoint, split_peer};
 use crate::node::transport;
 use crate::wire::tracker::{Announce, Answer};
 
@@ -64,6 +64,9 @@ impl Connection {
     }
 
     async fn dial(address: &Multiaddr, key: &Keypair) -> Result<Self, String> {
+        if endpoint(&split_peer(address).0).is_none_or(|end| end.relayed) {
+            return Err("no address of a tracker".to_owned());
+        }
         let transport = transport::build(key, false).map_err(|e| e.to_string())?;
         let built = SwarmBuilder::with_existing_identity(key.clone())
             .with_tokio()
@@ -129,6 +132,21 @@ fn why(error: &DialError) -> String {
     crate::node::in_short(error)
 }
 
+/// An address by numbers, or one by name that is otherwise the same.
+pub(crate) fn is_endpoint(address: &Multiaddr) -> bool {
+    let is_name =
+        |part: &Protocol<'_>| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
+    let bare = split_peer(address).0;
+    let mut parts = bare.iter();
+    match parts.next() {
+        Some(first) if is_name(&first) => {
+            let any = Multiaddr::from(IpAddr::from([0, 0, 0, 1]));
+            endpoint(&parts.fold(any, |addr, part| addr.with(part))).is_some()
+        }
+        _ => endpoint(&bare).is_some(),
+    }
+}
+
 /// The address itself, or those of its name.
 async fn resolve(address: &Multiaddr) -> Result<Vec<Multiaddr>, String> {
     let (name, v4, v6) = match address.iter().next() {
@@ -152,6 +170,8 @@ async fn resolve(address: &Multiaddr) -> Result<Vec<Multiaddr>, String> {
 pub(crate) struct Reply {
     /// Whose number this link was given.
     pub(crate) tracker: u64,
+    /// It answers an announcement; else the connection was lost while there was nothing to say.
+    pub(crate) asked: bool,
     /// Where the tracker is: numbers, and who it is.
     pub(crate) at: Option<Multiaddr>,
     /// What it says, or why it does not.
@@ -206,10 +226,11 @@ async fn run(
     replies: mpsc::Sender<Reply>,
 ) {
     let mut open: Option<Connection> = None;
+    let mut idle = limits::TRACKER_IDLE;
     loop {
         let announce = match &mut open {
             Some(connection) => tokio::select! {
-                announce = timeout(limits::TRACKER_IDLE, asked.recv()) => match announce {
+                announce = timeout(idle, asked.recv()) => match announce {
                     Ok(announce) => announce,
                     Err(_) => {
                         open = None;
@@ -219,7 +240,7 @@ async fn run(
                 // It has ended, or been started anew: the sooner it hears of us again, the better.
                 reason = connection.closed() => {
                     open = None;
-                    if replies.send(Reply { tracker, at: None, answer: Err(reason) }).await.is_err() {
+                    if replies.send(Reply { tracker, asked: false, at: None, answer: Err(reason) }).await.is_err() {
                         return;
                     }
                     continue;
@@ -228,13 +249,15 @@ async fn run(
             None => asked.recv().await,
         };
         let Some(announce) = announce else { return };
+        // Who wants nothing has nothing to say for a while.
+        idle = if announce.ask.is_empty() { limits::TRACKER_IDLE_QUIET } else { limits::TRACKER_IDLE };
         let answer = timeout(limits::TRACKER_TIMEOUT, ask(&mut open, &address, &key, &announce)).await;
         let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let at = open.as_ref().map(|connection| connection.at().clone());
         if answer.is_err() {
             open = None;
         }
-        if replies.send(Reply { tracker, at, answer }).await.is_err() {
+        if replies.send(Reply { tracker, asked: true, at, answer }).await.is_err() {
             return;
         }
     }

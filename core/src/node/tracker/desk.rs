@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p::core::transport::TransportError;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, SwarmBuilder, autonat, identify, relay};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,7 +21,7 @@ use crate::limits;
 use crate::node::behaviour::{identify as show, relay_limits};
 use crate::node::discovery::ip_of;
 use crate::node::gate::{Gate, GateLimits};
-use crate::node::{StartError, identity, parse, transport};
+use crate::node::{StartError, identity, parse, root_cause, transport};
 use crate::wire::tracker::{Announce, Answer};
 
 /// How a desk is opened.
@@ -120,7 +121,9 @@ impl Desk {
         let mut network =
             built.with_swarm_config(|c| c.with_idle_connection_timeout(limits::STREAM_TIMEOUT)).build();
         for address in parse(&options.listen, "--listen")? {
-            let taken = |e| failed(format!("listen on {address}"))(std::io::Error::other(e));
+            let taken = |e: TransportError<std::io::Error>| {
+                failed(format!("listen on {address}"))(std::io::Error::other(root_cause(&e)))
+            };
             network.listen_on(address.clone()).map_err(taken)?;
         }
         for address in parse(&options.external, "--external")? {

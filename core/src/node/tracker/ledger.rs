@@ -86,6 +86,12 @@ impl Ledger {
         false
     }
 
+    /// The version that is under way.
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> u64 {
+        self.sent.as_ref().map_or(0, |(version, _)| *version)
+    }
+
     /// There will be no answer.
     pub fn give_up(&mut self) {
         if let Some((_, keys)) = self.sent.take() {
