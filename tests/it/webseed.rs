@@ -9,6 +9,7 @@ fn path(path: &std::path::Path) -> &str {
 }
 
 /// A publisher that soon goes, its file on a web server, sixteen nodes of an office: the server sends about one copy.
+#[allow(clippy::print_stdout)] // The figure is in the README.
 #[test]
 fn a_web_server_sends_the_first_copy_and_little_more() {
     let net = Internet::new(&[Site::public(2), Site::routed(16)]);

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn d48_nobody_names_addresses_of_ours() {
         let mut gate = Gate::new(GateLimits::default()).guarded();
-        let mut dial = |gate: &mut Gate, number: usize, addrs: &[&str]| {
+        let dial = |gate: &mut Gate, number: usize, addrs: &[&str]| {
             let addrs: Vec<Multiaddr> = addrs.iter().map(|a| a.parse().expect("an address")).collect();
             let id = ConnectionId::new_unchecked(number);
             gate.handle_pending_outbound_connection(id, None, &addrs, Endpoint::Dialer).is_ok()

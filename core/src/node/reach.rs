@@ -226,7 +226,7 @@ impl Reach {
     pub(super) fn succeeded(&mut self, peer: PeerId) -> Vec<ConnectionId> {
         let of_peer = self.punching.iter().filter(|(_, punch)| punch.peer == peer);
         let done: Vec<ConnectionId> = of_peer.map(|(id, _)| *id).collect();
-        done.iter().for_each(|id| drop(self.punching.remove(id)));
+        self.punching.retain(|id, _| !done.contains(id));
         self.punched.0 += u64::from(!done.is_empty());
         done
     }

@@ -1,4 +1,4 @@
-//! Trackers: what each is told of what we have and want, and when. Decides; a [`Link`] each carries the messages.
+//! Trackers: what each is told of what we have and want, and when. Decides; a link each carries the messages.
 //!
 //! A node announces one set of swarms: what it fetches, and what it holds. Of several trackers [`limits::TRACKER_COPIES`]
 //! are told of each swarm, chosen by the swarm's key ([`responsible`]), so that nodes with the same trackers meet at the
@@ -528,7 +528,7 @@ impl Tracker {
         self.renew = now + interval - interval / 8 * rand(self.number, now) / 256;
         self.full = answer.refused.is_some();
         if let Some(reason) = &answer.refused {
-            self.error = Some(crate::content::path::escape(reason).to_string());
+            self.error = Some(crate::content::path::escape(reason));
         }
     }
 

@@ -235,6 +235,6 @@ mod tests {
         let mut bytes = announce.encode().unwrap();
         bytes.push(0);
         assert_eq!(Announce::decode(&bytes), Err(BadFrame::Body(0)));
-        assert_eq!(Announce::decode(&vec![0; limits::CONTROL_FRAME + 1]).is_err(), true);
+        assert!(Announce::decode(&vec![0; limits::CONTROL_FRAME + 1]).is_err());
     }
 }

@@ -344,6 +344,7 @@ impl Task {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // It is handed to `map_err`.
 fn lost(error: WebSeedError) -> End {
     End::Lost(std::io::Error::other(error.to_string()))
 }

@@ -110,7 +110,6 @@ impl NetworkBehaviour for Calls {
 
 /// What a connection tells [`Calls`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per connection: not worth an allocation")]
 pub(super) enum Report {
     Ready(Stream),
     Failed(String),
