@@ -202,29 +202,7 @@ impl Node {
     }
 
     async fn connect(&mut self, options: &Options) -> Result<(), StartError> {
-        let given = parse(&options.peers, "--peer")?;
-        let listen = parse(&options.listen, "--listen")?;
-        let trackers = parse(&options.trackers, "--tracker")?;
-        let external = parse(&options.external, "--external")?;
-        let relays = parse(&options.relays, "--relay")?;
-        let all =
-            [(&given, "--peer"), (&trackers, "--tracker"), (&external, "--external"), (&relays, "--relay")];
-        for (addrs, flag) in all {
-            let odd = |addr: &&Multiaddr| !tracker::conn::is_endpoint(addr);
-            if let Some(odd) = addrs.iter().find(odd) {
-                return Err(StartError::Option(format!(
-                    "{flag} {odd} leads nowhere that swarm knows how to reach"
-                )));
-            }
-        }
-        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
-            return Err(StartError::Option(format!(
-                "--relay {nobody} does not end with /p2p/ and who it is"
-            )));
-        }
-        if trackers.len() > limits::TRACKERS {
-            return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
-        }
+        let Addresses { given, listen, trackers, external, relays } = Addresses::of(options)?;
         let key = if options.read_only {
             libp2p::identity::Keypair::generate_ed25519()
         } else {
@@ -372,6 +350,44 @@ fn listen_everywhere(
     }
     let source = io::Error::other("no address could be listened on");
     Err(StartError::Network { verb: "listen".to_owned(), source })
+}
+
+/// Addresses of the options, read.
+struct Addresses {
+    given: Vec<Multiaddr>,
+    listen: Vec<Multiaddr>,
+    trackers: Vec<Multiaddr>,
+    external: Vec<Multiaddr>,
+    relays: Vec<Multiaddr>,
+}
+
+impl Addresses {
+    fn of(options: &Options) -> Result<Self, StartError> {
+        let given = parse(&options.peers, "--peer")?;
+        let listen = parse(&options.listen, "--listen")?;
+        let trackers = parse(&options.trackers, "--tracker")?;
+        let external = parse(&options.external, "--external")?;
+        let relays = parse(&options.relays, "--relay")?;
+        let all =
+            [(&given, "--peer"), (&trackers, "--tracker"), (&external, "--external"), (&relays, "--relay")];
+        for (addrs, flag) in all {
+            let odd = |addr: &&Multiaddr| !tracker::conn::is_endpoint(addr);
+            if let Some(odd) = addrs.iter().find(odd) {
+                return Err(StartError::Option(format!(
+                    "{flag} {odd} leads nowhere that swarm knows how to reach"
+                )));
+            }
+        }
+        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
+            return Err(StartError::Option(format!(
+                "--relay {nobody} does not end with /p2p/ and who it is"
+            )));
+        }
+        if trackers.len() > limits::TRACKERS {
+            return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
+        }
+        Ok(Self { given, listen, trackers, external, relays })
+    }
 }
 
 fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {

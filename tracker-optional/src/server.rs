@@ -57,7 +57,7 @@ pub struct Options {
     pub per_address: usize,
     /// Nodes at most; four times as many members of swarms.
     pub nodes: usize,
-    /// Seconds from one announcement of a node to the next, at least; [`INTERVAL`]'s without.
+    /// Seconds from one announcement of a node to the next, at least; 60 without.
     pub interval: Option<u32>,
     /// Announcements a second that one connection is answered in the long run.
     pub rate: u32,

@@ -146,6 +146,20 @@ fn like(addr: &Multiaddr) -> Multiaddr {
     with_port(addr, 0)
 }
 
+/// Somebody listens on this very port; one of "any" is never taken.
+pub(super) fn is_taken(addr: &Multiaddr) -> bool {
+    port_of(addr).is_some_and(|port| port != 0) && ip_of(addr).is_some() && is_in_use(addr)
+}
+
+fn is_in_use(addr: &Multiaddr) -> bool {
+    let Some((ip, port)) = ip_of(addr).zip(port_of(addr)) else { return false };
+    let failed = match kind(addr) {
+        Some(true) => UdpSocket::bind((ip, port)).err(),
+        _ => TcpListener::bind((ip, port)).err(),
+    };
+    failed.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
 /// The transport shares ports with whoever else of this user has them, so one that is taken must be noticed here.
 fn is_free(addr: &Multiaddr) -> bool {
     let Some((ip, port)) = ip_of(addr).zip(port_of(addr)) else { return false };

@@ -26,8 +26,9 @@ const CONTEXT: &str = "swarm 2026-11-22 what a tracker knows a content by";
 /// What a tracker knows a swarm by.
 pub type Key = [u8; 32];
 
-/// The key of a content that anybody may fetch. Whoever has the id can tell the key, and nobody the id from the key: a
-/// tracker cannot fetch what it helps to find, unless it knows of it anyway.
+/// The key of a content that anybody may fetch. Whoever has the id can tell the key, and nobody the id from the key: what a
+/// tracker writes down says nothing to whoever reads it later. One that wants to know can go among the members, as anybody
+/// may who is introduced to them, and is then asked for the id.
 #[must_use]
 pub fn key_of(id: ContentId) -> Key {
     blake3::derive_key(CONTEXT, id.as_bytes())

@@ -21,7 +21,7 @@ use crate::limits;
 use crate::node::behaviour::{identify as show, relay_limits};
 use crate::node::discovery::ip_of;
 use crate::node::gate::{Gate, GateLimits};
-use crate::node::{StartError, identity, parse, root_cause, transport};
+use crate::node::{StartError, identity, memory, parse, root_cause, transport};
 use crate::wire::tracker::{Announce, Answer};
 
 /// How a desk is opened.
@@ -124,6 +124,9 @@ impl Desk {
             let taken = |e: TransportError<std::io::Error>| {
                 failed(format!("listen on {address}"))(std::io::Error::other(root_cause(&e)))
             };
+            if memory::is_taken(&address) {
+                return Err(failed(format!("listen on {address}"))(std::io::ErrorKind::AddrInUse.into()));
+            }
             network.listen_on(address.clone()).map_err(taken)?;
         }
         for address in parse(&options.external, "--external")? {
