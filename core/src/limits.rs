@@ -180,6 +180,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inbound connections in their handshake.
 pub const PENDING_INBOUND: usize = 64;
+/// The same from one address of a network: whoever opens connections and says nothing keeps nobody else out.
+pub const PENDING_PER_HOST: usize = 32;
 /// Inbound connections, established.
 pub const INBOUND: usize = 128;
 /// Outbound connections, pending and established: inbound ones can never take these places.

@@ -371,7 +371,10 @@ impl Addresses {
         let all =
             [(&given, "--peer"), (&trackers, "--tracker"), (&external, "--external"), (&relays, "--relay")];
         for (addrs, flag) in all {
-            let odd = |addr: &&Multiaddr| !tracker::conn::is_endpoint(addr);
+            // Only trackers have names.
+            let known = |addr: &Multiaddr| discovery::endpoint(&discovery::split_peer(addr).0).is_some();
+            let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
+            let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
             if let Some(odd) = addrs.iter().find(odd) {
                 return Err(StartError::Option(format!(
                     "{flag} {odd} leads nowhere that swarm knows how to reach"

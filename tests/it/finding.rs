@@ -348,3 +348,19 @@ fn d43_an_address_that_changes_heals() {
     wait_until("it is done", PATIENCE, || getter.event("done").is_some());
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
+
+/// The same over IPv6 alone, by QUIC.
+#[test]
+fn ipv6_is_as_good() {
+    let net = Internet::new(&[Site::public(1), Site::public(1), Site::public(1)]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip6/{}/udp", net.address_v6(1, 1).unwrap()));
+    let file = homes[1].file("update", 2 * MIB, 13);
+    let only = ["--listen", "/ip6/::/udp/0/quic-v1", "--tracker", at];
+    let args = [&["publish", path(&file), "--link"], &only[..]].concat();
+    let seeder = Seeder::start(net.on(2, 1, &homes[1].bare_command(args)));
+    let args = [&["--json", "get", seeder.id(), "-o", "out", "--timeout", "40s"], &only[..]].concat();
+    Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait_within(PATIENCE).success();
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}

@@ -13,7 +13,13 @@ use swarm_tracker::registry::{At, Bounds, Entry, Key, Registry, Shares};
 #[global_allocator]
 static ALLOCATED: AllocProfiler<System> = AllocProfiler::new(System);
 
-const ROOMY: Bounds = Bounds { nodes: 4 << 20, members: 64 << 20, per_node: 1 << 20, per_origin: u32::MAX };
+const ROOMY: Bounds = Bounds {
+    nodes: 4 << 20,
+    members: 64 << 20,
+    per_node: 1 << 20,
+    per_origin: u32::MAX,
+    members_per_origin: u32::MAX,
+};
 const LATER: Duration = Duration::from_secs(1800);
 /// Nodes of a site.
 const SITE: u32 = 100;

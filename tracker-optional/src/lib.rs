@@ -10,5 +10,6 @@ pub mod reach;
 pub mod registry;
 pub mod server;
 
+mod lots;
 mod origins;
 mod slab;

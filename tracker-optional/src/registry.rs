@@ -20,6 +20,7 @@ use std::time::Duration;
 use swarm_core::schedule::pick::Random;
 pub use swarm_core::wire::tracker::{Entry, Key};
 
+use crate::lots::{Member, draw};
 use crate::origins::Origins;
 use crate::slab::Slab;
 
@@ -69,6 +70,8 @@ pub struct Bounds {
     pub per_node: usize,
     /// Nodes that come from one place.
     pub per_origin: u32,
+    /// Members that come from one place.
+    pub members_per_origin: u32,
 }
 
 /// Why an announcement was not taken in.
@@ -126,6 +129,8 @@ struct Node<N> {
     index: Option<Box<HashMap<u32, u32>>>,
 }
 
+/// Swarms of a node that are moved to another site at once.
+const MOVED: usize = 1000;
 /// So many entries are looked through one by one.
 const FEW: usize = 32;
 
@@ -141,18 +146,12 @@ struct Membership {
 
 const NOWHERE: u32 = u32::MAX;
 
-/// A node in a list of members, and which of its memberships this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Member {
-    node: u32,
-    entry: u32,
-}
-
 #[derive(Debug)]
 struct Gathering {
     key: Key,
     sites: Vec<u64>,
     whole: Vec<Member>,
+    members: u32,
 }
 
 /// The members of one swarm in one site. Gateways stand first.
@@ -171,7 +170,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         Self {
             bounds,
             names: HashMap::new(),
-            origins: Origins::new(bounds.per_origin),
+            origins: Origins::new(bounds.per_origin, bounds.members_per_origin),
             nodes: Slab::new(),
             keys: HashMap::new(),
             swarms: Slab::new(),
@@ -203,11 +202,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     /// Members of one swarm, and how many of them have everything.
     #[must_use]
     pub fn swarm(&self, key: &Key) -> (usize, usize) {
-        let Some((number, swarm)) = self.keys.get(key).and_then(|n| Some((*n, self.swarms.get(*n)?))) else {
-            return (0, 0);
-        };
-        let group = |site: &u64| self.groups.get(&(number, *site)).map_or(0, |g| g.members.len());
-        (swarm.sites.iter().map(group).sum(), swarm.whole.len())
+        let swarm = self.keys.get(key).and_then(|number| self.swarms.get(*number));
+        swarm.map_or((0, 0), |swarm| (swarm.members as usize, swarm.whole.len()))
     }
 
     /// The state of a node's entries that is known here, by the node's own count; 0 for a node that is not known.
@@ -225,10 +221,15 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             if self.nodes.get(number).is_some_and(|node| node.origin != at.origin) {
                 self.origins.arrive(at.origin)?;
                 if let Some(node) = self.nodes.get_mut(number) {
-                    self.origins.depart(std::mem::replace(&mut node.origin, at.origin));
+                    let (before, members) =
+                        (std::mem::replace(&mut node.origin, at.origin), node.entries.len());
+                    self.origins.depart(before);
+                    self.origins.move_members(before, at.origin, members as u32);
                 }
             }
-            if self.nodes.get(number).is_some_and(|node| node.site != at.site) {
+            // A move costs as much as it has swarms: with many it waits until the node tells all anew.
+            if self.nodes.get(number).is_some_and(|node| node.site != at.site && node.entries.len() <= MOVED)
+            {
                 self.move_to(number, at.site);
             }
             if let Some(node) = self.nodes.get_mut(number) {
@@ -392,15 +393,17 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             return Ok(());
         }
         let Some(node) = self.nodes.get(number) else { return Ok(()) };
-        let (site, next) = (node.site, node.entries.len());
+        let (site, origin, next) = (node.site, node.origin, node.entries.len());
         if next >= self.bounds.per_node {
             return Err(Refused::TooMany(self.bounds.per_node));
         }
         if self.members >= self.bounds.members {
             return Err(Refused::Full);
         }
+        self.origins.take(origin)?;
         let swarms = &mut self.swarms;
-        let new = || swarms.insert(Gathering { key: entry.key, sites: Vec::new(), whole: Vec::new() });
+        let new =
+            || swarms.insert(Gathering { key: entry.key, sites: Vec::new(), whole: Vec::new(), members: 0 });
         let swarm = *self.keys.entry(entry.key).or_insert_with(new);
         let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
         if let Some(node) = self.nodes.get_mut(number) {
@@ -417,6 +420,9 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             }
         }
         self.members += 1;
+        if let Some(swarm) = self.swarms.get_mut(swarm) {
+            swarm.members += 1;
+        }
         self.set_whole(number, next as u32, entry.whole);
         Ok(())
     }
@@ -425,10 +431,15 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     fn leave(&mut self, number: u32, entry: u32) {
         self.set_whole(number, entry, false);
         let Some(node) = self.nodes.get(number) else { return };
-        let (site, gone) = (node.site, node.entries[entry as usize]);
+        let (site, node_origin, gone) = (node.site, node.origin, node.entries[entry as usize]);
         self.leave_group(gone.swarm, site, gone.at);
         self.members -= 1;
-        let empty = self.swarms.get(gone.swarm).is_some_and(|s| s.sites.is_empty());
+        self.origins.give_back(node_origin);
+        let gathering = self.swarms.get_mut(gone.swarm);
+        let empty = gathering.is_some_and(|swarm| {
+            swarm.members -= 1;
+            swarm.members == 0
+        });
         if empty && let Some(swarm) = self.swarms.remove(gone.swarm) {
             self.keys.remove(&swarm.key);
         }
@@ -569,27 +580,6 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
         at < group.gateways
     }
-}
-
-/// Draws members by lot, each once, without one of them and those that are there already.
-fn draw(from: &[Member], count: usize, without: u32, random: &mut Random, into: &mut Vec<u32>) {
-    // One more, in place of the one that is left out.
-    let more = (count + 1).min(from.len());
-    // Floyd's way of drawing without putting back (Bentley and Floyd 1987).
-    let mut drawn: Vec<usize> = Vec::with_capacity(more);
-    for last in from.len() - more..from.len() {
-        let number = random.below(last + 1);
-        drawn.push(if drawn.contains(&number) { last } else { number });
-    }
-    let mut nodes: Vec<u32> = drawn.into_iter().map(|number| from[number].node).collect();
-    nodes.retain(|node| *node != without);
-    // The order in which they were drawn says something of their places.
-    for last in (1..nodes.len()).rev() {
-        nodes.swap(last, random.below(last + 1));
-    }
-    nodes.truncate(count);
-    nodes.retain(|node| !into.contains(node));
-    into.extend(nodes);
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ROOMY: Bounds = Bounds { nodes: 1000, members: 100_000, per_node: 1000, per_origin: 1000 };
+const ROOMY: Bounds =
+    Bounds { nodes: 1000, members: 100_000, per_node: 1000, per_origin: 1000, members_per_origin: u32::MAX };
 const LATER: Now = Duration::from_secs(60);
 
 fn at(site: u64) -> At {
@@ -284,4 +285,23 @@ fn one_place_has_so_many_nodes() {
     registry.heard(&3, at(1), &[], LATER).unwrap();
     registry.expire(LATER);
     assert!(registry.origins.is_empty());
+}
+
+#[test]
+fn one_place_has_so_many_members() {
+    let bounds = Bounds { members_per_origin: 3, ..ROOMY };
+    let mut registry = Registry::new(bounds, 1);
+    registry.heard(&1_u64, at(1), &[], LATER).unwrap();
+    registry.heard(&2, at(1), &[], LATER).unwrap();
+    registry.change(&1, true, (&[entry(1, true), entry(2, true)], &[]), 1).unwrap();
+    let too_many = registry.change(&2, true, (&[entry(1, true), entry(2, true)], &[]), 1);
+    assert_eq!(too_many, Err(Refused::Crowded));
+    assert_eq!((registry.swarm(&key(1)), registry.swarm(&key(2))), ((2, 2), (1, 1)));
+    // Elsewhere there is room; who leaves makes some.
+    registry.heard(&3, at(2), &[], LATER).unwrap();
+    registry.change(&3, true, (&[entry(2, false)], &[]), 1).unwrap();
+    registry.forget(&1);
+    registry.change(&2, false, (&[entry(2, true), entry(3, true)], &[]), 2).unwrap();
+    registry.expire(LATER);
+    assert!(registry.origins.is_empty() && registry.members() == 0);
 }

@@ -213,9 +213,10 @@ impl Tracker {
     fn new(options: &Options, numbers: watch::Sender<Numbers>, counts: Arc<Counts>) -> Self {
         let bounds = Bounds {
             nodes: options.nodes,
-            members: options.nodes * 4,
+            members: (options.nodes * 4).max(100_000),
             per_node: 100_000,
             per_origin: u32::try_from(options.per_address * 30).unwrap_or(u32::MAX),
+            members_per_origin: u32::try_from((options.nodes / 2).max(20_000)).unwrap_or(u32::MAX),
         };
         let hash = RandomState::new();
         Self {

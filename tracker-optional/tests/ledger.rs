@@ -11,7 +11,8 @@ use swarm_core::node::tracker::ledger::{Ledger, Part};
 use swarm_core::wire::tracker::Key;
 use swarm_tracker::registry::{At, Bounds, Registry};
 
-const BOUNDS: Bounds = Bounds { nodes: 10, members: 1 << 20, per_node: 1 << 20, per_origin: 10 };
+const BOUNDS: Bounds =
+    Bounds { nodes: 10, members: 1 << 20, per_node: 1 << 20, per_origin: 10, members_per_origin: u32::MAX };
 const HERE: At = At { site: 1, origin: 1 };
 const LATER: Duration = Duration::from_secs(60);
 

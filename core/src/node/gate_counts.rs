@@ -12,6 +12,8 @@ use crate::limits;
 pub(crate) struct GateLimits {
     /// Inbound connections in their handshake.
     pub(crate) pending_inbound: usize,
+    /// The same from one address, this machine's apart.
+    pub(crate) pending_per_host: usize,
     /// Inbound connections, established.
     pub(crate) inbound: usize,
     /// Outbound connections, pending and established.
@@ -36,6 +38,7 @@ impl Default for GateLimits {
     fn default() -> Self {
         GateLimits {
             pending_inbound: limits::PENDING_INBOUND,
+            pending_per_host: limits::PENDING_PER_HOST,
             inbound: limits::INBOUND,
             outbound: limits::OUTBOUND,
             connections: limits::CONNECTIONS,
@@ -188,6 +191,16 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// The address, where it tells hosts apart.
+    const fn host(self) -> Option<IpAddr> {
+        match self {
+            Origin::Lan(ip) | Origin::Public(ip) => Some(ip),
+            Origin::Loopback | Origin::Unknown => None,
+        }
+    }
+}
+
 /// The first address of the /24 or /64 an address belongs to.
 fn subnet(ip: IpAddr) -> IpAddr {
     match ip {
@@ -220,6 +233,7 @@ pub(crate) struct GateCounts {
     outbound: usize,
     lan: usize,
     hosts: HashMap<IpAddr, usize>,
+    pending_hosts: HashMap<IpAddr, usize>,
     subnets: HashMap<IpAddr, usize>,
 }
 
@@ -233,6 +247,7 @@ impl GateCounts {
             outbound: 0,
             lan: 0,
             hosts: HashMap::new(),
+            pending_hosts: HashMap::new(),
             subnets: HashMap::new(),
         }
     }
@@ -247,6 +262,9 @@ impl GateCounts {
         let limits = &self.limits;
         below(self.pending_inbound, limits.pending_inbound, Refused::PendingInbound)?;
         below(self.inbound, limits.inbound, Refused::Inbound)?;
+        if let Some(ip) = origin.host() {
+            below(count(&self.pending_hosts, ip), limits.pending_per_host, Refused::PendingInbound)?;
+        }
         let room = limits.connections.saturating_sub(limits.outbound);
         if self.pending_inbound + self.inbound >= room {
             return Err(Refused::Connections(limits.connections));
@@ -264,6 +282,9 @@ impl GateCounts {
             }
         }
         self.pending_inbound += 1;
+        if let Some(ip) = origin.host() {
+            *self.pending_hosts.entry(ip).or_default() += 1;
+        }
         self.add(origin);
         Ok(Place::PendingInbound(origin))
     }
@@ -287,7 +308,7 @@ impl GateCounts {
     /// The handshake is over and everybody agreed: the place of the connection from now on.
     pub(crate) fn establish(&mut self, place: Place) -> Place {
         let Place::PendingInbound(origin) = place else { return place };
-        self.pending_inbound -= 1;
+        self.handshake_over(origin);
         self.inbound += 1;
         Place::Inbound(origin)
     }
@@ -296,7 +317,7 @@ impl GateCounts {
     pub(crate) fn release(&mut self, place: Place) {
         match place {
             Place::PendingInbound(origin) => {
-                self.pending_inbound -= 1;
+                self.handshake_over(origin);
                 self.remove(origin);
             }
             Place::Inbound(origin) => {
@@ -304,6 +325,13 @@ impl GateCounts {
                 self.remove(origin);
             }
             Place::Outbound => self.outbound -= 1,
+        }
+    }
+
+    fn handshake_over(&mut self, origin: Origin) {
+        self.pending_inbound -= 1;
+        if let Some(ip) = origin.host() {
+            take_one(&mut self.pending_hosts, ip);
         }
     }
 

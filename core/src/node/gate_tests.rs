@@ -40,6 +40,7 @@ fn from(text: &str) -> Origin {
 fn wide() -> GateLimits {
     GateLimits {
         pending_inbound: 1000,
+        pending_per_host: 100,
         inbound: 1000,
         outbound: 1000,
         connections: 10_000,

@@ -117,4 +117,18 @@ mod tests {
                 && !dial(&mut gate, 42, &["/ip4/127.0.0.1/tcp/22"])
         );
     }
+
+    /// Whoever connects and says nothing keeps nobody else out.
+    #[test]
+    fn d5_one_host_takes_few_places_before_its_handshakes() {
+        let mut gate = Gate::new(GateLimits { per_lan_host: 1000, ..GateLimits::default() });
+        let here: Multiaddr = "/ip4/10.0.0.1/tcp/4001".parse().expect("an address");
+        let mut enter = |number: usize, from: &str| {
+            let from = format!("/ip4/{from}/tcp/5").parse().expect("an address");
+            gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(number), &here, &from).is_ok()
+        };
+        let entered = (0..60).filter(|number| enter(*number, "10.0.0.7")).count();
+        assert_eq!(entered, limits::PENDING_PER_HOST);
+        assert!(enter(100, "10.0.0.8"));
+    }
 }

@@ -147,6 +147,7 @@ impl Desk {
 fn gate_limits(options: &DeskOptions) -> GateLimits {
     GateLimits {
         pending_inbound: limits::TRACKER_PENDING,
+        pending_per_host: limits::TRACKER_PENDING / 4,
         inbound: options.connections,
         // To see whether nodes can be reached that ask for it.
         outbound: DIALS,
