@@ -120,13 +120,15 @@ impl Desk {
         let Ok(built) = built;
         let mut network =
             built.with_swarm_config(|c| c.with_idle_connection_timeout(limits::STREAM_TIMEOUT)).build();
-        for address in parse(&options.listen, "--listen")? {
+        let addresses = parse(&options.listen, "--listen")?;
+        // Before any of them is listened on: one for IPv6 is one for IPv4 as well to who only looks.
+        if let Some(taken) = addresses.iter().find(|address| memory::is_taken(address)) {
+            return Err(failed(format!("listen on {taken}"))(std::io::ErrorKind::AddrInUse.into()));
+        }
+        for address in addresses {
             let taken = |e: TransportError<std::io::Error>| {
                 failed(format!("listen on {address}"))(std::io::Error::other(root_cause(&e)))
             };
-            if memory::is_taken(&address) {
-                return Err(failed(format!("listen on {address}"))(std::io::ErrorKind::AddrInUse.into()));
-            }
             network.listen_on(address.clone()).map_err(taken)?;
         }
         for address in parse(&options.external, "--external")? {
