@@ -27,6 +27,8 @@ use crate::server::Numbers;
 const CLIENTS: usize = 64;
 /// A request must be there, and be answered, within this.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Who has counted nothing for so long answers nobody.
+const STALLED: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 
@@ -69,7 +71,13 @@ fn respond(request: &Request<Incoming>, numbers: &Numbers) -> Response<Full<Byte
         return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "only GET\n".to_owned());
     }
     match request.uri().path() {
-        "/healthz" => page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
+        "/healthz" if numbers.at.is_some_and(|at| at.elapsed() < STALLED) => {
+            page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
+        }
+        "/healthz" => {
+            let stalled = "it has stopped answering nodes\n".to_owned();
+            page(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", stalled)
+        }
         "/metrics" => page(
             StatusCode::OK,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -129,6 +129,8 @@ struct Node<N> {
     index: Option<Box<HashMap<u32, u32>>>,
 }
 
+/// Nodes of other sites that come from one place, in one answer.
+const FROM_ONE_PLACE: usize = 3;
 /// Swarms of a node that are moved to another site at once.
 const MOVED: usize = 1000;
 /// So many entries are looked through one by one.
@@ -342,7 +344,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             let outside = gateway || alone;
             let fits = |node: &u32| outside || !elsewhere(&Member { node: *node, entry: 0 });
             for node in whole.into_iter().filter(fits).take(shares.whole) {
-                if !chosen.contains(&node) {
+                if !chosen.contains(&node) && self.is_one_of_few(node, site, &chosen) {
                     chosen.push(node);
                 }
             }
@@ -355,7 +357,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
                 let members = self.groups.get(&(swarm, place)).filter(|_| place != site).map(|g| &g.members);
                 let Some(members) = members.filter(|members| !members.is_empty()) else { continue };
                 let node = members[self.random.below(members.len())].node;
-                if !chosen.contains(&node) {
+                if !chosen.contains(&node) && self.is_one_of_few(node, site, &chosen) {
                     chosen.push(node);
                     found += 1;
                 }
@@ -365,6 +367,13 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let named =
             |number| nodes.get(number).map(|node: &Node<N>| Named { name: &node.name, reach: &node.reach });
         chosen.into_iter().filter_map(named).collect()
+    }
+
+    /// Of other sites, few from one place are named: a crowd of made-up nodes is not all that anybody is told of.
+    fn is_one_of_few(&self, node: u32, site: u64, chosen: &[u32]) -> bool {
+        let of = |number: u32| self.nodes.get(number).filter(|n| n.site != site).map(|n| n.origin);
+        let origin = of(node);
+        origin.is_none() || chosen.iter().filter(|other| of(**other) == origin).count() < FROM_ONE_PLACE
     }
 
     fn node(&self, name: &N) -> Option<(u32, &Node<N>)> {

@@ -305,3 +305,18 @@ fn one_place_has_so_many_members() {
     registry.expire(LATER);
     assert!(registry.origins.is_empty() && registry.members() == 0);
 }
+
+/// A crowd of one address with a site for each of its nodes is not all that others are told of.
+#[test]
+fn few_of_one_place_are_named_to_those_elsewhere() {
+    let mut registry = Registry::new(ROOMY, 1);
+    let mut join = |name: u64, site: u64, origin: u64| {
+        registry.heard(&name, At { site, origin }, &[], LATER).unwrap();
+        registry.change(&name, true, (&[entry(1, true)], &[]), 1).unwrap();
+    };
+    (0..200).for_each(|name| join(name, 1000 + name, 7));
+    (200..210).for_each(|name| join(name, name, name));
+    join(999, 1, 1);
+    let found = names(&mut registry, 999);
+    assert!(found.iter().filter(|name| **name < 200).count() <= FROM_ONE_PLACE, "{found:?}");
+}

@@ -111,6 +111,8 @@ pub struct Numbers {
     pub refused: Vec<(String, u64)>,
     /// Seconds from one announcement of a node to the next.
     pub interval: u64,
+    /// When this was counted; about once a second.
+    pub at: Option<Instant>,
 }
 
 /// A tracker that runs. It ends with this value.
@@ -238,7 +240,11 @@ impl Tracker {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(call) = desk.calls.recv() => self.answer(call),
+                call = desk.calls.recv() => match call {
+                    Some(call) => self.answer(call),
+                    // Nobody takes connections any longer: that is to be seen.
+                    None => return,
+                },
                 _ = look.tick() => {
                     self.registry.expire(self.started.elapsed());
                     self.count(desk.refused.borrow().clone());
@@ -342,6 +348,7 @@ impl Tracker {
             bad: self.counts.bad.load(Ordering::Relaxed),
             refused,
             interval: self.interval().into(),
+            at: Some(Instant::now()),
         });
     }
 }
