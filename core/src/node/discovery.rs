@@ -52,6 +52,9 @@ pub(super) struct Tracker {
     pub(super) linked: bool,
 }
 
+/// Ports of a host that are tried at once because somebody named them, of TCP and of QUIC each: a node has one for IPv4 and one
+/// for IPv6, and does not say which is which.
+const PORTS_OF_HOST: usize = 2;
 /// Below are the ports of a machine's own services, which speak other protocols.
 const SERVICE_PORTS: u16 = 1024;
 
@@ -246,14 +249,14 @@ impl Discovery {
                 !source.is_hearsay() || tries < limits::DIALS_PER_ADDR
             };
             let mut addrs: Vec<(Multiaddr, Source)> = addrs.into_iter().filter(allowed).collect();
-            // One port for TCP and one for QUIC: nobody has all ports of a host tried by naming them.
+            // Few ports of each kind: nobody has all ports of a host tried by naming them.
             let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
             addrs.retain(|(addr, source)| {
                 let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
                 let quic = addr.iter().any(|part| part == Protocol::QuicV1);
                 let count = ports.entry((ip, quic)).or_default();
                 *count += 1;
-                *count == 1
+                *count <= PORTS_OF_HOST
             });
             hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
             let addrs: Vec<Multiaddr> = addrs.into_iter().map(|(addr, _)| addr).collect();

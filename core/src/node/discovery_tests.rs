@@ -203,3 +203,17 @@ fn hearsay_never_fills_the_queue() {
     }
     assert_eq!(d.candidates.values().filter(|c| c.source == Source::Link).count(), 100);
 }
+
+/// A node listens on other ports for IPv6 than for IPv4 and says both: the right one is among those that are tried.
+#[test]
+fn both_ports_of_a_named_peer_are_tried() {
+    let (mut d, now) = (Discovery::default(), Instant::now());
+    let by = (PeerId::random(), Class::Lan);
+    let peer = PeerId::random();
+    for port in [1, 2, 3, 4] {
+        d.exchanged(&addr(&format!("/ip4/10.0.0.2/tcp/{port}")), peer, by, now);
+        d.exchanged(&addr(&format!("/ip4/10.0.0.2/udp/{port}/quic-v1")), peer, by, now);
+    }
+    let dials = d.due(true, || 9, now);
+    assert_eq!(dials.iter().map(|dial| dial.addrs.len()).collect::<Vec<_>>(), [2 * PORTS_OF_HOST]);
+}
