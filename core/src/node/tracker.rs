@@ -247,7 +247,8 @@ impl Trackers {
     }
 
     fn stand(&mut self, id: ContentId, stand: Option<Stand>) {
-        if self.all.is_empty() {
+        // What was told of while there was somebody to tell still ends.
+        if self.all.is_empty() && stand.is_some() {
             return;
         }
         self.due = true;
@@ -427,9 +428,9 @@ impl Trackers {
         };
         tracker.reached(&answer, now);
         tracker.proven = reply.at.as_ref().and_then(|at| split_peer(at).1);
-        if self.is_known_twice(at) {
-            return None;
-        }
+        self.merge(at);
+        // Places have moved, or it was this one that went.
+        let at = self.all.iter().position(|tracker| tracker.number == reply.tracker)?;
         if !self.all[at].ledger.answered(answer.version, []) {
             // It was started anew, or has forgotten us.
             let all = self.told(at);
@@ -448,10 +449,10 @@ impl Trackers {
     }
 
     /// Two addresses of one tracker are one tracker: it has one set of ours. The one that was given stays, or the first.
-    fn is_known_twice(&mut self, at: usize) -> bool {
+    fn merge(&mut self, at: usize) {
         let (number, proven) = (self.all[at].number, self.all[at].proven);
         let same = |t: &&Tracker| t.number != number && t.proven.is_some() && t.proven == proven;
-        let Some(other) = self.all.iter().find(same) else { return false };
+        let Some(other) = self.all.iter().find(same) else { return };
         let rank = |t: &Tracker| (t.only.is_some(), t.number);
         let goes = if rank(other) < rank(&self.all[at]) { number } else { other.number };
         let only =
@@ -466,7 +467,6 @@ impl Trackers {
             }
             only.into_iter().for_each(|key| stays.ledger.changed(key));
         }
-        goes == number
     }
 
     /// One phrase per tracker, for a person who waits.

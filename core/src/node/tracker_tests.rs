@@ -157,3 +157,30 @@ async fn a_tracker_of_a_link_hears_of_that_link_only_and_goes_with_it() {
     }
     assert!(all.all.len() <= 1 + limits::LINKED_TRACKERS);
 }
+
+#[tokio::test]
+async fn one_tracker_under_two_addresses_is_one() {
+    let (mut all, now) = (trackers(3), Instant::now());
+    all.holds(id(1));
+    assert!(announces(&mut all, false, now).await);
+    let at: Multiaddr = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", PeerId::random()).parse().unwrap();
+    // The first two are the same one, whichever of them answers first.
+    for number in [2, 1] {
+        let version = all.all.iter().find(|t| t.number == number).unwrap().ledger.under_way();
+        let answer = Ok(Answer { version, ..Answer::default() });
+        all.heard(Reply { tracker: number, asked: true, at: Some(at.clone()), answer }, now);
+    }
+    assert_eq!(all.all.iter().map(|t| t.number).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_fetched_is_forgotten_without_trackers_too() {
+    let mut all = trackers(0);
+    all.linked(&"/ip4/127.0.0.1/tcp/9".parse().unwrap(), id(1));
+    all.wants(id(1));
+    all.all[0].fails = LINKED_FAILS;
+    all.settle(|_| true);
+    assert!(all.all.is_empty(), "it never answered");
+    all.settle(|_| false);
+    assert!(all.wanted.is_empty() && all.set.is_empty());
+}
