@@ -127,6 +127,8 @@ struct Net {
     trackers: Arc<[String]>,
     /// Where others reach us, as our owner says.
     external: Arc<[Multiaddr]>,
+    /// And through which relays.
+    relays: Arc<[Multiaddr]>,
 }
 
 /// A node that runs in this process.
@@ -250,7 +252,7 @@ impl Node {
             listen: addrs,
             given,
             anywhere,
-            reach: Reach::new(external.clone(), relays, options),
+            reach: Reach::new(external.clone(), relays.clone(), options),
             trackers,
             private_webseeds: options.private_webseeds,
             mdns: options.mdns,
@@ -267,6 +269,7 @@ impl Node {
             limits: pace.now,
             trackers: options.trackers.clone().into(),
             external: external.into(),
+            relays: relays.into(),
         });
         Ok(())
     }

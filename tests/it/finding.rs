@@ -364,3 +364,28 @@ fn ipv6_is_as_good() {
     Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait_within(PATIENCE).success();
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
+
+/// No tracker: a daemon that is a relay, and a link that leads through it.
+#[test]
+fn a_relay_and_a_link_do_without_a_tracker() {
+    let home = Site::nat(Nat::PortRestricted, 1);
+    let net = Internet::new(&[Site::public(1), home, home]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let args =
+        ["daemon", "--relay-server", "--listen", "/ip4/0.0.0.0/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1"];
+    let daemon = Process::spawn(net.on(1, 1, &homes[0].bare_command(args)));
+    let mut relay = String::new();
+    wait_until("the relay runs", PATIENCE, || {
+        let text = daemon.err();
+        let peer = text.split_whitespace().nth(1).unwrap_or_default();
+        relay = format!("/ip4/{}/tcp/4001/p2p/{peer}", net.address(1, 1));
+        text.contains("runs for") && text.contains("/tcp/4001")
+    });
+    let file = homes[1].file("film", 8 * MIB, 14);
+    let args = ["publish", path(&file), "--link", "--relay", &relay];
+    let seeder = Seeder::start(net.on(2, 1, &homes[1].bare_command(args)));
+    assert!(seeder.link().contains("p2p-circuit"), "{}", seeder.link());
+    let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "50s"];
+    Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait_within(Duration::from_secs(70)).success();
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}

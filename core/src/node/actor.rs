@@ -17,11 +17,11 @@ use tokio::time::sleep_until;
 
 use super::bans::Bans;
 use super::behaviour::Behaviour;
-use super::discovery::{Discovery, Name, Source};
+use super::discovery::{Discovery, Name, Source, split_peer};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
 use super::peers::Peers;
-use super::reach::Reach;
+use super::reach::{Reach, is_relayed};
 use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
 use super::sharing::Sharing;
@@ -120,7 +120,7 @@ pub(super) struct Actor {
     memory: Memory,
     reach: Reach,
     /// Peers and ways to them through relays, for later.
-    held: Vec<(PeerId, Vec<Multiaddr>, super::discovery::Tracker)>,
+    held: Vec<(PeerId, Vec<Multiaddr>, Option<super::discovery::Tracker>)>,
     trackers: Trackers,
     webs: Vec<webs::WebSource>,
     private_webseeds: bool,
@@ -275,7 +275,13 @@ impl Actor {
 
     fn hints(&mut self, id: ContentId, hints: &Hints) {
         let now = Instant::now();
-        hints.peers.iter().for_each(|addr| self.discovery.found(addr, None, Source::Link, now));
+        for addr in &hints.peers {
+            match split_peer(addr) {
+                (way, Some(peer)) if is_relayed(&way) => self.relayed_hint(way, peer),
+                _ => self.discovery.found(addr, None, Source::Link, now),
+            }
+        }
+        self.release(now);
         hints.trackers.iter().for_each(|addr| self.trackers.linked(addr, id));
         self.web_hints(id, &hints.webseeds);
         self.trackers.wants(id);

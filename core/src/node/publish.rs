@@ -143,8 +143,14 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<S
         let link_local =
             |a: &Multiaddr| matches!(ip_of(a), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
         addrs.retain(|a| !link_local(a) && (!outside || ip_of(a).is_some_and(|ip| !ip.is_loopback())));
-        peers =
-            addrs.into_iter().take(LINK_ADDRS).map(|a| a.with(Protocol::P2p(net.peer)).to_string()).collect();
+        let through =
+            net.relays.iter().take(limits::RELAYS).map(|relay| relay.clone().with(Protocol::P2pCircuit));
+        peers = addrs
+            .into_iter()
+            .take(LINK_ADDRS)
+            .chain(through)
+            .map(|a| a.with(Protocol::P2p(net.peer)).to_string())
+            .collect();
     }
     let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
     Link { id, name, peers, trackers, webseeds }.to_string()

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, dcutr, identify};
+use libp2p::{Multiaddr, PeerId, dcutr, identify};
 
 use super::Actor;
 use crate::limits;
@@ -30,7 +31,19 @@ impl Actor {
         }
     }
 
-    fn not_punched(&mut self, peer: libp2p::PeerId, dialled: bool, now: Instant) {
+    /// A link says that a peer is reached through a relay: that relay can tell where we are seen.
+    pub(super) fn relayed_hint(&mut self, way: Multiaddr, peer: PeerId) {
+        let relay: Multiaddr = way.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+        if let Some(relay) = self.reach.relay(relay) {
+            self.network.behaviour_mut().identify.with(relay);
+        }
+        if self.held.len() < limits::DIAL_QUEUE {
+            self.held.push((peer, vec![way], None));
+        }
+        self.reach_out(Instant::now());
+    }
+
+    fn not_punched(&mut self, peer: PeerId, dialled: bool, now: Instant) {
         if dialled && self.peers.key_of(&peer).is_none() {
             let reason = "it is behind a router that lets nobody in, and so are we".to_owned();
             self.discovery.failed(&Name::Peer(peer), reason, !self.transfers.is_idle(), now);
@@ -48,6 +61,11 @@ impl Actor {
             SwarmEvent::ExpiredListenAddr { address, .. } if is_relayed(&address) => {
                 self.reach.expired(&split_peer(&address).0);
             }
+            // A relay tells those who are reached through it where it is.
+            SwarmEvent::NewListenAddr { address, .. } if self.network.behaviour().relay.is_enabled() => {
+                self.network.add_external_address(address);
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.network.remove_external_address(&address),
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::Actor;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::discovery::{Tracker, class_of, ip_of, split_peer};
+use crate::node::discovery::{Source, Tracker, class_of, ip_of, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
 use crate::node::reach::is_relayed;
@@ -227,7 +227,7 @@ impl Actor {
             let tracker = Tracker { number: by, at: ip, linked };
             self.discovery.tracked(&direct, peer, tracker, now);
             if !relayed.is_empty() && self.held.len() < limits::DIAL_QUEUE {
-                self.held.push((peer, relayed, tracker));
+                self.held.push((peer, relayed, Some(tracker)));
             }
         }
         self.release(now);
@@ -239,7 +239,10 @@ impl Actor {
             return;
         }
         for (peer, addrs, by) in std::mem::take(&mut self.held) {
-            self.discovery.tracked(&addrs, peer, by, now);
+            match by {
+                Some(by) => self.discovery.tracked(&addrs, peer, by, now),
+                None => addrs.iter().for_each(|a| self.discovery.found(a, Some(peer), Source::Link, now)),
+            }
         }
     }
 }
