@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use swarm_core::limits;
-use swarm_core::node::tracker::addr::{Way, relay_of, with_ip};
+use swarm_core::node::tracker::addr::{Way, is_one_host, is_public, relay_of, with_ip};
 
 /// Ports of each kind that are tried at the address it was seen at.
 const PORTS: usize = 2;
@@ -77,25 +77,6 @@ pub fn decode(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         bytes = rest;
     }
     all
-}
-
-/// An address of the internet.
-#[must_use]
-pub const fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
-        IpAddr::V6(ip) => !(ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local()),
-    }
-}
-
-/// Not a group, nobody, or an address that means another host on every link.
-const fn is_one_host(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
-    }
 }
 
 #[cfg(test)]

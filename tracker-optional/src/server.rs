@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use swarm_core::limits;
 use swarm_core::node::StartError;
+use swarm_core::node::tracker::addr::{is_public, subnet};
 use swarm_core::node::tracker::desk::{Call, Counts, Desk, DeskOptions};
 use swarm_core::store::DiskError;
 use swarm_core::wire::PeerAddrs;
@@ -306,9 +307,7 @@ impl Tracker {
     fn site(&self, name: Option<&str>, from: IpAddr) -> u64 {
         match name {
             Some(name) => self.hash.hash_one((0, name)),
-            None => {
-                self.hash.hash_one((1, if reach::is_public(from) { network(from) } else { subnet(from) }))
-            }
+            None => self.hash.hash_one((1, if is_public(from) { network(from) } else { subnet(from) })),
         }
     }
 
@@ -356,12 +355,4 @@ impl Tracker {
 /// What one customer of a provider has: an address, or a /64.
 fn network(ip: IpAddr) -> IpAddr {
     if ip.is_ipv4() { ip } else { subnet(ip) }
-}
-
-/// The address with zeros for the host (/24, /64), as nodes tell sites apart.
-fn subnet(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xff).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-    }
 }

@@ -1,7 +1,7 @@
 //! Whom to dial: candidates from every source, side by side, under the dial limits. Decides; the actor dials.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -395,13 +395,7 @@ impl Tracker {
     fn may_name(self, addr: &Multiaddr) -> bool {
         let Some(Endpoint { ip, port, .. }) = endpoint(&split_peer(addr).0) else { return false };
         let at = self.at.map(class_of);
-        let one_host = match ip {
-            IpAddr::V4(ip) => {
-                !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-            }
-            IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
-        };
-        one_host
+        is_one_host(ip)
             && port != 0
             && match class_of(ip) {
                 Class::Host => at == Some(Class::Host),
@@ -434,6 +428,8 @@ pub(super) struct Endpoint {
     /// Of the host, or of the relay before it.
     pub(super) ip: IpAddr,
     pub(super) port: u16,
+    /// By QUIC; else by TCP.
+    pub(super) quic: bool,
     pub(super) relayed: bool,
 }
 
@@ -446,9 +442,9 @@ pub(super) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
         Protocol::Ip6(ip) => IpAddr::from(ip).to_canonical(),
         _ => return None,
     };
-    let port = match parts.next()? {
-        Protocol::Tcp(port) => port,
-        Protocol::Udp(port) => matches!(parts.next()?, Protocol::QuicV1).then_some(port)?,
+    let (port, quic) = match parts.next()? {
+        Protocol::Tcp(port) => (port, false),
+        Protocol::Udp(port) => (matches!(parts.next()?, Protocol::QuicV1).then_some(port)?, true),
         _ => return None,
     };
     let relayed = match (parts.next(), parts.next()) {
@@ -456,7 +452,7 @@ pub(super) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
         (Some(Protocol::P2p(_)), Some(Protocol::P2pCircuit)) => true,
         _ => return None,
     };
-    parts.next().is_none().then_some(Endpoint { ip, port, relayed })
+    parts.next().is_none().then_some(Endpoint { ip, port, quic, relayed })
 }
 
 /// An address without a trailing `/p2p/..`, and that id.
@@ -485,6 +481,24 @@ pub(super) const fn class_of(ip: IpAddr) -> Class {
         IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Class::Lan,
         IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Class::Lan,
         _ => Class::Wan,
+    }
+}
+
+/// The address with zeros for the host (/24, /64).
+pub(super) const fn subnet(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u64::MAX as u128))),
+    }
+}
+
+/// Not a group, nobody, or an address that means another host on every link.
+pub(super) const fn is_one_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
+        }
+        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
     }
 }
 

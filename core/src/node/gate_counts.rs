@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Instant;
 
+use super::discovery::subnet;
 use crate::limits;
 
 /// How many connections of each sort there may be.
@@ -198,14 +199,6 @@ impl Origin {
             Origin::Lan(ip) | Origin::Public(ip) => Some(ip),
             Origin::Loopback | Origin::Unknown => None,
         }
-    }
-}
-
-/// The first address of the /24 or /64 an address belongs to.
-fn subnet(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & (u32::MAX << 8)).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 

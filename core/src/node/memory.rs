@@ -8,7 +8,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::discovery::ip_of;
+use super::discovery::{endpoint, ip_of};
 use crate::limits;
 use crate::store::Store;
 
@@ -116,20 +116,13 @@ pub(super) fn keep_ports(store: &Store, addrs: &[Multiaddr], listen: &[Multiaddr
     }
 }
 
-/// TCP or QUIC.
+/// QUIC, or TCP.
 fn kind(addr: &Multiaddr) -> Option<bool> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Tcp(_) => Some(false),
-        Protocol::Udp(_) => Some(true),
-        _ => None,
-    })
+    endpoint(addr).map(|end| end.quic)
 }
 
 fn port_of(addr: &Multiaddr) -> Option<u16> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
-        _ => None,
-    })
+    endpoint(addr).map(|end| end.port)
 }
 
 fn with_port(addr: &Multiaddr, port: u16) -> Multiaddr {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::Sender;
 
 use super::bans::{Bans, Decided};
-use super::discovery::{class_of, ip_of};
+use super::discovery::{class_of, ip_of, subnet};
 use super::event::{self, Class};
 use super::session::{Expect, Serve, Session};
 use crate::limits;
@@ -305,14 +305,6 @@ pub(super) fn site_of(name: Option<&str>, addr: &Multiaddr) -> u64 {
     let mut hasher = DefaultHasher::new();
     (name, name.map_or_else(|| ip_of(addr).map(subnet), |_| None)).hash(&mut hasher);
     hasher.finish()
-}
-
-/// The address with zeros for the host (/24, /64).
-const fn subnet(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u64::MAX as u128))),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,27 @@ use std::net::IpAddr;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
+use crate::node::discovery::{self, class_of, endpoint};
+use crate::node::event::Class;
+
+/// An address of the internet.
+#[must_use]
+pub const fn is_public(ip: IpAddr) -> bool {
+    matches!(class_of(ip), Class::Wan)
+}
+
+/// Not a group, nobody, or an address that means another host on every link.
+#[must_use]
+pub const fn is_one_host(ip: IpAddr) -> bool {
+    discovery::is_one_host(ip)
+}
+
+/// The address with zeros for the host (/24, /64): a site, where it has no name.
+#[must_use]
+pub const fn subnet(ip: IpAddr) -> IpAddr {
+    discovery::subnet(ip)
+}
+
 /// One way to reach a node directly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
@@ -27,10 +48,7 @@ pub const fn with_ip(way: Way, ip: IpAddr) -> Way {
 #[must_use]
 pub fn relay_of(bytes: &[u8]) -> Option<IpAddr> {
     let addr = Multiaddr::try_from(bytes.to_vec()).ok()?;
-    let through = addr.iter().last() == Some(Protocol::P2pCircuit);
-    let relay = addr.iter().any(|part| matches!(part, Protocol::P2p(_)));
-    through.then_some(())?;
-    relay.then(|| crate::node::discovery::ip_of(&addr))?
+    endpoint(&addr).filter(|end| end.relayed).map(|end| end.ip)
 }
 
 impl Way {
@@ -47,18 +65,8 @@ impl Way {
     }
 
     fn from(addr: &Multiaddr) -> Option<Self> {
-        let mut parts = addr.iter();
-        let ip = match parts.next()? {
-            Protocol::Ip4(ip) => ip.into(),
-            Protocol::Ip6(ip) => IpAddr::from(ip).to_canonical(),
-            _ => return None,
-        };
-        let (port, quic) = match (parts.next()?, parts.next()) {
-            (Protocol::Tcp(port), None) => (port, false),
-            (Protocol::Udp(port), Some(Protocol::QuicV1)) => (port, true),
-            _ => return None,
-        };
-        (port != 0 && parts.next().is_none()).then_some(Self { ip, port, quic })
+        let end = endpoint(addr).filter(|end| !end.relayed && end.port != 0)?;
+        Some(Self { ip: end.ip, port: end.port, quic: end.quic })
     }
 
     fn multiaddr(self) -> Multiaddr {
