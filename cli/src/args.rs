@@ -191,6 +191,9 @@ pub(crate) struct Daemon {
     /// Be a relay: others that cannot reach each other find a direct way through this node, which all of them must reach
     #[arg(long, env = "SWARM_RELAY_SERVER", value_parser = BoolishValueParser::new())]
     pub(crate) relay_server: bool,
+    /// Be a server of the DHT at once, on port 4772 if that is free: one that others can begin with
+    #[arg(long, env = "SWARM_DHT_SERVER", value_parser = BoolishValueParser::new())]
+    pub(crate) dht_server: bool,
 }
 
 /// See [`Verb::Demo`].
@@ -228,6 +231,13 @@ struct Globals {
     /// Announce to this tracker and ask it who has what is wanted; may be repeated. Links carry it
     #[arg(long, env = "SWARM_TRACKER", value_name = "MULTIADDR", value_delimiter = ',')]
     tracker: Vec<String>,
+    /// Find others through the DHT, beginning with this server of it; may be repeated. Links carry it, and peers tell of
+    /// themselves
+    #[arg(long, env = "SWARM_DHT", value_name = "MULTIADDR", value_delimiter = ',')]
+    dht: Vec<String>,
+    /// Use no DHT
+    #[arg(long, env = "SWARM_NO_DHT", value_parser = BoolishValueParser::new())]
+    no_dht: bool,
     /// Others reach this node at this address, which it cannot see itself: a router passes it on; may be repeated
     #[arg(long, env = "SWARM_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     external: Vec<String>,
@@ -390,6 +400,8 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         listen: many(matches, "listen", source),
         peer: many(matches, "peer", source),
         tracker: many(matches, "tracker", source),
+        dht: many(matches, "dht", source),
+        no_dht: one(matches, "no_dht", source),
         external: many(matches, "external", source),
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
@@ -422,6 +434,8 @@ fn join(before: Layer, after: Layer) -> Layer {
         listen: lists(before.listen, after.listen),
         peer: lists(before.peer, after.peer),
         tracker: lists(before.tracker, after.tracker),
+        dht: lists(before.dht, after.dht),
+        no_dht: after.no_dht.or(before.no_dht),
         external: lists(before.external, after.external),
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),

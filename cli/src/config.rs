@@ -127,6 +127,10 @@ settings! {
     peer "peer": Vec<String> = Vec::new();
     /// Trackers.
     tracker "tracker": Vec<String> = Vec::new();
+    /// Servers of the DHT.
+    dht "dht": Vec<String> = Vec::new();
+    /// No DHT.
+    no_dht "no-dht": bool = false;
     /// Addresses at which others reach us.
     external "external": Vec<String> = Vec::new();
     /// Relays.
@@ -209,6 +213,8 @@ impl Settings {
             listen: self.listen.value.clone(),
             peers: self.peer.value.clone(),
             trackers: self.tracker.value.clone(),
+            dht: !self.no_dht.value,
+            dht_servers: self.dht.value.clone(),
             external: self.external.value.clone(),
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,

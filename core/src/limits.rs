@@ -278,6 +278,29 @@ pub const TRACKER_PENDING: usize = 512;
 /// Addresses are told of at most this long in a tracker's memory, bytes: relayed ones have two ids in them.
 pub const TRACKED_ADDR_BYTES: usize = 128;
 
+/// Records a server of the DHT keeps: some 300 bytes each.
+pub const DHT_RECORDS: usize = 16_384;
+/// Records of one key, and the holders of an answer.
+pub const DHT_PROVIDERS: usize = 20;
+/// How long a record lives...
+pub const DHT_EXPIRES: Duration = Duration::from_secs(48 * 3600);
+/// ...and when whoever told tells again, at the latest.
+pub const DHT_RENEW: Duration = Duration::from_secs(22 * 3600);
+/// Servers of the DHT remembered, and given.
+pub const DHT_NODES: usize = 64;
+/// Addresses of one server that are tried.
+pub const DHT_ADDRS: usize = 4;
+/// Holders that one search names at most.
+pub const DHT_NAMED: usize = 64;
+/// Ways that a search goes side by side without meeting (S/Kademlia, Baumgart and Mies 2007).
+pub const DHT_PATHS: usize = 4;
+/// How long a search may take.
+pub const DHT_QUERY: Duration = Duration::from_secs(30);
+/// Relays known in all up to which those are used that holders found in the DHT name.
+pub const DHT_RELAYS: usize = 4;
+/// Servers of the DHT that a link names.
+pub const LINK_DHT: usize = 2;
+
 // ---- store --------------------------------------------------------------------------------------------------------
 
 /// Verified bytes written before they and then the have-map are flushed: what a crash may cost, together with

@@ -9,6 +9,7 @@ mod actor;
 mod background;
 mod bans;
 mod behaviour;
+mod dht;
 mod discovery;
 mod gate;
 mod gate_counts;
@@ -59,6 +60,7 @@ use crate::store::{DiskError, OpenError, Store};
 use actor::{Actor, Ask, Parts, in_short, root_cause};
 use behaviour::Behaviour;
 use command::Command;
+use dht::Dht;
 use event::{Event, Limits};
 use pace::Pace;
 use reach::Reach;
@@ -125,6 +127,8 @@ struct Net {
     peer: PeerId,
     limits: watch::Receiver<Limits>,
     trackers: Arc<[String]>,
+    /// Servers of the DHT that links name.
+    dht: Arc<[String]>,
     /// Where others reach us, as our owner says.
     external: Arc<[Multiaddr]>,
     /// And through which relays.
@@ -204,7 +208,7 @@ impl Node {
     }
 
     async fn connect(&mut self, options: &Options) -> Result<(), StartError> {
-        let Addresses { given, listen, trackers, external, relays } = Addresses::of(options)?;
+        let Addresses { given, listen, trackers, dht, external, relays } = Addresses::of(options)?;
         let key = if options.read_only {
             libp2p::identity::Keypair::generate_ed25519()
         } else {
@@ -220,7 +224,7 @@ impl Node {
         } else {
             Vec::new()
         };
-        for addr in listen {
+        for addr in &listen {
             let failed = |e: TransportError<io::Error>| StartError::Network {
                 verb: format!("listen on {addr}"),
                 source: io::Error::other(root_cause(&e)),
@@ -233,9 +237,14 @@ impl Node {
         let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
         let (addrs, mut listening) = watch::channel(Vec::new());
-        let mut trackers = Trackers::new(trackers, key, site.clone());
+        let mut trackers = Trackers::new(trackers, key.clone(), site.clone());
+        let mut dht = Dht::new(key, dht, &listen, options, &store);
+        let _ = tokio::time::timeout(LISTEN_WITHIN, dht.ready()).await;
         if options.resident {
-            store.records().iter().filter(|r| r.state == State::Complete).for_each(|r| trackers.holds(r.id));
+            for record in store.records().iter().filter(|record| record.state == State::Complete) {
+                trackers.holds(record.id);
+                dht.holds(record.id, false);
+            }
         }
         let actor = Actor::new(Parts {
             network,
@@ -254,6 +263,7 @@ impl Node {
             anywhere,
             reach: Reach::new(external.clone(), relays.clone(), options),
             trackers,
+            dht,
             private_webseeds: options.private_webseeds,
             mdns: options.mdns,
             site,
@@ -268,6 +278,7 @@ impl Node {
             peer,
             limits: pace.now,
             trackers: options.trackers.clone().into(),
+            dht: if options.dht { options.dht_servers.clone().into() } else { Arc::default() },
             external: external.into(),
             relays: relays.into(),
         });
@@ -360,6 +371,7 @@ struct Addresses {
     given: Vec<Multiaddr>,
     listen: Vec<Multiaddr>,
     trackers: Vec<Multiaddr>,
+    dht: Vec<Multiaddr>,
     external: Vec<Multiaddr>,
     relays: Vec<Multiaddr>,
 }
@@ -369,10 +381,16 @@ impl Addresses {
         let given = parse(&options.peers, "--peer")?;
         let listen = parse(&options.listen, "--listen")?;
         let trackers = parse(&options.trackers, "--tracker")?;
+        let dht = parse(&options.dht_servers, "--dht")?;
         let external = parse(&options.external, "--external")?;
         let relays = parse(&options.relays, "--relay")?;
-        let all =
-            [(&given, "--peer"), (&trackers, "--tracker"), (&external, "--external"), (&relays, "--relay")];
+        let all = [
+            (&given, "--peer"),
+            (&trackers, "--tracker"),
+            (&dht, "--dht"),
+            (&external, "--external"),
+            (&relays, "--relay"),
+        ];
         for (addrs, flag) in all {
             // Only trackers have names.
             let known = |addr: &Multiaddr| discovery::endpoint(&discovery::split_peer(addr).0).is_some();
@@ -392,7 +410,10 @@ impl Addresses {
         if trackers.len() > limits::TRACKERS {
             return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
         }
-        Ok(Self { given, listen, trackers, external, relays })
+        if dht.len() > limits::DHT_NODES {
+            return Err(StartError::Option(format!("more than {} servers of the DHT", limits::DHT_NODES)));
+        }
+        Ok(Self { given, listen, trackers, dht, external, relays })
     }
 }
 

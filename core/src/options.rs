@@ -15,6 +15,12 @@ pub struct Options {
     pub peers: Vec<String>,
     /// Multiaddrs of trackers, with or without `/p2p/..`.
     pub trackers: Vec<String>,
+    /// Whether the DHT is used, as soon as one of its servers is known.
+    pub dht: bool,
+    /// Multiaddrs of servers of the DHT, with or without `/p2p/..`.
+    pub dht_servers: Vec<String>,
+    /// Be a server of the DHT at once, without having seen that others reach this node.
+    pub dht_server: bool,
     /// Multiaddrs at which this node is reached from outside, where it cannot tell itself: a router passes them on.
     pub external: Vec<String>,
     /// Multiaddrs of relays, with `/p2p/..`; trackers are relays as well.
@@ -59,6 +65,9 @@ impl Options {
             listen: Vec::new(),
             peers: Vec::new(),
             trackers: Vec::new(),
+            dht: true,
+            dht_servers: Vec::new(),
+            dht_server: false,
             external: Vec::new(),
             relays: Vec::new(),
             relay_server: false,

@@ -35,6 +35,7 @@
 //! | 19 | Seek | wanter, and whom it asked | have you got some of it? If not, and if `on`: ask those you know |
 //! | 20 | Known | who was asked on behalf of another | yes |
 
+pub mod dht;
 pub mod frame;
 pub mod have;
 pub mod tracker;
@@ -70,6 +71,8 @@ pub struct Hello {
     pub site: Option<String>,
     /// Multiaddrs, binary, at which it is reached through relays.
     pub relayed: Vec<Vec<u8>>,
+    /// Ports for TCP at which it is a server of the DHT; none when it is not.
+    pub dht: Vec<u16>,
 }
 
 /// What a holder says of a blob. Nothing of it is believed before it is proven.
@@ -241,6 +244,7 @@ impl Message {
                 h.tcp.len() <= limits::PEER_ADDRS
                     && h.quic.len() <= limits::PEER_ADDRS
                     && h.site.as_ref().is_none_or(|site| site.len() <= limits::SITE_BYTES)
+                    && h.dht.len() <= limits::DHT_ADDRS
                     && h.relayed.len() <= limits::RELAYS
                     && h.relayed.iter().all(|addr| addr.len() <= limits::ADDR_BYTES)
             }

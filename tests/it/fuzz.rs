@@ -158,6 +158,7 @@ fn messages() -> Vec<Message> {
             quic: vec![4001],
             site: Some("b".into()),
             relayed: vec![vec![1, 2, 3]],
+            dht: vec![4771],
         }),
         Message::Want { blob: 1, id: id() },
         offer(Have::All),

@@ -17,6 +17,7 @@
 
 pub mod bytes;
 pub mod crowd;
+pub mod dht;
 mod net;
 mod offering;
 pub mod raw;

@@ -16,6 +16,7 @@ use crate::ui::Ui;
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Outcome {
     let mut options = settings.resident();
     options.relay_server = args.relay_server;
+    options.dht_server = args.dht_server;
     let mut tracker = None;
     if args.tracker_server {
         let server = swarm_tracker::server::Options::new(options.home.join("tracker"));
@@ -39,6 +40,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
     for addr in tracker.iter().flat_map(Server::addresses) {
         ui.talk(&format!("  tracker at {addr}"));
     }
+    status.dht_serves.iter().for_each(|addr| ui.talk(&format!("  server of the DHT at {addr}")));
     status.notices.iter().for_each(|notice| ui.warn(notice));
     conversation.until_signalled().await;
     ui.talk("stopping");

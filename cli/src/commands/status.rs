@@ -53,6 +53,8 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     facts.push(("reached", status.reached.clone()));
     facts.push(("peers", format!("{} connected", status.peers)));
     facts.extend(status.trackers.iter().map(|t| ("tracker", format!("{}: {}", t.addr, t.state))));
+    facts.extend(status.dht.clone().map(|text| ("dht", text)));
+    facts.extend(status.dht_serves.iter().map(|addr| ("dht at", addr.clone())));
     facts.push(("content", blobs));
     facts.push((
         "traffic",

@@ -1,10 +1,10 @@
 //! Links and what else a person may type to name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&webseed=<url>]...
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...
 //! ```
 //!
-//! Only the id counts. Name, peers, trackers and web seeds are hints of whoever wrote the link and are never trusted: the name passes
+//! Only the id counts. Name, peers, trackers, servers of the DHT and web seeds are hints of whoever wrote the link and are never trusted: the name passes
 //! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
 //! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
 //! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
@@ -20,7 +20,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use super::path::{clip, cut, escape};
 use crate::id::ContentId;
 use crate::limits::{
-    ADDR_BYTES, LINK_BYTES, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS, LINK_WEBSEEDS, WEBSEED_URL_BYTES,
+    ADDR_BYTES, LINK_BYTES, LINK_DHT, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS, LINK_WEBSEEDS,
+    WEBSEED_URL_BYTES,
 };
 
 const SCHEME: &str = "swarm:";
@@ -45,6 +46,8 @@ pub struct Link {
     pub peers: Vec<String>,
     /// Addresses of trackers that may know holders: the same, at most [`LINK_TRACKERS`].
     pub trackers: Vec<String>,
+    /// Addresses of servers of the DHT: the same, at most [`LINK_DHT`].
+    pub dht: Vec<String>,
     /// HTTP addresses of the same bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1 to [`WEBSEED_URL_BYTES`]
     /// bytes.
     pub webseeds: Vec<String>,
@@ -106,10 +109,13 @@ pub enum LinkError {
     /// Too many trackers.
     #[error("the link has more than {LINK_TRACKERS} trackers")]
     TooManyTrackers,
+    /// Too many servers of the DHT.
+    #[error("the link has more than {LINK_DHT} servers of the DHT")]
+    TooManyDht,
     /// Too many web seeds.
     #[error("the link has more than {LINK_WEBSEEDS} web seeds")]
     TooManyWebSeeds,
-    /// A peer or tracker that cannot be an address.
+    /// A peer, tracker or server that cannot be an address.
     #[error("not an address, or a longer one than there may be: \"{}\"", escape(.text))]
     Peer {
         /// The decoded value.
@@ -141,7 +147,9 @@ impl fmt::Display for Link {
         let trackers = self.trackers.iter().filter(|addr| is_addr(addr, ADDR_BYTES)).take(LINK_TRACKERS);
         let webseeds = self.webseeds.iter().filter(|url| is_addr(url, WEBSEED_URL_BYTES)).take(LINK_WEBSEEDS);
         let trackers = trackers.map(|addr| ("tracker", addr));
-        for (key, addr) in peers.chain(trackers).chain(webseeds.map(|url| ("webseed", url))) {
+        let dht = self.dht.iter().filter(|addr| is_addr(addr, ADDR_BYTES)).take(LINK_DHT);
+        let dht = dht.map(|addr| ("dht", addr));
+        for (key, addr) in peers.chain(trackers).chain(dht).chain(webseeds.map(|url| ("webseed", url))) {
             let mark = if text.contains('?') { '&' } else { '?' };
             let hint = format!("{mark}{key}={}", utf8_percent_encode(addr, PLAIN));
             if text.len() + hint.len() <= LINK_BYTES {
@@ -179,6 +187,10 @@ impl FromStr for Link {
                     let most = (LINK_TRACKERS, ADDR_BYTES);
                     read_addr(addr, &mut link.trackers, most, LinkError::TooManyTrackers)?;
                 }
+                Some(("dht", addr)) => {
+                    let most = (LINK_DHT, ADDR_BYTES);
+                    read_addr(addr, &mut link.dht, most, LinkError::TooManyDht)?;
+                }
                 Some(("webseed", url)) => {
                     let most = (LINK_WEBSEEDS, WEBSEED_URL_BYTES);
                     read_addr(url, &mut link.webseeds, most, LinkError::TooManyWebSeeds)?;
@@ -195,7 +207,14 @@ impl Link {
     /// A link without hints.
     #[must_use]
     pub const fn to(id: ContentId) -> Self {
-        Self { id, name: None, peers: Vec::new(), trackers: Vec::new(), webseeds: Vec::new() }
+        Self {
+            id,
+            name: None,
+            peers: Vec::new(),
+            trackers: Vec::new(),
+            dht: Vec::new(),
+            webseeds: Vec::new(),
+        }
     }
 
     fn read_name(&mut self, value: &str) -> Result<(), LinkError> {

@@ -123,8 +123,9 @@ proptest! {
         peers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_PEERS),
         webseeds in proptest::collection::vec("https?://[!-~]{0,200}", 0..=LINK_WEBSEEDS),
         trackers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_TRACKERS),
+        dht in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_DHT),
     ) {
-        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, webseeds };
+        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds };
         let text = link.to_string();
         // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=".contains(&b)), "{}", text);

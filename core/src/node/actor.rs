@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 
 use super::bans::Bans;
 use super::behaviour::Behaviour;
+use super::dht::Dht;
 use super::discovery::{Discovery, Name, Source, split_peer};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
@@ -50,6 +51,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 pub(super) struct Hints {
     pub(super) peers: Vec<Multiaddr>,
     pub(super) trackers: Vec<Multiaddr>,
+    pub(super) dht: Vec<Multiaddr>,
     pub(super) webseeds: Vec<String>,
 }
 
@@ -97,6 +99,8 @@ pub(super) struct Report {
     pub(super) refused: Vec<(String, u64)>,
     pub(super) notices: Vec<String>,
     pub(super) trackers: Vec<TrackerRow>,
+    pub(super) dht: Option<String>,
+    pub(super) dht_serves: Vec<Multiaddr>,
     pub(super) reached: String,
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
@@ -122,6 +126,7 @@ pub(super) struct Actor {
     /// Peers and ways to them through relays, for later.
     held: Vec<(PeerId, Vec<Multiaddr>, Option<super::discovery::Tracker>)>,
     trackers: Trackers,
+    dht: Dht,
     webs: Vec<webs::WebSource>,
     private_webseeds: bool,
     /// Where we listen on any port, until that is remembered.
@@ -155,6 +160,7 @@ pub(super) struct Parts {
     pub(super) anywhere: Vec<Multiaddr>,
     pub(super) reach: Reach,
     pub(super) trackers: Trackers,
+    pub(super) dht: Dht,
     pub(super) private_webseeds: bool,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
@@ -191,6 +197,7 @@ impl Actor {
             reach: parts.reach,
             held: Vec::new(),
             trackers: parts.trackers,
+            dht: parts.dht,
             webs: Vec::new(),
             private_webseeds: parts.private_webseeds,
             anywhere: parts.anywhere,
@@ -224,6 +231,7 @@ impl Actor {
                         let given: Vec<_> = self.peers.givers().collect();
                         given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
                         self.memory.save(&self.store);
+                        self.dht.save(&self.store, true);
                         return self.trackers.leave().await;
                     }
                     Some(ask) => self.ask(ask),
@@ -231,6 +239,7 @@ impl Actor {
                 Some((key, event)) = self.events.recv() => self.session(key, event),
                 Some((id, blob)) = self.opened.1.recv() => self.sharing.opened(id, blob, &mut self.peers),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
+                Some(news) = self.dht.news() => self.named(news),
                 event = self.network.select_next_some() => self.network_event(event),
                 () = sleep_until(tick) => {
                     self.tick();
@@ -284,19 +293,23 @@ impl Actor {
         self.release(now);
         hints.trackers.iter().for_each(|addr| self.trackers.linked(addr, id));
         self.web_hints(id, &hints.webseeds);
+        hints.dht.iter().for_each(|addr| self.dht.know(addr.clone()));
         self.trackers.wants(id);
+        self.dht.wants(id);
         self.discovery.hurry(now);
     }
 
     fn share(&mut self, blob: Arc<Blob>) {
         if blob.is_shareable() {
             self.trackers.holds(blob.id());
+            self.dht.holds(blob.id(), true);
         }
         self.sharing.share(blob, &mut self.peers);
     }
 
     fn withdraw(&mut self, id: ContentId) {
         self.trackers.drops(id);
+        self.dht.drops(id);
         self.sharing.withdraw(id, &mut self.peers);
     }
 
@@ -344,6 +357,8 @@ impl Actor {
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));
             self.trackers.settle(|id| transfers.is_active(id));
+            self.dht.settle(|id| transfers.is_active(id));
+            self.tend_dht(now);
             for poisoned in self.store.poisoned() {
                 tracing::error!(id = %poisoned.id, error = %poisoned.error, "a flush failed");
                 self.transfers.poisoned(&poisoned);
@@ -356,6 +371,7 @@ impl Actor {
     fn routes(&self) -> Vec<String> {
         let mut routes = self.discovery.tried(self.mdns);
         routes.extend(self.trackers.tried());
+        routes.push(self.dht.tried());
         routes.extend(self.web_routes());
         routes
     }
@@ -373,6 +389,7 @@ impl Actor {
         let behaviour = self.network.behaviour();
         let mut refused: Vec<(String, u64)> = behaviour.gate.refused().rows();
         refused.push(("extra streams".to_owned(), behaviour.streams.refused()));
+        refused.extend(self.dht.refused().iter().map(|(reason, n)| (format!("by the DHT: {reason}"), *n)));
         refused.retain(|(_, n)| *n > 0);
         let views = self.transfers.views();
         let holders = views.iter().map(|(id, v)| (*id, v.progress.holders)).collect();
@@ -384,6 +401,8 @@ impl Actor {
             refused,
             notices: self.notices.clone(),
             trackers: self.trackers.rows(),
+            dht: self.dht.row(),
+            dht_serves: self.dht.serves(),
             reached: self.reach.state(&self.listen.borrow()),
             uploaded,
             downloaded,

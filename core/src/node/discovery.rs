@@ -23,6 +23,8 @@ pub(super) enum Source {
     Remembered,
     /// A tracker named it.
     Tracker,
+    /// The DHT named it.
+    Dht,
     /// Another peer named it.
     Exchange,
 }
@@ -30,7 +32,7 @@ pub(super) enum Source {
 impl Source {
     /// It is somebody else's word that sends us there, and may be meant to harm whoever is there.
     const fn is_hearsay(self) -> bool {
-        matches!(self, Self::Tracker | Self::Exchange)
+        matches!(self, Self::Tracker | Self::Dht | Self::Exchange)
     }
 }
 
@@ -41,15 +43,16 @@ enum By {
     Tracker(u64),
 }
 
-/// The tracker that names peers.
+/// The tracker that names peers, or the DHT.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tracker {
+    source: Source,
     /// Its number: no two have the same.
-    pub(super) number: u64,
+    number: u64,
     /// Where it is.
-    pub(super) at: Option<IpAddr>,
+    at: Option<IpAddr>,
     /// Nobody but a link says that it is one.
-    pub(super) linked: bool,
+    linked: bool,
 }
 
 /// Ports of a host that are tried at once because somebody named them, of TCP and of QUIC each: a node has one for IPv4 and one
@@ -188,7 +191,7 @@ impl Discovery {
         if new.is_empty() || !self.may_name(By::Tracker(by.number), now) {
             return;
         }
-        new.iter().for_each(|addr| self.found(addr, Some(peer), Source::Tracker, now));
+        new.iter().for_each(|addr| self.found(addr, Some(peer), by.source, now));
     }
 
     fn knows(&self, peer: PeerId, addr: &Multiaddr) -> bool {
@@ -377,6 +380,7 @@ impl Discovery {
         for (label, source) in [
             ("met before", Source::Remembered),
             ("named by trackers", Source::Tracker),
+            ("named by the DHT", Source::Dht),
             ("named by peers", Source::Exchange),
         ] {
             match (of(source).count(), connected(source)) {
@@ -389,6 +393,14 @@ impl Discovery {
 }
 
 impl Tracker {
+    /// What the DHT names was looked at when it came in: its rules depend on where its servers are.
+    pub(super) const DHT: Self = Self { source: Source::Dht, number: u64::MAX, at: None, linked: false };
+
+    /// A tracker by its number, which is there; `linked` when nobody but a link says that it is one.
+    pub(super) const fn new(number: u64, at: Option<IpAddr>, linked: bool) -> Self {
+        Self { source: Source::Tracker, number, at, linked }
+    }
+
     /// Whether it may send us there. A tracker sees addresses of the internet; those of a private network only where it is
     /// in one itself, or is one that its owner told us of, and then no services. Only one on this machine names this
     /// machine, and nobody what is not an address of one host.
@@ -398,6 +410,7 @@ impl Tracker {
         is_one_host(ip)
             && port != 0
             && match class_of(ip) {
+                _ if self.source == Source::Dht => true,
                 Class::Host => at == Some(Class::Host),
                 Class::Lan => {
                     at.is_some_and(|at| at <= Class::Lan) || (!self.linked && port >= SERVICE_PORTS)

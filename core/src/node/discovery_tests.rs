@@ -94,8 +94,7 @@ fn an_address_gets_its_name_when_connected() {
     assert_eq!(d.due(false, || 9, now + RETRY_FIRST).len(), 1, "still a given peer");
 }
 
-const FAR: Tracker =
-    Tracker { number: 1, at: Some(IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8))), linked: true };
+const FAR: Tracker = Tracker::new(1, Some(IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8))), true);
 const GIVEN: Tracker = Tracker { linked: false, ..FAR };
 const NEAR: Tracker = Tracker { at: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))), ..FAR };
 const HERE: Tracker = Tracker { at: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)), ..FAR };

@@ -288,6 +288,12 @@ pub struct Status {
     /// Trackers.
     #[serde(default)]
     pub trackers: Vec<Tracker>,
+    /// How it takes part in the DHT; none while it knows nobody there.
+    #[serde(default)]
+    pub dht: Option<String>,
+    /// Where it is a server of the DHT.
+    #[serde(default)]
+    pub dht_serves: Vec<String>,
     /// Complete and partial blobs.
     pub blobs: u64,
     /// Bytes the store holds itself.

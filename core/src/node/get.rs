@@ -57,7 +57,7 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
     let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
     let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
-    let hints = Hints { peers, trackers, webseeds: link.webseeds };
+    let hints = Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds };
     let (id, name) = (link.id, link.name);
     let uploaded_before = net.question(Ask::Report).await.map_or(0, |r| r.uploaded);
     let closed = events.clone();

@@ -317,6 +317,8 @@ async fn status(context: Context) -> Result<Event, Failure> {
         peers: 0,
         reached: String::new(),
         trackers: Vec::new(),
+        dht: None,
+        dht_serves: Vec::new(),
         blobs,
         stored,
         uploaded: 0,
@@ -332,6 +334,8 @@ async fn status(context: Context) -> Result<Event, Failure> {
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
         (status.trackers, status.reached) = (report.trackers, report.reached);
+        status.dht = report.dht;
+        status.dht_serves = report.dht_serves.iter().map(ToString::to_string).collect();
         status.notices.extend(report.notices);
     }
     Ok(Event::Status(Box::new(status)))

@@ -127,8 +127,9 @@ fn import(
 
 /// `swarm:<id>?name=..&peer=..&tracker=..` with the addresses a stranger is likeliest to reach.
 pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<String>) -> String {
-    let (mut peers, mut trackers) = (Vec::new(), Vec::<String>::new());
+    let (mut peers, mut trackers, mut dht) = (Vec::new(), Vec::<String>::new(), Vec::new());
     if let Some(net) = &context.net {
+        dht = net.dht.to_vec();
         trackers = super::tracker::for_link(id, &net.trackers);
         let known = |addr: &Multiaddr| net.external.iter().any(|own| own == addr);
         let mut addrs: Vec<Multiaddr> = net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
@@ -153,5 +154,5 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<S
             .collect();
     }
     let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
-    Link { id, name, peers, trackers, webseeds }.to_string()
+    Link { id, name, peers, trackers, dht, webseeds }.to_string()
 }

@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Opens a stream and negotiates a protocol on it.
-    async fn open(&self, protocol: &str) -> Outcome<SubstreamBox> {
+    pub(super) async fn open(&self, protocol: &str) -> Outcome<SubstreamBox> {
         let (reply, stream) = oneshot::channel();
         self.open.send(reply).await.map_err(|_| "the connection is gone")?;
         let mut stream = stream.await?;

@@ -126,6 +126,7 @@ pub fn hello() -> Message {
         quic: Vec::new(),
         site: None,
         relayed: Vec::new(),
+        dht: Vec::new(),
     })
 }
 

@@ -101,6 +101,7 @@ impl Actor {
             quic: ports(|p| if let Protocol::Udp(port) = p { Some(*port) } else { None }),
             site: self.site.clone(),
             relayed: self.relayed_at(),
+            dht: self.dht.ports(),
         }
     }
 

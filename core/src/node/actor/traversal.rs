@@ -33,14 +33,19 @@ impl Actor {
 
     /// A link says that a peer is reached through a relay: that relay can tell where we are seen.
     pub(super) fn relayed_hint(&mut self, way: Multiaddr, peer: PeerId) {
-        let relay: Multiaddr = way.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
-        if let Some(relay) = self.reach.relay(relay) {
-            self.network.behaviour_mut().identify.with(relay);
-        }
+        self.through(&way);
         if self.held.len() < limits::DIAL_QUEUE {
             self.held.push((peer, vec![way], None));
         }
         self.reach_out(Instant::now());
+    }
+
+    /// The relay on this way may be used.
+    pub(super) fn through(&mut self, way: &Multiaddr) {
+        let relay: Multiaddr = way.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+        if let Some(relay) = self.reach.relay(relay) {
+            self.network.behaviour_mut().identify.with(relay);
+        }
     }
 
     fn not_punched(&mut self, peer: PeerId, dialled: bool, now: Instant) {

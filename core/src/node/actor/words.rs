@@ -7,13 +7,14 @@ use libp2p::{Multiaddr, PeerId};
 use super::Actor;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::discovery::{Source, Tracker, class_of, ip_of, split_peer};
+use crate::node::dht::{Named, News};
+use crate::node::discovery::{Source, Tracker, class_of, ip_of, is_one_host, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
 use crate::node::reach::is_relayed;
 use crate::node::session::SessionEvent;
 use crate::node::sharing::Next;
-use crate::node::tracker::{Named, Reply};
+use crate::node::tracker::{self, Reply};
 use crate::schedule::PeerKey;
 use crate::store::record::State;
 use crate::wire::{self, Hello, Message};
@@ -128,6 +129,7 @@ impl Actor {
                 peer.class = peer.class.min(Class::Site);
             }
             let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
+            self.dht.peer(peer.id, &peer.addr, &hello.dht);
             peer.hello = Some(hello);
             let class = peer.class;
             self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
@@ -203,7 +205,9 @@ impl Actor {
     /// A tracker has answered, or has not.
     pub(super) fn tracked(&mut self, reply: Reply) {
         let now = Instant::now();
-        let Some(Named { by, at, seen, linked, peers }) = self.trackers.heard(reply, now) else { return };
+        let Some(tracker::Named { by, at, seen, linked, peers }) = self.trackers.heard(reply, now) else {
+            return;
+        };
         seen.into_iter().for_each(|ip| self.reach.seen(ip));
         let ip = at.as_ref().and_then(ip_of);
         if let Some(relay) = at.and_then(|at| self.reach.relay(at)) {
@@ -216,21 +220,52 @@ impl Actor {
             behaviour.gate.private |= private;
         }
         self.reach_out(now);
-        let own = *self.network.local_peer_id();
         for named in peers {
             let Ok(peer) = PeerId::from_bytes(&named.peer) else { continue };
-            if peer == own || self.peers.key_of(&peer).is_some() {
-                continue;
-            }
             let addrs = named.addrs.into_iter().filter_map(|a| a.try_into().ok());
-            let (relayed, direct): (Vec<Multiaddr>, Vec<Multiaddr>) = addrs.partition(is_relayed);
-            let tracker = Tracker { number: by, at: ip, linked };
-            self.discovery.tracked(&direct, peer, tracker, now);
-            if !relayed.is_empty() && self.held.len() < limits::DIAL_QUEUE {
-                self.held.push((peer, relayed, Some(tracker)));
-            }
+            self.suggested(peer, addrs, Tracker::new(by, ip, linked), now);
         }
         self.release(now);
+    }
+
+    /// A tracker or the DHT says that a peer has what we want.
+    fn suggested(&mut self, peer: PeerId, addrs: impl Iterator<Item = Multiaddr>, by: Tracker, now: Instant) {
+        if peer == *self.network.local_peer_id() || self.peers.key_of(&peer).is_some() {
+            return;
+        }
+        let (relayed, direct): (Vec<Multiaddr>, Vec<Multiaddr>) = addrs.partition(is_relayed);
+        self.discovery.tracked(&direct, peer, by, now);
+        if !relayed.is_empty() && self.held.len() < limits::DIAL_QUEUE {
+            self.held.push((peer, relayed, Some(by)));
+        }
+    }
+
+    /// The DHT has found somebody, or told how it goes.
+    pub(super) fn named(&mut self, news: News) {
+        let now = Instant::now();
+        let Some(Named { peer, addrs }) = self.dht.heard(news, now) else { return self.tend_dht(now) };
+        // Whoever named the way through a relay knows no better than that this relay exists.
+        for way in addrs.iter().filter(|addr| is_relayed(addr)) {
+            if self.reach.relays().count() < limits::DHT_RELAYS {
+                self.through(way);
+            }
+        }
+        self.suggested(peer, addrs.into_iter(), Tracker::DHT, now);
+        self.release(now);
+    }
+
+    /// Once a second: what the DHT is to look for and to be told.
+    pub(super) fn tend_dht(&mut self, now: Instant) {
+        let near = self.dht.widest();
+        // Who is elsewhere can do nothing with the addresses of a private network.
+        let of_use =
+            |addr: &&Multiaddr| ip_of(addr).is_some_and(|ip| is_one_host(ip) && class_of(ip) >= near);
+        let listen = self.listen.borrow();
+        let all = self.reach.addresses().chain(&*listen).filter(of_use);
+        self.dht.addresses(all.take(limits::PEER_ADDRS).cloned().collect());
+        drop(listen);
+        self.dht.tend(self.transfers.room(&self.peers) > 0, now);
+        self.dht.save(&self.store, false);
     }
 
     /// Ways through relays are taken when we know where we are seen.

@@ -152,6 +152,7 @@ impl Task {
             quic: Vec::new(),
             site: None,
             relayed: Vec::new(),
+            dht: Vec::new(),
         };
         self.say(Message::Hello(hello)).await?;
         let seed = Arc::new(WebSeed::new(&self.web.url, self.web.private).map_err(lost)?);

@@ -1,0 +1,327 @@
+//! Who says that it has what, as told to a server of the DHT.
+//!
+//! Everybody may tell, and may tell lies by the million: what is kept is bounded, and shared among the networks that tell.
+//! Where there is no room, a network that has told less takes a place from the one that has most there, and else one of its
+//! own, by the lot. So whoever floods a key or the whole store pushes out his own records, and a crowd from one office is a
+//! sample of it that changes: the stock store keeps the first twenty of a key for as long as they renew, and is full for ever
+//! after 1,024 keys.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::kad::store::{Error, RecordStore, Result};
+use libp2p::kad::{ProviderRecord, Record, RecordKey};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::limits;
+use crate::wire::tracker::Key;
+
+/// Records that have expired are looked for this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// The network a record came from: a /24 or /48 of the internet, one host of a private network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin(u128);
+
+impl Origin {
+    /// Of this address.
+    pub(super) fn of(ip: IpAddr) -> Self {
+        let near = super::super::discovery::class_of(ip) != super::super::event::Class::Wan;
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(u128::from(u32::from(ip) & if near { u32::MAX } else { u32::MAX << 8 })),
+            IpAddr::V6(ip) => Self(u128::from(ip) & if near { u128::MAX } else { u128::MAX << 80 }),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Told {
+    provider: PeerId,
+    addresses: Vec<Multiaddr>,
+    expires: Instant,
+    origin: Origin,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Records {
+    local: PeerId,
+    /// What we have ourselves.
+    own: BTreeSet<Key>,
+    told: BTreeMap<Key, Vec<Told>>,
+    /// The same by network.
+    by_origin: BTreeMap<Origin, BTreeSet<(Key, PeerId)>>,
+    /// The networks by how much they told.
+    largest: BTreeSet<(usize, Origin)>,
+    total: usize,
+    most: usize,
+    lot: RandomState,
+    drawn: u64,
+    swept: Instant,
+}
+
+impl Records {
+    /// Of this node; nothing told yet, and at most `most` kept.
+    pub(super) fn new(local: PeerId, most: usize) -> Self {
+        Self {
+            local,
+            own: BTreeSet::new(),
+            told: BTreeMap::new(),
+            by_origin: BTreeMap::new(),
+            largest: BTreeSet::new(),
+            total: 0,
+            most,
+            lot: RandomState::new(),
+            drawn: 0,
+            swept: Instant::now(),
+        }
+    }
+
+    /// How many there are.
+    pub(super) const fn len(&self) -> usize {
+        self.total
+    }
+
+    /// Somebody in this network says that it has that.
+    pub(super) fn tell(&mut self, record: ProviderRecord, origin: Origin, now: Instant) {
+        let Some(key) = read_key(&record.key) else { return };
+        if now.duration_since(self.swept) >= SWEEP_EVERY {
+            self.swept = now;
+            self.sweep(now);
+        }
+        let ProviderRecord { provider, addresses, .. } = record;
+        let expires = now + limits::DHT_EXPIRES;
+        let told = Told { provider, addresses, expires, origin };
+        self.forget(key, provider);
+        let gives_way = if self.told.get(&key).map_or(0, Vec::len) >= limits::DHT_PROVIDERS {
+            self.victim_at(key, origin).map(|provider| (key, provider))
+        } else if self.total >= self.most {
+            self.victim(origin)
+        } else {
+            None
+        };
+        if let Some((key, provider)) = gives_way {
+            self.forget(key, provider);
+        }
+        if self.total >= self.most {
+            return;
+        }
+        self.told.entry(key).or_default().push(told);
+        self.total += 1;
+        self.count(origin, |all| all.insert((key, provider)));
+    }
+
+    /// Whose record of this key gives way to one from this network.
+    fn victim_at(&mut self, key: Key, origin: Origin) -> Option<PeerId> {
+        let draw = self.draw();
+        let here = self.told.get(&key).map_or(&[][..], Vec::as_slice);
+        let mut counts: BTreeMap<Origin, usize> = BTreeMap::new();
+        here.iter().for_each(|told| *counts.entry(told.origin).or_default() += 1);
+        let most = counts.values().copied().max().unwrap_or(0);
+        let own = counts.get(&origin).copied().unwrap_or(0);
+        let gives = |told: &Told| match own < most {
+            true => counts.get(&told.origin) == Some(&most),
+            false => told.origin == origin,
+        };
+        let gives: Vec<&Told> = here.iter().filter(|told| gives(told)).collect();
+        gives.get(draw as usize % gives.len().max(1)).map(|told| told.provider)
+    }
+
+    /// The record of any key that gives way to one from this network.
+    fn victim(&mut self, origin: Origin) -> Option<(Key, PeerId)> {
+        let mut from = [0; 32];
+        from[..8].copy_from_slice(&self.draw().to_be_bytes());
+        let own = self.by_origin.get(&origin).map_or(0, BTreeSet::len);
+        let (most, largest) = self.largest.last().copied()?;
+        let all = self.by_origin.get(if own < most { &largest } else { &origin })?;
+        let next = all.iter().find(|(key, _)| *key >= from);
+        next.or_else(|| all.first()).copied()
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.drawn = self.drawn.wrapping_add(1);
+        self.lot.hash_one(self.drawn)
+    }
+
+    fn forget(&mut self, key: Key, provider: PeerId) {
+        let Some(here) = self.told.get_mut(&key) else { return };
+        let Some(at) = here.iter().position(|told| told.provider == provider) else { return };
+        let origin = here.swap_remove(at).origin;
+        if here.is_empty() {
+            self.told.remove(&key);
+        }
+        self.total -= 1;
+        self.count(origin, |all| all.remove(&(key, provider)));
+    }
+
+    fn count(&mut self, origin: Origin, change: impl FnOnce(&mut BTreeSet<(Key, PeerId)>) -> bool) {
+        let all = self.by_origin.entry(origin).or_default();
+        self.largest.remove(&(all.len(), origin));
+        change(all);
+        if all.is_empty() {
+            self.by_origin.remove(&origin);
+        } else {
+            self.largest.insert((all.len(), origin));
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let old = |(key, here): (&Key, &Vec<Told>)| -> Vec<(Key, PeerId)> {
+            here.iter().filter(|told| told.expires <= now).map(|told| (*key, told.provider)).collect()
+        };
+        let expired: Vec<(Key, PeerId)> = self.told.iter().flat_map(old).collect();
+        expired.into_iter().for_each(|(key, provider)| self.forget(key, provider));
+    }
+}
+
+/// Keys are hashes; others are nobody's.
+fn read_key(key: &RecordKey) -> Option<Key> {
+    key.as_ref().try_into().ok()
+}
+
+impl RecordStore for Records {
+    type RecordsIter<'a> = std::iter::Empty<Cow<'a, Record>>;
+    type ProvidedIter<'a> = std::iter::Empty<Cow<'a, ProviderRecord>>;
+
+    /// There are no values here.
+    fn get(&self, _: &RecordKey) -> Option<Cow<'_, Record>> {
+        None
+    }
+
+    fn put(&mut self, _: Record) -> Result<()> {
+        Err(Error::ValueTooLarge)
+    }
+
+    fn remove(&mut self, _: &RecordKey) {}
+
+    fn records(&self) -> Self::RecordsIter<'_> {
+        std::iter::empty()
+    }
+
+    /// What this node provides; what others do is [told](Self::tell), with where from.
+    fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
+        match read_key(&record.key) {
+            Some(key) if record.provider == self.local => {
+                self.own.insert(key);
+                Ok(())
+            }
+            _ => Err(Error::MaxProvidedKeys),
+        }
+    }
+
+    fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
+        let Some(read) = read_key(key) else { return Vec::new() };
+        let own = self.own.contains(&read).then(|| ProviderRecord::new(key.clone(), self.local, Vec::new()));
+        let told = self.told.get(&read).into_iter().flatten().map(|told| ProviderRecord {
+            key: key.clone(),
+            provider: told.provider,
+            expires: Some(told.expires),
+            addresses: told.addresses.clone(),
+        });
+        own.into_iter().chain(told).collect()
+    }
+
+    /// When to provide again is planned elsewhere.
+    fn provided(&self) -> Self::ProvidedIter<'_> {
+        std::iter::empty()
+    }
+
+    fn remove_provider(&mut self, key: &RecordKey, provider: &PeerId) {
+        let Some(key) = read_key(key) else { return };
+        if *provider == self.local {
+            self.own.remove(&key);
+        } else {
+            self.forget(key, *provider);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn from(ip: &str) -> Origin {
+        Origin::of(ip.parse().unwrap())
+    }
+
+    fn record(number: u32) -> ProviderRecord {
+        let key = *blake3::hash(&number.to_le_bytes()).as_bytes();
+        ProviderRecord::new(key.to_vec(), PeerId::random(), Vec::new())
+    }
+
+    fn record_of(number: u32, provider: PeerId) -> ProviderRecord {
+        ProviderRecord { provider, ..record(number) }
+    }
+
+    #[test]
+    fn networks_are_counted_and_hosts_of_a_private_one() {
+        assert_eq!(from("45.1.2.3"), from("45.1.2.99"));
+        assert_ne!(from("45.1.2.3"), from("45.1.3.3"));
+        assert_ne!(from("10.1.2.3"), from("10.1.2.4"));
+        assert_eq!(from("2a0e:1:2:3::1"), from("2a0e:1:2:4::1"));
+        assert_ne!(from("2a0e:1:2:3::1"), from("2a0e:1:3:3::1"));
+    }
+
+    /// D31: a flood from one network, before and after the honest one tells.
+    #[test]
+    fn d31_a_flood_pushes_out_itself() {
+        let (honest, now) = (PeerId::random(), Instant::now());
+        let mut records = Records::new(PeerId::random(), 1000);
+        let found = |records: &Records| {
+            records.providers(&record(0).key).iter().any(|record| record.provider == honest)
+        };
+        (0..100).for_each(|_| records.tell(record(0), from("45.9.9.9"), now));
+        records.tell(record_of(0, honest), from("45.1.1.1"), now);
+        assert!(found(&records), "it takes the place of one of the flood");
+        for number in 0..50_000 {
+            records.tell(record(0), from("45.9.9.8"), now);
+            records.tell(record(number), from("45.9.9.7"), now);
+        }
+        assert!(found(&records));
+        assert_eq!(records.providers(&record(0).key).len(), limits::DHT_PROVIDERS);
+        assert_eq!(records.len(), 1000);
+        // A newcomer of another network has its place in a full store, and keeps it.
+        let late = record_of(77_777, honest);
+        records.tell(late.clone(), from("45.2.2.2"), now);
+        (0..5000).for_each(|number| records.tell(record(50_000 + number), from("45.9.9.7"), now));
+        assert_eq!(records.providers(&late.key).len(), 1);
+        assert_eq!(records.len(), 1000);
+    }
+
+    /// A crowd of one network is not its first twenty.
+    #[test]
+    fn a_crowd_is_sampled_by_the_lot() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 1000);
+        let crowd: Vec<PeerId> = (0..200).map(|_| PeerId::random()).collect();
+        crowd.iter().for_each(|peer| records.tell(record_of(1, *peer), from("45.1.1.1"), now));
+        let kept: Vec<PeerId> = records.providers(&record(1).key).iter().map(|r| r.provider).collect();
+        assert_eq!(kept.len(), limits::DHT_PROVIDERS);
+        assert!(crowd[..20].iter().filter(|peer| kept.contains(peer)).count() < 15);
+        // Who tells again is there once.
+        kept.iter().for_each(|peer| records.tell(record_of(1, *peer), from("45.1.1.1"), now));
+        assert_eq!(records.len(), limits::DHT_PROVIDERS);
+    }
+
+    #[test]
+    fn what_is_old_goes_and_the_own_stays() {
+        let (local, now) = (PeerId::random(), Instant::now());
+        let mut records = Records::new(local, 1000);
+        records.add_provider(record_of(1, local)).unwrap();
+        assert!(records.add_provider(record(1)).is_err(), "others tell otherwise");
+        records.tell(record(1), from("45.1.1.1"), now);
+        assert_eq!(records.providers(&record(1).key).len(), 2);
+        let later = now + limits::DHT_EXPIRES;
+        records.tell(record(2), from("45.1.1.1"), later);
+        assert_eq!((records.providers(&record(1).key).len(), records.len()), (1, 1));
+        records.remove_provider(&record(1).key, &local);
+        assert!(records.providers(&record(1).key).is_empty());
+        let odd = ProviderRecord::new(vec![1; 31], PeerId::random(), Vec::new());
+        records.tell(odd, from("45.1.1.1"), now);
+        assert_eq!(records.len(), 1, "that is no key of ours");
+    }
+}

@@ -1,0 +1,228 @@
+//! libp2p's Kademlia, held to our rules about addresses: what strangers name is dialled only where it leads to a server of
+//! the DHT that may be meant for us, and where a holder's sessions are reached is told beside where its DHT is, marked, so
+//! that nobody looks for the one at the other.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::kad::{self, Behaviour as Kademlia};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, StreamProtocol, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId};
+
+use super::records::Records;
+use crate::limits;
+use crate::node::discovery::{class_of, endpoint, is_one_host, split_peer};
+use crate::node::event::Class;
+use crate::node::reach::is_relayed;
+use crate::wire::dht::{self, MARK};
+
+/// The protocol's name as libp2p wants it.
+pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new(dht::PROTOCOL);
+
+/// Below are the ports of a machine's own services.
+const SERVICE_PORTS: u16 = 1024;
+
+/// An address of ours for sessions, as it is told.
+pub(super) fn mark(addr: &Multiaddr) -> Multiaddr {
+    addr.clone().with(Protocol::Sni(MARK.into()))
+}
+
+/// The address behind a mark; none where there is no mark.
+pub(super) fn unmark(addr: &Multiaddr) -> Option<Multiaddr> {
+    let (mut bare, _) = split_peer(addr);
+    match bare.pop() {
+        Some(Protocol::Sni(mark)) if mark == MARK => Some(bare),
+        _ => None,
+    }
+}
+
+/// See the module's text.
+pub(super) struct Routing {
+    pub(super) kad: Kademlia<Records>,
+    /// Servers that somebody other than the DHT told us of.
+    trusted: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// How far away the farthest node is that was met: those of the internet name no addresses of our network.
+    pub(super) widest: Option<Class>,
+}
+
+impl Routing {
+    /// Of a node that answers nobody yet.
+    pub(super) fn new(kad: Kademlia<Records>) -> Self {
+        let mut new = Self { kad, trusted: BTreeMap::new(), widest: None };
+        new.kad.set_mode(Some(kad::Mode::Client));
+        new
+    }
+
+    /// A server is there, as somebody says whom we believe.
+    pub(super) fn know(&mut self, peer: PeerId, addr: &Multiaddr) {
+        if self.trusted.len() >= limits::DHT_NODES && !self.trusted.contains_key(&peer) {
+            self.trusted.pop_first();
+        }
+        let known = self.trusted.entry(peer).or_default();
+        if !known.contains(addr) {
+            known.truncate(limits::PEER_ADDRS - 1);
+            known.push(addr.clone());
+        }
+        self.kad.add_address(&peer, addr.clone());
+    }
+
+    /// A node was met at this address.
+    pub(super) fn met(&mut self, addr: &Multiaddr) {
+        let class = endpoint(&split_peer(addr).0).map(|end| class_of(end.ip));
+        self.widest = self.widest.max(class);
+    }
+
+    /// Where a holder that the query under way has named says that it is reached.
+    pub(super) fn addresses_of(&mut self, peer: PeerId) -> Vec<Multiaddr> {
+        let all = self.all_of(ConnectionId::new_unchecked(usize::MAX), peer);
+        let mut addrs: Vec<Multiaddr> = all.iter().filter_map(unmark).collect();
+        addrs.retain(|addr| addr.len() <= limits::TRACKED_ADDR_BYTES && self.may_name(addr));
+        addrs.sort_unstable();
+        addrs.dedup();
+        addrs.truncate(limits::PEER_ADDRS);
+        addrs
+    }
+
+    fn all_of(&mut self, id: ConnectionId, peer: PeerId) -> Vec<Multiaddr> {
+        let dialler = Endpoint::Dialer;
+        self.kad.handle_pending_outbound_connection(id, Some(peer), &[], dialler).unwrap_or_default()
+    }
+
+    /// Whether strangers may send us there.
+    fn may_name(&self, addr: &Multiaddr) -> bool {
+        endpoint(addr).is_some_and(|end| {
+            let class = class_of(end.ip);
+            is_one_host(end.ip)
+                && end.port != 0
+                && (class == Class::Wan
+                    || (end.port >= SERVICE_PORTS && self.widest.is_some_and(|widest| class >= widest)))
+        })
+    }
+}
+
+impl NetworkBehaviour for Routing {
+    type ConnectionHandler = THandler<Kademlia<Records>>;
+    type ToSwarm = kad::Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kad.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        addr: &Multiaddr,
+        role: Endpoint,
+        port: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kad.handle_established_outbound_connection(id, peer, addr, role, port)
+    }
+
+    /// The addresses of a server that a query wants to ask: those that may be dialled, and few.
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        let Some(peer) = peer.filter(|_| addresses.is_empty()) else { return Ok(Vec::new()) };
+        let all = self.all_of(id, peer);
+        let trusted = self.trusted.get(&peer).map_or(&[][..], Vec::as_slice);
+        let mut may: Vec<Multiaddr> = trusted.to_vec();
+        for addr in all.iter().map(|addr| split_peer(addr).0) {
+            if !may.contains(&addr) && !is_relayed(&addr) && self.may_name(&addr) {
+                may.push(addr);
+            }
+        }
+        may.truncate(limits::DHT_ADDRS);
+        Ok(may)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        self.kad.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.kad.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<kad::Event, THandlerInEvent<Self>>> {
+        self.kad.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn routing() -> Routing {
+        let local = PeerId::random();
+        let kad = Kademlia::with_config(local, Records::new(local, 100), kad::Config::new(PROTOCOL));
+        Routing::new(kad)
+    }
+
+    #[test]
+    fn where_sessions_are_reached_is_marked() {
+        for text in ["/ip4/45.1.2.3/tcp/4001", "/ip6/2a0e::1/udp/1/quic-v1"] {
+            let plain = addr(text);
+            let told = mark(&plain).with_p2p(PeerId::random()).unwrap();
+            assert_eq!(unmark(&told), Some(plain.clone()));
+            assert_eq!(unmark(&plain), None);
+            assert_eq!(endpoint(&split_peer(&told).0), None, "nobody dials it as it is");
+        }
+        assert_eq!(unmark(&addr("/ip4/45.1.2.3/tcp/4001/sni/other")), None);
+    }
+
+    /// D48: the DHT of the internet names no addresses of ours, that of an office none of this machine.
+    #[test]
+    fn d48_strangers_name_no_addresses_of_ours() {
+        let mut routing = routing();
+        let may = |routing: &Routing, text: &str| routing.may_name(&addr(text));
+        let (wan, lan, service) =
+            ("/ip4/45.1.2.3/tcp/80", "/ip4/192.168.1.9/tcp/4001", "/ip4/192.168.1.1/tcp/80");
+        assert!(may(&routing, wan) && !may(&routing, lan), "nobody was reached yet");
+        routing.met(&addr("/ip4/192.168.1.2/tcp/4772"));
+        assert!(may(&routing, wan) && may(&routing, lan) && !may(&routing, service));
+        assert!(!may(&routing, "/ip4/127.0.0.1/tcp/4001"));
+        routing.met(&addr("/ip4/45.1.2.4/tcp/4772"));
+        assert!(may(&routing, wan) && !may(&routing, lan));
+        assert!(!may(&routing, "/ip4/224.0.0.1/tcp/4001") && !may(&routing, "/ip4/45.1.2.3/tcp/0"));
+    }
+
+    #[test]
+    fn what_we_know_ourselves_is_dialled_wherever_it_is() {
+        let (mut routing, peer) = (routing(), PeerId::random());
+        let dialled = |routing: &mut Routing, peer| {
+            let id = ConnectionId::new_unchecked(1);
+            routing.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap()
+        };
+        routing.know(peer, &addr("/ip4/192.168.1.2/tcp/4772"));
+        assert_eq!(dialled(&mut routing, peer), [addr("/ip4/192.168.1.2/tcp/4772")]);
+        let other = PeerId::random();
+        routing.kad.add_address(&other, addr("/ip4/192.168.1.2/tcp/4772"));
+        routing.kad.add_address(&other, mark(&addr("/ip4/45.1.2.3/tcp/4772")));
+        assert!(dialled(&mut routing, other).is_empty());
+        assert_eq!(routing.addresses_of(other), [addr("/ip4/45.1.2.3/tcp/4772")]);
+        routing.kad.add_address(&other, addr("/ip4/45.1.2.3/tcp/4772"));
+        assert_eq!(dialled(&mut routing, other), [addr("/ip4/45.1.2.3/tcp/4772")]);
+    }
+}
