@@ -241,6 +241,9 @@ struct Globals {
     /// Others reach this node at this address, which it cannot see itself: a router passes it on; may be repeated
     #[arg(long, env = "SWARM_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     external: Vec<String>,
+    /// Ask the router to let others in (UPnP); given back at the end
+    #[arg(long, env = "SWARM_UPNP", value_parser = BoolishValueParser::new())]
+    upnp: bool,
     /// Let others find a way here through this relay; trackers are relays as well; may be repeated
     #[arg(long, env = "SWARM_RELAY", value_name = "MULTIADDR", value_delimiter = ',')]
     relay: Vec<String>,
@@ -403,6 +406,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         dht: many(matches, "dht", source),
         no_dht: one(matches, "no_dht", source),
         external: many(matches, "external", source),
+        upnp: one(matches, "upnp", source),
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
         private_webseeds: one(matches, "private_webseeds", source),
@@ -437,6 +441,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         dht: lists(before.dht, after.dht),
         no_dht: after.no_dht.or(before.no_dht),
         external: lists(before.external, after.external),
+        upnp: after.upnp.or(before.upnp),
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),
         private_webseeds: after.private_webseeds.or(before.private_webseeds),

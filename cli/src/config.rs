@@ -133,6 +133,8 @@ settings! {
     no_dht "no-dht": bool = false;
     /// Addresses at which others reach us.
     external "external": Vec<String> = Vec::new();
+    /// The router is asked to let others in.
+    upnp "upnp": bool = false;
     /// Relays.
     relay "relay": Vec<String> = Vec::new();
     /// Content may come through relays.
@@ -216,6 +218,7 @@ impl Settings {
             dht: !self.no_dht.value,
             dht_servers: self.dht.value.clone(),
             external: self.external.value.clone(),
+            upnp: self.upnp.value,
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,
             private_webseeds: self.private_webseeds.value,

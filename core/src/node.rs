@@ -24,6 +24,7 @@ mod peers;
 mod publish;
 mod punch;
 mod reach;
+mod router;
 mod seeking;
 mod session;
 mod sharing;
@@ -64,6 +65,7 @@ use dht::Dht;
 use event::{Event, Limits};
 use pace::Pace;
 use reach::Reach;
+use router::{Mapped, Router};
 use tracker::Trackers;
 
 /// How long an orderly end may take before it is cut short.
@@ -131,6 +133,8 @@ struct Net {
     dht: Arc<[String]>,
     /// Where others reach us, as our owner says.
     external: Arc<[Multiaddr]>,
+    /// The same, by its router.
+    mapped: Option<watch::Receiver<Mapped>>,
     /// And through which relays.
     relays: Arc<[Multiaddr]>,
 }
@@ -140,6 +144,7 @@ struct Net {
 pub struct Node {
     caller: Caller,
     actor: Option<JoinHandle<()>>,
+    router: Option<Router>,
     /// Tasks that end with the node.
     paces: Vec<AbortHandle>,
     warm_up: WarmUp,
@@ -198,6 +203,7 @@ impl Node {
         let mut node = Self {
             caller: Caller { context: Context { store, net: None, home: options.home.clone(), started } },
             actor: None,
+            router: None,
             paces: Vec::new(),
             warm_up: WarmUp(None),
         };
@@ -219,18 +225,7 @@ impl Node {
         let site = options.site.as_deref().map(site).transpose()?;
         let mut network = network(&key, options)?;
         let peer = *network.local_peer_id();
-        let anywhere = if listen.is_empty() {
-            listen_everywhere(&mut network, &self.caller.context.store)?
-        } else {
-            Vec::new()
-        };
-        for addr in &listen {
-            let failed = |e: TransportError<io::Error>| StartError::Network {
-                verb: format!("listen on {addr}"),
-                source: io::Error::other(root_cause(&e)),
-            };
-            network.listen_on(addr.clone()).map_err(failed)?;
-        }
+        let anywhere = listen_on(&mut network, &listen, &self.caller.context.store)?;
         let pace = Pace::start(options);
         self.paces = pace.tasks;
         let store = self.caller.context.store.clone();
@@ -246,6 +241,8 @@ impl Node {
                 dht.holds(record.id, false);
             }
         }
+        self.router = options.upnp.then(|| Router::start(listening.clone()));
+        let mapped = self.router.as_ref().map(Router::mapped);
         let actor = Actor::new(Parts {
             network,
             store: store.clone(),
@@ -261,6 +258,7 @@ impl Node {
             listen: addrs,
             given,
             anywhere,
+            mapped: mapped.clone(),
             reach: Reach::new(external.clone(), relays.clone(), options),
             trackers,
             dht,
@@ -280,6 +278,7 @@ impl Node {
             trackers: options.trackers.clone().into(),
             dht: if options.dht { options.dht_servers.clone().into() } else { Arc::default() },
             external: external.into(),
+            mapped,
             relays: relays.into(),
         });
         Ok(())
@@ -301,6 +300,9 @@ impl Node {
         if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
             let _ = net.asks.send(Ask::Quit).await;
             let _ = tokio::time::timeout(STOP_WITHIN, actor).await;
+        }
+        if let Some(router) = self.router.take() {
+            router.stop().await;
         }
         self.paces.iter().for_each(AbortHandle::abort);
         let store = self.caller.context.store.clone();
@@ -341,6 +343,25 @@ fn network(
         .with_behaviour(|_| behaviour)
         .map_err(|e| StartError::Option(e.to_string()))?;
     Ok(built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build())
+}
+
+/// Listens there, or everywhere. Returns what is listened on with any port.
+fn listen_on(
+    network: &mut libp2p::Swarm<Behaviour>,
+    listen: &[Multiaddr],
+    store: &Store,
+) -> Result<Vec<Multiaddr>, StartError> {
+    if listen.is_empty() {
+        return listen_everywhere(network, store);
+    }
+    for addr in listen {
+        let failed = |e: TransportError<io::Error>| StartError::Network {
+            verb: format!("listen on {addr}"),
+            source: io::Error::other(root_cause(&e)),
+        };
+        network.listen_on(addr.clone()).map_err(failed)?;
+    }
+    Ok(Vec::new())
 }
 
 /// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with

@@ -23,6 +23,8 @@ pub struct Options {
     pub dht_server: bool,
     /// Multiaddrs at which this node is reached from outside, where it cannot tell itself: a router passes them on.
     pub external: Vec<String>,
+    /// The router is asked to let others in (UPnP).
+    pub upnp: bool,
     /// Multiaddrs of relays, with `/p2p/..`; trackers are relays as well.
     pub relays: Vec<String>,
     /// Others may find a way to each other through this node, which must be reachable for all of them.
@@ -69,6 +71,7 @@ impl Options {
             dht_servers: Vec::new(),
             dht_server: false,
             external: Vec::new(),
+            upnp: false,
             relays: Vec::new(),
             relay_server: false,
             allow_relayed: false,

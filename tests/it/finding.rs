@@ -1,5 +1,6 @@
 //! Nodes that no multicast joins find each other all the same.
 
+use std::process::Command;
 use std::time::Duration;
 
 use swarm_tests::fixture::{
@@ -388,4 +389,44 @@ fn a_relay_and_a_link_do_without_a_tracker() {
     let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "50s"];
     Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait_within(Duration::from_secs(70)).success();
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
+}
+
+/// A router that is asked lets others in: nobody needs a relay then, and what was let in is given back.
+#[test]
+fn a_router_that_is_asked_lets_others_in() {
+    let net = Internet::new(&[Site::nat(Nat::Symmetric, 1).with_upnp(), Site::nat(Nat::Symmetric, 1)]);
+    let homes = [Home::new(), Home::new()];
+    let lets_in = || {
+        let mut nft = Command::new("nft");
+        nft.env("PATH", std::env::var_os("PATH").unwrap());
+        nft.args(["list", "chain", "inet", "router", "lead_in"]);
+        Process::spawn(net.on_router(1, &nft)).wait().success().text().contains("dnat")
+    };
+    let file = homes[0].file("film", 4 * MIB, 21);
+    let daemon = Process::spawn(net.on(1, 1, &homes[0].bare_command(["daemon", "--upnp"])));
+    let at = format!("directly, at /ip4/{}/", net.outside(1));
+    wait_until("it is let in", PATIENCE, || {
+        daemon.must_run();
+        daemon.err().contains("runs for")
+            && homes[0].ask(&["status"])["reached"].as_str().is_some_and(|how| how.starts_with(&at))
+    });
+    assert_eq!(homes[0].ask(&["status"])["router"], format!("lets others in at {}", net.outside(1)));
+    let ran = homes[0].run(["publish", "--link", path(&file)]);
+    let link = ran.success().text();
+    let outside = format!("peer=/ip4/{}/tcp/", net.outside(1));
+    assert!(link.contains(&outside), "{link}");
+    assert!(lets_in());
+    let get = homes[1].bare_command(["--json", "get", &link, "-o", "out", "--timeout", "40s"]);
+    Process::spawn(net.on(2, 1, &get)).wait_within(PATIENCE).success();
+    assert_eq!(b3(&homes[1].path("out")), b3(&file));
+    // A router that does not answer is said to be one.
+    let alone = Process::spawn(net.on(2, 1, &homes[1].bare_command(["daemon", "--upnp"])));
+    wait_until("its router was asked", PATIENCE, || {
+        alone.err().contains("runs for")
+            && homes[1].ask(&["status"])["router"]
+                .as_str()
+                .is_some_and(|says| says.contains("does not answer"))
+    });
+    daemon.interrupt().exits(0);
+    assert!(!lets_in(), "it was given back");
 }

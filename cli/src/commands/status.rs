@@ -51,6 +51,7 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     ));
     facts.extend(status.listen.iter().map(|addr| ("listens", addr.clone())));
     facts.push(("reached", status.reached.clone()));
+    facts.extend(status.router.clone().map(|text| ("router", text)));
     facts.push(("peers", format!("{} connected", status.peers)));
     facts.extend(status.trackers.iter().map(|t| ("tracker", format!("{}: {}", t.addr, t.state))));
     facts.extend(status.dht.clone().map(|text| ("dht", text)));

@@ -23,6 +23,7 @@ use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
 use super::peers::Peers;
 use super::reach::{Reach, is_relayed};
+use super::router::Mapped;
 use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
 use super::sharing::Sharing;
@@ -102,6 +103,7 @@ pub(super) struct Report {
     pub(super) dht: Option<String>,
     pub(super) dht_serves: Vec<Multiaddr>,
     pub(super) reached: String,
+    pub(super) router: Option<String>,
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
     pub(super) transfers: Vec<(ContentId, View)>,
@@ -125,6 +127,7 @@ pub(super) struct Actor {
     reach: Reach,
     /// Peers and ways to them through relays, for later.
     held: Vec<(PeerId, Vec<Multiaddr>, Option<super::discovery::Tracker>)>,
+    mapped: Option<watch::Receiver<Mapped>>,
     trackers: Trackers,
     dht: Dht,
     webs: Vec<webs::WebSource>,
@@ -158,6 +161,8 @@ pub(super) struct Parts {
     pub(super) given: Vec<Multiaddr>,
     /// Where we listen on any port.
     pub(super) anywhere: Vec<Multiaddr>,
+    /// What the router lets in, if it is asked.
+    pub(super) mapped: Option<watch::Receiver<Mapped>>,
     pub(super) reach: Reach,
     pub(super) trackers: Trackers,
     pub(super) dht: Dht,
@@ -194,6 +199,7 @@ impl Actor {
             discovery,
             seeking: Seeking::default(),
             memory,
+            mapped: parts.mapped,
             reach: parts.reach,
             held: Vec::new(),
             trackers: parts.trackers,
@@ -404,6 +410,7 @@ impl Actor {
             dht: self.dht.row(),
             dht_serves: self.dht.serves(),
             reached: self.reach.state(&self.listen.borrow()),
+            router: self.mapped.as_ref().map(|mapped| mapped.borrow().state.clone()),
             uploaded,
             downloaded,
             transfers: views,

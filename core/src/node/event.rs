@@ -285,6 +285,9 @@ pub struct Status {
     /// How others reach it.
     #[serde(default)]
     pub reached: String,
+    /// What the router says that was asked to let others in.
+    #[serde(default)]
+    pub router: Option<String>,
     /// Trackers.
     #[serde(default)]
     pub trackers: Vec<Tracker>,

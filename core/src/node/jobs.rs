@@ -316,6 +316,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         listen,
         peers: 0,
         reached: String::new(),
+        router: None,
         trackers: Vec::new(),
         dht: None,
         dht_serves: Vec::new(),
@@ -334,7 +335,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
         (status.trackers, status.reached) = (report.trackers, report.reached);
-        status.dht = report.dht;
+        (status.dht, status.router) = (report.dht, report.router);
         status.dht_serves = report.dht_serves.iter().map(ToString::to_string).collect();
         status.notices.extend(report.notices);
     }

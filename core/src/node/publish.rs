@@ -131,8 +131,10 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<S
     if let Some(net) = &context.net {
         dht = net.dht.to_vec();
         trackers = super::tracker::for_link(id, &net.trackers);
-        let known = |addr: &Multiaddr| net.external.iter().any(|own| own == addr);
-        let mut addrs: Vec<Multiaddr> = net.external.iter().chain(&*net.listen.borrow()).cloned().collect();
+        let mapped = net.mapped.as_ref().map(|mapped| mapped.borrow().addrs.clone()).unwrap_or_default();
+        let outside: Vec<Multiaddr> = net.external.iter().cloned().chain(mapped).collect();
+        let known = |addr: &Multiaddr| outside.contains(addr);
+        let mut addrs: Vec<Multiaddr> = outside.iter().chain(&*net.listen.borrow()).cloned().collect();
         let rank = |addr: &Multiaddr| {
             let ip = ip_of(addr);
             let quic = addr.iter().any(|p| matches!(p, Protocol::Udp(_)));
@@ -140,10 +142,10 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<S
             (!known(addr), loopback, quic, ip.is_some_and(|ip| ip.is_ipv6()))
         };
         addrs.sort_by_key(rank);
-        let outside = addrs.iter().any(|a| ip_of(a).is_some_and(|ip| !ip.is_loopback()));
+        let others = addrs.iter().any(|a| ip_of(a).is_some_and(|ip| !ip.is_loopback()));
         let link_local =
             |a: &Multiaddr| matches!(ip_of(a), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
-        addrs.retain(|a| !link_local(a) && (!outside || ip_of(a).is_some_and(|ip| !ip.is_loopback())));
+        addrs.retain(|a| !link_local(a) && (!others || ip_of(a).is_some_and(|ip| !ip.is_loopback())));
         let through =
             net.relays.iter().take(limits::RELAYS).map(|relay| relay.clone().with(Protocol::P2pCircuit));
         peers = addrs

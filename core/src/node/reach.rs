@@ -47,6 +47,8 @@ pub(super) struct Punch {
 pub(super) struct Reach {
     /// Where we are reached directly, as our owner says.
     external: Vec<Multiaddr>,
+    /// The same, as our router says.
+    mapped: Vec<Multiaddr>,
     /// The same, as others have tried.
     confirmed: Vec<Multiaddr>,
     /// Through relays.
@@ -69,6 +71,7 @@ impl Reach {
     pub(super) fn new(external: Vec<Multiaddr>, relays: Vec<Multiaddr>, options: &Options) -> Self {
         let mut new = Self {
             external,
+            mapped: Vec::new(),
             confirmed: Vec::new(),
             circuits: Vec::new(),
             relays: BTreeMap::new(),
@@ -112,7 +115,7 @@ impl Reach {
     /// Nobody outside reaches us directly, as far as we know. Whoever was told of a relay, and of nothing else, takes it
     /// that he needs it.
     fn is_hidden(&self, listen: &[Multiaddr]) -> bool {
-        if !self.external.is_empty() || !self.confirmed.is_empty() {
+        if self.direct().next().is_some() {
             return false;
         }
         match self.seen {
@@ -204,17 +207,28 @@ impl Reach {
 
     /// Where we are reached from outside, besides where we listen: directly, then through relays.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &Multiaddr> {
-        self.external.iter().chain(&self.confirmed).chain(&self.circuits)
+        self.direct().chain(&self.circuits)
     }
 
     /// Where we are reached from outside, directly.
     pub(super) fn direct(&self) -> impl Iterator<Item = &Multiaddr> {
-        self.external.iter().chain(&self.confirmed)
+        let known = |addr: &&Multiaddr| !self.external.contains(addr) && !self.mapped.contains(addr);
+        self.external.iter().chain(&self.mapped).chain(self.confirmed.iter().filter(known))
+    }
+
+    /// Our router lets others in at these addresses, and no others.
+    pub(super) fn mapped(&mut self, addrs: Vec<Multiaddr>) {
+        self.mapped = addrs;
     }
 
     /// Through relays.
     pub(super) fn circuits(&self) -> &[Multiaddr] {
         &self.circuits
+    }
+
+    /// Relays that we are reached through.
+    fn used(&self) -> usize {
+        self.relays.values().filter(|relay| relay.listener.is_some()).count()
     }
 
     /// A relayed connection is there.
@@ -257,7 +271,7 @@ impl Reach {
             (Some(addr), _) => format!("directly, at {addr}"),
             (None, 0) if self.is_hidden(listen) => "not from outside, as far as is known".to_owned(),
             (None, 0) => "directly".to_owned(),
-            (None, n) => format!("through {n} of {} relays", self.relays.len()),
+            (None, _) => format!("through {} of {} known relays", self.used(), self.relays.len()),
         };
         way + &punched
     }

@@ -12,10 +12,12 @@ use crate::limits;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::discovery::{Name, split_peer};
 use crate::node::reach::is_relayed;
+use crate::node::router::Mapped;
 
 impl Actor {
     /// Once a second, and when there may be something to do: asks relays, and gives up what took too long.
     pub(super) fn reach_out(&mut self, now: Instant) {
+        self.ask_router();
         self.release(now);
         let wanting = !self.transfers.is_idle();
         let due = self.reach.due(wanting, &self.listen.borrow(), now);
@@ -29,6 +31,17 @@ impl Actor {
             self.network.close_connection(connection);
             self.not_punched(punch.peer, punch.dialled, now);
         }
+    }
+
+    /// Takes in what the router lets in.
+    fn ask_router(&mut self) {
+        let Some(mapped) = self.mapped.as_mut().filter(|mapped| mapped.has_changed().unwrap_or(false)) else {
+            return;
+        };
+        let Mapped { addrs, state } = mapped.borrow_and_update().clone();
+        tracing::info!(%state, "the router");
+        self.reach.mapped(addrs);
+        self.trackers.moved();
     }
 
     /// A link says that a peer is reached through a relay: that relay can tell where we are seen.

@@ -1,0 +1,263 @@
+//! Asks the router of a home to let others in, as UPnP's Internet Gateway Device has it, where the node's owner wants that.
+//!
+//! Only the machine's default gateway is asked, and believed only if its outside address is one of the internet: a router that
+//! is itself behind another one lets nobody in, and what else answers the search is no router of ours. What was let in is asked
+//! for again well before it ends, elsewhere when the machine has moved, and given back when the node stops.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use igd_next::aio::Gateway;
+use igd_next::aio::tokio::{Tokio, search_gateway};
+use igd_next::{AddPortError, PortMappingProtocol, SearchOptions};
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::discovery::{class_of, endpoint, split_peer};
+use super::event::Class;
+
+/// What was let in ends after so many seconds unless it is asked for again...
+const LEASE: u32 = 3600;
+/// ...which it is after this: a router that was switched off and on has forgotten it.
+const AGAIN: Duration = Duration::from_secs(600);
+/// A router that did not answer is asked again after this.
+const RETRY: Duration = Duration::from_secs(60);
+/// Addresses come one after another at start, and when a cable is plugged in.
+const SETTLE: Duration = Duration::from_millis(300);
+/// How long a search takes at most: routers answer within a second or two.
+const SEARCH: Duration = Duration::from_secs(4);
+/// How long giving back may take when the node stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What the router's page shows.
+const NAME: &str = "swarm";
+/// The kernel's table of routes.
+const ROUTES: &str = "/proc/net/route";
+
+/// What the router lets in.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Mapped {
+    /// Where others reach us.
+    pub(super) addrs: Vec<Multiaddr>,
+    /// For a person.
+    pub(super) state: String,
+}
+
+/// A port of ours: TCP or UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Port {
+    udp: bool,
+    number: u16,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Router {
+    mapped: watch::Receiver<Mapped>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Router {
+    /// Has what is listened on let in from now on.
+    pub(super) fn start(listen: watch::Receiver<Vec<Multiaddr>>) -> Self {
+        let (tell, mapped) = watch::channel(Mapped { state: "asked".to_owned(), ..Mapped::default() });
+        let (stop, stopped) = oneshot::channel();
+        let asker = Asker { listen, tell, held: BTreeMap::new(), at: None };
+        Self { mapped, stop, task: tokio::spawn(asker.run(stopped)) }
+    }
+
+    /// What it lets in at present.
+    pub(super) fn mapped(&self) -> watch::Receiver<Mapped> {
+        self.mapped.clone()
+    }
+
+    /// Gives everything back.
+    pub(super) async fn stop(self) {
+        let Self { stop, task, .. } = self;
+        drop(stop);
+        let _ = timeout(FAREWELL, task).await;
+    }
+}
+
+struct Asker {
+    listen: watch::Receiver<Vec<Multiaddr>>,
+    tell: watch::Sender<Mapped>,
+    /// What was let in, each by which port outside.
+    held: BTreeMap<Port, u16>,
+    /// By whom, and to where.
+    at: Option<(Gateway<Tokio>, IpAddr)>,
+}
+
+impl Asker {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            self.listen.mark_unchanged();
+            let round = tokio::select! {
+                round = self.round() => round,
+                _ = &mut stopped => break,
+            };
+            let pause = if round.is_ok() { AGAIN } else { RETRY };
+            let new = round.unwrap_or_else(|reason| Mapped { addrs: Vec::new(), state: reason });
+            self.tell.send_if_modified(|old| {
+                *old != new && {
+                    *old = new;
+                    true
+                }
+            });
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = self.listen.changed() => sleep(SETTLE).await,
+                _ = &mut stopped => break,
+            }
+        }
+        self.give_back(|_| true).await;
+    }
+
+    /// Finds the router and has it let in what is listened on; the error is for a person.
+    async fn round(&mut self) -> Result<Mapped, String> {
+        let table = std::fs::read_to_string(ROUTES).map_err(|e| format!("{ROUTES}: {e}"))?;
+        let gateway = default_gateway(&table).ok_or("there is no router on the way out")?;
+        let local = local_address(gateway).map_err(|e| format!("no way to the router: {e}"))?;
+        let ports = ports(&self.listen.borrow(), local);
+        if self.at.as_ref().is_some_and(|(_, at)| *at != local) {
+            // Another network: what was let in there ends by itself.
+            (self.held, self.at) = (BTreeMap::new(), None);
+        }
+        let mut options = SearchOptions::default();
+        (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
+        let router = search_gateway(options).await.map_err(|e| format!("the router does not answer: {e}"))?;
+        if router.addr.ip() != IpAddr::V4(gateway) {
+            return Err(format!("{} answers, which is not the router", router.addr.ip()));
+        }
+        let outside =
+            router.get_external_ip().await.map_err(|e| format!("the router has no address: {e}"))?;
+        self.at = Some((router, local));
+        if class_of(outside) != Class::Wan {
+            return Err(format!("the router is itself behind another one: its address is {outside}"));
+        }
+        self.give_back(|port| !ports.contains(port)).await;
+        let Some((router, _)) = &self.at else { return Err("the router went".to_owned()) };
+        for port in &ports {
+            let before = self.held.get(port).copied();
+            match let_in(router, *port, local, before).await {
+                Ok(number) => drop(self.held.insert(*port, number)),
+                Err(reason) => tracing::debug!(?port, %reason, "not let in by the router"),
+            }
+        }
+        let addrs: Vec<Multiaddr> =
+            self.held.iter().map(|(port, number)| address(outside, *port, *number)).collect();
+        if addrs.is_empty() {
+            return Err("the router lets nobody in".to_owned());
+        }
+        Ok(Mapped { state: format!("lets others in at {outside}"), addrs })
+    }
+
+    async fn give_back(&mut self, which: impl Fn(&Port) -> bool) {
+        let Some((router, _)) = &self.at else { return };
+        let gone: Vec<(Port, u16)> =
+            self.held.iter().filter(|(port, _)| which(port)).map(|(p, n)| (*p, *n)).collect();
+        self.held.retain(|port, _| !which(port));
+        for (port, number) in gone {
+            if let Err(error) = router.remove_port(protocol(port), number).await {
+                tracing::debug!(?port, %error, "not given back to the router");
+            }
+        }
+    }
+}
+
+/// Asks for the port it had before, else for our own, else for any.
+async fn let_in(router: &Gateway<Tokio>, port: Port, to: IpAddr, before: Option<u16>) -> Result<u16, String> {
+    let (number, to) = (before.unwrap_or(port.number), SocketAddr::new(to, port.number));
+    let kind = protocol(port);
+    match router.add_port(kind, number, to, LEASE, NAME).await {
+        Ok(()) => Ok(number),
+        Err(AddPortError::OnlyPermanentLeasesSupported) => {
+            router.add_port(kind, number, to, 0, NAME).await.map(|()| number).map_err(|e| e.to_string())
+        }
+        Err(AddPortError::PortInUse) => {
+            router.add_any_port(kind, to, LEASE, NAME).await.map_err(|e| e.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+const fn protocol(port: Port) -> PortMappingProtocol {
+    if port.udp { PortMappingProtocol::UDP } else { PortMappingProtocol::TCP }
+}
+
+fn address(ip: IpAddr, port: Port, number: u16) -> Multiaddr {
+    let ip = Multiaddr::from(ip);
+    match port.udp {
+        true => ip.with(Protocol::Udp(number)).with(Protocol::QuicV1),
+        false => ip.with(Protocol::Tcp(number)),
+    }
+}
+
+/// The ports that are listened on at this address.
+fn ports(listen: &[Multiaddr], at: IpAddr) -> Vec<Port> {
+    let ends = listen.iter().filter_map(|addr| endpoint(&split_peer(addr).0));
+    let here = ends.filter(|end| end.ip == at && !end.relayed);
+    let mut ports: Vec<Port> = here.map(|end| Port { udp: end.quic, number: end.port }).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The router on the way to everywhere, as in the kernel's table: lines of a device, the destination, the gateway, flags (2 is
+/// "by a gateway"), and so on, addresses in hexadecimal as they lie in memory.
+fn default_gateway(table: &str) -> Option<Ipv4Addr> {
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let number = |text: Option<&str>| u32::from_str_radix(text?, 16).ok();
+        let (destination, gateway) = (number(fields.next())?, number(fields.next())?);
+        let flags = number(fields.next())?;
+        (destination == 0 && flags & 2 != 0).then(|| Ipv4Addr::from(gateway.to_ne_bytes()))
+    })
+}
+
+/// The address from which we speak with the router. Nothing is sent.
+fn local_address(gateway: Ipv4Addr) -> std::io::Result<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((gateway, 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_router_is_the_way_to_everywhere() {
+        let gateway = u32::from_ne_bytes([192, 168, 1, 254]);
+        let table = format!(
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\nlan0\t0001A8C0\t00000000\t0001\t0\n\
+             lan0\t00000000\t{gateway:08X}\t0003\t0\t0\t100\t00000000\n"
+        );
+        assert_eq!(default_gateway(&table), Some(Ipv4Addr::new(192, 168, 1, 254)));
+        for odd in ["", "Iface\nlan0", "Iface\nlan0 00000000 zz 0003", "Iface\nppp0 00000000 00000000 0001"] {
+            assert_eq!(default_gateway(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn ports_of_that_network_are_let_in() {
+        let listen = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/192.168.1.5/tcp/2",
+            "/ip4/192.168.1.5/udp/3/quic-v1",
+            "/ip4/192.168.2.5/tcp/4",
+        ];
+        let listen: Vec<Multiaddr> = listen.iter().map(|addr| addr.parse().unwrap()).collect();
+        let found = ports(&listen, "192.168.1.5".parse().unwrap());
+        assert_eq!(found, [Port { udp: false, number: 2 }, Port { udp: true, number: 3 }]);
+        assert_eq!(
+            address("45.1.2.3".parse().unwrap(), found[1], 9).to_string(),
+            "/ip4/45.1.2.3/udp/9/quic-v1"
+        );
+    }
+}
