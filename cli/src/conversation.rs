@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::exit::{Code, Failed, Outcome, Stop, not_started};
+use crate::hints::with_hints;
 use crate::json::About;
 use crate::signals::Signals;
 use crate::ui::Ui;
@@ -92,6 +93,9 @@ impl<'a> Conversation<'a> {
 
     async fn send(&mut self, number: usize, command: Command) {
         if let Some(session) = &self.session {
+            // A node that runs already was told of other peers and trackers than this command.
+            let own = session.is_own();
+            let command = if own { command } else { with_hints(command, &self.options) };
             let replies = session.call(command).await;
             self.read(number, replies);
         }

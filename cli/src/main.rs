@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod conversation;
 mod exit;
+mod hints;
 mod json;
 mod logging;
 mod progress;

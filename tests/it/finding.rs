@@ -1,10 +1,10 @@
 //! Nodes that no multicast joins find each other all the same.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use swarm_tests::fixture::{
-    Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Site, Tracker, b3, wait_until,
+    Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Signal, Site, Tracker, b3, wait_until,
 };
 
 fn path(path: &std::path::Path) -> &str {
@@ -429,4 +429,100 @@ fn a_router_that_is_asked_lets_others_in() {
     });
     daemon.interrupt().exits(0);
     assert!(!lets_in(), "it was given back");
+}
+
+/// What a command says about where to look holds even where a node runs already, that was not told of it.
+#[test]
+fn a_daemon_is_told_where_to_look_by_the_command() {
+    let (home, left, right) = (Home::new(), Home::new(), Home::new());
+    let tracker = Tracker::here(&home, 0);
+    let at = tracker.address("/ip4/127");
+    let file = left.file("update", MIB, 3);
+    let seeder = left.publish_with(&file, &["--tracker", at]);
+    nodes(&tracker, 1);
+    let daemon = right.daemon(&[]);
+    right.get(seeder.id(), &["-o", "out", "--tracker", at, "--timeout", "30s"]).success();
+    assert_eq!(b3(&right.path("out")), b3(&file));
+    let other = left.file("other", MIB, 4);
+    drop(seeder);
+    let seeder = left.publish(&other);
+    right.get(seeder.id(), &["-o", "other", "--peer", seeder.addr(), "--timeout", "30s"]).success();
+    daemon.stop().exits(0);
+}
+
+/// A daemon that is a tracker, and is reached at an address that only its owner knows.
+#[test]
+fn a_daemon_is_a_tracker_and_told_its_address() {
+    let net = Internet::new(&[Site::public(2)]);
+    let homes = [Home::new(), Home::new()];
+    let seen = format!("/ip4/{}/tcp/4001", net.address(1, 1));
+    let args =
+        ["daemon", "--no-mdns", "--tracker-server", "--listen", "/ip4/0.0.0.0/tcp/4001", "--external", &seen];
+    let daemon = Process::spawn(net.on(1, 1, &homes[0].bare_command(args)));
+    let tracker = || {
+        let text = daemon.err();
+        let at = format!("/ip4/{}/tcp/4770", net.address(1, 1));
+        text.split_whitespace().find(|word| word.starts_with(&at)).map(str::to_owned)
+    };
+    wait_until("the tracker runs", PATIENCE, || {
+        daemon.must_run();
+        tracker().is_some()
+    });
+    let file = homes[0].file("update", MIB, 5);
+    let link = homes[0].run(["publish", "--link", path(&file)]).success().text();
+    assert!(link.contains(&format!("peer={seen}/p2p/")) && link.contains("tracker="), "{link}");
+    assert_eq!(homes[0].ask(&["status"])["reached"], format!("directly, at {seen}"));
+    let args = [
+        "get",
+        "--json",
+        "--no-mdns",
+        "-o",
+        "out",
+        "--timeout",
+        "40s",
+        &b3(&file),
+        "--tracker",
+        &tracker().unwrap(),
+    ];
+    Process::spawn(net.on(1, 2, &homes[1].bare_command(args))).wait_within(PATIENCE).success();
+    assert_eq!(b3(&homes[1].path("out")), b3(&file));
+    daemon.interrupt().exits(0);
+}
+
+/// D43 across address translation: the line of the getter's home is cut for longer than its router remembers, and its node is
+/// suspended; both times it goes on by itself, and fetches nothing twice.
+#[test]
+fn d43_a_home_that_was_cut_off_goes_on() {
+    let home = Site::nat(Nat::PortRestricted, 1);
+    let net = Internet::new(&[Site::public(1), home, home]);
+    let homes = [Home::new(), Home::new(), Home::new()];
+    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
+    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
+    let file = homes[1].file("film", 64 * MIB, 22);
+    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
+    let args = ["--json", "get", seeder.id(), "-o", "out", "--tracker", at, "--limit-down", "3MB"];
+    let getter = Process::spawn(net.on(3, 1, &homes[2].bare_command(args)));
+    let done = || getter.events().iter().rev().find_map(|e| e["done"].as_u64()).unwrap_or(0);
+    let goes_on = || {
+        let (before, since) = (done(), Instant::now());
+        wait_until("it goes on", PATIENCE, || done() > before + 2_000_000);
+        since.elapsed()
+    };
+    getter.wait_for_progress(4_000_000);
+    net.uplink(3, false);
+    let before = done();
+    wait_until("nothing comes any longer, and its session has ended", PATIENCE, || {
+        homes[2].ask(&["status"])["peers"] == 0
+    });
+    assert!(done() < before + 8_000_000);
+    net.uplink(3, true);
+    println!("after the line: {:?}", goes_on());
+    getter.signal(Signal::STOP);
+    wait_until("the seeder has given it up", PATIENCE, || homes[1].ask(&["status"])["peers"] == 0);
+    getter.signal(Signal::CONT);
+    println!("after sleep: {:?}", goes_on());
+    getter.wait_for_event("done");
+    let fetched = getter.wait().success().fetched();
+    assert!(fetched <= 64 * MIB, "{fetched}");
+    assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
