@@ -1,7 +1,7 @@
 //! Nodes that no multicast joins find each other all the same.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use swarm_tests::fixture::{
     Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Signal, Site, Tracker, b3, wait_until,
@@ -504,9 +504,8 @@ fn d43_a_home_that_was_cut_off_goes_on() {
     let getter = Process::spawn(net.on(3, 1, &homes[2].bare_command(args)));
     let done = || getter.events().iter().rev().find_map(|e| e["done"].as_u64()).unwrap_or(0);
     let goes_on = || {
-        let (before, since) = (done(), Instant::now());
+        let before = done();
         wait_until("it goes on", PATIENCE, || done() > before + 2_000_000);
-        since.elapsed()
     };
     getter.wait_for_progress(4_000_000);
     net.uplink(3, false);
@@ -516,11 +515,11 @@ fn d43_a_home_that_was_cut_off_goes_on() {
     });
     assert!(done() < before + 8_000_000);
     net.uplink(3, true);
-    println!("after the line: {:?}", goes_on());
+    goes_on();
     getter.signal(Signal::STOP);
     wait_until("the seeder has given it up", PATIENCE, || homes[1].ask(&["status"])["peers"] == 0);
     getter.signal(Signal::CONT);
-    println!("after sleep: {:?}", goes_on());
+    goes_on();
     getter.wait_for_event("done");
     let fetched = getter.wait().success().fetched();
     assert!(fetched <= 64 * MIB, "{fetched}");
