@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
 use super::actor::Ask;
 use super::command::Publish;
@@ -25,6 +26,8 @@ use crate::store::{Import, StoreError};
 
 /// Addresses a link carries: it is meant to be pasted.
 const LINK_ADDRS: usize = 3;
+/// How long a publisher waits for what the web servers of his links have.
+const LOOK: Duration = Duration::from_secs(3);
 /// Progress is told every so many bytes.
 const TELL_BYTES: u64 = 64 << 20;
 
@@ -41,7 +44,7 @@ pub(super) async fn publish(
         let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
         move || import(&store, &publish, &cancel, &events)
     });
-    let (record, warnings) = tokio::select! {
+    let (record, mut warnings) = tokio::select! {
         done = importing => done?.map_err(store_failure)?,
         () = events.closed() => {
             cancel.store(true, Ordering::Relaxed);
@@ -59,6 +62,7 @@ pub(super) async fn publish(
             net.ask(Ask::Publish(blob)).await;
         }
     }
+    warnings.extend(look_at(&webseeds, record.len).await);
     let row = blob_row(&context.store, &record, None);
     let link = link(&context, record.id, &record.name, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
@@ -90,6 +94,25 @@ fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
             .map_err(|e| failure(Fault::User, format!("--webseed {}: {e}", path::escape(url))))?;
     }
     Ok(publish.webseeds.clone())
+}
+
+/// Whether each web seed has a file of this length now: getters verify all of it, and the publisher may still be about to put it
+/// there, so that this is only said.
+async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
+    let look = async |url: &String| {
+        let found = match WebSeed::new(url, true) {
+            Ok(seed) => timeout(LOOK, seed.len()).await,
+            Err(error) => Ok(Err(error)),
+        };
+        let odd = match found {
+            Ok(Ok(there)) if there == len => return None,
+            Ok(Ok(there)) => format!("has {there} bytes there, the file has {len}: it is of no use to anybody"),
+            Ok(Err(error)) => format!("cannot be read at present: {error}"),
+            Err(_) => "does not answer at present".to_owned(),
+        };
+        Some(format!("web seed {} {odd}", path::escape(url)))
+    };
+    futures::future::join_all(webseeds.iter().map(look)).await.into_iter().flatten().collect()
 }
 
 fn import(
