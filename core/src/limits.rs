@@ -267,6 +267,8 @@ pub const CIRCUIT_BYTES: u64 = 128 << 10;
 pub const CIRCUIT: Duration = Duration::from_secs(120);
 /// How long one lives that may carry content.
 pub const CONTENT_CIRCUIT: Duration = Duration::from_secs(3600);
+/// Addresses of ours that others are asked to test.
+pub const TESTED_ADDRS: usize = 16;
 /// Relays through which a node lets itself be reached.
 pub const RELAYS: usize = 2;
 /// A direct way around a relay must be found within this, or both begin anew.
@@ -282,6 +284,10 @@ pub const TRACKED_ADDR_BYTES: usize = 128;
 pub const DHT_RECORDS: usize = 16_384;
 /// Records of one key, and the holders of an answer.
 pub const DHT_PROVIDERS: usize = 20;
+/// Addresses of a holder that are kept, and told.
+pub const DHT_HOLDER_ADDRS: usize = 6;
+/// A message of the DHT, bytes: an answer has the holders and as many servers.
+pub const DHT_MESSAGE: usize = 64 * KIB;
 /// How long a record lives...
 pub const DHT_EXPIRES: Duration = Duration::from_secs(48 * 3600);
 /// ...and when whoever told tells again, at the latest.
@@ -290,12 +296,16 @@ pub const DHT_RENEW: Duration = Duration::from_secs(22 * 3600);
 pub const DHT_NODES: usize = 64;
 /// Addresses of one server that are tried.
 pub const DHT_ADDRS: usize = 4;
-/// Holders that one search names at most.
-pub const DHT_NAMED: usize = 64;
+/// Holders that one search names at most; of one answer [`DHT_PROVIDERS`].
+pub const DHT_NAMED: usize = 512;
+/// Servers that strangers named are called so often in a minute at one address of a network.
+pub const DHT_CALLS_PER_HOST: usize = 8;
 /// Ways that a search goes side by side without meeting (S/Kademlia, Baumgart and Mies 2007).
 pub const DHT_PATHS: usize = 4;
 /// How long a search may take.
 pub const DHT_QUERY: Duration = Duration::from_secs(30);
+/// After this whoever has been found near a key is told, though others might be nearer.
+pub const DHT_TELL: Duration = Duration::from_secs(15);
 /// Relays known in all up to which those are used that holders found in the DHT name.
 pub const DHT_RELAYS: usize = 4;
 /// Servers of the DHT that a link names.

@@ -32,6 +32,7 @@ mod shown;
 mod socket;
 mod stream;
 mod stream_handler;
+mod tested;
 mod tls;
 mod transfers;
 mod webseed;

@@ -46,6 +46,8 @@ fn an_id_and_a_server_are_enough() {
     assert!(seeder.link().contains("&dht="), "{}", seeder.link());
     right.get(seeder.id(), &["-o", "out", "--dht", &at, "--timeout", "30s"]).success();
     assert_eq!(b3(&right.path("out")), b3(&file));
+    // The server itself finds whom it was told of.
+    server.get(seeder.id(), &["-o", "out", "--timeout", "30s"]).success();
     // By the link without the publisher's addresses, and by a server of whom only the address is known.
     let link: Vec<&str> = seeder.link().split('&').filter(|hint| !hint.contains("peer=")).collect();
     let link = link.join("&");

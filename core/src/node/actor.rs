@@ -245,7 +245,10 @@ impl Actor {
                 Some((key, event)) = self.events.recv() => self.session(key, event),
                 Some((id, blob)) = self.opened.1.recv() => self.sharing.opened(id, blob, &mut self.peers),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
-                Some(news) = self.dht.news() => self.named(news),
+                Some(news) = self.dht.news() => {
+                    self.dht.heard(news, Instant::now());
+                    self.tend_dht(Instant::now());
+                }
                 event = self.network.select_next_some() => self.network_event(event),
                 () = sleep_until(tick) => {
                     self.tick();
@@ -299,7 +302,7 @@ impl Actor {
         self.release(now);
         hints.trackers.iter().for_each(|addr| self.trackers.linked(addr, id));
         self.web_hints(id, &hints.webseeds);
-        hints.dht.iter().for_each(|addr| self.dht.know(addr.clone()));
+        hints.dht.iter().for_each(|addr| self.dht.linked(addr));
         self.trackers.wants(id);
         self.dht.wants(id);
         self.discovery.hurry(now);

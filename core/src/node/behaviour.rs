@@ -12,6 +12,7 @@ use super::gate::{Gate, GateLimits};
 use super::punch::Punch;
 use super::shown::Shown;
 use super::stream::Streams;
+use super::tested::Tested;
 use crate::limits;
 use crate::options::Options;
 
@@ -30,7 +31,7 @@ pub(crate) struct Behaviour {
     /// Is told by relays where it is seen.
     pub(crate) identify: Shown,
     /// Asks others whether an address of ours can be reached.
-    pub(crate) autonat: autonat::v2::client::Behaviour,
+    pub(crate) autonat: Tested,
     /// Answers that for others, if this node is for that.
     pub(crate) autonat_server: Toggle<autonat::v2::server::Behaviour>,
     /// Is reached through relays.
@@ -62,7 +63,7 @@ impl Behaviour {
             streams: Streams::new(local, options.allow_relayed),
             mdns: mdns.into(),
             identify: Shown::new(identify(keypair).with_hide_listen_addrs(true), server),
-            autonat: autonat::v2::client::Behaviour::default(),
+            autonat: Tested::default(),
             autonat_server: server.then(autonat::v2::server::Behaviour::default).into(),
             relayed,
             relay: relay.into(),

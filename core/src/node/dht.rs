@@ -9,6 +9,7 @@
 //!           <-- who is said to have it, how it went -----/                          held by routing, records
 //! ```
 
+mod named;
 mod plan;
 mod records;
 mod routing;
@@ -16,7 +17,7 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
@@ -32,21 +33,18 @@ use crate::options::Options;
 use crate::store::Store;
 use crate::wire::dht::key_of;
 use crate::wire::tracker::Key;
+pub(super) use named::Named;
+use named::Waiting;
 use plan::{Plan, Sought};
 pub(super) use task::News;
-use task::{Member, Order, Part, State};
+use task::{Member, Order, Part, Says, State};
 
 /// Servers that were reached, under the home folder.
 const KEPT: &str = "dht";
+/// A clock that is so far ahead of ours has seen us sleep.
+const SLEPT: Duration = Duration::from_secs(60);
 /// How often they are written.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
-
-/// Somebody who is said to have something.
-#[derive(Debug)]
-pub(super) struct Named {
-    pub(super) peer: PeerId,
-    pub(super) addrs: Vec<Multiaddr>,
-}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -61,9 +59,17 @@ pub(super) struct Dht {
     orders: Option<mpsc::Sender<Order>>,
     task: Option<AbortHandle>,
     news: (mpsc::Sender<News>, mpsc::Receiver<News>),
+    waiting: Waiting,
+    /// Where others reach us, as was told last, and as was told last when there was any.
     told: Vec<Multiaddr>,
+    last: Vec<Multiaddr>,
+    /// Servers of earlier runs, and what is in the file.
+    earlier: Vec<Multiaddr>,
     kept: Vec<Multiaddr>,
     saved: Instant,
+    clock: (Instant, SystemTime),
+    /// Why there is none.
+    broken: Option<String>,
 }
 
 impl Drop for Dht {
@@ -105,14 +111,20 @@ impl Dht {
             orders: None,
             task: None,
             news: mpsc::channel(limits::COMMAND_QUEUE),
+            waiting: Waiting::default(),
             told: Vec::new(),
+            last: Vec::new(),
+            earlier: kept.clone(),
             kept: kept.clone(),
             saved: Instant::now(),
+            clock: (Instant::now(), SystemTime::now()),
+            broken: None,
         };
         if new.part.server {
             new.start();
         }
-        given.into_iter().chain(kept).for_each(|addr| new.know(addr));
+        given.into_iter().for_each(|addr| new.know(addr, Says::Owner));
+        kept.into_iter().for_each(|addr| new.know(addr, Says::Memory));
         new
     }
 
@@ -120,7 +132,7 @@ impl Dht {
         if self.off || self.orders.is_some() {
             return;
         }
-        let (orders, ordered) = mpsc::channel(limits::DHT_NODES);
+        let (orders, ordered) = mpsc::channel(4 * limits::DHT_NODES);
         match Member::new(&self.key, self.part.clone(), ordered, self.news.0.clone()) {
             Ok(member) => {
                 self.task = Some(tokio::spawn(member.run()).abort_handle());
@@ -128,17 +140,21 @@ impl Dht {
             }
             Err(error) => {
                 tracing::warn!(%error, "the DHT cannot be used");
-                self.off = true;
+                (self.off, self.broken) = (true, Some(error.to_string()));
             }
         }
     }
 
-    /// A server is there, as somebody says whom we believe.
-    pub(super) fn know(&mut self, addr: Multiaddr) {
+    fn know(&mut self, addr: Multiaddr, says: Says) {
         if endpoint(&split_peer(&addr).0).is_some_and(|end| !end.relayed) {
             self.start();
-            self.order(Order::Know(addr));
+            self.order(Order::Know(addr, says));
         }
+    }
+
+    /// A link says that a server is there.
+    pub(super) fn linked(&mut self, addr: &Multiaddr) {
+        self.know(addr.clone(), Says::Other);
     }
 
     /// A peer of ours says that it is one, at these ports.
@@ -146,7 +162,7 @@ impl Dht {
         let Some(end) = endpoint(&split_peer(addr).0).filter(|end| !end.relayed) else { return };
         for port in ports.iter().take(limits::DHT_ADDRS).filter(|port| **port != 0) {
             let at = Multiaddr::from(end.ip).with(Protocol::Tcp(*port));
-            self.know(at.with(Protocol::P2p(peer)));
+            self.know(at.with(Protocol::P2p(peer)), Says::Other);
         }
     }
 
@@ -185,8 +201,11 @@ impl Dht {
     pub(super) fn addresses(&mut self, addrs: Vec<Multiaddr>) {
         if self.told != addrs && self.order(Order::Addresses(addrs.clone())) {
             // What was told before leads to where we no longer are, or does not lead to all places.
-            if !self.told.is_empty() && addrs.iter().any(|addr| !self.told.contains(addr)) {
+            if !self.last.is_empty() && addrs.iter().any(|addr| !self.last.contains(addr)) {
                 self.plan.moved(Instant::now());
+            }
+            if !addrs.is_empty() {
+                self.last.clone_from(&addrs);
             }
             self.told = addrs;
         }
@@ -194,36 +213,56 @@ impl Dht {
 
     /// Looks for, and tells of, what is due. To be called once a second; `lacks` tells whether more holders are worth finding.
     pub(super) fn tend(&mut self, lacks: bool, now: Instant) {
+        if self.has_slept(now) {
+            self.plan.moved(now);
+            self.plan.hurry(now);
+        }
         if self.state.servers == 0 && !self.part.server {
             return;
         }
         // Others can do nothing with what they cannot reach.
         for task in self.plan.due(lacks, !self.told.is_empty(), now) {
             if !self.order(Order::Do(task)) {
-                match task {
-                    plan::Task::Seek(key) => self.plan.sought(key, Sought::default(), now),
-                    plan::Task::Provide(key) => self.plan.provided(key, 0, 0, now),
-                    plan::Task::Withdraw(_) => {}
-                }
+                self.plan.put_off(task, now);
             }
         }
     }
 
+    /// The machine was suspended, which our clock does not see and those of others do: what was told has aged.
+    fn has_slept(&mut self, now: Instant) -> bool {
+        let (then, wall) = std::mem::replace(&mut self.clock, (now, SystemTime::now()));
+        let passed = self.clock.1.duration_since(wall).unwrap_or_default();
+        passed > now.duration_since(then) + SLEPT
+    }
+
+    /// Whom to call now of those who were named.
+    pub(super) fn named(&mut self, now: Instant) -> Vec<Named> {
+        if self.plan.wanted().next().is_none() {
+            self.waiting.clear();
+        }
+        self.waiting.due(now)
+    }
+
     /// Keeps who was reached for the next run.
     pub(super) fn save(&mut self, store: &Store, at_once: bool) {
-        if self.kept == self.state.reached || !(at_once || self.saved.elapsed() >= SAVE_EVERY) {
+        if !(at_once || self.saved.elapsed() >= SAVE_EVERY) {
             return;
         }
         self.saved = Instant::now();
-        // Who knows nobody now was perhaps without a network.
-        let texts: Vec<String> = self.state.reached.iter().map(ToString::to_string).collect();
-        if !texts.is_empty()
-            && let Ok(bytes) = serde_json::to_vec(&texts)
+        // Those of earlier runs stand behind: perhaps there is no network now, or they were not needed.
+        let mut all = self.state.reached.clone();
+        all.extend(self.earlier.iter().filter(|addr| !self.state.reached.contains(addr)).cloned());
+        all.truncate(limits::DHT_NODES);
+        if all == self.kept {
+            return;
+        }
+        let texts: Vec<String> = all.iter().map(ToString::to_string).collect();
+        if let Ok(bytes) = serde_json::to_vec(&texts)
             && let Err(error) = store.keep(KEPT, &bytes)
         {
             tracing::warn!(%error, "the servers of the DHT cannot be kept");
         }
-        self.kept.clone_from(&self.state.reached);
+        self.kept = all;
     }
 
     /// The next thing that the task tells, for [`Self::heard`].
@@ -232,10 +271,12 @@ impl Dht {
     }
 
     /// Takes it in.
-    pub(super) fn heard(&mut self, news: News, now: Instant) -> Option<Named> {
+    pub(super) fn heard(&mut self, news: News, now: Instant) {
         match news {
-            News::Found { key, peer, addrs } => {
-                return self.ids.contains_key(&key).then_some(Named { peer, addrs });
+            News::Found { answer, key, peer, addrs } => {
+                if self.ids.contains_key(&key) {
+                    self.waiting.add(answer, Named { peer, addrs });
+                }
             }
             News::Sought(key, sought) => self.plan.sought(key, sought, now),
             News::Provided(key, servers) => {
@@ -247,10 +288,8 @@ impl Dht {
                     self.plan.hurry(now);
                 }
                 self.state = state;
-                self.tend(true, now);
             }
         }
-        None
     }
 
     /// How others find a server of ours: its ports for TCP.
@@ -297,6 +336,9 @@ impl Dht {
 
     /// One phrase, for a person who waits.
     pub(super) fn tried(&self) -> String {
+        if let Some(broken) = &self.broken {
+            return format!("DHT: {broken}");
+        }
         if self.off {
             return "DHT: off".to_owned();
         }
@@ -311,8 +353,9 @@ impl Dht {
         }
         let found: Vec<Option<Sought>> = self.plan.wanted().map(|key| self.plan.found(&key)).collect();
         let ended: Vec<Sought> = found.iter().flatten().copied().collect();
-        if ended.is_empty() && !found.is_empty() {
-            return "DHT: asking".to_owned();
+        if ended.is_empty() {
+            let asks = if found.is_empty() { "nothing is asked" } else { "asking" };
+            return format!("DHT: {asks}");
         }
         let sum = |part: fn(&Sought) -> u32| ended.iter().map(part).fold(0, u32::saturating_add);
         match (sum(|s| s.asked), sum(|s| s.answered), sum(|s| s.named)) {
@@ -332,7 +375,7 @@ impl Dht {
             true => "asks only".to_owned(),
             false => format!("a server with {}", count(*records as u64, "record")),
         };
-        let told = count(self.plan.told(), "content");
+        let told = count(self.plan.told() as u64, "content");
         Some(format!("{} known, {part}, told of {told}", count(*servers as u64, "server")))
     }
 }

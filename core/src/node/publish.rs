@@ -106,7 +106,9 @@ async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
         };
         let odd = match found {
             Ok(Ok(there)) if there == len => return None,
-            Ok(Ok(there)) => format!("has {there} bytes there, the file has {len}: it is of no use to anybody"),
+            Ok(Ok(there)) => {
+                format!("has {there} bytes there, the file has {len}: it is of no use to anybody")
+            }
             Ok(Err(error)) => format!("cannot be read at present: {error}"),
             Err(_) => "does not answer at present".to_owned(),
         };

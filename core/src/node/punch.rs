@@ -11,7 +11,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, dcutr};
 
-use super::discovery::{class_of, ip_of};
+use super::discovery::{class_of, endpoint, is_one_host, split_peer};
 use super::event::Class;
 
 /// See the module's text.
@@ -30,10 +30,15 @@ impl Punch {
 
 /// Whether an address may be used by somebody who is elsewhere.
 pub(crate) fn is_for_others(addr: &Multiaddr, private: bool) -> bool {
-    ip_of(addr).is_some_and(|ip| match class_of(ip) {
-        Class::Host => false,
-        Class::Lan => private,
-        _ => !(ip.is_unspecified() || ip.is_multicast()),
+    // Exactly what we read: transports look at parts of an address only.
+    endpoint(&split_peer(addr).0).is_some_and(|end| {
+        !end.relayed
+            && is_one_host(end.ip)
+            && match class_of(end.ip) {
+                Class::Host => false,
+                Class::Lan => private,
+                _ => true,
+            }
     })
 }
 
@@ -101,6 +106,7 @@ mod tests {
             "/ip4/192.168.1.1/tcp/80",
             "/ip4/169.254.169.254/tcp/80",
             "/ip6/fe80::1/tcp/1",
+            "/ip4/45.1.2.3/tcp/1/ip4/127.0.0.1/tcp/6379",
         ]
         .into_iter()
         .enumerate()
@@ -110,7 +116,7 @@ mod tests {
             assert!(dial(&mut gate, 20 + at, &[bad]), "{bad}");
         }
         assert!(!dial(&mut gate, 40, &["/ip4/45.1.2.3/tcp/1"; limits::PUNCH_ADDRS + 1]));
-        assert_eq!(gate.refused().address, 5);
+        assert_eq!(gate.refused().address, 6);
         gate.private = true;
         assert!(
             dial(&mut gate, 41, &["/ip4/192.168.1.1/tcp/4001"])

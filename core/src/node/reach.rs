@@ -19,6 +19,9 @@ use crate::options::Options;
 /// A relay that let us go is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
+/// A relay that a stranger named may let us go so often.
+const NAMED_FAILS: u32 = 3;
+
 /// A relay says within this where it sees us.
 const SEEN_WITHIN: Duration = Duration::from_secs(3);
 
@@ -29,6 +32,9 @@ struct Relay {
     listener: Option<ListenerId>,
     /// Not before this.
     next: Instant,
+    /// A stranger named it: it goes when it is none.
+    named: bool,
+    fails: u32,
     /// Its other addresses were tried, for what they tell of ours.
     looked: bool,
 }
@@ -91,12 +97,24 @@ impl Reach {
 
     /// A relay that may be used, by its whole address. Returns who it is if it was not known.
     pub(super) fn relay(&mut self, address: Multiaddr) -> Option<PeerId> {
+        self.add(address, false)
+    }
+
+    /// The same, as a stranger says.
+    pub(super) fn named(&mut self, address: Multiaddr) -> Option<PeerId> {
+        self.add(address, true)
+    }
+
+    fn add(&mut self, address: Multiaddr, named: bool) -> Option<PeerId> {
         let Some(Protocol::P2p(peer)) = address.iter().last() else { return None };
         if self.relays.contains_key(&peer) || self.relays.len() >= limits::TRACKERS {
             return None;
         }
         self.since.get_or_insert_with(Instant::now);
-        self.relays.insert(peer, Relay { address, listener: None, next: Instant::now(), looked: false });
+        self.relays.insert(
+            peer,
+            Relay { address, listener: None, next: Instant::now(), named, fails: 0, looked: false },
+        );
         Some(peer)
     }
 
@@ -170,7 +188,9 @@ impl Reach {
         if let Some(relay) = self.relays.values_mut().find(|relay| relay.listener == Some(listener)) {
             relay.listener = None;
             relay.next = now + ASK_AGAIN;
+            relay.fails += 1;
         }
+        self.relays.retain(|_, relay| !relay.named || relay.fails < NAMED_FAILS);
     }
 
     /// We know where we are seen, or have waited long enough for it: without that a call through a relay leads to nothing,
@@ -198,6 +218,11 @@ impl Reach {
             self.confirmed.truncate(limits::PEER_ADDRS - 1);
             self.confirmed.insert(0, address);
         }
+    }
+
+    /// An address of ours is gone: what others have seen of it says nothing any longer.
+    pub(super) fn moved(&mut self) {
+        self.confirmed.clear();
     }
 
     /// Not any longer.

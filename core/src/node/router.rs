@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::discovery::{class_of, endpoint, split_peer};
+use super::discovery::{class_of, endpoint, is_one_host, split_peer};
 use super::event::Class;
 
 /// What was let in ends after so many seconds unless it is asked for again...
@@ -66,7 +66,7 @@ impl Router {
     pub(super) fn start(listen: watch::Receiver<Vec<Multiaddr>>) -> Self {
         let (tell, mapped) = watch::channel(Mapped { state: "asked".to_owned(), ..Mapped::default() });
         let (stop, stopped) = oneshot::channel();
-        let asker = Asker { listen, tell, held: BTreeMap::new(), at: None };
+        let asker = Asker { listen, tell, held: BTreeMap::new(), at: None, until: None };
         Self { mapped, stop, task: tokio::spawn(asker.run(stopped)) }
     }
 
@@ -90,6 +90,8 @@ struct Asker {
     held: BTreeMap<Port, u16>,
     /// By whom, and to where.
     at: Option<(Gateway<Tokio>, IpAddr)>,
+    /// Until when what is held is.
+    until: Option<Instant>,
 }
 
 impl Asker {
@@ -101,7 +103,13 @@ impl Asker {
                 _ = &mut stopped => break,
             };
             let pause = if round.is_ok() { AGAIN } else { RETRY };
-            let new = round.unwrap_or_else(|reason| Mapped { addrs: Vec::new(), state: reason });
+            let lets_in = !self.held.is_empty() && self.until.is_some_and(|until| Instant::now() < until);
+            let new = match round {
+                Ok(new) => new,
+                // It did not answer this time; what it was asked for holds.
+                Err(state) if lets_in => Mapped { state, ..self.tell.borrow().clone() },
+                Err(state) => Mapped { addrs: Vec::new(), state },
+            };
             self.tell.send_if_modified(|old| {
                 *old != new && {
                     *old = new;
@@ -127,17 +135,13 @@ impl Asker {
             // Another network: what was let in there ends by itself.
             (self.held, self.at) = (BTreeMap::new(), None);
         }
-        let mut options = SearchOptions::default();
-        (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
-        let router = search_gateway(options).await.map_err(|e| format!("the router does not answer: {e}"))?;
-        if router.addr.ip() != IpAddr::V4(gateway) {
-            return Err(format!("{} answers, which is not the router", router.addr.ip()));
-        }
+        let router = search(gateway).await?;
         let outside =
             router.get_external_ip().await.map_err(|e| format!("the router has no address: {e}"))?;
         self.at = Some((router, local));
-        if class_of(outside) != Class::Wan {
-            return Err(format!("the router is itself behind another one: its address is {outside}"));
+        if class_of(outside) != Class::Wan || !is_one_host(outside) {
+            self.held.clear();
+            return Err(format!("the router has no address of the internet: its own is {outside}"));
         }
         self.give_back(|port| !ports.contains(port)).await;
         let Some((router, _)) = &self.at else { return Err("the router went".to_owned()) };
@@ -145,7 +149,10 @@ impl Asker {
             let before = self.held.get(port).copied();
             match let_in(router, *port, local, before).await {
                 Ok(number) => drop(self.held.insert(*port, number)),
-                Err(reason) => tracing::debug!(?port, %reason, "not let in by the router"),
+                Err(reason) => {
+                    self.held.remove(port);
+                    tracing::debug!(?port, %reason, "not let in by the router");
+                }
             }
         }
         let addrs: Vec<Multiaddr> =
@@ -153,6 +160,7 @@ impl Asker {
         if addrs.is_empty() {
             return Err("the router lets nobody in".to_owned());
         }
+        self.until = Some(Instant::now() + Duration::from_secs(LEASE.into()));
         Ok(Mapped { state: format!("lets others in at {outside}"), addrs })
     }
 
@@ -167,6 +175,23 @@ impl Asker {
             }
         }
     }
+}
+
+/// Asks the router itself, and then everybody: others that answer are not believed.
+async fn search(gateway: Ipv4Addr) -> Result<Gateway<Tokio>, String> {
+    let everybody = SearchOptions::default().broadcast_address;
+    let mut reason = String::new();
+    for to in [SocketAddr::from((gateway, everybody.port())), everybody] {
+        let mut options = SearchOptions::default();
+        options.broadcast_address = to;
+        (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
+        match search_gateway(options).await {
+            Ok(router) if router.addr.ip() == IpAddr::V4(gateway) => return Ok(router),
+            Ok(other) => reason = format!("{} answers, which is not the router", other.addr.ip()),
+            Err(error) => reason = format!("the router does not answer: {error}"),
+        }
+    }
+    Err(reason)
 }
 
 /// Asks for the port it had before, else for our own, else for any.

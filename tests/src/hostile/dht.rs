@@ -124,7 +124,7 @@ fn sybil(key: &Keypair, record: [u8; 32]) -> libp2p::Swarm<Behaviour> {
     let local = key.public().to_peer_id();
     let mut store = MemoryStore::new(local);
     for number in 0..15 {
-        let nobody = Multiaddr::from(std::net::Ipv4Addr::LOCALHOST).with(Protocol::Tcp(20_000 + number));
+        let nobody = Multiaddr::from(std::net::Ipv4Addr::new(127, 1, number, 1)).with(Protocol::Tcp(20_000));
         let nobody = nobody.with(Protocol::Sni(MARK.into()));
         let fake = ProviderRecord::new(RecordKey::new(&record), PeerId::random(), vec![nobody]);
         store.add_provider(fake).expect("room");

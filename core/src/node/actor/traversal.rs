@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, dcutr, identify};
 use super::Actor;
 use crate::limits;
 use crate::node::behaviour::BehaviourEvent;
-use crate::node::discovery::{Name, split_peer};
+use crate::node::discovery::{Name, ip_of, split_peer};
 use crate::node::reach::is_relayed;
 use crate::node::router::Mapped;
 
@@ -46,17 +46,17 @@ impl Actor {
 
     /// A link says that a peer is reached through a relay: that relay can tell where we are seen.
     pub(super) fn relayed_hint(&mut self, way: Multiaddr, peer: PeerId) {
-        self.through(&way);
+        self.through(&way, false);
         if self.held.len() < limits::DIAL_QUEUE {
             self.held.push((peer, vec![way], None));
         }
         self.reach_out(Instant::now());
     }
 
-    /// The relay on this way may be used.
-    pub(super) fn through(&mut self, way: &Multiaddr) {
+    /// The relay on this way may be used; `named` when a stranger says so.
+    pub(super) fn through(&mut self, way: &Multiaddr, named: bool) {
         let relay: Multiaddr = way.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
-        if let Some(relay) = self.reach.relay(relay) {
+        if let Some(relay) = if named { self.reach.named(relay) } else { self.reach.relay(relay) } {
             self.network.behaviour_mut().identify.with(relay);
         }
     }
@@ -83,7 +83,12 @@ impl Actor {
             SwarmEvent::NewListenAddr { address, .. } if self.network.behaviour().relay.is_enabled() => {
                 self.network.add_external_address(address);
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.network.remove_external_address(&address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.network.remove_external_address(&address);
+                if ip_of(&address).is_some_and(|ip| !ip.is_loopback()) {
+                    self.reach.moved();
+                }
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::Actor;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::dht::{Named, News};
+use crate::node::dht::Named;
 use crate::node::discovery::{Source, Tracker, class_of, ip_of, is_one_host, split_peer};
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
@@ -217,6 +217,7 @@ impl Actor {
             behaviour.identify.with(relay);
             let private = ip.is_some_and(|ip| class_of(ip) == Class::Lan);
             behaviour.dcutr.private |= private;
+            behaviour.autonat.private |= private;
             behaviour.gate.private |= private;
         }
         self.reach_out(now);
@@ -240,21 +241,7 @@ impl Actor {
         }
     }
 
-    /// The DHT has found somebody, or told how it goes.
-    pub(super) fn named(&mut self, news: News) {
-        let now = Instant::now();
-        let Some(Named { peer, addrs }) = self.dht.heard(news, now) else { return self.tend_dht(now) };
-        // Whoever named the way through a relay knows no better than that this relay exists.
-        for way in addrs.iter().filter(|addr| is_relayed(addr)) {
-            if self.reach.relays().count() < limits::DHT_RELAYS {
-                self.through(way);
-            }
-        }
-        self.suggested(peer, addrs.into_iter(), Tracker::DHT, now);
-        self.release(now);
-    }
-
-    /// Once a second: what the DHT is to look for and to be told.
+    /// Once a second, and when it has told something: what the DHT is to look for and to be told, and whom it has named.
     pub(super) fn tend_dht(&mut self, now: Instant) {
         let near = self.dht.widest();
         // Who is elsewhere can do nothing with the addresses of a private network.
@@ -266,6 +253,16 @@ impl Actor {
         drop(listen);
         self.dht.tend(self.transfers.room(&self.peers) > 0, now);
         self.dht.save(&self.store, false);
+        for Named { peer, addrs } in self.dht.named(now) {
+            // Whoever named the way through a relay knows no better than that this relay exists.
+            for way in addrs.iter().filter(|addr| is_relayed(addr)) {
+                if self.reach.relays().count() < limits::DHT_RELAYS {
+                    self.through(way, true);
+                }
+            }
+            self.suggested(peer, addrs.into_iter(), Tracker::DHT, now);
+            self.release(now);
+        }
     }
 
     /// Ways through relays are taken when we know where we are seen.

@@ -1,10 +1,10 @@
 //! What is looked for in the DHT and what is told to it, and when. Pure: time comes in.
 //!
 //! Looking costs some twenty messages, telling twice as many: what is wanted comes first, a few at once, and the rest goes
-//! on in the background, one after another. A node with 10,000 contents that starts tells of one a second, and again of each
-//! within a day, spread over it; its number of contents decides how busy it is, and never the number of their chunks.
+//! on in the background. A node with 10,000 contents that starts tells of one a second at most, new ones first, and again of
+//! each within a day, spread over it; its number of contents decides how busy it is, and never the number of their chunks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::limits;
@@ -13,7 +13,7 @@ use crate::wire::tracker::Key;
 /// Looked for at once.
 const SEEKS: usize = 4;
 /// Told of at once.
-const PROVIDES: usize = 2;
+const PROVIDES: usize = 8;
 /// What a node has when it starts is told of at this pace.
 const PACE: Duration = Duration::from_secs(1);
 /// What is still lacking is looked for again after this...
@@ -24,6 +24,10 @@ const AGAIN_MOST: Duration = Duration::from_secs(300);
 const FETCHES: Duration = Duration::from_secs(60);
 /// No server could be told: once more after this.
 const RETRY: Duration = Duration::from_secs(60);
+/// After so many of these nothing is told for as long: nobody is there.
+const FAILS: u32 = 4;
+/// What could not be begun is tried again after this.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Something to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +66,17 @@ pub(super) struct Plan {
     /// What we have, and when it is told of next.
     held: BTreeMap<Key, Instant>,
     queue: BTreeSet<(Instant, Key)>,
+    /// Told of before what waits in the queue.
+    first: VecDeque<Key>,
     providing: BTreeSet<Key>,
     /// The last place in the queue of those that a node has when it starts.
     last: Option<Instant>,
     withdrawn: Vec<Key>,
-    told: u64,
+    /// What was told of.
+    told: BTreeSet<Key>,
+    /// Times in a row that nobody could be told, and until when nothing is told therefore.
+    fails: u32,
+    rest: Option<Instant>,
 }
 
 impl Plan {
@@ -82,14 +92,20 @@ impl Plan {
     /// This is whole: told of at once, or in its turn.
     pub(super) fn holds(&mut self, key: Key, at_once: bool, now: Instant) {
         self.wanted.remove(&key);
-        let turn = self.last.map_or(now, |last| (last + PACE).max(now));
-        if !at_once {
-            self.last = Some(turn);
+        if at_once {
+            self.hold(key, now);
+            self.first.push_back(key);
+        } else if !self.held.contains_key(&key) {
+            let turn = self.turn(now);
+            self.hold(key, turn);
         }
-        let at = if at_once { now } else { turn };
-        if self.held.get(&key).is_none_or(|before| at < *before) {
-            self.hold(key, at);
-        }
+    }
+
+    /// The next place in the queue, not before this.
+    fn turn(&mut self, at: Instant) -> Instant {
+        let turn = self.last.map_or(at, |last| (last + PACE).max(at));
+        self.last = Some(turn);
+        turn
     }
 
     fn hold(&mut self, key: Key, at: Instant) {
@@ -102,6 +118,7 @@ impl Plan {
     /// Neither, any longer.
     pub(super) fn drops(&mut self, key: Key) {
         self.wanted.remove(&key);
+        self.told.remove(&key);
         if let Some(at) = self.held.remove(&key) {
             self.queue.remove(&(at, key));
             self.withdrawn.push(key);
@@ -115,6 +132,7 @@ impl Plan {
 
     /// A server is known where none was: nobody waits out a pause.
     pub(super) fn hurry(&mut self, now: Instant) {
+        (self.fails, self.rest) = (0, None);
         self.wanted.values_mut().for_each(|want| {
             want.next = want.next.min(now);
             want.pause = AGAIN_FIRST;
@@ -143,16 +161,46 @@ impl Plan {
             want.running = true;
             tasks.push(Task::Seek(*key));
         }
-        while reached
-            && self.providing.len() < PROVIDES
-            && let Some((at, key)) = self.queue.first().copied()
-            && at <= now
-        {
-            self.queue.pop_first();
-            self.providing.insert(key);
-            tasks.push(Task::Provide(key));
+        let rests = self.rest.is_some_and(|rest| now < rest);
+        while reached && !rests && self.providing.len() < PROVIDES {
+            let Some(key) = self.next(now) else { break };
+            if self.providing.insert(key) {
+                tasks.push(Task::Provide(key));
+            }
         }
         tasks
+    }
+
+    /// What is told of next, out of the queue.
+    fn next(&mut self, now: Instant) -> Option<Key> {
+        while let Some(key) = self.first.pop_front() {
+            if let Some(at) = self.held.get(&key).filter(|at| **at <= now)
+                && self.queue.remove(&(*at, key))
+            {
+                return Some(key);
+            }
+        }
+        let (at, key) = self.queue.first().copied().filter(|(at, _)| *at <= now)?;
+        self.queue.remove(&(at, key));
+        Some(key)
+    }
+
+    /// This could not be begun.
+    pub(super) fn put_off(&mut self, task: Task, now: Instant) {
+        match task {
+            Task::Seek(key) => {
+                if let Some(want) = self.wanted.get_mut(&key) {
+                    (want.running, want.next) = (false, now + SOON);
+                }
+            }
+            Task::Provide(key) => {
+                self.providing.remove(&key);
+                if self.held.contains_key(&key) {
+                    self.hold(key, now + SOON);
+                }
+            }
+            Task::Withdraw(key) => self.withdrawn.push(key),
+        }
     }
 
     /// A search has ended.
@@ -168,14 +216,24 @@ impl Plan {
     /// It was told to so many servers. `lot` is any number.
     pub(super) fn provided(&mut self, key: Key, servers: u32, lot: u64, now: Instant) {
         self.providing.remove(&key);
-        if !self.held.contains_key(&key) {
+        if servers > 0 {
+            (self.fails, self.rest) = (0, None);
+        } else {
+            self.fails += 1;
+            self.rest = (self.fails >= FAILS).then(|| now + RETRY);
+        }
+        // It may be to be told anew already.
+        let told_anew = self.held.get(&key).is_none_or(|at| self.queue.contains(&(*at, key)));
+        if servers > 0 && self.held.contains_key(&key) {
+            self.told.insert(key);
+        }
+        if told_anew {
             return;
         }
         // Nodes that told together do not all tell again together.
         let spread = limits::DHT_RENEW / 10 * (lot % 256) as u32 / 256;
-        let again = if servers == 0 { RETRY } else { limits::DHT_RENEW - spread };
-        self.told += u64::from(servers > 0);
-        self.hold(key, now + again);
+        let again = if servers == 0 { self.turn(now + RETRY) } else { now + limits::DHT_RENEW - spread };
+        self.hold(key, again);
     }
 
     /// What the searches for this came to; none while the first one runs.
@@ -184,8 +242,8 @@ impl Plan {
     }
 
     /// How many contents were told of.
-    pub(super) const fn told(&self) -> u64 {
-        self.told
+    pub(super) fn told(&self) -> usize {
+        self.told.len()
     }
 }
 
@@ -291,6 +349,8 @@ mod tests {
         assert_eq!(plan.due(false, true, start + after(1)), [Task::Withdraw(key(2))]);
         assert_eq!(plan.due(false, true, start + RETRY), [Task::Provide(key(1))]);
         assert_eq!((plan.told(), plan.found(&key(1))), (0, None));
+        plan.put_off(Task::Withdraw(key(2)), start);
+        assert_eq!(plan.due(false, true, start + after(61)), [Task::Withdraw(key(2))]);
         plan.wants(key(3), start);
         plan.drops(key(3));
         assert_eq!(plan.due(true, true, start + after(100)), [Task::Withdraw(key(3))]);

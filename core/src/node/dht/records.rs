@@ -16,20 +16,25 @@ use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
 use libp2p::{Multiaddr, PeerId};
 
+use super::routing::unmark;
 use crate::limits;
+use crate::node::discovery::{class_of, endpoint, split_peer};
+use crate::node::event::Class;
 use crate::wire::tracker::Key;
 
+/// Addresses of a holder that is a server itself, of the DHT.
+const SERVER_ADDRS: usize = 2;
 /// Records that have expired are looked for this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// The network a record came from: a /24 or /48 of the internet, one host of a private network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Origin(u128);
 
 impl Origin {
     /// Of this address.
     pub(super) fn of(ip: IpAddr) -> Self {
-        let near = super::super::discovery::class_of(ip) != super::super::event::Class::Wan;
+        let near = class_of(ip) != Class::Wan;
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self(u128::from(u32::from(ip) & if near { u32::MAX } else { u32::MAX << 8 })),
             IpAddr::V6(ip) => Self(u128::from(ip) & if near { u128::MAX } else { u128::MAX << 80 }),
@@ -55,7 +60,7 @@ pub(super) struct Records {
     /// The same by network.
     by_origin: BTreeMap<Origin, BTreeSet<(Key, PeerId)>>,
     /// The networks by how much they told.
-    largest: BTreeSet<(usize, Origin)>,
+    largest: BTreeSet<(usize, u64, Origin)>,
     total: usize,
     most: usize,
     lot: RandomState,
@@ -93,6 +98,10 @@ impl Records {
             self.sweep(now);
         }
         let ProviderRecord { provider, addresses, .. } = record;
+        let addresses = kept(addresses);
+        if addresses.is_empty() {
+            return;
+        }
         let expires = now + limits::DHT_EXPIRES;
         let told = Told { provider, addresses, expires, origin };
         self.forget(key, provider);
@@ -135,7 +144,7 @@ impl Records {
         let mut from = [0; 32];
         from[..8].copy_from_slice(&self.draw().to_be_bytes());
         let own = self.by_origin.get(&origin).map_or(0, BTreeSet::len);
-        let (most, largest) = self.largest.last().copied()?;
+        let (most, _, largest) = self.largest.last().copied()?;
         let all = self.by_origin.get(if own < most { &largest } else { &origin })?;
         let next = all.iter().find(|(key, _)| *key >= from);
         next.or_else(|| all.first()).copied()
@@ -159,12 +168,14 @@ impl Records {
 
     fn count(&mut self, origin: Origin, change: impl FnOnce(&mut BTreeSet<(Key, PeerId)>) -> bool) {
         let all = self.by_origin.entry(origin).or_default();
-        self.largest.remove(&(all.len(), origin));
+        // Among equals the lot decides.
+        let lot = self.lot.hash_one(origin);
+        self.largest.remove(&(all.len(), lot, origin));
         change(all);
         if all.is_empty() {
             self.by_origin.remove(&origin);
         } else {
-            self.largest.insert((all.len(), origin));
+            self.largest.insert((all.len(), lot, origin));
         }
     }
 
@@ -175,6 +186,21 @@ impl Records {
         let expired: Vec<(Key, PeerId)> = self.told.iter().flat_map(old).collect();
         expired.into_iter().for_each(|(key, provider)| self.forget(key, provider));
     }
+}
+
+/// Of a holder's addresses those that are of use, and few: where sessions are reached, and a server of the DHT. None where no
+/// session is reached.
+fn kept(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let short = |addr: &Multiaddr| addr.len() <= limits::ADDR_BYTES;
+    let (marked, others): (Vec<Multiaddr>, Vec<Multiaddr>) =
+        addresses.into_iter().filter(short).partition(|addr| unmark(addr).is_some());
+    let marked = marked.into_iter().filter(|addr| unmark(addr).as_ref().and_then(endpoint).is_some());
+    let mut kept: Vec<Multiaddr> = marked.take(limits::DHT_HOLDER_ADDRS).collect();
+    if !kept.is_empty() {
+        let servers = others.into_iter().filter(|addr| endpoint(&split_peer(addr).0).is_some());
+        kept.extend(servers.take(SERVER_ADDRS));
+    }
+    kept
 }
 
 /// Keys are hashes; others are nobody's.
@@ -242,6 +268,7 @@ impl RecordStore for Records {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::routing::mark;
     use super::*;
 
     fn from(ip: &str) -> Origin {
@@ -250,7 +277,11 @@ mod tests {
 
     fn record(number: u32) -> ProviderRecord {
         let key = *blake3::hash(&number.to_le_bytes()).as_bytes();
-        ProviderRecord::new(key.to_vec(), PeerId::random(), Vec::new())
+        ProviderRecord::new(key.to_vec(), PeerId::random(), vec![address()])
+    }
+
+    fn address() -> Multiaddr {
+        mark(&"/ip4/45.1.2.3/tcp/4001".parse().unwrap())
     }
 
     fn record_of(number: u32, provider: PeerId) -> ProviderRecord {
@@ -307,6 +338,20 @@ mod tests {
         assert_eq!(records.len(), limits::DHT_PROVIDERS);
     }
 
+    /// D31: what one message may hold of addresses is not what is kept of them.
+    #[test]
+    fn d31_few_addresses_are_kept_and_none_that_says_nothing() {
+        let now = Instant::now();
+        let mut records = Records::new(PeerId::random(), 1000);
+        let plain: Multiaddr = "/ip4/45.1.2.3/tcp/4772".parse().unwrap();
+        let many = [vec![Multiaddr::empty(); 5000], vec![plain.clone(); 9], vec![address(); 50]].concat();
+        records.tell(ProviderRecord { addresses: many, ..record(1) }, from("45.1.1.1"), now);
+        let kept = &records.providers(&record(1).key)[0].addresses;
+        assert_eq!(kept.len(), limits::DHT_HOLDER_ADDRS + SERVER_ADDRS);
+        records.tell(ProviderRecord { addresses: vec![plain], ..record(2) }, from("45.1.1.1"), now);
+        assert_eq!(records.len(), 1, "no session is reached there");
+    }
+
     #[test]
     fn what_is_old_goes_and_the_own_stays() {
         let (local, now) = (PeerId::random(), Instant::now());
@@ -320,7 +365,7 @@ mod tests {
         assert_eq!((records.providers(&record(1).key).len(), records.len()), (1, 1));
         records.remove_provider(&record(1).key, &local);
         assert!(records.providers(&record(1).key).is_empty());
-        let odd = ProviderRecord::new(vec![1; 31], PeerId::random(), Vec::new());
+        let odd = ProviderRecord::new(vec![1; 31], PeerId::random(), vec![address()]);
         records.tell(odd, from("45.1.1.1"), now);
         assert_eq!(records.len(), 1, "that is no key of ours");
     }

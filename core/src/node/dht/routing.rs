@@ -2,11 +2,14 @@
 //! the DHT that may be meant for us, and where a holder's sessions are reached is told beside where its DHT is, marked, so
 //! that nobody looks for the one at the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
+use libp2p::kad::store::RecordStore;
 use libp2p::kad::{self, Behaviour as Kademlia};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
@@ -21,9 +24,13 @@ use crate::node::discovery::{class_of, endpoint, is_one_host, split_peer};
 use crate::node::event::Class;
 use crate::node::reach::is_relayed;
 use crate::wire::dht::{self, MARK};
+use crate::wire::tracker::Key;
 
 /// The protocol's name as libp2p wants it.
 pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new(dht::PROTOCOL);
+
+/// See [`limits::DHT_CALLS_PER_HOST`].
+const CALLS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Below are the ports of a machine's own services.
 const SERVICE_PORTS: u16 = 1024;
@@ -46,41 +53,62 @@ pub(super) fn unmark(addr: &Multiaddr) -> Option<Multiaddr> {
 pub(super) struct Routing {
     pub(super) kad: Kademlia<Records>,
     /// Servers that somebody other than the DHT told us of.
-    trusted: BTreeMap<PeerId, Vec<Multiaddr>>,
-    /// How far away the farthest node is that was met: those of the internet name no addresses of our network.
+    trusted: BTreeMap<PeerId, Trusted>,
+    next: u64,
+    /// How far away the farthest server is that was reached: those of the internet name no addresses of our network.
     pub(super) widest: Option<Class>,
+    /// Calls to each host because strangers named it, lately.
+    called: BTreeMap<IpAddr, VecDeque<Instant>>,
+}
+
+#[derive(Debug)]
+struct Trusted {
+    /// Our owner named it: it is never forgotten.
+    owner: bool,
+    since: u64,
+    addrs: Vec<Multiaddr>,
 }
 
 impl Routing {
     /// Of a node that answers nobody yet.
     pub(super) fn new(kad: Kademlia<Records>) -> Self {
-        let mut new = Self { kad, trusted: BTreeMap::new(), widest: None };
+        let mut new = Self { kad, trusted: BTreeMap::new(), next: 0, widest: None, called: BTreeMap::new() };
         new.kad.set_mode(Some(kad::Mode::Client));
         new
     }
 
-    /// A server is there, as somebody says whom we believe.
-    pub(super) fn know(&mut self, peer: PeerId, addr: &Multiaddr) {
-        if self.trusted.len() >= limits::DHT_NODES && !self.trusted.contains_key(&peer) {
-            self.trusted.pop_first();
+    /// A server is there, as our owner says, or as we have seen.
+    pub(super) fn trust(&mut self, peer: PeerId, addr: &Multiaddr, owner: bool) {
+        if self.trusted.len() >= 2 * limits::DHT_NODES && !self.trusted.contains_key(&peer) {
+            let oldest =
+                self.trusted.iter().filter(|(_, known)| !known.owner).min_by_key(|(_, known)| known.since);
+            let Some(oldest) = oldest.map(|(peer, _)| *peer) else { return };
+            self.trusted.remove(&oldest);
         }
-        let known = self.trusted.entry(peer).or_default();
-        if !known.contains(addr) {
-            known.truncate(limits::PEER_ADDRS - 1);
-            known.push(addr.clone());
+        self.next += 1;
+        let known =
+            self.trusted.entry(peer).or_insert(Trusted { owner, since: self.next, addrs: Vec::new() });
+        known.owner |= owner;
+        if !known.addrs.contains(addr) {
+            known.addrs.truncate(limits::PEER_ADDRS - 1);
+            known.addrs.push(addr.clone());
         }
         self.kad.add_address(&peer, addr.clone());
     }
 
-    /// A node was met at this address.
-    pub(super) fn met(&mut self, addr: &Multiaddr) {
-        let class = endpoint(&split_peer(addr).0).map(|end| class_of(end.ip));
-        self.widest = self.widest.max(class);
+    /// How far away the farthest server is that our owner has named.
+    pub(super) fn named_by_owner(&self) -> Option<Class> {
+        let owners = self.trusted.values().filter(|known| known.owner).flat_map(|known| &known.addrs);
+        owners.filter_map(|addr| endpoint(addr).map(|end| class_of(end.ip))).max()
     }
 
-    /// Where a holder that the query under way has named says that it is reached.
-    pub(super) fn addresses_of(&mut self, peer: PeerId) -> Vec<Multiaddr> {
-        let all = self.all_of(ConnectionId::new_unchecked(usize::MAX), peer);
+    /// Where a holder of this that the query under way has named, or our own records, says that it is reached.
+    pub(super) fn addresses_of(&mut self, key: &Key, peer: PeerId) -> Vec<Multiaddr> {
+        let mut all = self.all_of(ConnectionId::new_unchecked(usize::MAX), peer);
+        let told = self.kad.store_mut().providers(&key.to_vec().into());
+        all.extend(
+            told.into_iter().filter(|record| record.provider == peer).flat_map(|record| record.addresses),
+        );
         let mut addrs: Vec<Multiaddr> = all.iter().filter_map(unmark).collect();
         addrs.retain(|addr| addr.len() <= limits::TRACKED_ADDR_BYTES && self.may_name(addr));
         addrs.sort_unstable();
@@ -92,6 +120,26 @@ impl Routing {
     fn all_of(&mut self, id: ConnectionId, peer: PeerId) -> Vec<Multiaddr> {
         let dialler = Endpoint::Dialer;
         self.kad.handle_pending_outbound_connection(id, Some(peer), &[], dialler).unwrap_or_default()
+    }
+
+    /// Whether this host may be called once more because strangers named it; this machine may always.
+    fn may_call(&mut self, addr: &Multiaddr, now: Instant) -> bool {
+        let Some(end) = endpoint(addr).filter(|end| end.port >= SERVICE_PORTS) else { return false };
+        if class_of(end.ip) == Class::Host {
+            return true;
+        }
+        let recent = |t: &Instant| now.duration_since(*t) < CALLS_WITHIN;
+        if self.called.len() >= limits::CONNECTIONS {
+            self.called.retain(|_, times| times.back().is_some_and(recent));
+        }
+        let full = self.called.len() >= 2 * limits::CONNECTIONS && !self.called.contains_key(&end.ip);
+        let times = self.called.entry(end.ip).or_default();
+        times.retain(recent);
+        let may = !full && times.len() < limits::DHT_CALLS_PER_HOST;
+        if may {
+            times.push_back(now);
+        }
+        may
     }
 
     /// Whether strangers may send us there.
@@ -141,14 +189,15 @@ impl NetworkBehaviour for Routing {
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         let Some(peer) = peer.filter(|_| addresses.is_empty()) else { return Ok(Vec::new()) };
         let all = self.all_of(id, peer);
-        let trusted = self.trusted.get(&peer).map_or(&[][..], Vec::as_slice);
-        let mut may: Vec<Multiaddr> = trusted.to_vec();
+        let mut may = self.trusted.get(&peer).map(|known| known.addrs.clone()).unwrap_or_default();
+        may.truncate(limits::DHT_ADDRS);
+        let now = Instant::now();
         for addr in all.iter().map(|addr| split_peer(addr).0) {
-            if !may.contains(&addr) && !is_relayed(&addr) && self.may_name(&addr) {
+            let new = may.len() < limits::DHT_ADDRS && !may.contains(&addr) && !is_relayed(&addr);
+            if new && self.may_name(&addr) && self.may_call(&addr, now) {
                 may.push(addr);
             }
         }
-        may.truncate(limits::DHT_ADDRS);
         Ok(may)
     }
 
@@ -200,10 +249,10 @@ mod tests {
         let (wan, lan, service) =
             ("/ip4/45.1.2.3/tcp/80", "/ip4/192.168.1.9/tcp/4001", "/ip4/192.168.1.1/tcp/80");
         assert!(may(&routing, wan) && !may(&routing, lan), "nobody was reached yet");
-        routing.met(&addr("/ip4/192.168.1.2/tcp/4772"));
+        routing.widest = Some(Class::Lan);
         assert!(may(&routing, wan) && may(&routing, lan) && !may(&routing, service));
         assert!(!may(&routing, "/ip4/127.0.0.1/tcp/4001"));
-        routing.met(&addr("/ip4/45.1.2.4/tcp/4772"));
+        routing.widest = Some(Class::Wan);
         assert!(may(&routing, wan) && !may(&routing, lan));
         assert!(!may(&routing, "/ip4/224.0.0.1/tcp/4001") && !may(&routing, "/ip4/45.1.2.3/tcp/0"));
     }
@@ -215,14 +264,30 @@ mod tests {
             let id = ConnectionId::new_unchecked(1);
             routing.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap()
         };
-        routing.know(peer, &addr("/ip4/192.168.1.2/tcp/4772"));
+        routing.trust(peer, &addr("/ip4/192.168.1.2/tcp/4772"), false);
         assert_eq!(dialled(&mut routing, peer), [addr("/ip4/192.168.1.2/tcp/4772")]);
         let other = PeerId::random();
         routing.kad.add_address(&other, addr("/ip4/192.168.1.2/tcp/4772"));
         routing.kad.add_address(&other, mark(&addr("/ip4/45.1.2.3/tcp/4772")));
         assert!(dialled(&mut routing, other).is_empty());
-        assert_eq!(routing.addresses_of(other), [addr("/ip4/45.1.2.3/tcp/4772")]);
+        assert_eq!(routing.addresses_of(&[0; 32], other), [addr("/ip4/45.1.2.3/tcp/4772")]);
         routing.kad.add_address(&other, addr("/ip4/45.1.2.3/tcp/4772"));
         assert_eq!(dialled(&mut routing, other), [addr("/ip4/45.1.2.3/tcp/4772")]);
+        // What strangers name at one host is called a few times, what we know ourselves always.
+        let calls = (0..50).filter(|_| !dialled(&mut routing, other).is_empty()).count();
+        assert_eq!(calls, limits::DHT_CALLS_PER_HOST - 1);
+        assert_eq!(dialled(&mut routing, peer).len(), 1);
+        (0..500).for_each(|_| routing.trust(PeerId::random(), &addr("/ip4/45.1.2.9/tcp/4772"), false));
+        assert!(routing.trusted.len() <= 2 * limits::DHT_NODES);
+    }
+
+    #[test]
+    fn holders_that_told_us_are_found_here() {
+        let (mut routing, peer, key) = (routing(), PeerId::random(), [7; 32]);
+        let told = vec![mark(&addr("/ip4/45.1.2.3/tcp/4001"))];
+        let record = kad::ProviderRecord::new(key.to_vec(), peer, told);
+        let origin = super::super::records::Origin::of([45, 1, 2, 3].into());
+        routing.kad.store_mut().tell(record, origin, Instant::now());
+        assert_eq!(routing.addresses_of(&key, peer), [addr("/ip4/45.1.2.3/tcp/4001")]);
     }
 }

@@ -1,7 +1,9 @@
 //! The task that takes part in the DHT: a network of its own beside that of the sessions, with its own connections and
 //! limits, so that neither ever takes the other's places. It does what it is told, and tells what came of it.
 
-use std::collections::{BTreeSet, HashMap};
+mod servers;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -11,8 +13,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProgressStep, QueryId, QueryResult, QueryStats};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, autonat, identify};
 use tokio::sync::mpsc;
 
@@ -21,9 +22,10 @@ use super::records::{Origin, Records};
 use super::routing::{PROTOCOL, Routing, mark};
 use crate::limits;
 use crate::node::behaviour::identify as show;
-use crate::node::discovery::{endpoint, ip_of, split_peer};
+use crate::node::discovery::{ip_of, split_peer};
 use crate::node::event::Class;
 use crate::node::gate::{Gate, GateLimits};
+use crate::node::tested::Tested;
 use crate::node::{memory, transport};
 use crate::wire::tracker::Key;
 
@@ -35,25 +37,38 @@ const REFRESH: Duration = Duration::from_secs(300);
 const CALL_AGAIN: Duration = Duration::from_secs(15);
 /// A connection is kept for so long after it was used last.
 const IDLE: Duration = Duration::from_secs(20);
-/// Servers that say they are are called at once, to see whether they can be reached.
-const CHECKS: usize = 16;
+/// How things are is told this often at most.
+const SHOW: Duration = Duration::from_millis(250);
+/// What takes its time is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the task is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// A server is there.
-    Know(Multiaddr),
+    /// A server is there, as somebody says.
+    Know(Multiaddr, Says),
     /// To be done now.
     Do(Task),
     /// Where our sessions are reached: all of it.
     Addresses(Vec<Multiaddr>),
 }
 
+/// Who says that a server is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// Our owner.
+    Owner,
+    /// An earlier run, which reached it.
+    Memory,
+    /// A peer or a link: it is called before others are sent there.
+    Other,
+}
+
 /// What it tells.
 #[derive(Debug)]
 pub(in crate::node) enum News {
-    /// Somebody is said to have this, and to be reached there.
-    Found { key: Key, peer: PeerId, addrs: Vec<Multiaddr> },
+    /// Somebody is said to have this, and to be reached there. Those of one answer have one number.
+    Found { answer: u64, key: Key, peer: PeerId, addrs: Vec<Multiaddr> },
     /// A search has ended.
     Sought(Key, Sought),
     /// We have said to so many servers that we have this.
@@ -95,13 +110,29 @@ struct Behaviour {
     gate: Gate,
     routing: Routing,
     identify: identify::Behaviour,
-    autonat: autonat::v2::client::Behaviour,
+    autonat: Tested,
     autonat_server: autonat::v2::server::Behaviour,
 }
 
 enum Query {
-    Seek(Key, BTreeSet<PeerId>),
-    Provide(Key),
+    /// Who was named, and where.
+    Seek(Key, BTreeMap<PeerId, Vec<Multiaddr>>),
+    /// Since when, until it goes on with whoever was found.
+    Provide(Key, Option<Instant>),
+}
+
+/// A connection.
+struct Met {
+    peer: PeerId,
+    addr: Multiaddr,
+    dialled: bool,
+}
+
+/// A call of somebody who says that it is a server.
+struct Check {
+    peer: PeerId,
+    origin: Origin,
+    since: Instant,
 }
 
 /// See the module's text.
@@ -112,14 +143,22 @@ pub(super) struct Member {
     news: mpsc::Sender<News>,
     untold: Vec<News>,
     queries: HashMap<QueryId, Query>,
+    met: HashMap<ConnectionId, Met>,
     /// Who is connected, from where.
     from: HashMap<PeerId, IpAddr>,
     /// Addresses without an id.
-    nameless: Vec<Multiaddr>,
+    nameless: VecDeque<Multiaddr>,
     reached: Vec<Multiaddr>,
     told: Vec<Multiaddr>,
-    checks: BTreeSet<PeerId>,
+    checks: HashMap<ConnectionId, Check>,
+    /// Answers to searches so far.
+    answers: u64,
+    /// When a server was heard of last.
+    answered: Option<Instant>,
     state: State,
+    /// It may be otherwise, and when it was told last.
+    dirty: bool,
+    shown: Instant,
 }
 
 impl Member {
@@ -136,7 +175,7 @@ impl Member {
             gate: Gate::new(GateLimits { per_peer: 4, ..GateLimits::default() }).guarded(),
             routing: Routing::new(kademlia),
             identify: identify::Behaviour::new(show(key)),
-            autonat: autonat::v2::client::Behaviour::default(),
+            autonat: Tested::default(),
             autonat_server: autonat::v2::server::Behaviour::default(),
         };
         let transport = transport::build(key, false)?;
@@ -153,12 +192,17 @@ impl Member {
             news,
             untold: Vec::new(),
             queries: HashMap::new(),
+            met: HashMap::new(),
             from: HashMap::new(),
-            nameless: Vec::new(),
+            nameless: VecDeque::new(),
             reached: Vec::new(),
             told: Vec::new(),
-            checks: BTreeSet::new(),
+            checks: HashMap::new(),
+            answers: 0,
+            answered: None,
             state: State::default(),
+            dirty: true,
+            shown: Instant::now(),
         };
         if new.part.server || new.part.resident {
             new.listen();
@@ -196,17 +240,27 @@ impl Member {
     pub(super) async fn run(mut self) {
         let mut refresh = tokio::time::interval(REFRESH);
         let mut call = tokio::time::interval(CALL_AGAIN);
+        let mut look = tokio::time::interval(LOOK);
         loop {
+            let mut heard = false;
             tokio::select! {
                 order = self.orders.recv() => match order {
                     Some(order) => self.order(order),
                     None => return,
                 },
-                event = self.network.select_next_some() => self.event(event),
+                event = self.network.select_next_some() => {
+                    self.event(event);
+                    heard = true;
+                }
                 _ = refresh.tick() => if self.part.resident { self.refresh() },
                 _ = call.tick() => self.call(),
+                _ = look.tick(), if self.is_busy() => self.look(Instant::now()),
+                () = tokio::time::sleep_until((self.shown + SHOW).into()), if self.dirty => self.show(),
             }
-            self.show();
+            self.dirty |= heard;
+            if self.state.servers == 0 || self.shown.elapsed() >= SHOW {
+                self.show();
+            }
             for news in std::mem::take(&mut self.untold) {
                 // Nobody listens any longer only when the node stops.
                 let _ = self.news.send(news).await;
@@ -216,24 +270,19 @@ impl Member {
 
     fn order(&mut self, order: Order) {
         match order {
-            Order::Know(addr) => match split_peer(&addr) {
-                (bare, Some(peer)) if peer != *self.network.local_peer_id() => {
-                    self.network.behaviour_mut().routing.know(peer, &bare);
-                }
-                (_, Some(_)) => {}
-                (bare, None) if !self.nameless.contains(&bare) && self.nameless.len() < limits::DHT_NODES => {
-                    self.nameless.push(bare);
-                    self.call();
-                }
-                _ => {}
-            },
+            Order::Know(addr, says) => {
+                self.know(&addr, says);
+                self.widen();
+            }
             Order::Do(Task::Seek(key)) => {
                 let id = self.network.behaviour_mut().routing.kad.get_providers(key.to_vec().into());
-                self.queries.insert(id, Query::Seek(key, BTreeSet::new()));
+                self.queries.insert(id, Query::Seek(key, BTreeMap::new()));
             }
             Order::Do(Task::Provide(key)) => {
+                // Kademlia keeps the last addresses of all that it hears of.
+                self.told.iter().for_each(|addr| self.network.add_external_address(addr.clone()));
                 match self.network.behaviour_mut().routing.kad.start_providing(key.to_vec().into()) {
-                    Ok(id) => drop(self.queries.insert(id, Query::Provide(key))),
+                    Ok(id) => drop(self.queries.insert(id, Query::Provide(key, Some(Instant::now())))),
                     Err(_) => self.tell(News::Provided(key, 0)),
                 }
             }
@@ -250,22 +299,6 @@ impl Member {
                 }
                 self.told = new;
             }
-        }
-    }
-
-    /// Calls those of whom only the address is known, while there is nobody else.
-    fn call(&mut self) {
-        if self.servers() == 0 {
-            for addr in self.nameless.clone() {
-                self.dial(DialOpts::unknown_peer_id().address(addr).allocate_new_port().build());
-            }
-        }
-    }
-
-    fn dial(&mut self, options: DialOpts) {
-        self.network.behaviour_mut().gate.decided(options.connection_id());
-        if let Err(error) = self.network.dial(options) {
-            tracing::debug!(%error, "a node of the DHT is not called");
         }
     }
 
@@ -288,71 +321,40 @@ impl Member {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Routing(event)) => self.routed(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
-                peer_id,
+                connection_id,
                 info,
                 ..
-            })) => self.shown(peer_id, &info),
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
-                let remote = endpoint.get_remote_address();
-                if let Some(ip) = ip_of(remote) {
+            })) => self.identified(connection_id, &info),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let addr = split_peer(endpoint.get_remote_address()).0;
+                if let Some(ip) = ip_of(&addr) {
                     self.from.insert(peer_id, ip);
                 }
-                let behaviour = self.network.behaviour_mut();
-                behaviour.routing.met(remote);
-                behaviour.gate.private = behaviour.routing.widest == Some(Class::Lan);
-                if let ConnectedPoint::Dialer { address, .. } = &endpoint {
-                    let whole = split_peer(address).0.with(Protocol::P2p(peer_id));
-                    self.checks.remove(&peer_id);
-                    self.reached.retain(|known| split_peer(known).1 != Some(peer_id));
-                    self.reached.insert(0, whole);
-                    self.reached.truncate(limits::DHT_NODES);
+                let dialled = matches!(endpoint, ConnectedPoint::Dialer { .. });
+                self.met.insert(connection_id, Met { peer: peer_id, addr, dialled });
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.met.remove(&connection_id);
+                self.checks.remove(&connection_id);
+                if num_established == 0 {
+                    self.from.remove(&peer_id);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.from.remove(&peer_id);
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, .. } => {
+                self.checks.remove(&connection_id);
+                // One that is connected otherwise is no less there.
+                if let Some(peer) = peer_id.filter(|peer| !self.from.contains_key(peer)) {
+                    self.reached.retain(|known| split_peer(known).1 != Some(peer));
+                }
             }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), .. } => {
-                self.checks.remove(&peer);
-                self.reached.retain(|known| split_peer(known).1 != Some(peer));
-            }
-            SwarmEvent::NewListenAddr { address, .. } if self.part.server => {
-                self.network.add_external_address(address);
-            }
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.network.remove_external_address(&address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.moved(&address),
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 tracing::info!(%address, "a server of the DHT: others reach it");
                 if !self.serves() {
                     self.serve();
                 }
             }
-            SwarmEvent::ExternalAddrExpired { .. } => {
-                let hidden = self.network.external_addresses().all(|addr| self.told.contains(addr));
-                if hidden && !self.part.server {
-                    self.network.behaviour_mut().routing.kad.set_mode(Some(kad::Mode::Client));
-                }
-            }
             _ => {}
-        }
-    }
-
-    /// Somebody says that it is a server, and where: who came to us is called there, and nowhere but where it came from,
-    /// before anybody is sent to it.
-    fn shown(&mut self, peer: PeerId, info: &identify::Info) {
-        let known = self
-            .network
-            .behaviour_mut()
-            .routing
-            .kad
-            .kbucket(peer)
-            .is_some_and(|bucket| bucket.iter().any(|entry| *entry.node.key.preimage() == peer));
-        let (serves, room) = (info.protocols.contains(&PROTOCOL), self.checks.len() < CHECKS);
-        let Some(from) = self.from.get(&peer).filter(|_| serves && !known && room) else { return };
-        let there = |addr: &Multiaddr| endpoint(addr).is_some_and(|end| !end.relayed && end.ip == *from);
-        let bare = info.listen_addrs.iter().map(|addr| split_peer(addr).0);
-        let addrs: Vec<Multiaddr> = bare.filter(there).take(limits::DHT_ADDRS).collect();
-        if !addrs.is_empty() && self.checks.insert(peer) {
-            let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(addrs);
-            self.dial(options.allocate_new_port().build());
         }
     }
 
@@ -376,30 +378,33 @@ impl Member {
     fn progressed(&mut self, id: QueryId, result: QueryResult, stats: &QueryStats, step: &ProgressStep) {
         let local = *self.network.local_peer_id();
         let mut found = Vec::new();
-        match self.queries.get_mut(&id) {
-            Some(Query::Seek(key, named)) => {
-                let routing = &mut self.network.behaviour_mut().routing;
-                if let QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) =
-                    result
+        let (failed, query) = (is_failure(&result), self.queries.get_mut(&id));
+        if stats.num_successes() > 0 {
+            self.answered = Some(Instant::now());
+        }
+        if let (Some(Query::Seek(key, named)), Some(providers)) = (query, providers(result)) {
+            self.answers += 1;
+            let routing = &mut self.network.behaviour_mut().routing;
+            let mut left = limits::DHT_PROVIDERS;
+            for peer in providers.into_iter().filter(|peer| *peer != local) {
+                let addrs = routing.addresses_of(key, peer);
+                // Who comes without an address, or with none that is new, does not count.
+                let known = named.get(&peer);
+                let full = known.is_none() && named.len() >= limits::DHT_NAMED;
+                if left == 0
+                    || full
+                    || addrs.iter().all(|addr| known.is_some_and(|known| known.contains(addr)))
                 {
-                    for peer in providers.into_iter().filter(|peer| *peer != local) {
-                        if named.len() < limits::DHT_NAMED && named.insert(peer) {
-                            found.push(News::Found { key: *key, peer, addrs: routing.addresses_of(peer) });
-                        }
-                    }
+                    continue;
                 }
-                if named.len() >= limits::DHT_NAMED
-                    && let Some(mut query) = routing.kad.query_mut(&id)
-                {
-                    query.finish();
-                }
+                left -= 1;
+                let known = named.entry(peer).or_default();
+                known.extend(addrs.iter().cloned());
+                known.truncate(2 * limits::PEER_ADDRS);
+                found.push(News::Found { answer: self.answers, key: *key, peer, addrs });
             }
-            Some(Query::Provide(_)) => {}
-            None => return,
         }
-        for news in found {
-            self.tell(news);
-        }
+        self.untold.extend(found);
         if !step.last {
             return;
         }
@@ -408,28 +413,46 @@ impl Member {
                 let (asked, answered) = (stats.num_requests(), stats.num_successes());
                 self.tell(News::Sought(key, Sought { asked, answered, named: named.len() as u32 }));
             }
-            Some(Query::Provide(key)) => self.tell(News::Provided(key, stats.num_successes())),
+            // One that took too long has told nobody.
+            Some(Query::Provide(key, _)) => {
+                self.tell(News::Provided(key, if failed { 0 } else { stats.num_successes() }));
+            }
             None => {}
         }
     }
 
     /// Tells how things are, if they are otherwise.
     fn show(&mut self) {
+        (self.dirty, self.shown) = (false, Instant::now());
         let local = *self.network.local_peer_id();
         let whole = |addr: &Multiaddr| split_peer(addr).0.with(Protocol::P2p(local));
-        let serves = if self.serves() { self.network.listeners().map(whole).collect() } else { Vec::new() };
+        let serves: Vec<Multiaddr> =
+            if self.serves() { self.network.listeners().map(whole).collect() } else { Vec::new() };
+        self.widen();
         let servers = self.servers();
         let behaviour = self.network.behaviour_mut();
+        let widest = behaviour.routing.widest;
         let mut refused = behaviour.gate.refused().rows();
         refused.retain(|(_, n)| *n > 0);
         let records = behaviour.routing.kad.store_mut().len();
-        let widest = behaviour.routing.widest;
         let state = State { servers, reached: self.reached.clone(), serves, widest, records, refused };
         if state != self.state {
             self.state = state.clone();
             self.tell(News::State(state));
         }
     }
+}
+
+/// The holders that one answer names, if this is one.
+fn providers(result: QueryResult) -> Option<std::collections::HashSet<PeerId>> {
+    match result {
+        QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => Some(providers),
+        _ => None,
+    }
+}
+
+const fn is_failure(result: &QueryResult) -> bool {
+    matches!(result, QueryResult::StartProviding(Err(_)))
 }
 
 fn config() -> kad::Config {
@@ -442,10 +465,11 @@ fn config() -> kad::Config {
     config.set_replication_interval(None);
     config.set_periodic_bootstrap_interval(None);
     config.set_caching(kad::Caching::Disabled);
-    // Servers that lie about who is near keep a search from at most one of its ways.
+    // A server that lies about who is near leads astray the way that it stands on.
     config.disjoint_query_paths(true);
     config.set_parallelism(NonZeroUsize::new(limits::DHT_PATHS).unwrap_or(NonZeroUsize::MIN));
     config.set_query_timeout(limits::DHT_QUERY);
+    config.set_max_packet_size(limits::DHT_MESSAGE);
     config.set_substreams_timeout(limits::STREAM_TIMEOUT);
     config
 }
