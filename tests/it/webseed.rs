@@ -78,14 +78,24 @@ fn d48_links_lead_to_no_private_server() {
     let url = format!("http://127.0.0.1:{port}/update");
     let seeder = left.publish_with(&file, &["--webseed", &url, "--limit-up", "40K"]);
     let link = seeder.link().to_owned();
+    // The publisher has looked how long the file is there.
+    assert_eq!((nginx.sent(206), nginx.sent(200)), (1, 0));
     let ran = right.get(&link, &["-o", "out", "--timeout", "6s"]);
     ran.exits(5);
-    assert_eq!(nginx.sent(206) + nginx.sent(200), 0, "it was asked");
+    assert_eq!(nginx.sent(206) + nginx.sent(200), 1, "it was asked");
     seeder.stop().exits(0);
     let seeder = left.publish_with(&file, &["--webseed", &url]);
     let getter = Home::new();
     getter.get(seeder.link(), &["-o", "out", "--private-webseeds", "--timeout", "30s"]).success();
     assert_eq!(b3(&getter.path("out")), b3(&file));
+    seeder.stop().exits(0);
+    // Who publishes with the address of something else is told.
+    let daemon = left.daemon(&[]);
+    let other = left.file("other", MIB, 6);
+    let ran = left.run(["publish", path(&other), "--webseed", &url]);
+    ran.exits(0);
+    assert!(ran.err.contains(&format!("has {} bytes there, the file has {MIB}", 3 * MIB)), "{}", ran.err);
+    daemon.stop().exits(0);
     nginx.stop();
 }
 

@@ -10,6 +10,8 @@ pub mod reach;
 pub mod registry;
 pub mod server;
 
+mod few;
 mod lots;
+mod numbers;
 mod origins;
 mod slab;

@@ -10,7 +10,9 @@
 //! newcomers would sit on the same few.
 //!
 //! Cost: an announcement O(changes), an answer O(its length), whatever the size of the swarm; a member takes 12 bytes at its
-//! node and 8 in its group, a swarm and each of its sites some 200 beside.
+//! node and 8 in its group, a swarm some 110 beside, and each of its sites after the first some 100.
+
+mod groups;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -20,7 +22,9 @@ use std::time::Duration;
 use swarm_core::schedule::pick::Random;
 pub use swarm_core::wire::tracker::{Entry, Key};
 
+use crate::few::Few;
 use crate::lots::{Member, draw};
+use crate::numbers::Numbers;
 use crate::origins::Origins;
 use crate::slab::Slab;
 
@@ -101,12 +105,13 @@ pub struct Named<'a, N> {
 #[derive(Debug)]
 pub struct Registry<N> {
     bounds: Bounds,
-    names: HashMap<N, u32>,
+    names: Numbers,
     /// How many nodes come from each place.
     origins: Origins,
     nodes: Slab<Node<N>>,
-    keys: HashMap<Key, u32>,
+    keys: Numbers,
     swarms: Slab<Gathering>,
+    /// Those of each swarm's sites after the first.
     groups: HashMap<(u32, u64), Group>,
     /// Nodes by when they were last heard of, or before: looked at when they are due.
     due: BinaryHeap<Reverse<(Now, u32, u32)>>,
@@ -123,7 +128,7 @@ struct Node<N> {
     /// The state of its entries, by its own count.
     version: u64,
     expires: Now,
-    entries: Vec<Membership>,
+    entries: Few<Membership>,
     /// Where each swarm's entry is, once they are too many to look through.
     #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 48.
     index: Option<Box<HashMap<u32, u32>>>,
@@ -151,17 +156,21 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 struct Gathering {
     key: Key,
-    sites: Vec<u64>,
-    whole: Vec<Member>,
+    /// One of its sites, whose members stand here: most swarms have no other.
+    site: u64,
+    first: Group,
+    #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 24.
+    others: Option<Box<Vec<u64>>>,
+    whole: Few<Member>,
     members: u32,
 }
 
 /// The members of one swarm in one site. Gateways stand first.
 #[derive(Debug, Default)]
 struct Group {
-    members: Vec<Member>,
+    members: Few<Member>,
     gateways: u32,
-    /// Its place among the sites of its swarm.
+    /// Its place among the other sites of its swarm.
     at: u32,
 }
 
@@ -171,10 +180,10 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     pub fn new(bounds: Bounds, seed: u64) -> Self {
         Self {
             bounds,
-            names: HashMap::new(),
+            names: Numbers::default(),
             origins: Origins::new(bounds.per_origin, bounds.members_per_origin),
             nodes: Slab::new(),
-            keys: HashMap::new(),
+            keys: Numbers::default(),
             swarms: Slab::new(),
             groups: HashMap::new(),
             due: BinaryHeap::new(),
@@ -204,7 +213,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     /// Members of one swarm, and how many of them have everything.
     #[must_use]
     pub fn swarm(&self, key: &Key) -> (usize, usize) {
-        let swarm = self.keys.get(key).and_then(|number| self.swarms.get(*number));
+        let swarm = self.swarm_of(key).and_then(|number| self.swarms.get(number));
         swarm.map_or((0, 0), |swarm| (swarm.members as usize, swarm.whole.len()))
     }
 
@@ -219,7 +228,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     /// # Errors
     /// [`Refused::Full`], [`Refused::Crowded`] for one node too many.
     pub fn heard(&mut self, name: &N, at: At, reach: &[u8], expires: Now) -> Result<(), Refused> {
-        if let Some(number) = self.names.get(name).copied() {
+        if let Some(number) = self.number_of(name) {
             if self.nodes.get(number).is_some_and(|node| node.origin != at.origin) {
                 self.origins.arrive(at.origin)?;
                 if let Some(node) = self.nodes.get_mut(number) {
@@ -253,11 +262,12 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             origin: at.origin,
             version: 0,
             expires,
-            entries: Vec::new(),
+            entries: Few::None,
             index: None,
         };
         let number = self.nodes.insert(node);
-        self.names.insert(name.clone(), number);
+        let nodes = &self.nodes;
+        self.names.insert(name, number, |number| nodes.get(number).map(|node| &node.name));
         self.due.push(Reverse((expires, number, self.nodes.use_of(number))));
         // Who comes and goes leaves entries behind.
         if self.due.len() > 2 * self.names.len() + 64 {
@@ -279,7 +289,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         (add, drop): (&[Entry], &[Key]),
         version: u64,
     ) -> Result<(), Refused> {
-        let Some(number) = self.names.get(name).copied() else { return Ok(()) };
+        let Some(number) = self.number_of(name) else { return Ok(()) };
         self.set_version(number, 0);
         if anew {
             self.clear(number);
@@ -298,8 +308,9 @@ impl<N: Eq + Hash + Clone> Registry<N> {
 
     /// A node goes.
     pub fn forget(&mut self, name: &N) {
-        if let Some(number) = self.names.remove(name) {
+        if let Some(number) = self.number_of(name) {
             self.clear(number);
+            self.names.remove(name, number);
             if let Some(node) = self.nodes.remove(number) {
                 self.origins.depart(node.origin);
             }
@@ -329,10 +340,13 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let Some((asker, site)) = self.node(name).map(|(number, node)| (number, node.site)) else {
             return Vec::new();
         };
-        let Some(swarm) = self.keys.get(key).copied() else { return Vec::new() };
+        let Some(swarm) = self.swarm_of(key) else { return Vec::new() };
         let gateway = self.gateway(asker, key, swarm, site);
         let mut chosen: Vec<u32> = Vec::with_capacity(shares.near + shares.far);
-        let near = self.groups.get(&(swarm, site)).map_or(&[][..], |group| &group.members);
+        let near: &[Member] = match self.swarms.get(swarm) {
+            Some(all) if all.site == site => &all.first.members,
+            _ => self.groups.get(&(swarm, site)).map_or(&[], |group| &group.members),
+        };
         draw(near, shares.near, asker, &mut self.random, &mut chosen);
         let alone = chosen.len() < 3;
         let far = if gateway || alone { shares.far } else { shares.far_least };
@@ -350,11 +364,12 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             }
             let mut found = 0;
             for _ in 0..far * 4 {
-                if found == far || all.sites.len() < 2 {
-                    break;
-                }
-                let place = all.sites[self.random.below(all.sites.len())];
-                let members = self.groups.get(&(swarm, place)).filter(|_| place != site).map(|g| &g.members);
+                let Some(others) = all.others.as_ref().filter(|_| found < far) else { break };
+                let place = self.random.below(1 + others.len());
+                let place = place.checked_sub(1).map_or(all.site, |at| others[at]);
+                let group =
+                    if place == all.site { Some(&all.first) } else { self.groups.get(&(swarm, place)) };
+                let members = group.filter(|_| place != site).map(|group| &group.members);
                 let Some(members) = members.filter(|members| !members.is_empty()) else { continue };
                 let node = members[self.random.below(members.len())].node;
                 if !chosen.contains(&node) && self.is_one_of_few(node, site, &chosen) {
@@ -377,8 +392,16 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     }
 
     fn node(&self, name: &N) -> Option<(u32, &Node<N>)> {
-        let number = *self.names.get(name)?;
+        let number = self.number_of(name)?;
         Some((number, self.nodes.get(number)?))
+    }
+
+    fn number_of(&self, name: &N) -> Option<u32> {
+        self.names.find(name, |number| self.nodes.get(number).map(|node| &node.name))
+    }
+
+    fn swarm_of(&self, key: &Key) -> Option<u32> {
+        self.keys.find(key, |number| self.swarms.get(number).map(|swarm| &swarm.key))
     }
 
     fn set_version(&mut self, number: u32, version: u64) {
@@ -389,7 +412,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
 
     /// Which of a node's memberships is of this swarm.
     fn entry_of(&self, number: u32, key: &Key) -> Option<u32> {
-        let (swarm, node) = (*self.keys.get(key)?, self.nodes.get(number)?);
+        let (swarm, node) = (self.swarm_of(key)?, self.nodes.get(number)?);
         if let Some(index) = &node.index {
             return index.get(&swarm).copied();
         }
@@ -410,16 +433,16 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             return Err(Refused::Full);
         }
         self.origins.take(origin)?;
-        let swarms = &mut self.swarms;
-        let new =
-            || swarms.insert(Gathering { key: entry.key, sites: Vec::new(), whole: Vec::new(), members: 0 });
-        let swarm = *self.keys.entry(entry.key).or_insert_with(new);
+        let swarm = self.swarm_of(&entry.key).unwrap_or_else(|| {
+            let (first, whole) = (Group::default(), Few::None);
+            let new = Gathering { key: entry.key, site, first, others: None, whole, members: 0 };
+            let number = self.swarms.insert(new);
+            let swarms = &self.swarms;
+            self.keys.insert(&entry.key, number, |number| swarms.get(number).map(|swarm| &swarm.key));
+            number
+        });
         let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
         if let Some(node) = self.nodes.get_mut(number) {
-            // Most have one: vectors begin with room for four.
-            if next == 0 {
-                node.entries.reserve_exact(1);
-            }
             node.entries.push(Membership { swarm, at, whole: NOWHERE });
             if let Some(index) = &mut node.index {
                 index.insert(swarm, next as u32);
@@ -450,7 +473,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             swarm.members == 0
         });
         if empty && let Some(swarm) = self.swarms.remove(gone.swarm) {
-            self.keys.remove(&swarm.key);
+            self.keys.remove(&swarm.key, gone.swarm);
         }
         // The last of its memberships takes this one's place.
         let Some(node) = self.nodes.get_mut(number) else { return };
@@ -463,7 +486,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             }
         }
         let Some(moved) = moved else { return };
-        if let Some(group) = self.groups.get_mut(&(moved.swarm, site)) {
+        if let Some(group) = self.group_mut(moved.swarm, site) {
             group.members[moved.at as usize].entry = entry;
         }
         if let Some(swarm) = self.swarms.get_mut(moved.swarm).filter(|_| moved.whole != NOWHERE) {
@@ -486,60 +509,6 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             let at = self.join_group(of.swarm, site, Member { node: number, entry });
             self.leave_group(of.swarm, before, of.at);
             self.place(Member { node: number, entry }, at);
-        }
-    }
-
-    fn join_group(&mut self, swarm: u32, site: u64, member: Member) -> u32 {
-        let group = self.groups.entry((swarm, site)).or_default();
-        if group.members.is_empty()
-            && let Some(swarm) = self.swarms.get_mut(swarm)
-        {
-            group.at = swarm.sites.len() as u32;
-            if swarm.sites.is_empty() {
-                swarm.sites.reserve_exact(1);
-            }
-            swarm.sites.push(site);
-            group.members.reserve_exact(1);
-        }
-        group.members.push(member);
-        group.members.len() as u32 - 1
-    }
-
-    fn leave_group(&mut self, swarm: u32, site: u64, at: u32) {
-        let Some(group) = self.groups.get_mut(&(swarm, site)) else { return };
-        let mut hole = at;
-        if at < group.gateways {
-            // The last gateway fills the gap among them, the last member that behind them.
-            group.gateways -= 1;
-            group.members.swap(at as usize, group.gateways as usize);
-            hole = group.gateways;
-        }
-        group.members.swap_remove(hole as usize);
-        let moved = [at, hole].map(|place| (place, group.members.get(place as usize).copied()));
-        let (empty, site_at) = (group.members.is_empty(), group.at);
-        for (place, member) in moved {
-            if let Some(member) = member {
-                self.place(member, place);
-            }
-        }
-        if !empty {
-            return;
-        }
-        self.groups.remove(&(swarm, site));
-        let Some(sites) = self.swarms.get_mut(swarm).map(|swarm| &mut swarm.sites) else { return };
-        sites.swap_remove(site_at as usize);
-        if let Some(other) = sites.get(site_at as usize).copied()
-            && let Some(group) = self.groups.get_mut(&(swarm, other))
-        {
-            group.at = site_at;
-        }
-    }
-
-    /// A member stands somewhere else in its group.
-    fn place(&mut self, member: Member, at: u32) {
-        let of = self.nodes.get_mut(member.node).and_then(|node| node.entries.get_mut(member.entry as usize));
-        if let Some(of) = of {
-            of.at = at;
         }
     }
 
@@ -567,27 +536,6 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         if let Some(moved) = moved {
             set(&mut self.nodes, moved, of.whole);
         }
-    }
-
-    /// Whether a node is one of its site's gateways for a swarm; it becomes one while there are few.
-    fn gateway(&mut self, number: u32, key: &Key, swarm: u32, site: u64) -> bool {
-        let Some(at) = self
-            .entry_of(number, key)
-            .and_then(|entry| self.nodes.get(number).map(|node| node.entries[entry as usize].at))
-        else {
-            return false;
-        };
-        let Some(group) = self.groups.get_mut(&(swarm, site)) else { return false };
-        if at >= group.gateways && group.gateways < GATEWAYS {
-            let first = group.gateways;
-            group.members.swap(at as usize, first as usize);
-            group.gateways += 1;
-            let (here, there) = (group.members[first as usize], group.members[at as usize]);
-            self.place(there, at);
-            self.place(here, first);
-            return true;
-        }
-        at < group.gateways
     }
 }
 

@@ -171,34 +171,37 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 /// Every list points to every other.
 fn check(registry: &Registry<u8>) {
     let mut members = 0;
-    for (name, number) in &registry.names {
-        let node = registry.nodes.get(*number).unwrap();
-        assert_eq!(node.name, *name);
+    for number in registry.names.numbers() {
+        let node = registry.nodes.get(number).unwrap();
+        assert_eq!(registry.number_of(&node.name), Some(number));
         members += node.entries.len();
         assert!(node.index.as_ref().is_none_or(|index| index.len() == node.entries.len()));
         for (at, of) in node.entries.iter().enumerate() {
-            let member = Member { node: *number, entry: at as u32 };
-            assert_eq!(registry.groups[&(of.swarm, node.site)].members[of.at as usize], member);
+            let member = Member { node: number, entry: at as u32 };
+            assert_eq!(registry.group(of.swarm, node.site).unwrap().members[of.at as usize], member);
             let swarm = registry.swarms.get(of.swarm).unwrap();
             assert!(of.whole == NOWHERE || swarm.whole[of.whole as usize] == member);
             assert!(node.index.as_ref().is_none_or(|index| index[&of.swarm] == at as u32));
         }
     }
     assert_eq!(members, registry.members());
-    assert_eq!(members, registry.groups.values().map(|g| g.members.len()).sum::<usize>());
-    for (key, number) in &registry.keys {
-        let swarm = registry.swarms.get(*number).unwrap();
-        assert_eq!(swarm.key, *key);
-        for (at, site) in swarm.sites.iter().enumerate() {
-            let group = &registry.groups[&(*number, *site)];
-            assert_eq!(group.at as usize, at);
+    let (mut others, mut stand) = (0, 0);
+    for number in registry.keys.numbers() {
+        let swarm = registry.swarms.get(number).unwrap();
+        assert_eq!(registry.swarm_of(&swarm.key), Some(number));
+        let sites = swarm.others.as_deref().map_or(&[][..], Vec::as_slice);
+        assert!(
+            !sites.contains(&swarm.site) && swarm.others.as_ref().is_none_or(|others| !others.is_empty())
+        );
+        others += sites.len();
+        for site in sites.iter().chain([&swarm.site]) {
+            let group = registry.group(number, *site).unwrap();
+            assert!(*site == swarm.site || sites[group.at as usize] == *site);
             assert!(!group.members.is_empty() && group.gateways <= GATEWAYS.min(group.members.len() as u32));
+            stand += group.members.len();
         }
     }
-    assert_eq!(
-        registry.groups.len(),
-        registry.keys.values().map(|n| registry.swarms.get(*n).unwrap().sites.len()).sum::<usize>()
-    );
+    assert_eq!((registry.groups.len(), members), (others, stand));
 }
 
 proptest! {
