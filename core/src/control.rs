@@ -3,6 +3,8 @@
 pub mod client;
 pub mod server;
 
+use std::time::{Duration, Instant};
+
 use crate::node::command::Command;
 use crate::node::event::Event;
 use crate::node::{Node, StartError};
@@ -32,6 +34,11 @@ pub enum Replies {
     Remote(client::Replies),
 }
 
+/// A command that only looks at the store has it for a moment, one that ends for a little longer, and neither answers.
+const BUSY: Duration = Duration::from_secs(3);
+/// How often we look whether it has gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 impl Session {
     /// Opens the store of `options.home`: runs the node here, or connects to the one that is running.
     ///
@@ -40,16 +47,20 @@ impl Session {
     pub async fn open(options: Options) -> Result<Self, StartError> {
         let home = options.home.clone();
         let read_only = options.read_only;
-        match Node::start(options).await {
-            Ok(node) => {
-                let server = (!read_only).then(|| Server::start(&home, node.caller())).transpose()?;
-                Ok(Self::Own { node: Box::new(node), server })
+        let until = Instant::now() + BUSY;
+        loop {
+            match Node::start(options.clone()).await {
+                Ok(node) => {
+                    let server = (!read_only).then(|| Server::start(&home, node.caller())).transpose()?;
+                    return Ok(Self::Own { node: Box::new(node), server });
+                }
+                Err(StartError::Busy { pid }) => match client::Client::connect(&home).await {
+                    Ok(client) => return Ok(Self::Remote(client)),
+                    Err(_) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+                    Err(_) => return Err(StartError::Busy { pid }),
+                },
+                Err(error) => return Err(error),
             }
-            Err(StartError::Busy { pid }) => match client::Client::connect(&home).await {
-                Ok(client) => Ok(Self::Remote(client)),
-                Err(_) => Err(StartError::Busy { pid }),
-            },
-            Err(error) => Err(error),
         }
     }
 

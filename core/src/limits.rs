@@ -299,7 +299,7 @@ pub const DHT_ADDRS: usize = 4;
 /// Holders that one search names at most; of one answer [`DHT_PROVIDERS`].
 pub const DHT_NAMED: usize = 512;
 /// Servers that strangers named are called so often in a minute at one address of a network.
-pub const DHT_CALLS_PER_HOST: usize = 8;
+pub const DHT_CALLS_PER_HOST: usize = 32;
 /// Ways that a search goes side by side without meeting (S/Kademlia, Baumgart and Mies 2007).
 pub const DHT_PATHS: usize = 4;
 /// How long a search may take.
@@ -355,7 +355,7 @@ pub const WEBSEED_REDIRECTS: usize = 3;
 /// Addresses of one name tried at most.
 pub const WEBSEED_ADDRS: usize = 8;
 /// The next address of a name is tried beside the last one after this: a broken IPv6 must not cost a whole patience.
-pub const WEBSEED_NEXT_ADDR: Duration = Duration::from_millis(250);
+pub const NEXT_ADDR: Duration = Duration::from_millis(250);
 /// From a name to a connection, TLS included.
 pub const WEBSEED_CONNECT: Duration = Duration::from_secs(10);
 /// From a request to the head of its answer.

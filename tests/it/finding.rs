@@ -525,3 +525,15 @@ fn d43_a_home_that_was_cut_off_goes_on() {
     assert!(fetched <= 40 * MIB, "{fetched}");
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
+
+/// Two would be one and the same to everybody, and each know half.
+#[test]
+fn one_folder_has_one_tracker() {
+    let home = Home::new();
+    let tracker = Tracker::here(&home, 0);
+    let ran = Process::spawn(Tracker::command(&home, &["--listen", "/ip4/127.0.0.1/tcp/0"])).wait();
+    ran.exits(1);
+    assert!(ran.err.contains("a tracker runs in") && ran.err.contains("use another --home"), "{}", ran.err);
+    tracker.kill();
+    drop(Tracker::here(&home, 0));
+}

@@ -1,9 +1,10 @@
 //! A tracker that runs: announcements in, answers out, and what it has counted.
 
 use std::collections::VecDeque;
+use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -123,6 +124,8 @@ pub struct Server {
     /// Where its page is, if it has one.
     pub http: Option<SocketAddr>,
     _tasks: JoinSet<()>,
+    /// Held as long as it runs.
+    _lock: File,
 }
 
 impl Server {
@@ -132,6 +135,7 @@ impl Server {
     /// [`StartError`]: an address that is none or is taken, a folder or key that cannot be used.
     pub async fn start(options: &Options) -> Result<Self, StartError> {
         make_home(&options.home)?;
+        let lock = lock(&options.home)?;
         let mut listen = options.listen.clone();
         if listen.is_empty() {
             listen = everywhere();
@@ -161,7 +165,7 @@ impl Server {
         tasks.spawn(Tracker::new(options, numbers, Arc::clone(&desk.counts)).run(desk));
         let first = addresses.wait_for(|all| !all.is_empty());
         let _ = tokio::time::timeout(Duration::from_secs(2), first).await;
-        Ok(Self { listen: addresses, http: at, _tasks: tasks })
+        Ok(Self { listen: addresses, http: at, _tasks: tasks, _lock: lock })
     }
 
     /// Where it is reached, `/p2p/..` included, the likeliest first.
@@ -187,7 +191,22 @@ fn everywhere() -> Vec<String> {
     all
 }
 
-fn make_home(home: &std::path::Path) -> Result<(), StartError> {
+/// One tracker a folder: two would be one and the same to everybody, and each know half.
+fn lock(home: &Path) -> Result<File, StartError> {
+    let path = home.join("lock");
+    let failed = |e| StartError::Disk(DiskError::new("create", &path, e));
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(e)) => Err(StartError::Disk(DiskError::new("lock", &path, e))),
+        Err(TryLockError::WouldBlock) => {
+            let home = home.display();
+            Err(StartError::Option(format!("a tracker runs in {home} already: use another --home")))
+        }
+    }
+}
+
+fn make_home(home: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home);
     made.map_err(|e| StartError::Disk(DiskError::new("create", home, e)))

@@ -284,7 +284,8 @@ impl Dht {
                 self.plan.provided(key, servers, lot, now);
             }
             News::State(state) => {
-                if self.state.servers == 0 && state.servers > 0 {
+                let new = state.reached.iter().any(|addr| !self.state.reached.contains(addr));
+                if new || (self.state.servers == 0 && state.servers > 0) {
                     self.plan.hurry(now);
                 }
                 self.state = state;

@@ -251,8 +251,11 @@ impl NetworkBehaviour for Gate {
             FromSwarm::ConnectionEstablished(ConnectionEstablished { connection_id, peer_id, .. }) => {
                 self.established(connection_id, peer_id);
             }
+            FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
+                self.own.remove(&connection_id);
+                self.release(connection_id);
+            }
             FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. })
-            | FromSwarm::DialFailure(DialFailure { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.release(connection_id),
             _ => {}
         }

@@ -19,6 +19,22 @@ use crate::options::Options;
 /// A relay that let us go is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
+/// Whether an address at which others reached us is gone with this one of ours: the same, or one that a router had passed on to
+/// it, if there is none of its kind left.
+pub(super) fn is_gone<'a>(
+    addr: &Multiaddr,
+    gone: IpAddr,
+    listen: impl IntoIterator<Item = &'a Multiaddr>,
+) -> bool {
+    let like = |other: IpAddr| {
+        other.is_ipv4() == gone.is_ipv4() && class_of(other) == class_of(gone) && other != gone
+    };
+    let passed_on = class_of(gone) != Class::Wan
+        && ip_of(addr).is_some_and(|ip| ip.is_ipv4() == gone.is_ipv4())
+        && !listen.into_iter().filter_map(ip_of).any(like);
+    ip_of(addr) == Some(gone) || passed_on
+}
+
 /// A relay that a stranger named may let us go so often.
 const NAMED_FAILS: u32 = 3;
 
@@ -221,8 +237,8 @@ impl Reach {
     }
 
     /// An address of ours is gone: what others have seen of it says nothing any longer.
-    pub(super) fn moved(&mut self) {
-        self.confirmed.clear();
+    pub(super) fn moved(&mut self, gone: IpAddr, listen: &[Multiaddr]) {
+        self.confirmed.retain(|addr| !is_gone(addr, gone, listen));
     }
 
     /// Not any longer.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
@@ -16,6 +17,9 @@ use super::discovery::{endpoint, split_peer};
 use super::punch::is_for_others;
 use crate::limits;
 
+/// After this others may be asked about as many again: addresses change.
+const ANEW: Duration = Duration::from_secs(3600);
+
 type Client = autonat::v2::client::Behaviour;
 
 /// See the module's text.
@@ -26,11 +30,16 @@ pub(crate) struct Tested {
     pub(crate) private: bool,
     listens: BTreeSet<(u16, bool)>,
     asked: BTreeSet<Multiaddr>,
+    since: Option<Instant>,
 }
 
 impl Tested {
     /// Whether an address that somebody saw us at is worth a test.
     fn is_worth(&mut self, addr: &Multiaddr) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() >= ANEW) {
+            self.since = Some(Instant::now());
+            self.asked.clear();
+        }
         let bare = split_peer(addr).0;
         let ours = endpoint(&bare).is_some_and(|end| self.listens.contains(&(end.port, end.quic)));
         let known = self.asked.contains(&bare);

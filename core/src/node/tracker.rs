@@ -52,7 +52,7 @@ const GONE_AFTER: u32 = 2;
 /// A tracker that only a link names is forgotten after so many failures.
 const LINKED_FAILS: u32 = 4;
 /// How long a node that ends waits for its trackers to have heard of it.
-const FAREWELL: Duration = Duration::from_millis(300);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Which of several trackers are told of a swarm: rendezvous hashing (Thaler and Ravishankar 1998), the first
 /// [`limits::TRACKER_COPIES`] in the order of their scores; for each of them that is `gone`, one more that is not.

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId, dcutr, identify};
 use super::Actor;
 use crate::limits;
 use crate::node::behaviour::BehaviourEvent;
-use crate::node::discovery::{Name, ip_of, split_peer};
+use crate::node::discovery::{Name, ip_of, is_one_host, split_peer};
 use crate::node::reach::is_relayed;
 use crate::node::router::Mapped;
 
@@ -85,8 +85,9 @@ impl Actor {
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.network.remove_external_address(&address);
-                if ip_of(&address).is_some_and(|ip| !ip.is_loopback()) {
-                    self.reach.moved();
+                if let Some(gone) = ip_of(&address).filter(|ip| !ip.is_loopback() && is_one_host(*ip)) {
+                    let listen: Vec<Multiaddr> = self.network.listeners().cloned().collect();
+                    self.reach.moved(gone, &listen);
                 }
             }
             _ => {}

@@ -83,7 +83,11 @@ impl Plan {
     /// This is being fetched.
     pub(super) fn wants(&mut self, key: Key, now: Instant) {
         let new = Want { next: now, pause: AGAIN_FIRST, running: false, last: None };
-        self.wanted.entry(key).or_insert(new);
+        let want = self.wanted.entry(key).or_insert(new);
+        if !want.running {
+            // Somebody asks for it now.
+            (want.next, want.pause) = (now, AGAIN_FIRST);
+        }
         if !self.held.contains_key(&key) {
             self.hold(key, now + FETCHES);
         }
@@ -144,7 +148,8 @@ impl Plan {
         let keys: Vec<Key> = self.held.keys().copied().collect();
         for (turn, key) in (0..).zip(keys) {
             let at = now + PACE * turn;
-            if self.held.get(&key).is_some_and(|before| at < *before) {
+            let later = self.held.get(&key).is_some_and(|before| at < *before);
+            if later || self.providing.contains(&key) {
                 self.hold(key, at);
             }
         }
@@ -166,6 +171,9 @@ impl Plan {
             let Some(key) = self.next(now) else { break };
             if self.providing.insert(key) {
                 tasks.push(Task::Provide(key));
+            } else {
+                // Once more when it has been told.
+                self.hold(key, now + SOON);
             }
         }
         tasks
@@ -232,8 +240,8 @@ impl Plan {
         }
         // Nodes that told together do not all tell again together.
         let spread = limits::DHT_RENEW / 10 * (lot % 256) as u32 / 256;
-        let again = if servers == 0 { self.turn(now + RETRY) } else { now + limits::DHT_RENEW - spread };
-        self.hold(key, again);
+        let again = if servers == 0 { RETRY } else { limits::DHT_RENEW - spread };
+        self.hold(key, now + again);
     }
 
     /// What the searches for this came to; none while the first one runs.

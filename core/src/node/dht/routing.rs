@@ -89,10 +89,10 @@ impl Routing {
         let known =
             self.trusted.entry(peer).or_insert(Trusted { owner, since: self.next, addrs: Vec::new() });
         known.owner |= owner;
-        if !known.addrs.contains(addr) {
-            known.addrs.truncate(limits::PEER_ADDRS - 1);
-            known.addrs.push(addr.clone());
-        }
+        // Where it was met last stands first.
+        known.addrs.retain(|known| known != addr);
+        known.addrs.insert(0, addr.clone());
+        known.addrs.truncate(limits::PEER_ADDRS);
         self.kad.add_address(&peer, addr.clone());
     }
 
@@ -123,9 +123,9 @@ impl Routing {
     }
 
     /// Whether this host may be called once more because strangers named it; this machine may always.
-    fn may_call(&mut self, addr: &Multiaddr, now: Instant) -> bool {
+    fn may_call(&mut self, addr: &Multiaddr, counted: &mut Vec<IpAddr>, now: Instant) -> bool {
         let Some(end) = endpoint(addr).filter(|end| end.port >= SERVICE_PORTS) else { return false };
-        if class_of(end.ip) == Class::Host {
+        if class_of(end.ip) == Class::Host || counted.contains(&end.ip) {
             return true;
         }
         let recent = |t: &Instant| now.duration_since(*t) < CALLS_WITHIN;
@@ -138,6 +138,7 @@ impl Routing {
         let may = !full && times.len() < limits::DHT_CALLS_PER_HOST;
         if may {
             times.push_back(now);
+            counted.push(end.ip);
         }
         may
     }
@@ -191,10 +192,11 @@ impl NetworkBehaviour for Routing {
         let all = self.all_of(id, peer);
         let mut may = self.trusted.get(&peer).map(|known| known.addrs.clone()).unwrap_or_default();
         may.truncate(limits::DHT_ADDRS);
-        let now = Instant::now();
+        // TCP and QUIC of one host are one call.
+        let (now, mut counted) = (Instant::now(), Vec::new());
         for addr in all.iter().map(|addr| split_peer(addr).0) {
             let new = may.len() < limits::DHT_ADDRS && !may.contains(&addr) && !is_relayed(&addr);
-            if new && self.may_name(&addr) && self.may_call(&addr, now) {
+            if new && self.may_name(&addr) && self.may_call(&addr, &mut counted, now) {
                 may.push(addr);
             }
         }
@@ -274,7 +276,7 @@ mod tests {
         routing.kad.add_address(&other, addr("/ip4/45.1.2.3/tcp/4772"));
         assert_eq!(dialled(&mut routing, other), [addr("/ip4/45.1.2.3/tcp/4772")]);
         // What strangers name at one host is called a few times, what we know ourselves always.
-        let calls = (0..50).filter(|_| !dialled(&mut routing, other).is_empty()).count();
+        let calls = (0..500).filter(|_| !dialled(&mut routing, other).is_empty()).count();
         assert_eq!(calls, limits::DHT_CALLS_PER_HOST - 1);
         assert_eq!(dialled(&mut routing, peer).len(), 1);
         (0..500).for_each(|_| routing.trust(PeerId::random(), &addr("/ip4/45.1.2.9/tcp/4772"), false));

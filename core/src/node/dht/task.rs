@@ -16,6 +16,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, SwarmBuilder, autonat, identify};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use super::plan::{Sought, Task};
 use super::records::{Origin, Records};
@@ -146,6 +147,8 @@ pub(super) struct Member {
     met: HashMap<ConnectionId, Met>,
     /// Who is connected, from where.
     from: HashMap<PeerId, IpAddr>,
+    /// Whom peers and links name, and how often they were called.
+    said: VecDeque<(Multiaddr, u32)>,
     /// Addresses without an id.
     nameless: VecDeque<Multiaddr>,
     reached: Vec<Multiaddr>,
@@ -194,6 +197,7 @@ impl Member {
             queries: HashMap::new(),
             met: HashMap::new(),
             from: HashMap::new(),
+            said: VecDeque::new(),
             nameless: VecDeque::new(),
             reached: Vec::new(),
             told: Vec::new(),
@@ -241,6 +245,10 @@ impl Member {
         let mut refresh = tokio::time::interval(REFRESH);
         let mut call = tokio::time::interval(CALL_AGAIN);
         let mut look = tokio::time::interval(LOOK);
+        // What was missed while nobody looked is not made up for.
+        for timer in [&mut refresh, &mut call, &mut look] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         loop {
             let mut heard = false;
             tokio::select! {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
@@ -11,7 +12,7 @@ use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, Stream, SwarmBuilder};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::calls::{Called, Calls, Ready};
 use super::frames;
@@ -45,8 +46,15 @@ impl Connection {
     /// Why not, for a person.
     pub async fn open(address: &Multiaddr, key: &Keypair) -> Result<Self, String> {
         let mut failure = "its name has no address".to_owned();
-        for address in resolve(address).await? {
-            match Self::dial(&address, key).await {
+        let addresses = resolve(address).await?;
+        // One that does not answer does not keep the next one waiting.
+        let calls = addresses.iter().zip(0_u32..).map(async |(address, turn)| {
+            sleep(limits::NEXT_ADDR * turn).await;
+            Self::dial(address, key).await
+        });
+        let mut calls: FuturesUnordered<_> = calls.collect();
+        while let Some(ended) = calls.next().await {
+            match ended {
                 Ok(connection) => return Ok(connection),
                 Err(reason) => failure = reason,
             }

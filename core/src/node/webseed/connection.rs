@@ -243,7 +243,7 @@ async fn connect_any(addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
     loop {
         tries.extend(rest.next().map(TcpStream::connect));
-        let head_start = if rest.len() == 0 { Duration::MAX } else { limits::WEBSEED_NEXT_ADDR };
+        let head_start = if rest.len() == 0 { Duration::MAX } else { limits::NEXT_ADDR };
         match timeout(head_start, tries.next()).await {
             Ok(Some(Ok(stream))) => return Ok(stream),
             Ok(Some(Err(error))) => failure = error,

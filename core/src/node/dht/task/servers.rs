@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, identify, kad};
+use libp2p::{Multiaddr, PeerId, identify, kad};
 
 use super::{Check, Member, Query, Says};
 use crate::limits;
 use crate::node::dht::records::Origin;
 use crate::node::dht::routing::PROTOCOL;
-use crate::node::discovery::{class_of, endpoint, ip_of, split_peer};
+use crate::node::discovery::{class_of, endpoint, ip_of, is_one_host, split_peer};
 use crate::node::event::Class;
+use crate::node::reach::is_gone;
 
 /// Servers that say they are are called at once, to see whether they can be reached: so many...
 const CHECKS: usize = 16;
@@ -25,6 +26,9 @@ const REACHED_OF_ORIGIN: usize = 2;
 /// While nobody has answered for so long, those of whom only the address is known are called.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// Whom a peer or a link names is called so often.
+const SAID_TRIES: u32 = 8;
+
 impl Member {
     pub(super) fn know(&mut self, addr: &Multiaddr, says: Says) {
         match split_peer(addr) {
@@ -33,7 +37,14 @@ impl Member {
                 self.network.behaviour_mut().routing.trust(peer, &bare, says == Says::Owner);
             }
             (bare, Some(peer)) => {
-                self.dial(DialOpts::peer_id(peer).addresses(vec![bare]).allocate_new_port().build());
+                let known = self.said.iter().any(|(said, _)| said == addr);
+                if !known {
+                    if self.said.len() >= limits::DHT_NODES {
+                        self.said.pop_front();
+                    }
+                    self.said.push_back((addr.clone(), 0));
+                }
+                self.call_said(peer, bare);
             }
             (bare, None) if !self.nameless.contains(&bare) => {
                 if self.nameless.len() >= limits::DHT_NODES {
@@ -50,8 +61,21 @@ impl Member {
         }
     }
 
-    /// Calls those of whom only the address is known, while nobody answers.
+    fn call_said(&mut self, peer: PeerId, bare: Multiaddr) {
+        let options = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![bare]);
+        self.dial(options.allocate_new_port().build());
+    }
+
+    /// Calls those whom others have named and who did not answer yet, and those of whom only the address is known, while
+    /// nobody answers.
     pub(super) fn call(&mut self) {
+        self.said.iter_mut().for_each(|(_, tries)| *tries += 1);
+        self.said.retain(|(_, tries)| *tries < SAID_TRIES);
+        for (addr, _) in self.said.clone() {
+            if let (bare, Some(peer)) = split_peer(&addr) {
+                self.call_said(peer, bare);
+            }
+        }
         if self.answered.is_none_or(|at| at.elapsed() >= SILENCE) {
             for addr in self.nameless.clone() {
                 self.dial(DialOpts::unknown_peer_id().address(addr).allocate_new_port().build());
@@ -95,15 +119,17 @@ impl Member {
 
     /// An address of ours is gone: what others have seen of it says nothing any longer.
     pub(super) fn moved(&mut self, gone: &Multiaddr) {
-        if self.part.server || ip_of(gone).is_none_or(|ip| ip.is_loopback()) {
-            return;
-        }
+        let Some(gone) = ip_of(gone).filter(|ip| !ip.is_loopback() && is_one_host(*ip)) else { return };
         let told = &self.told;
-        let seen = self.network.external_addresses().filter(|addr| !told.contains(addr)).cloned();
-        for addr in seen.collect::<Vec<Multiaddr>>() {
+        let seen = self.network.external_addresses().filter(|addr| !told.contains(addr));
+        let lost = seen.filter(|addr| is_gone(addr, gone, self.network.listeners())).cloned();
+        for addr in lost.collect::<Vec<Multiaddr>>() {
             self.network.remove_external_address(&addr);
         }
-        self.network.behaviour_mut().routing.kad.set_mode(Some(kad::Mode::Client));
+        let hidden = self.network.external_addresses().all(|addr| self.told.contains(addr));
+        if hidden && !self.part.server {
+            self.network.behaviour_mut().routing.kad.set_mode(Some(kad::Mode::Client));
+        }
     }
 
     /// Somebody shows what it is. A server that we have called is one; one that has come to us is called where it says, and
@@ -115,6 +141,7 @@ impl Member {
         let origin = Origin::of(from);
         if met.dialled {
             self.answered = Some(Instant::now());
+            self.said.retain(|(said, _)| split_peer(said).1 != Some(peer));
             self.network.behaviour_mut().routing.trust(peer, &addr, false);
             let same = |known: &Multiaddr| ip_of(known).is_some_and(|ip| Origin::of(ip) == origin);
             self.reached.retain(|known| split_peer(known).1 != Some(peer));
@@ -137,7 +164,11 @@ impl Member {
             self.checks.values().filter(|check| check.origin == origin).count(),
             self.checks.values().any(|check| check.peer == peer),
         );
-        if known || of_peer || of_origin >= CHECKS_OF_ORIGIN || self.checks.len() >= CHECKS {
+        if known
+            || of_peer
+            || (of_origin >= CHECKS_OF_ORIGIN && !from.is_loopback())
+            || self.checks.len() >= CHECKS
+        {
             return;
         }
         let there = |addr: &Multiaddr| endpoint(addr).is_some_and(|end| !end.relayed && end.ip == from);
