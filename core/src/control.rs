@@ -35,7 +35,7 @@ pub enum Replies {
 }
 
 /// A command that only looks at the store has it for a moment, one that ends for a little longer, and neither answers.
-const BUSY: Duration = Duration::from_secs(3);
+const BUSY: Duration = Duration::from_secs(7);
 /// How often we look whether it has gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 

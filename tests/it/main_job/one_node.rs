@@ -137,3 +137,17 @@ fn ctrl_c_while_waiting_is_prompt() {
     waiting.wait_for_event("searching");
     waiting.interrupt().exits(130);
 }
+
+/// Commands that only look have the store for a moment each: none of many at once is turned away.
+#[test]
+fn commands_at_the_same_moment_wait_for_each_other() {
+    let home = Home::new();
+    let file = home.file("f", 1000, 1);
+    home.publish(&file).stop().exits(0);
+    let looks: Vec<_> = (0..12).map(|_| home.spawn(["ls"])).collect();
+    let seeder = home.publish(&file);
+    for look in looks {
+        look.wait().success();
+    }
+    seeder.stop().exits(0);
+}
