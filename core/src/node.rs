@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::core::transport::TransportError;
-use libp2p::{Multiaddr, PeerId, SwarmBuilder};
+use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -337,13 +337,7 @@ fn network(
     let transport = transport::build_with_relays(key, options.background, relays);
     let transport = transport.map_err(failed("set up encryption"))?;
     let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
-    let builder = SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
-    let built = builder
-        .with_other_transport(|_| transport)
-        .map_err(|e| StartError::Option(e.to_string()))?
-        .with_behaviour(|_| behaviour)
-        .map_err(|e| StartError::Option(e.to_string()))?;
-    Ok(built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build())
+    Ok(transport::network(key, transport, behaviour, Duration::ZERO))
 }
 
 /// Listens there, or everywhere. Returns what is listened on with any port.

@@ -59,7 +59,7 @@ pub(super) struct Tracker {
 /// for IPv6, and does not say which is which.
 const PORTS_OF_HOST: usize = 2;
 /// Below are the ports of a machine's own services, which speak other protocols.
-const SERVICE_PORTS: u16 = 1024;
+pub(super) const SERVICE_PORTS: u16 = 1024;
 
 /// The first pause after a failed dial; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(500);

@@ -4,6 +4,7 @@
 //! addresses are numbers.
 
 use std::io;
+use std::time::Duration;
 
 use futures::TryFutureExt;
 use futures::future::{BoxFuture, Either};
@@ -12,6 +13,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, OptionalTransport, Transport};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
 use libp2p::identity::Keypair;
+use libp2p::swarm::{Config, NetworkBehaviour};
 use libp2p::{PeerId, noise, quic, relay, tcp};
 
 use super::socket::Socket;
@@ -38,6 +40,17 @@ const NOISE: &str = "/noise";
 /// [`io::ErrorKind::Other`] when no certificate can be signed with `keypair` or no Noise key be made from it.
 pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     assemble(keypair, steady, OptionalTransport::none())
+}
+
+/// A network of this identity: what `behaviour` does on the connections of a transport. One that was not used for `idle` is closed.
+pub(crate) fn network<B: NetworkBehaviour>(
+    keypair: &Keypair,
+    transport: Boxed<(PeerId, StreamMuxerBox)>,
+    behaviour: B,
+    idle: Duration,
+) -> libp2p::Swarm<B> {
+    let config = Config::with_tokio_executor().with_idle_connection_timeout(idle);
+    libp2p::Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config)
 }
 
 /// The same for a node that goes through relays as well: `/../p2p/..relay../p2p-circuit`. What goes through one is encrypted

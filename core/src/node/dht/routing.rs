@@ -20,7 +20,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::records::Records;
 use crate::limits;
-use crate::node::discovery::{class_of, endpoint, is_one_host, split_peer};
+use crate::node::discovery::{SERVICE_PORTS, class_of, endpoint, is_one_host, split_peer};
 use crate::node::event::Class;
 use crate::node::reach::is_relayed;
 use crate::wire::dht::{self, MARK};
@@ -31,9 +31,6 @@ pub(super) const PROTOCOL: StreamProtocol = StreamProtocol::new(dht::PROTOCOL);
 
 /// See [`limits::DHT_CALLS_PER_HOST`].
 const CALLS_WITHIN: Duration = Duration::from_secs(60);
-
-/// Below are the ports of a machine's own services.
-const SERVICE_PORTS: u16 = 1024;
 
 /// An address of ours for sessions, as it is told.
 pub(super) fn mark(addr: &Multiaddr) -> Multiaddr {

@@ -14,7 +14,7 @@ use libp2p::identity::Keypair;
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProgressStep, QueryId, QueryResult, QueryStats};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, autonat, identify};
+use libp2p::{Multiaddr, PeerId, autonat, identify};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -87,7 +87,7 @@ pub(in crate::node) struct State {
     pub(super) reached: Vec<Multiaddr>,
     /// Where we are a server ourselves, by whole address.
     pub(super) serves: Vec<Multiaddr>,
-    /// How far away the farthest of those who are, or were, connected is.
+    /// How far away the farthest server is that was reached, or else is given.
     pub(super) widest: Option<Class>,
     /// What others told us.
     pub(super) records: usize,
@@ -182,12 +182,7 @@ impl Member {
             autonat_server: autonat::v2::server::Behaviour::default(),
         };
         let transport = transport::build(key, false)?;
-        let built = SwarmBuilder::with_existing_identity(key.clone())
-            .with_tokio()
-            .with_other_transport(|_| transport)
-            .and_then(|built| built.with_behaviour(|_| behaviour).map_err(|never| match never {}));
-        let Ok(built) = built;
-        let network = built.with_swarm_config(|c| c.with_idle_connection_timeout(IDLE)).build();
+        let network = transport::network(key, transport, behaviour, IDLE);
         let mut new = Self {
             network,
             part,

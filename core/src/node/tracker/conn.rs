@@ -9,7 +9,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{DialError, SwarmEvent};
-use libp2p::{Multiaddr, Stream, SwarmBuilder};
+use libp2p::{Multiaddr, Stream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -76,12 +76,7 @@ impl Connection {
             return Err("no address of a tracker".to_owned());
         }
         let transport = transport::build(key, false).map_err(|e| e.to_string())?;
-        let built = SwarmBuilder::with_existing_identity(key.clone())
-            .with_tokio()
-            .with_other_transport(|_| transport)
-            .and_then(|built| built.with_behaviour(|_| Calls::default()).map_err(|never| match never {}));
-        let Ok(built) = built;
-        let mut network = built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::ZERO)).build();
+        let mut network = transport::network(key, transport, Calls::default(), Duration::ZERO);
         let options = DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build();
         network.dial(options).map_err(|e| why(&e))?;
         loop {

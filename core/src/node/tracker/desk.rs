@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::core::transport::TransportError;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, SwarmBuilder, autonat, identify, relay};
+use libp2p::{Multiaddr, autonat, identify, relay};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -113,13 +113,7 @@ impl Desk {
             relay: relay::Behaviour::new(key.public().to_peer_id(), relay_limits(options.relay_content)),
             autonat: autonat::v2::server::Behaviour::default(),
         };
-        let built = SwarmBuilder::with_existing_identity(key)
-            .with_tokio()
-            .with_other_transport(|_| transport)
-            .and_then(|built| built.with_behaviour(|_| behaviour).map_err(|never| match never {}));
-        let Ok(built) = built;
-        let mut network =
-            built.with_swarm_config(|c| c.with_idle_connection_timeout(limits::STREAM_TIMEOUT)).build();
+        let mut network = transport::network(&key, transport, behaviour, limits::STREAM_TIMEOUT);
         let addresses = parse(&options.listen, "--listen")?;
         // Before any of them is listened on: one for IPv6 is one for IPv4 as well to who only looks.
         if let Some(taken) = addresses.iter().find(|address| memory::is_taken(address)) {
