@@ -38,6 +38,8 @@ pub(crate) enum Verb {
     Get(Get),
     /// Write a file to standard output while it is being fetched
     Cat(Cat),
+    /// Keep content in the store and share it; with --blind what is encrypted, without being able to read it
+    Hold(Hold),
     /// List the store, or the entries of a directory
     Ls(Ls),
     /// Show all that is known of one item
@@ -97,6 +99,15 @@ pub(crate) struct Publish {
     /// Write the hash list to this file: as FILE.swarm beside the file on the web server it lets others begin without this node
     #[arg(long, env = "SWARM_HASH_LIST", value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) hash_list: Option<PathBuf>,
+    /// Encrypt it: only the link, which is printed in place of the id, opens it. Others may hold it and pass it on without
+    /// knowing what it is
+    #[arg(long, env = "SWARM_ENCRYPT", value_parser = BoolishValueParser::new())]
+    pub(crate) encrypt: bool,
+    /// Encrypt it, and let the link ask for a password, from --password-file, SWARM_PASSWORD or the terminal
+    #[arg(long)]
+    pub(crate) password: bool,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
     /// Allow names that Windows and macOS cannot store
     #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
     pub(crate) unix_names: bool,
@@ -105,10 +116,34 @@ pub(crate) struct Publish {
     pub(crate) symlinks: bool,
 }
 
+// Where passwords come from; the arguments of a program are for all to see. No doc comment: it would become the help.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Secret {
+    /// Read the password of a link from this file; without, from SWARM_PASSWORD or the terminal
+    #[arg(long, env = "SWARM_PASSWORD_FILE", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// See [`Verb::Hold`].
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// Id, link, or - to read it from standard input
+    #[arg(value_name = "ID|LINK")]
+    pub(crate) target: String,
+    /// As it is encrypted: a key in the link is left alone
+    #[arg(long, env = "SWARM_BLIND", value_parser = BoolishValueParser::new())]
+    pub(crate) blind: bool,
+    /// Give up after this long: 30s, 5m, 1h30m [default: never]
+    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
+}
+
 /// See [`Verb::Get`].
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Ids, links, or the first digits of an id this node knows
+    /// Ids, links, or the first digits of an id this node knows; - reads them from standard input, a line each
     #[arg(required = true, value_name = "ID|LINK")]
     pub(crate) targets: Vec<String>,
     /// Where it goes: a file name or a folder; - is standard output [default: the offered name, here]
@@ -129,17 +164,21 @@ pub(crate) struct Get {
     /// Of a directory, not the paths that match; may be repeated
     #[arg(long, env = "SWARM_EXCLUDE", value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
 }
 
 /// See [`Verb::Cat`].
 #[derive(Debug, Args)]
 pub(crate) struct Cat {
-    /// Id, link, or the first digits of an id this node knows
+    /// Id, link, or the first digits of an id this node knows; - reads it from standard input
     #[arg(value_name = "ID")]
     pub(crate) target: String,
     /// Give up after this long: 30s, 5m, 1h30m [default: never]
     #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) secret: Secret,
 }
 
 /// See [`Verb::Ls`].

@@ -8,6 +8,7 @@ mod demo;
 mod gc;
 mod get;
 mod help;
+mod hold;
 mod info;
 mod ls;
 mod peers;
@@ -26,6 +27,7 @@ use crate::config::Settings;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::logging;
+use crate::secret::without_key;
 use crate::ui::{Ui, shell_quote};
 
 /// Runs a command line, says what has to be said, and returns how it ended.
@@ -112,7 +114,8 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Publish(args) => publish::run(ui, settings, &args).await,
         Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args).await,
         Verb::Get(args) => get::run(ui, settings, &args).await,
-        Verb::Cat(args) => cat::run(ui, settings, &args.target, args.timeout).await,
+        Verb::Cat(args) => cat::run(ui, settings, &args).await,
+        Verb::Hold(args) => hold::run(ui, settings, &args).await,
         Verb::Ls(args) => ls::run(ui, settings, args.id.as_deref()).await,
         Verb::Info(args) => info::run(ui, settings, &args.id).await,
         Verb::Rm(args) => rm::run(ui, settings, &args.id).await,
@@ -147,7 +150,15 @@ fn code(ui: &Ui, args: &[OsString], outcome: Outcome) -> Code {
 
 /// The command that was given, as a line to paste.
 fn same_again(args: &[OsString]) -> String {
-    let words = args.iter().skip(1).map(|arg| shell_quote(&arg.to_string_lossy()).into_owned());
+    // The key of a link does not go where logs are kept.
+    let shown = |arg: &OsString| {
+        let arg = arg.to_string_lossy().into_owned();
+        match without_key(&arg) {
+            open if open.len() < arg.len() && open.contains("swarm:") => format!("{open}#..."),
+            _ => arg,
+        }
+    };
+    let words = args.iter().skip(1).map(|arg| shell_quote(&shown(arg)).into_owned());
     std::iter::once("swarm".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
@@ -171,7 +182,7 @@ fn no_node(settings: &Settings) -> String {
 }
 
 /// The first digits of an id: enough for a person to tell ids apart.
-fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }
 

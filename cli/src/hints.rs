@@ -9,9 +9,9 @@ use swarm_core::options::Options;
 /// The command with `--peer`, `--tracker` and `--dht` in what it is to fetch, as far as a link holds them.
 pub(crate) fn with_hints(mut command: Command, options: &Options) -> Command {
     if let Command::Get(get) = &mut command
-        && let Some(link) = linked(&get.target, options)
+        && let Some(link) = linked(get.target.expose(), options)
     {
-        get.target = link.to_string();
+        get.target = link.to_string().into();
     }
     command
 }

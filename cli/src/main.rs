@@ -9,6 +9,7 @@ mod hints;
 mod json;
 mod logging;
 mod progress;
+mod secret;
 mod seeding;
 mod signals;
 mod size;

@@ -64,6 +64,16 @@ impl Ui {
         self.terminal
     }
 
+    /// Asks for what is not to be seen, on the terminal.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn ask_secretly(&self, prompt: &str) -> std::io::Result<String> {
+        let terminal = Term::stderr();
+        terminal.write_str(prompt)?;
+        terminal.read_secure_line()
+    }
+
     /// Somebody watches: bars are shown.
     pub(crate) const fn is_watched(&self) -> bool {
         matches!(self.display, Display::Bars { .. })

@@ -5,6 +5,8 @@ pub mod geometry;
 pub mod link;
 pub mod manifest;
 pub mod path;
+pub mod seal;
 pub mod select;
+pub mod share;
 mod tail;
 pub mod tree;

@@ -44,6 +44,19 @@ pub const LINK_PEERS: usize = 16;
 /// The name hint in a link, bytes.
 pub const LINK_NAME_BYTES: usize = 255;
 
+/// The envelope of a share, bytes: a manifest, a name, and what fills up the last segment.
+pub const ENVELOPE_BYTES: usize = MANIFEST_BYTES + 256 * KIB;
+/// Memory that a password may make us spend, KiB: a link may come from anybody.
+pub const LOCK_KIB: u32 = 1 << 20;
+/// Passes over it.
+pub const LOCK_PASSES: u32 = 10;
+/// What we lock with ourselves: 64 MiB and 3 passes, the second choice of RFC 9106 with one lane.
+pub const LOCK_KIB_OURS: u32 = 64 << 10;
+/// See [`LOCK_KIB_OURS`].
+pub const LOCK_PASSES_OURS: u8 = 3;
+/// A password, bytes.
+pub const PASSWORD_BYTES: usize = 4 * KIB;
+
 // ---- wire ---------------------------------------------------------------------------------------------------------
 
 /// A control frame, bytes; checked before anything is allocated for it.

@@ -11,7 +11,8 @@
 //! HOME/store/changes            which records changed since the index was last flushed: read again after a crash
 //! HOME/store/index/             sled: a cache of the `info` files, rebuilt from them whenever in doubt
 //! HOME/store/blobs/ab/<id>/     info (the record), list (hash list), have (verified chunks of a partial blob),
-//!                               data (the bytes, unless they are served in place)
+//!                               data (the bytes, unless they are served in place); of a share also its key (0600), and
+//!                               plain in place of data where its plain content is kept here
 //! ```
 //!
 //! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. What was
@@ -31,18 +32,21 @@ mod gc;
 mod hashing;
 mod have;
 mod import;
+mod import_share;
 mod kept;
 mod layout;
 mod lock;
 mod meta;
 pub mod record;
 mod recover;
+mod shares;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{Manifest, ManifestError};
+use crate::content::share::ShareError;
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 pub use blob::{Blob, ReadError};
@@ -53,9 +57,10 @@ pub use finish::{Finished, refuse_existing};
 pub use flush::{Poisoned, Room};
 pub use gc::Collected;
 pub use import::Import;
+pub use import_share::Secret;
 use layout::Layout;
 pub use lock::LockError;
-use record::{Place, Record, State};
+use record::{Place, Record, Seal, State};
 
 /// Why an operation of the store did not work. Says whose fault it was.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +77,12 @@ pub enum StoreError {
     /// Bytes that were verified are no longer what they were.
     #[error("{0}")]
     Changed(String),
+    /// A share that is held for others.
+    #[error("it is encrypted, and its key is not here: it is in the link, after the \"#\"")]
+    NoKey,
+    /// A share that is none, or not with this key.
+    #[error(transparent)]
+    Share(#[from] ShareError),
     /// It was cancelled.
     #[error("stopped")]
     Cancelled,
@@ -121,8 +132,10 @@ pub struct Begin {
     pub name: String,
     /// Where it goes.
     pub target: Target,
-    /// For a directory's payload: the directory, whose tree the target is.
+    /// For a directory's payload: the directory, whose tree the target is. For a share's content: the share.
     pub of: Option<ContentId>,
+    /// The content of a share is opened as it is written; its key is here.
+    pub seal: Option<Seal>,
 }
 
 impl Store {
@@ -243,14 +256,7 @@ impl Store {
     /// # Errors
     /// The disk, a changed file, or a manifest that breaks the rules (it came from a peer).
     pub fn manifest(&self, id: ContentId) -> Result<Manifest, StoreError> {
-        let blob = self.blob(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
-        let mut all = Vec::with_capacity(blob.geometry().len() as usize);
-        let mut chunk_bytes = Vec::new();
-        for chunk in blob.geometry().iter() {
-            blob.read(chunk, &mut chunk_bytes).map_err(StoreError::from)?;
-            all.extend_from_slice(&chunk_bytes);
-        }
-        Ok(Manifest::decode(&all)?)
+        Ok(Manifest::decode(&self.bytes(id)?)?)
     }
 
     /// The hash list of a blob that this store knows, complete or not.
@@ -328,7 +334,7 @@ impl Store {
 
 /// The list as stored: kind and length, so that it can be read without the record, then the values.
 fn list_file(list: &HashList) -> Vec<u8> {
-    let mut bytes = vec![u8::from(list.kind() == Kind::Directory)];
+    let mut bytes = vec![list.kind() as u8];
     bytes.extend(list.geometry().len().to_le_bytes());
     bytes.extend(list.encode());
     bytes
@@ -340,7 +346,8 @@ fn read_list(layout: &Layout, id: ContentId) -> Result<HashList, DiskError> {
     let bytes = disk::read(&path)?;
     let broken = || DiskError::corrupt(&path, "the hash list is damaged");
     let (head, values) = bytes.split_at_checked(9).ok_or_else(broken)?;
-    let kind = if head[0] == 0 { Kind::File } else { Kind::Directory };
+    let kind = [Kind::File, Kind::Directory, Kind::Share].into_iter().find(|kind| *kind as u8 == head[0]);
+    let kind = kind.ok_or_else(broken)?;
     let len = u64::from_le_bytes(head[1..].try_into().map_err(|_| broken())?);
     let geometry = Geometry::new(len).map_err(|_| broken())?;
     HashList::decode(id, kind, geometry, values).map_err(|_| broken())

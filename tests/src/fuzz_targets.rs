@@ -104,7 +104,7 @@ pub fn hash_list(bytes: &[u8]) {
     let Some((len, list)) = rest.split_first_chunk::<8>() else { return };
     let Ok(geometry) = Geometry::new(u64::from_le_bytes(*len)) else { return };
     let id = ContentId::from_bytes(*id);
-    for kind in [Kind::File, Kind::Directory] {
+    for kind in [Kind::File, Kind::Directory, Kind::Share] {
         let Ok(read) = HashList::decode(id, kind, geometry, list) else { continue };
         assert_eq!((read.id(), read.kind(), read.geometry()), (id, kind, geometry));
         assert_eq!(read.encode(), list);

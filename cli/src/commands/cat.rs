@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use swarm_core::content::tree::Kind;
 use swarm_core::node::command::{Command, Get, Output};
 use swarm_core::node::event::Event;
 
-use super::get::{self, Search, provisional_name};
-use super::{check_target, unexpected};
+use super::get::{self, Search};
+use super::unexpected;
 use crate::args;
 use crate::config::Settings;
 use crate::conversation::{Conversation, say_trouble};
 use crate::exit::{Code, Failed, Outcome};
 use crate::json::About;
+use crate::secret::{self, Asked};
 use crate::summary;
 use crate::ui::{self, Ui};
 
@@ -23,16 +23,17 @@ use crate::ui::{self, Ui};
 const BUFFER: u64 = 1 << 20;
 
 /// `cat`.
-pub(super) async fn run(ui: &Ui, settings: &Settings, target: &str, timeout: Option<Duration>) -> Outcome {
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat) -> Outcome {
+    let asked = Asked::read(ui, &secret::given_one(&args.target)?, &args.secret)?;
     let command = Command::Get(Get {
-        target: target.to_owned(),
+        target: asked.target.clone(),
         output: Output::Store,
         overwrite: false,
-        timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),
     });
-    let (conversation, outcome) = stream(ui, settings, target, command).await?;
+    let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
     conversation.finish(outcome).await
 }
 
@@ -42,8 +43,9 @@ pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get) -> O
         let failed = Failed::new(Code::Usage, "only one thing at a time goes to standard output");
         return Err(failed.hint("swarm cat ID, once for each").into());
     };
-    let command = get::command(args, target, Output::Store);
-    let (conversation, outcome) = stream(ui, settings, target, command).await?;
+    let asked = Asked::read(ui, &secret::given_one(target)?, &args.secret)?;
+    let command = get::command(args, &asked, Output::Store);
+    let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
     if args.seed && outcome.is_ok() {
         return get::share(ui, conversation).await;
     }
@@ -54,10 +56,10 @@ pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get) -> O
 async fn stream<'a>(
     ui: &'a Ui,
     settings: &Settings,
-    text: &str,
+    asked: &Asked,
     command: Command,
 ) -> Outcome<(Conversation<'a>, Outcome)> {
-    let name = provisional_name(&check_target(text)?);
+    let name = asked.name.clone();
     let mut conversation = Conversation::open(ui, settings.options()).await?;
     conversation.ask(command).await;
     let mut copy = Copy { source: None, written: 0 };

@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use swarm_core::content::link::{Link, Target};
 use swarm_core::node::command::{self, Command, Output};
 use swarm_core::node::event::{Done, Event};
 
-use super::{check_target, short, unexpected};
+use super::unexpected;
 use crate::args;
 use crate::config::Settings;
 use crate::conversation::{Conversation, say_trouble};
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::progress::{Gauge, Meter};
+use crate::secret::{self, Asked};
 use crate::seeding;
 use crate::size;
 use crate::summary;
@@ -21,13 +21,20 @@ use crate::ui::Ui;
 /// Fetches one or several things at once; with `--seed` and our own node, goes on sharing until stopped.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
     let output = output(args)?;
-    let targets = args.targets.iter().map(|text| check_target(text)).collect::<Result<Vec<_>, _>>()?;
+    let texts = secret::given(&args.targets)?;
+    let targets =
+        texts.iter().map(|text| Asked::read(ui, text, &args.secret)).collect::<Result<Vec<_>, _>>()?;
+    if targets.len() > 1
+        && let Output::Path(path) = &output
+    {
+        return Err(not_a_folder(path).into());
+    }
     let options = if args.seed { settings.resident() } else { settings.options() };
     let mut conversation = Conversation::open(ui, options).await?;
     let mut fetches = Vec::new();
-    for (text, target) in args.targets.iter().zip(&targets) {
-        conversation.ask(command(args, text, output.clone())).await;
-        fetches.push(Fetch::new(ui, text, target, targets.len() > 1));
+    for asked in &targets {
+        conversation.ask(command(args, asked, output.clone())).await;
+        fetches.push(Fetch::new(ui, asked, targets.len() > 1));
     }
     if let Err(stop) = fetch_all(&mut conversation, fetches).await {
         return conversation.finish(Err(stop)).await;
@@ -49,9 +56,9 @@ pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>) -> Outcome {
 }
 
 /// The command for one target.
-pub(super) fn command(args: &args::Get, target: &str, output: Output) -> Command {
+pub(super) fn command(args: &args::Get, asked: &Asked, output: Output) -> Command {
     Command::Get(command::Get {
-        target: target.to_owned(),
+        target: asked.target.clone(),
         output,
         overwrite: args.overwrite,
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
@@ -84,7 +91,7 @@ fn not_a_folder(path: &Path) -> Failed {
     Failed::new(Code::User, message).hint(format!("-o {}", folder.display()))
 }
 
-async fn fetch_all(conversation: &mut Conversation<'_>, mut fetches: Vec<Fetch<'_>>) -> Outcome {
+pub(super) async fn fetch_all(conversation: &mut Conversation<'_>, mut fetches: Vec<Fetch<'_>>) -> Outcome {
     let mut left = fetches.len();
     let mut failed = None;
     while left > 0 {
@@ -100,7 +107,7 @@ async fn fetch_all(conversation: &mut Conversation<'_>, mut fetches: Vec<Fetch<'
 }
 
 /// One of the things that are fetched.
-struct Fetch<'a> {
+pub(super) struct Fetch<'a> {
     ui: &'a Ui,
     target: &'a str,
     name: String,
@@ -112,10 +119,10 @@ struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    fn new(ui: &'a Ui, text: &'a str, target: &Target, one_of_several: bool) -> Self {
-        let name = provisional_name(target);
+    pub(super) fn new(ui: &'a Ui, asked: &'a Asked, one_of_several: bool) -> Self {
+        let name = asked.name.clone();
         let meter = Some(ui.meter(&name));
-        Self { ui, target: text, name, one_of_several, meter, search: Search::new(ui) }
+        Self { ui, target: &asked.shown, name, one_of_several, meter, search: Search::new(ui) }
     }
 
     fn see(&mut self, event: Event) -> Outcome {
@@ -164,16 +171,6 @@ impl<'a> Fetch<'a> {
         }
         self.ui.failed(About::Target(self.target), &failed);
         Err(Stop::Said(failed.code))
-    }
-}
-
-/// What to call it before its holders have said what it is.
-pub(super) fn provisional_name(target: &Target) -> String {
-    match target {
-        Target::Link(Link { name: Some(name), .. }) => name.clone(),
-        Target::Link(link) => link.id.short(),
-        Target::Id(id) => id.short(),
-        Target::Prefix(prefix) => short(prefix).to_owned(),
     }
 }
 

@@ -33,6 +33,8 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         (Kind::Directory, Some(files)) => format!("directory of {}", size::plural(files, "file")),
         (Kind::Directory, None) => "directory".to_owned(),
         (Kind::File, _) => "file".to_owned(),
+        (Kind::Share, Some(files)) => format!("share of {}", size::plural(files, "file")),
+        (Kind::Share, None) => "share".to_owned(),
     };
     let chunks = format!("{} of {}", size::count(blob.chunks.into()), size::bytes(info.chunk_size));
     let mut facts = vec![

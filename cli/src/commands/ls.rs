@@ -72,6 +72,7 @@ fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
     let kind = match blob.kind {
         Kind::File => "file",
         Kind::Directory => "dir",
+        Kind::Share => "share",
     };
     let state = match blob.state.as_str() {
         "complete" => "complete".to_owned(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use swarm_core::content::share::Hidden;
 use swarm_core::content::tree::Kind;
 use swarm_core::node::command::{self, Command};
 use swarm_core::node::event::{Event, Published};
@@ -19,6 +20,7 @@ use crate::config::Settings;
 use crate::conversation::Conversation;
 use crate::exit::{Code, Failed, Outcome};
 use crate::progress::Gauge;
+use crate::secret::{self, without_key};
 use crate::seeding;
 use crate::size;
 use crate::ui::{Ui, shell_quote};
@@ -35,10 +37,12 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
     if !from_stdin {
         path.symlink_metadata().map_err(|error| Failed::io("publish", &path, &error))?;
     }
+    let wants_password = args.password || args.secret.password_file.is_some();
+    let password = wants_password.then(|| secret::new_password(ui, &args.secret)).transpose()?;
     let mut conversation = Conversation::open(ui, settings.resident()).await?;
     let published = match from_stdin {
-        true => publish_stdin(ui, &mut conversation, &settings.home.value, args).await,
-        false => publish(ui, &mut conversation, path, args).await,
+        true => publish_stdin(ui, &mut conversation, &settings.home.value, args, password).await,
+        false => publish(ui, &mut conversation, path, args, password).await,
     };
     let published = match published {
         Ok(published) => published,
@@ -58,10 +62,11 @@ async fn publish_stdin(
     conversation: &mut Conversation<'_>,
     home: &Path,
     args: &args::Publish,
+    password: Option<Hidden>,
 ) -> Outcome<Published> {
     let spooled = conversation.unless_signalled(spool(ui, home)).await??;
     // Removed when it goes out of scope, unless the node has taken it by then.
-    publish(ui, conversation, spooled.to_path_buf(), args).await
+    publish(ui, conversation, spooled.to_path_buf(), args, password).await
 }
 
 async fn publish(
@@ -69,6 +74,7 @@ async fn publish(
     conversation: &mut Conversation<'_>,
     path: PathBuf,
     args: &args::Publish,
+    password: Option<Hidden>,
 ) -> Outcome<Published> {
     let take = args.path.as_os_str() == "-";
     let name = args.name.clone().or_else(|| take.then(|| "stdin".to_owned()));
@@ -79,7 +85,19 @@ async fn publish(
         |path: &PathBuf| std::path::absolute(path).map_err(|error| Failed::io("write", path, &error));
     let hash_list = args.hash_list.as_ref().map(absolute).transpose()?;
     let webseeds = args.webseed.clone();
-    let publish = command::Publish { path, name, copy, take, unix_names, webseeds, hash_list, symlinks };
+    let encrypt = args.encrypt || password.is_some();
+    let publish = command::Publish {
+        path,
+        name,
+        copy,
+        take,
+        unix_names,
+        webseeds,
+        hash_list,
+        symlinks,
+        encrypt,
+        password,
+    };
     let command = Command::Publish(publish);
     let show = |event: &Event| {
         if let Event::Hashing { done, total } = event {
@@ -98,17 +116,25 @@ async fn publish(
 fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Outcome {
     let blob = &published.blob;
     published.warnings.iter().for_each(|warning| ui.warn(warning));
+    let encrypted = blob.kind == Kind::Share;
     if !ui.is_json() {
-        ui.data(if args.link { &published.link } else { &blob.id })?;
+        ui.data(if args.link || encrypted { &published.link } else { &blob.id })?;
     }
     let parts = match (blob.kind, blob.files) {
-        (Kind::Directory, Some(files)) => size::plural(files, "file"),
+        (Kind::Directory | Kind::Share, Some(files)) => size::plural(files, "file"),
         _ => size::plural(blob.chunks.into(), "chunk"),
     };
     let size = size::bytes(blob.len);
     ui.talk(&format!("published {}  {size}  {parts}  in {}", blob.name, size::millis(published.took_ms)));
-    ui.talk("get it elsewhere with:");
-    ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
+    if encrypted {
+        // The key is on standard output alone: this may go into a log.
+        ui.talk("whoever has that link can read it: swarm get and the link, in quotes");
+        ui.talk("who is to pass it on and not to read it:");
+        ui.talk(&format!("  swarm hold --blind {}", shell_quote(without_key(&published.link))));
+    } else {
+        ui.talk("get it elsewhere with:");
+        ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
+    }
     match (own, &blob.path) {
         (true, Some(path)) => ui.talk(&format!("sharing {} as it lies there, until Ctrl-C", path.display())),
         (true, None) => ui.talk("sharing it until Ctrl-C"),

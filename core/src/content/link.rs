@@ -1,15 +1,15 @@
 //! Links and what else a person may type to name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...[#<key>]
 //! ```
 //!
 //! Only the id counts. Name, peers, trackers, servers of the DHT and web seeds are hints of whoever wrote the link and are never trusted: the name passes
 //! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
 //! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
 //! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
-//! programs make those), and query keys of later versions, which are ignored. A `#` is refused: a later version keeps a
-//! key there, without which the content is of no use.
+//! programs make those), and query keys of later versions, which are ignored. What stands after a `#` is the key of a share
+//! ([`super::share`]); anything else there is refused, and never shown: it may be a key.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -17,7 +17,8 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::path::{clip, cut, escape};
+use super::path::{cut, escape};
+use super::share::{Fragment, LOCKED};
 use crate::id::ContentId;
 use crate::limits::{
     ADDR_BYTES, LINK_BYTES, LINK_DHT, LINK_NAME_BYTES, LINK_PEERS, LINK_TRACKERS, LINK_WEBSEEDS,
@@ -28,6 +29,8 @@ const SCHEME: &str = "swarm:";
 /// As `b3sum --tag` and our own output call an id.
 const HASH: &str = "blake3:";
 const ID_DIGITS: usize = 64;
+/// Room that hints leave for a key: a locked one in base64, its name and the mark.
+const FRAGMENT_BYTES: usize = LOCKED.div_ceil(3) * 4 + 8;
 /// Fewer digits of an id than this are refused: they are more likely a word than a name.
 const PREFIX_DIGITS: usize = 4;
 /// Left as they are: what names and multiaddrs are made of and neither URLs nor shells give a meaning there.
@@ -51,6 +54,8 @@ pub struct Link {
     /// HTTP addresses of the same bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1 to [`WEBSEED_URL_BYTES`]
     /// bytes.
     pub webseeds: Vec<String>,
+    /// What opens a share.
+    pub fragment: Option<Fragment>,
 }
 
 /// What a person may give where content is to be named.
@@ -85,8 +90,8 @@ pub enum LinkError {
         /// What is there instead.
         text: String,
     },
-    /// A `#` part, which only a later version understands.
-    #[error("the link has a \"#\" part, which this version does not understand")]
+    /// A `#` part that is no key.
+    #[error("what stands after the \"#\" is no key: the link is cut off or damaged, or a newer swarm made it")]
     Fragment,
     /// A `%` without two hex digits, or bytes that are not UTF-8.
     #[error("badly encoded: \"{}\"", escape(.text))]
@@ -152,11 +157,12 @@ impl fmt::Display for Link {
         for (key, addr) in peers.chain(trackers).chain(dht).chain(webseeds.map(|url| ("webseed", url))) {
             let mark = if text.contains('?') { '&' } else { '?' };
             let hint = format!("{mark}{key}={}", utf8_percent_encode(addr, PLAIN));
-            if text.len() + hint.len() <= LINK_BYTES {
+            if text.len() + hint.len() + FRAGMENT_BYTES <= LINK_BYTES {
                 text.push_str(&hint);
             }
         }
-        f.write_str(&text)
+        f.write_str(&text)?;
+        self.fragment.as_ref().map_or(Ok(()), |fragment| write!(f, "#{fragment}"))
     }
 }
 
@@ -168,14 +174,15 @@ impl FromStr for Link {
             return Err(LinkError::TooLong { bytes: text.len() });
         }
         let rest = strip(text, SCHEME).ok_or_else(|| LinkError::Scheme { text: clip(text) })?;
-        if rest.contains('#') {
-            return Err(LinkError::Fragment);
-        }
+        let (rest, fragment) = match rest.split_once('#') {
+            Some((rest, fragment)) => (rest, Some(Fragment::read(fragment).ok_or(LinkError::Fragment)?)),
+            None => (rest, None),
+        };
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (digits, query) = rest.split_once('?').unwrap_or((rest, ""));
         let digits = digits.strip_suffix('/').unwrap_or(digits);
         let id = digits.parse().map_err(|_| LinkError::Id { text: clip(digits) })?;
-        let mut link = Self::to(id);
+        let mut link = Self { fragment, ..Self::to(id) };
         for pair in query.split('&') {
             match pair.split_once('=') {
                 Some(("name", name)) => link.read_name(name)?,
@@ -214,6 +221,7 @@ impl Link {
             trackers: Vec::new(),
             dht: Vec::new(),
             webseeds: Vec::new(),
+            fragment: None,
         }
     }
 
@@ -267,6 +275,11 @@ impl FromStr for Target {
         }
         Err(LinkError::Target { text: clip(text) })
     }
+}
+
+/// The start of a text, to be shown; never what stands after a `#`.
+fn clip(text: &str) -> String {
+    super::path::clip(text.split('#').next().unwrap_or_default())
 }
 
 /// The text after a scheme, which may be in either case.

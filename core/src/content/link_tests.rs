@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::content::seal::ShareKey;
 
 const DIGITS: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
 const PEER: &str = "/ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooWLRPJAA5o6";
@@ -103,6 +104,27 @@ fn writing_keeps_the_limits() {
     assert_eq!(read.peers.len(), LINK_PEERS);
 }
 
+#[test]
+fn a_key_is_read_and_never_shown() {
+    let secret = "c2VjcmV0";
+    for text in [
+        format!("swarm:{DIGITS}#key={secret}"),
+        format!("swarm:{DIGITS}?peer=%#key={secret}"),
+        format!("swarm:zz#key={secret}"),
+        format!("swarn:{DIGITS}#key={secret}"),
+        format!("{DIGITS}#key={secret}"),
+        format!("swarm:{DIGITS}#locked={secret}"),
+    ] {
+        let shown = [text.parse::<Link>().unwrap_err().to_string(), text.parse::<Target>().unwrap_err().to_string()];
+        assert!(shown.iter().all(|shown| !shown.contains(secret)), "{shown:?}");
+    }
+    let link = Link { fragment: Some(Fragment::Key(ShareKey::from_bytes([7; 32]))), ..Link::to(ContentId::from_bytes([1; 32])) };
+    let text = link.to_string();
+    assert!(text.ends_with("#key=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"), "{text}");
+    assert_eq!(text.parse::<Link>(), Ok(link.clone()));
+    assert!(!format!("{link:?}").contains("BwcH"));
+}
+
 /// D17: no error shows raw what a terminal would act on.
 #[test]
 fn d17_link_errors_are_escaped() {
@@ -124,15 +146,21 @@ proptest! {
         webseeds in proptest::collection::vec("https?://[!-~]{0,200}", 0..=LINK_WEBSEEDS),
         trackers in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_TRACKERS),
         dht in proptest::collection::vec("/[!-~]{0,100}", 0..=LINK_DHT),
+        kind in 0..3,
     ) {
-        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds };
+        let fragment = match kind {
+            0 => None,
+            1 => Some(Fragment::Key(ShareKey::from_bytes(id))),
+            _ => Some(Fragment::Locked(Box::new([id[0]; LOCKED]))),
+        };
+        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds, fragment };
         let text = link.to_string();
         // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
-        prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=".contains(&b)), "{}", text);
+        prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=#".contains(&b)), "{}", text);
         prop_assert!(text.len() <= LINK_BYTES);
         let read: Link = text.parse().unwrap();
         prop_assert_eq!(read.to_string(), text.as_str());
-        if text.len() < LINK_BYTES - 310 {
+        if text.len() < LINK_BYTES - 310 - 2 * FRAGMENT_BYTES {
             prop_assert_eq!(&read, &link);
         }
         prop_assert_eq!(text.parse(), Ok(Target::Link(read)));

@@ -12,11 +12,11 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, me
 use serde::{Deserialize, Serialize};
 
 use super::geometry::{ChunkIndex, Geometry};
-use super::manifest;
 use super::tail::{self, Tail};
+use super::{manifest, share};
 use crate::id::ContentId;
 
-/// Which kind of content an id names: the two are hashed in different modes, so no bytes have the same id in both.
+/// Which kind of content an id names: each is hashed in a mode of its own, so no bytes have the same id in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -24,22 +24,30 @@ pub enum Kind {
     File,
     /// A directory's manifest: BLAKE3 in derive-key mode under [`manifest::CONTEXT`].
     Directory,
+    /// A share's envelope: BLAKE3 in derive-key mode under [`share::CONTEXT`].
+    Share,
 }
 
 impl Kind {
-    pub(super) fn hasher(self) -> blake3::Hasher {
+    /// What is not a file is hashed in a mode of its own.
+    const fn context(self) -> Option<&'static str> {
         match self {
-            Self::File => blake3::Hasher::new(),
-            Self::Directory => blake3::Hasher::new_derive_key(manifest::CONTEXT),
+            Self::File => None,
+            Self::Directory => Some(manifest::CONTEXT),
+            Self::Share => Some(share::CONTEXT),
         }
+    }
+
+    pub(super) fn hasher(self) -> blake3::Hasher {
+        self.context().map_or_else(blake3::Hasher::new, blake3::Hasher::new_derive_key)
     }
 
     /// Does something with the mode in which inner nodes are merged.
     pub(super) fn with_mode<T>(self, then: impl FnOnce(Mode<'_>) -> T) -> T {
-        match self {
-            Self::File => then(Mode::Hash),
-            Self::Directory => {
-                then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(manifest::CONTEXT)))
+        match self.context() {
+            None => then(Mode::Hash),
+            Some(context) => {
+                then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(context)))
             }
         }
     }

@@ -15,6 +15,7 @@ fn oracle(kind: Kind, bytes: &[u8]) -> ContentId {
     match kind {
         Kind::File => blake3::hash(bytes).into(),
         Kind::Directory => ContentId::from_bytes(blake3::derive_key(manifest::CONTEXT, bytes)),
+        Kind::Share => ContentId::from_bytes(blake3::derive_key(share::CONTEXT, bytes)),
     }
 }
 
@@ -30,7 +31,7 @@ fn edges() -> Vec<usize> {
 
 #[test]
 fn list_merges_to_the_hash_of_the_whole() {
-    for kind in [Kind::File, Kind::Directory] {
+    for kind in [Kind::File, Kind::Directory, Kind::Share] {
         for len in edges() {
             let data = bytes(len, 1);
             let geometry = Geometry::new(len as u64).unwrap();

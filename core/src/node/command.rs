@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::share::Hidden;
+
 /// One request to a node. The answer is a stream of [`super::event::Event`]s whose last one is final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -71,6 +73,12 @@ pub struct Publish {
     pub hash_list: Option<PathBuf>,
     /// Keep relative symbolic links that stay inside the tree; without, a link in the tree is an error.
     pub symlinks: bool,
+    /// As a share: others are given it encrypted, and only the link has the key.
+    #[serde(default)]
+    pub encrypt: bool,
+    /// With that: a password that opens the link.
+    #[serde(default)]
+    pub password: Option<Hidden>,
 }
 
 /// Where fetched content goes.
@@ -83,13 +91,15 @@ pub enum Output {
     Into(PathBuf),
     /// Into the store; `Prefix` events tell how many bytes from the start are verified, and where to read them.
     Store,
+    /// Into the store, to be held for others: a share as it travels, without its key.
+    Hold,
 }
 
 /// See [`Command::Get`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// Id, unique prefix or link.
-    pub target: String,
+    /// Id, unique prefix or link; a link that is locked with a password is not opened here.
+    pub target: Hidden,
     /// Where it goes.
     pub output: Output,
     /// Replace what is there.

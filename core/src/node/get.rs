@@ -4,6 +4,7 @@
 //! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
 
 mod follow;
+mod share;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::manifest::Manifest;
 use crate::content::path::sanitize_name;
+use crate::content::seal::{ShareKey, sealed_len};
 use crate::content::select::Select;
+use crate::content::share::Fragment;
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::Order;
-use crate::store::record::{Payload, Place, State};
+use crate::store::record::{Payload, Place, Seal, State};
 use crate::store::{Begin, Blob, Finished, Store, StoreError, Target, refuse_existing};
 use follow::Known;
 
@@ -39,6 +42,8 @@ struct Job {
     get: Get,
     hints: Hints,
     name: Option<String>,
+    /// What opens it, if it is a share.
+    key: Option<ShareKey>,
     select: Select,
     events: Sender<Event>,
     started: Instant,
@@ -51,13 +56,18 @@ struct Job {
 
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
     let started = Instant::now();
-    let link = resolve(&context.store, &get.target)?;
+    let link = resolve(&context.store, get.target.expose())?;
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
     let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
     let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
     let hints = Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds };
+    let key = match link.fragment {
+        Some(Fragment::Key(key)) => Some(key),
+        Some(Fragment::Locked(_)) => return Err(failure(Fault::User, "the link is locked with a password")),
+        None => None,
+    };
     let (id, name) = (link.id, link.name);
     let uploaded_before = net.question(Ask::Report).await.map_or(0, |r| r.uploaded);
     let closed = events.clone();
@@ -67,6 +77,7 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
         get,
         hints,
         name,
+        key,
         select,
         events,
         started,
@@ -91,7 +102,7 @@ pub(super) async fn repair(
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "repair needs the network"))?;
     let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
     let get = Get {
-        target: blob.id().to_string(),
+        target: blob.id().to_string().into(),
         output: Output::Store,
         overwrite: false,
         timeout_ms: None,
@@ -104,6 +115,7 @@ pub(super) async fn repair(
         get,
         hints: Hints::default(),
         name: None,
+        key: None,
         select: Select::default(),
         events: events.clone(),
         started: Instant::now(),
@@ -132,6 +144,9 @@ impl Job {
             if let Some(done) = self.already_there(id, path.clone()).await? {
                 return Ok(done);
             }
+            if let Some(done) = self.share_in_place(id, path).await? {
+                return Ok(done);
+            }
             refuse_existing(path, self.get.overwrite).map_err(store_failure)?;
         }
         loop {
@@ -158,7 +173,7 @@ impl Job {
             // A directory is complete when its files' bytes are; what is known of its manifest is used either way.
             Some(payload) => self.context.store.record(payload.id).map(|r| r.state).or(Some(State::Partial)),
             // The process died before it had read the manifest.
-            None if record.kind == Kind::Directory && record.payload.is_none() => Some(State::Partial),
+            None if record.kind != Kind::File && record.payload.is_none() => Some(State::Partial),
             None => Some(record.state),
         }
     }
@@ -211,7 +226,7 @@ impl Job {
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
         let wanted = match &self.get.output {
             Output::Path(path) | Output::Into(path) => *path == root || path.join(name) == root,
-            Output::Store => false,
+            Output::Store | Output::Hold => false,
         };
         if !wanted || dir != id || !self.select.is_everything() {
             return Ok(None);
@@ -229,7 +244,7 @@ impl Job {
             Output::Path(path) if path.is_dir() => {
                 self.already_there(id, path.join(sanitize_name(name))).await
             }
-            Output::Path(_) | Output::Store => Ok(None),
+            Output::Path(_) | Output::Store | Output::Hold => Ok(None),
         }
     }
 
@@ -250,6 +265,8 @@ impl Job {
     async fn fetch(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let Some(learned) = self.learn(id, None).await? else { return Ok(None) };
         match learned.list.kind() {
+            Kind::Share => self.fetch_share(id, learned).await,
+            _ if self.key.is_some() => Err(not_encrypted()),
             Kind::File => self.fetch_file(id, learned).await.map(Some),
             Kind::Directory => self.fetch_directory(id, learned).await,
         }
@@ -265,8 +282,8 @@ impl Job {
         let dest = self.destination(&name)?;
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
-        let order = if dest.is_some() { Order::Rarest } else { Order::Ascending };
-        let begin = Begin { list: learned.list, name, target, of: None };
+        let order = if matches!(self.get.output, Output::Store) { Order::Ascending } else { Order::Rarest };
+        let begin = Begin { list: learned.list, name, target, of: None, seal: None };
         let (blob, view) = self.download(begin, learned.only, order).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
@@ -285,23 +302,22 @@ impl Job {
     }
 
     async fn fetch_directory(&mut self, id: ContentId, learned: Known) -> Result<Option<Event>, Failure> {
-        if matches!(self.get.output, Output::Store) {
-            let text = "a directory cannot be written to standard output: get it with -o PATH";
-            return Err(failure(Fault::User, text));
-        }
+        self.refuse_stream()?;
         if learned.list.geometry().len() > limits::MANIFEST_BYTES as u64 {
             return Err(failure(Fault::BadContent, "bad manifest: it is larger than allowed"));
         }
         let name = self.name_for(&learned);
         let dest = self.destination(&name)?.unwrap_or_default();
         if let Some(manifest) = self.known_manifest(id).await {
-            return self.fetch_tree(id, Arc::new(manifest), dest, name).await;
+            return self.fetch_tree(id, Arc::new(manifest), None, dest, name).await;
         }
-        let begin = Begin { list: learned.list, name: name.clone(), target: Target::Store, of: None };
+        let name_here = name.clone();
+        let begin =
+            Begin { list: learned.list, name: name_here, target: Target::Store, of: None, seal: None };
         let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
         let manifest = self.keep_manifest(&blob).await?;
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
-        self.fetch_tree(id, Arc::new(manifest), dest, name).await
+        self.fetch_tree(id, Arc::new(manifest), None, dest, name).await
     }
 
     async fn known_manifest(&self, id: ContentId) -> Option<Manifest> {
@@ -335,12 +351,14 @@ impl Job {
         &mut self,
         id: ContentId,
         manifest: Arc<Manifest>,
+        seal: Option<Seal>,
         dest: PathBuf,
         name: String,
     ) -> Result<Option<Event>, Failure> {
         refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
         let (payload, len) = (manifest.payload, manifest.payload_len);
-        self.found(id, Kind::Directory, &name, len, Some(manifest.file_offsets().count() as u64)).await;
+        let kind = if seal.is_some() { Kind::Share } else { Kind::Directory };
+        self.found(id, kind, &name, len, Some(manifest.file_offsets().count() as u64)).await;
         let chosen = manifest.file_offsets().filter(|(entry, ..)| self.select.wants(&entry.path));
         let selected = chosen.map(|(_, _, size)| size).sum();
         let select = self.select.clone();
@@ -361,12 +379,13 @@ impl Job {
                 }
             }
         } else {
-            match self.learn(payload, Some((Kind::File, len))).await? {
+            let travels = seal.map_or(len, |seal| sealed_len(seal.len));
+            match self.learn(payload, Some((Kind::File, travels))).await? {
                 Some(learned) => (learned.list, learned.only, None),
                 None => return Ok(None),
             }
         };
-        let begin = Begin { list, name, target, of: Some(id) };
+        let begin = Begin { list, name, target, of: Some(id), seal };
         let (blob, view) = match from_here {
             Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
             None if len == 0 => (self.begin(&begin).await?, View::default()),
@@ -390,13 +409,19 @@ impl Job {
     async fn take_from_store(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let unknown = || failure(Fault::Verification, format!("{id} is no longer here"));
         let record = self.context.store.record(id).ok_or_else(unknown)?;
+        if record.kind == Kind::Share {
+            return self.open_share(id).await;
+        }
+        if self.key.is_some() {
+            return Err(not_encrypted());
+        }
         if record.kind == Kind::Directory {
+            self.refuse_stream()?;
             let manifest = self.known_manifest(id).await.ok_or_else(unknown)?;
             let name = self.name.clone().unwrap_or_else(|| record.name.clone());
-            let dest = self.destination(&name)?;
-            let dest =
-                dest.ok_or_else(|| failure(Fault::User, "a directory cannot be written to standard output"))?;
-            return self.fetch_tree(id, Arc::new(manifest), dest, name).await?.ok_or_else(unknown).map(Some);
+            let dest = self.destination(&name)?.unwrap_or_default();
+            let done = self.fetch_tree(id, Arc::new(manifest), None, dest, name).await?;
+            return done.ok_or_else(unknown).map(Some);
         }
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
         if let Some(done) = self.already_into(id, &name).await? {
@@ -434,13 +459,29 @@ impl Job {
                 continue;
             }
             source.read(chunk, &mut buffer).map_err(|e| store_failure(e.into()))?;
-            if let Outcome::Disk { error, .. } = self.write(&blob, chunk, std::mem::take(&mut buffer)).await?
-            {
-                return Err(failure(Fault::Disk, error));
+            match self.write(&blob, chunk, std::mem::take(&mut buffer)).await? {
+                Outcome::Disk { error, .. } => return Err(failure(Fault::Disk, error)),
+                Outcome::Malformed => return Err(follow::malformed()),
+                Outcome::Written | Outcome::Bad => {}
             }
         }
         self.prove(&blob).await?;
         Ok(blob)
+    }
+
+    /// Only a file can be streamed, and a directory is held by being fetched to a place.
+    fn refuse_stream(&self) -> Result<(), Failure> {
+        match self.get.output {
+            Output::Store => Err(failure(
+                Fault::User,
+                "a directory cannot be written to standard output: get it with -o PATH",
+            )),
+            Output::Hold => Err(failure(
+                Fault::User,
+                "a directory is held where it lies: get it with -o PATH and --seed",
+            )),
+            Output::Path(_) | Output::Into(_) => Ok(()),
+        }
     }
 
     /// What this node has given to others since the job began.
@@ -458,7 +499,7 @@ impl Job {
     fn destination(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let name = sanitize_name(name);
         let dest = match &self.get.output {
-            Output::Store => return Ok(None),
+            Output::Store | Output::Hold => return Ok(None),
             Output::Into(folder) => folder.join(name),
             // Into a folder that is there; only a tree that this store put there is itself replaced.
             Output::Path(path)
@@ -505,6 +546,10 @@ fn copy_from_store(
             if bad.is_empty() { blob.file().ok_or_else(gone) } else { Err(gone()) }
         }
     }
+}
+
+fn not_encrypted() -> Failure {
+    failure(Fault::BadContent, "the link has a key, and what it names is not encrypted: it was put together wrongly")
 }
 
 fn stopped() -> Failure {

@@ -14,6 +14,7 @@ use super::{Context, Flag, blocking, failure, get, publish, why};
 use crate::content::geometry::Geometry;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
+use crate::content::share::ShareError;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::store::record::{Record, State};
@@ -69,7 +70,12 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
     let fault = match &error {
         StoreError::Disk(_) => Fault::Disk,
         StoreError::User(_) | StoreError::Manifest(_) => Fault::User,
-        StoreError::Changed(_) => Fault::Verification,
+        StoreError::Changed(_) | StoreError::Share(ShareError::Key) => Fault::Verification,
+        StoreError::NoKey => {
+            let hint = "swarm get with the whole link; swarm hold --blind keeps it for others without the key";
+            return Failure { hint: Some(hint.to_owned()), ..failure(Fault::User, error.to_string()) };
+        }
+        StoreError::Share(_) => Fault::BadContent,
         StoreError::Cancelled => Fault::Interrupted,
     };
     failure(fault, error.to_string())
@@ -103,7 +109,7 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
             _ => 0,
         }),
         chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
-        files: record.payload.map(|p| p.files),
+        files: record.payload.map(|p| p.files).filter(|files| record.kind != Kind::Share || *files > 0),
         state: state.to_owned(),
         path: place,
     }
@@ -138,7 +144,18 @@ async fn entries(context: Context, id: &str, events: &Sender<Event>) -> Result<E
     if record.kind == Kind::File {
         return Ok(Event::Blobs { blobs: vec![blob_row(&store, &record, None)] });
     }
-    let manifest: Manifest = blocking(move || store.manifest(id)).await?.map_err(store_failure)?;
+    if record.kind == Kind::Share && record.payload.is_none_or(|payload| payload.files == 0) {
+        return Ok(Event::Blobs { blobs: vec![blob_row(&store, &record, None)] });
+    }
+    let manifest: Manifest = blocking(move || match record.kind {
+        Kind::Share => {
+            let (_, description) = store.share_description(id, None)?;
+            description.manifest.ok_or(StoreError::NoKey)
+        }
+        _ => store.manifest(id),
+    })
+    .await?
+    .map_err(store_failure)?;
     let mut batch = Vec::with_capacity(ENTRIES);
     for entry in &manifest.entries {
         let (kind, len, detail) = match &entry.kind {
@@ -172,7 +189,7 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
     let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
     let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
-    let link = context.net.is_some().then(|| publish::link(&context, id, &record.name, Vec::new()));
+    let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
     Ok(Event::Info(Info { blob, chunk_size, link, holders }))
 }

@@ -9,6 +9,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use super::actor::Ask;
 use super::command::Publish;
@@ -19,10 +20,12 @@ use super::webseed::WebSeed;
 use super::{Context, Flag, blocking, failure};
 use crate::content::link::Link;
 use crate::content::path::{self, Rules};
+use crate::content::seal::{KEY, NONCE, SALT, ShareKey};
+use crate::content::share::{self, Hidden};
 use crate::id::ContentId;
 use crate::limits;
 use crate::store::record::Record;
-use crate::store::{Import, StoreError};
+use crate::store::{Import, Secret, Store, StoreError};
 
 /// Addresses a link carries: it is meant to be pasted.
 const LINK_ADDRS: usize = 3;
@@ -38,7 +41,7 @@ pub(super) async fn publish(
 ) -> Result<Event, Failure> {
     let started = Instant::now();
     let webseeds = check_webseeds(&publish)?;
-    let hash_list = publish.hash_list.clone();
+    let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
         let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
@@ -51,6 +54,10 @@ pub(super) async fn publish(
             return Err(failure(Fault::Interrupted, "stopped"));
         }
     };
+    if let Some(password) = password {
+        let (store, id) = (context.store.clone(), record.id);
+        blocking(move || lock_share(&store, id, &password)).await?.map_err(store_failure)?;
+    }
     if let Some(path) = hash_list {
         write_list(&context, record.id, path).await?;
     }
@@ -64,7 +71,7 @@ pub(super) async fn publish(
     }
     warnings.extend(look_at(&webseeds, record.len).await);
     let row = blob_row(&context.store, &record, None);
-    let link = link(&context, record.id, &record.name, webseeds);
+    let link = link(&context, &record, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
 }
@@ -81,6 +88,10 @@ async fn write_list(context: &Context, id: ContentId, path: PathBuf) -> Result<(
 
 /// What cannot be a web seed is said before anything is read.
 fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
+    if publish.encrypt && (!publish.webseeds.is_empty() || publish.hash_list.is_some()) {
+        let text = "what is encrypted has no web seeds: a web server would have the file as it is";
+        return Err(failure(Fault::User, text));
+    }
     if publish.webseeds.len() > limits::LINK_WEBSEEDS {
         return Err(failure(Fault::User, format!("more than {} web seeds", limits::LINK_WEBSEEDS)));
     }
@@ -118,7 +129,7 @@ async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
 }
 
 fn import(
-    store: &crate::store::Store,
+    store: &Store,
     publish: &Publish,
     cancel: &AtomicBool,
     events: &Sender<Event>,
@@ -133,7 +144,7 @@ fn import(
         }
     };
     let rules = if publish.unix_names { Rules::Unix } else { Rules::Portable };
-    let record = store.import(&Import {
+    let import = Import {
         path: &publish.path,
         name,
         copy: publish.copy,
@@ -142,7 +153,9 @@ fn import(
         symlinks: publish.symlinks,
         progress: &progress,
         cancel,
-    })?;
+    };
+    let record =
+        if publish.encrypt { store.import_share(&import, &secret()?)? } else { store.import(&import)? };
     let mut warnings = Vec::new();
     if path::warns(&record.name) {
         warnings.push(format!("{} looks like a short name of Windows", record.name));
@@ -151,7 +164,8 @@ fn import(
 }
 
 /// `swarm:<id>?name=..&peer=..&tracker=..` with the addresses a stranger is likeliest to reach.
-pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<String>) -> String {
+pub(super) fn link(context: &Context, record: &Record, webseeds: Vec<String>) -> String {
+    let id = record.id;
     let (mut peers, mut trackers, mut dht) = (Vec::new(), Vec::<String>::new(), Vec::new());
     if let Some(net) = &context.net {
         dht = net.dht.to_vec();
@@ -180,6 +194,32 @@ pub(super) fn link(context: &Context, id: ContentId, name: &str, webseeds: Vec<S
             .map(|a| a.with(Protocol::P2p(net.peer)).to_string())
             .collect();
     }
-    let name = (!name.is_empty() && name.len() <= limits::LINK_NAME_BYTES).then(|| name.to_owned());
-    Link { id, name, peers, trackers, dht, webseeds }.to_string()
+    let name = Some(record.name.clone()).filter(|name| {
+        !record.is_private() && !name.is_empty() && name.len() <= limits::LINK_NAME_BYTES
+    });
+    let fragment = context.store.share_fragment(id);
+    Link { id, name, peers, trackers, dht, webseeds, fragment }.to_string()
+}
+
+/// A new key, and what goes with it.
+fn secret() -> Result<Secret, StoreError> {
+    let mut key = Zeroizing::new([0; KEY]);
+    random(&mut *key)?;
+    let mut salt = [0; SALT];
+    random(&mut salt)?;
+    Ok(Secret { key: ShareKey::from_bytes(*key), salt })
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), StoreError> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| StoreError::User("the system has no random numbers".into()))
+}
+
+/// From now on the link of this share has its key behind a password.
+fn lock_share(store: &Store, id: ContentId, password: &Hidden) -> Result<(), StoreError> {
+    let key = store.share_key(id).ok_or(StoreError::NoKey)?;
+    let (mut salt, mut nonce) = ([0; SALT], [0; NONCE]);
+    random(&mut salt)?;
+    random(&mut nonce)?;
+    let locked = share::lock(&key, id, password.expose(), &salt, &nonce);
+    store.keep_lock(id, &locked.map_err(|e| StoreError::User(e.to_string()))?)
 }

@@ -63,6 +63,8 @@ pub(super) enum SessionEvent {
 pub(super) enum Outcome {
     /// Verified and written.
     Written,
+    /// Verified, and still not what its share says.
+    Malformed,
     /// Not what it should be.
     Bad,
     /// It could not be written.

@@ -217,7 +217,7 @@ fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, peers: &mut Peers) {
         blob: handle,
         kind: blob.kind(),
         len: blob.geometry().len(),
-        name: Some(blob.name().to_owned()),
+        name: blob.offered_name().map(ToOwned::to_owned),
         origin: blob.is_origin(),
         have: Have::of(&blob.have()),
     };

@@ -414,6 +414,13 @@ impl Transfers {
                 peers.send(peer, Message::Bad { blob, chunk });
                 self.failed(peer, key, chunk, Failure::Bad, peers, sharing);
             }
+            Outcome::Malformed => {
+                self.failed(peer, key, chunk, Failure::Local, peers, sharing);
+                if let Some(download) = self.downloads.get(&key) {
+                    download.view.send_modify(|v| v.broken = Some(Broken::Malformed));
+                }
+                self.hear(Input::Pause { blob: key, paused: true }, peers, sharing);
+            }
             Outcome::Disk { full, error } => {
                 self.failed(peer, key, chunk, Failure::Local, peers, sharing);
                 self.pause(key, full, &error, peers, sharing);
@@ -441,7 +448,8 @@ impl Transfers {
     pub(super) fn poisoned(&mut self, poisoned: &Poisoned) {
         let download = self.active(poisoned.id).and_then(|key| self.downloads.get(&key));
         if let Some(download) = download {
-            let broken = Broken { error: poisoned.error.clone(), full: poisoned.full };
+            let error = poisoned.error.clone();
+            let broken = if poisoned.full { Broken::Full(error) } else { Broken::Disk(error) };
             download.view.send_modify(|v| v.broken = Some(broken));
         }
     }

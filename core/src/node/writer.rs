@@ -68,8 +68,8 @@ impl Writer {
 }
 
 fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
-    while let Some(write) = queue.blocking_recv() {
-        let outcome = put(store, &write.target, write.chunk, &write.bytes, write.room);
+    while let Some(mut write) = queue.blocking_recv() {
+        let outcome = put(store, &write.target, write.chunk, &mut write.bytes, write.room);
         let (blob, chunk, bytes) = (write.blob, write.chunk.get(), write.fresh);
         let event = SessionEvent::Chunk { blob, chunk, bytes, outcome };
         if events.blocking_send((write.from, event)).is_err() {
@@ -80,13 +80,20 @@ fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(P
 }
 
 /// Writes a verified chunk and hands it to the flusher.
-pub(super) fn put(store: &Store, target: &Arc<Blob>, chunk: ChunkIndex, bytes: &[u8], room: Room) -> Outcome {
+pub(super) fn put(
+    store: &Store,
+    target: &Arc<Blob>,
+    chunk: ChunkIndex,
+    bytes: &mut [u8],
+    room: Room,
+) -> Outcome {
     match target.write(chunk, bytes) {
         Ok(()) => {
             store.written(target, chunk.get());
             room.used();
             Outcome::Written
         }
+        Err(e) if e.is_malformed() => Outcome::Malformed,
         Err(e) => Outcome::Disk { full: e.is_full() || e.is_out_of_files(), error: e.to_string() },
     }
 }

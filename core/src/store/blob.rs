@@ -87,10 +87,10 @@ impl Blob {
         self.list.kind()
     }
 
-    /// The name to offer.
+    /// The name to offer; none for what is encrypted.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.record.name
+    pub fn offered_name(&self) -> Option<&str> {
+        (!self.record.is_private()).then_some(self.record.name.as_str())
     }
 
     /// Published here.
@@ -196,11 +196,12 @@ impl Blob {
         if check.passes() { Ok(()) } else { Err(ReadError::Changed(chunk.get())) }
     }
 
-    /// Writes a chunk that has just been verified in memory, and marks it as here. Call [`super::Store::written`] after.
+    /// Writes a chunk that has just been verified in memory, and marks it as here. Call [`super::Store::written`] after. What
+    /// is sealed is opened in `bytes`.
     ///
     /// # Errors
-    /// The disk; the chunk then stays missing.
-    pub fn write(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<(), DiskError> {
+    /// The disk, or a share that was sealed wrongly ([`DiskError::is_malformed`]); the chunk then stays missing.
+    pub fn write(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), DiskError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(self.extents.error("write", std::io::Error::other("an earlier flush failed")));
         }

@@ -45,6 +45,12 @@ impl DiskError {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// What was to be written is not what it should be: whoever made it is at fault, not the disk.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
     /// Too many open files: worth waiting for.
     #[must_use]
     pub fn is_out_of_files(&self) -> bool {

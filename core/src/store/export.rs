@@ -10,7 +10,7 @@ use super::disk::{self, DiskError};
 use super::extents::{Extents, Tree};
 use super::have::HaveFile;
 use super::record::{Payload, Place, Record, State};
-use super::{Begin, Blob, Store, StoreError, path_of, recover};
+use super::{Begin, Blob, Store, StoreError, path_of, recover, shares};
 use crate::content::bitmap::Bitmap;
 use crate::content::manifest::Manifest;
 use crate::content::select::Select;
@@ -51,8 +51,13 @@ impl Store {
         let geometry = begin.list.geometry();
         let dir = self.inner.layout.blob_dir(id);
         let before = self.record(id).filter(|r| r.state == State::Partial);
+        // What was fetched as it travels does not go on as what it is when it is opened, nor the other way round.
+        let (before, other) = match before {
+            Some(before) if before.seal != begin.seal => (None, Some(before)),
+            before => (before, None),
+        };
         let (place, file) = match &begin.target {
-            Target::Store => (Place::Store, dir.join("data")),
+            Target::Store => (Place::Store, self.inner.layout.data(id, begin.seal.is_some())),
             Target::File(dest) => self.part(dest, id, None)?,
             Target::Tree { dest, dir, .. } => self.part(dest, id, Some(*dir))?,
         };
@@ -61,6 +66,9 @@ impl Store {
             Some(before) => self.move_part(before, &place, &file)?,
             None => false,
         };
+        if let Some(Record { place: Place::Part { staging, .. }, .. }) = other {
+            let _ = if staging.is_dir() { fs::remove_dir_all(staging) } else { fs::remove_file(staging) };
+        }
         if !resumes {
             let _ = fs::remove_file(dir.join("have"));
             let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
@@ -86,8 +94,10 @@ impl Store {
             state: State::Partial,
             payload: None,
             of: begin.of,
+            seal: begin.seal,
         };
-        let extents = open_target(&begin.target, &file)?;
+        let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
+        let extents = open_target(&begin.target, &file)?.sealed(seal);
         self.save_new(&record, &begin.list)?;
         let blob = Blob::new(record, begin.list, extents, &have, Some(map));
         let blob = if resumes { recover::rescan(blob)? } else { blob };
@@ -102,7 +112,7 @@ impl Store {
     fn move_part(&self, before: Record, place: &Place, file: &Path) -> Result<bool, StoreError> {
         let left = match &before.place {
             Place::Part { staging, .. } => staging.clone(),
-            Place::Store => self.inner.layout.blob_dir(before.id).join("data"),
+            Place::Store => self.inner.layout.data(before.id, before.seal.is_some()),
             Place::File { .. } | Place::Tree { .. } => return Ok(false),
         };
         let note = self.inner.layout.blob_dir(before.id).join("moved");
@@ -182,6 +192,10 @@ impl Store {
         record.payload = payload;
         self.save(&record)?;
         let _ = fs::remove_file(self.inner.layout.blob_dir(record.id).join("have"));
+        // What was held for others before its key came: it is made of the plain bytes from now on.
+        if record.seal.is_some() {
+            let _ = fs::remove_file(self.inner.layout.data(record.id, false));
+        }
         Ok(())
     }
 }
@@ -205,10 +219,8 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
     match target {
-        Target::Store => Ok(Extents::One { file: disk::open_rw(file, 0o600, true)?, path: file.to_owned() }),
-        Target::File(_) => {
-            Ok(Extents::One { file: disk::open_rw(file, 0o666, true)?, path: file.to_owned() })
-        }
+        Target::Store => Ok(Extents::one(disk::open_rw(file, 0o600, true)?, file.to_owned())),
+        Target::File(_) => Ok(Extents::one(disk::open_rw(file, 0o666, true)?, file.to_owned())),
         Target::Tree { manifest, select, .. } => {
             match fs::create_dir(file) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -216,7 +228,7 @@ fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
                 }
                 _ => {}
             }
-            Ok(Extents::Tree(Tree::new(file, manifest, |path| select.wants(path), true)?))
+            Ok(Extents::tree(Tree::new(file, manifest, |path| select.wants(path), true)?))
         }
     }
 }
@@ -241,9 +253,6 @@ impl Blob {
     /// The file that holds the bytes now, if it is one file.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
-        match &self.extents {
-            Extents::One { path, .. } => Some(path.clone()),
-            Extents::Tree(_) => None,
-        }
+        self.extents.file().map(|(_, path)| path.to_owned())
     }
 }

@@ -1,7 +1,9 @@
-//! Where a blob's bytes lie: in one file, or end to end in the files of a tree.
+//! Where a blob's bytes lie: in one file, or end to end in the files of a tree; as they are, or (the content of a share) as
+//! what they are when they are sealed. Who has the key of a share keeps its plain bytes alone.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +15,19 @@ use super::disk::{self, DiskError};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{EntryKind, Manifest};
+use crate::content::seal::{BODY, SEGMENT, Sealer};
 use crate::limits;
 
 /// See the module's text.
 #[derive(Debug)]
-pub(super) enum Extents {
+pub(super) struct Extents {
+    plain: Plain,
+    seal: Option<Sealer>,
+}
+
+/// Bytes on disk.
+#[derive(Debug)]
+enum Plain {
     One { file: File, path: PathBuf },
     Tree(Tree),
 }
@@ -44,7 +54,157 @@ struct TreeFile {
 }
 
 impl Extents {
+    pub(super) fn one(file: File, path: PathBuf) -> Self {
+        Self { plain: Plain::One { file, path }, seal: None }
+    }
+
+    pub(super) fn tree(tree: Tree) -> Self {
+        Self { plain: Plain::Tree(tree), seal: None }
+    }
+
+    /// What is there is the plain content of a share, if there is a seal.
+    pub(super) fn sealed(self, seal: Option<Sealer>) -> Self {
+        Self { seal, ..self }
+    }
+
+    /// Bytes that are there when `len` of the blob are.
+    pub(super) fn plain_len(&self, len: u64) -> u64 {
+        self.seal.as_ref().map_or(len, Sealer::len)
+    }
+
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        let Some(seal) = &self.seal else { return self.plain.read_at(offset, buffer) };
+        let (mut at, mut rest) = (offset, buffer);
+        let mut spare = Vec::new();
+        while !rest.is_empty() {
+            let (number, within) = (at / SEGMENT as u64, (at % SEGMENT as u64) as usize);
+            let len = rest.len().min(SEGMENT - within);
+            let (part, after) = rest.split_at_mut(len);
+            if len == SEGMENT {
+                self.read_segment(seal, number, part)?;
+            } else {
+                spare.resize(SEGMENT, 0);
+                self.read_segment(seal, number, &mut spare)?;
+                part.copy_from_slice(&spare[within..within + len]);
+            }
+            at += len as u64;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn read_segment(&self, seal: &Sealer, number: u64, segment: &mut [u8]) -> Result<(), DiskError> {
+        let body = seal.body(number);
+        let (plain, filling) = segment.split_at_mut((body.end - body.start) as usize);
+        self.plain.read_at(body.start, plain)?;
+        filling.fill(0);
+        seal.seal(number, segment, &[]);
+        Ok(())
+    }
+
+    /// Writes bytes; what is sealed is opened in `bytes` for that.
+    ///
+    /// # Errors
+    /// The disk, or [`std::io::ErrorKind::InvalidData`] if whoever made the share sealed it wrongly.
+    pub(super) fn write_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+        let Some(seal) = &self.seal else { return self.plain.write_at(offset, bytes) };
+        let first = offset / SEGMENT as u64;
+        for (number, segment) in (first..).zip(bytes.chunks_mut(SEGMENT)) {
+            let malformed = |e| self.error("decrypt into", io::Error::new(io::ErrorKind::InvalidData, e));
+            let plain = seal.open(number, segment, &[]).map_err(malformed)?;
+            self.plain.write_at(seal.body(number).start, plain)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes what was written.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        match &self.plain {
+            Plain::One { file, path } => disk::sync(file, path),
+            Plain::Tree(tree) => disk::sync_fs(&tree.root),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match &self.plain {
+            Plain::One { path, .. } => path,
+            Plain::Tree(tree) => &tree.root,
+        }
+    }
+
+    /// The file, if it is one.
+    pub(super) fn file(&self) -> Option<(&File, &Path)> {
+        match &self.plain {
+            Plain::One { file, path } => Some((file, path)),
+            Plain::Tree(_) => None,
+        }
+    }
+
+    /// The folder of a tree, as it was opened.
+    pub(super) fn dir(&self) -> Option<&Dir> {
+        match &self.plain {
+            Plain::One { .. } => None,
+            Plain::Tree(tree) => Some(&tree.dir),
+        }
+    }
+
+    pub(super) fn error(&self, verb: &'static str, source: io::Error) -> DiskError {
+        DiskError::new(verb, self.path(), source)
+    }
+
+    /// Chunks that overlap no included file; `None` when every file is included.
+    pub(super) fn skipped(&self, geometry: Geometry) -> Option<Bitmap> {
+        let Plain::Tree(tree) = &self.plain else { return None };
+        if tree.files.iter().all(|f| f.included) {
+            return None;
+        }
+        let mut skipped = Bitmap::full(geometry.chunks());
+        for file in tree.files.iter().filter(|f| f.included) {
+            self.chunks(geometry, file.start..file.start + file.size).for_each(|c| skipped.clear(c));
+        }
+        Some(skipped)
+    }
+
+    /// Chunks that reach into a file that is not included: they cannot be read back whole.
+    pub(super) fn unreadable(&self, geometry: Geometry) -> Bitmap {
+        let mut unreadable = Bitmap::new(geometry.chunks());
+        let Plain::Tree(tree) = &self.plain else { return unreadable };
+        for file in tree.files.iter().filter(|f| !f.included) {
+            self.chunks(geometry, file.start..file.start + file.size).for_each(|c| unreadable.set(c));
+        }
+        unreadable
+    }
+
+    /// Chunks that have bytes on disk, as far as the system tells; all for a tree.
+    pub(super) fn allocated(&self, geometry: Geometry) -> Bitmap {
+        let Plain::One { file, .. } = &self.plain else { return Bitmap::full(geometry.chunks()) };
+        let (mut allocated, mut at) = (Bitmap::new(geometry.chunks()), 0);
+        let len = self.plain_len(geometry.len());
+        let seek = |from| rustix::fs::seek(file, from).ok();
+        while at < len {
+            let Some(start) = seek(rustix::fs::SeekFrom::Data(at)) else { break };
+            let end = seek(rustix::fs::SeekFrom::Hole(start)).unwrap_or(len);
+            self.chunks(geometry, start..end.min(len)).for_each(|c| allocated.set(c));
+            at = end.max(start + 1);
+        }
+        allocated
+    }
+
+    /// The chunks that bytes on disk are part of.
+    fn chunks(&self, geometry: Geometry, bytes: Range<u64>) -> impl Iterator<Item = u32> + use<> {
+        let at = |byte: u64| match &self.seal {
+            Some(_) => byte / BODY as u64 * SEGMENT as u64,
+            None => byte,
+        };
+        let chunk = |byte| geometry.chunk_at(at(byte)).map(|c| c.get());
+        let ends = bytes.end.checked_sub(1).filter(|last| *last >= bytes.start);
+        let ends = ends.and_then(|last| Some((chunk(bytes.start)?, chunk(last)?)));
+        ends.into_iter().flat_map(|(first, last)| first..=last)
+    }
+}
+
+impl Plain {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
                 file.read_exact_at(buffer, offset).map_err(|e| DiskError::new("read", path, e))
@@ -59,7 +219,7 @@ impl Extents {
         }
     }
 
-    pub(super) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
                 file.write_all_at(bytes, offset).map_err(|e| DiskError::new("write", path, e))
@@ -72,76 +232,6 @@ impl Extents {
                 file.write_all_at(&bytes[range], within).map_err(|e| tree.error("write", at, e))
             }),
         }
-    }
-
-    /// Flushes what was written.
-    pub(super) fn sync(&self) -> Result<(), DiskError> {
-        match self {
-            Self::One { file, path } => disk::sync(file, path),
-            Self::Tree(tree) => disk::sync_fs(&tree.root),
-        }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::One { path, .. } => path,
-            Self::Tree(tree) => &tree.root,
-        }
-    }
-
-    /// The folder of a tree, as it was opened.
-    pub(super) fn dir(&self) -> Option<&Dir> {
-        match self {
-            Self::One { .. } => None,
-            Self::Tree(tree) => Some(&tree.dir),
-        }
-    }
-
-    pub(super) fn error(&self, verb: &'static str, source: io::Error) -> DiskError {
-        DiskError::new(verb, self.path(), source)
-    }
-
-    /// Chunks that overlap no included file; `None` when every file is included.
-    pub(super) fn skipped(&self, geometry: Geometry) -> Option<Bitmap> {
-        let Self::Tree(tree) = self else { return None };
-        if tree.files.iter().all(|f| f.included) {
-            return None;
-        }
-        let mut skipped = Bitmap::full(geometry.chunks());
-        for file in tree.files.iter().filter(|f| f.included) {
-            let ends = (geometry.chunk_at(file.start), geometry.chunk_at(file.start + file.size - 1));
-            if let (Some(first), Some(last)) = ends {
-                (first.get()..=last.get()).for_each(|c| skipped.clear(c));
-            }
-        }
-        Some(skipped)
-    }
-
-    /// Chunks that reach into a file that is not included: they cannot be read back whole.
-    pub(super) fn unreadable(&self, geometry: Geometry) -> Bitmap {
-        let mut unreadable = Bitmap::new(geometry.chunks());
-        let Self::Tree(tree) = self else { return unreadable };
-        for file in tree.files.iter().filter(|f| !f.included) {
-            let ends = (geometry.chunk_at(file.start), geometry.chunk_at(file.start + file.size - 1));
-            if let (Some(first), Some(last)) = ends {
-                (first.get()..=last.get()).for_each(|c| unreadable.set(c));
-            }
-        }
-        unreadable
-    }
-
-    /// Ranges of the blob that have bytes on disk, as far as the system tells; everything for a tree.
-    pub(super) fn allocated(&self, len: u64) -> Vec<std::ops::Range<u64>> {
-        let Self::One { file, .. } = self else { return std::iter::once(0..len).collect() };
-        let (mut ranges, mut at) = (Vec::new(), 0);
-        let seek = |from| rustix::fs::seek(file, from).ok();
-        while at < len {
-            let Some(start) = seek(rustix::fs::SeekFrom::Data(at)) else { break };
-            let end = seek(rustix::fs::SeekFrom::Hole(start)).unwrap_or(len);
-            ranges.push(start..end.min(len));
-            at = end.max(start + 1);
-        }
-        ranges
     }
 }
 
@@ -188,7 +278,7 @@ impl Tree {
         &self,
         offset: u64,
         len: usize,
-        mut act: impl FnMut(usize, u64, std::ops::Range<usize>) -> Result<(), DiskError>,
+        mut act: impl FnMut(usize, u64, Range<usize>) -> Result<(), DiskError>,
     ) -> Result<(), DiskError> {
         let end = offset + len as u64;
         let first = self.files.partition_point(|f| f.start + f.size <= offset);

@@ -11,7 +11,6 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::disk::{self, DiskError, Stamp};
-use super::extents::Extents;
 use super::record::{Payload, Place};
 use super::{Blob, Store, StoreError, recover};
 use crate::content::bitmap::Bitmap;
@@ -52,9 +51,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::User`] when something is there, or the disk.
     pub fn finish_file(&self, blob: &Arc<Blob>, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
-        let Extents::One { file, path: staging } = &blob.extents else {
-            return Err(StoreError::User("a folder is no file".into()));
-        };
+        let (file, staging) =
+            blob.extents.file().ok_or_else(|| StoreError::User("a folder is no file".into()))?;
         // What began in the store is for nobody else; what is put in place is an ordinary file.
         let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
         blob.extents.sync()?;
@@ -113,7 +111,7 @@ impl Store {
             let file = disk::open(&temp)?;
             // The store's own files are for nobody else; what is put in place is an ordinary file.
             let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
-            recover::check_file(&temp, blob)?;
+            recover::check_file(&self.inner.layout, &temp, blob)?;
             disk::sync(&file, &temp)?;
             put(&temp, dest, overwrite)
         });

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::StoreError;
 use super::disk::{self, DiskError};
+use super::extents::Extents;
 use super::import::{Import, changed};
 use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::tree::{HashList, Kind};
@@ -128,6 +129,46 @@ fn read_and_hash(
         at += buffer.len() as u64;
     }
     Ok(hasher.value())
+}
+
+/// The bytes that others are given, wherever they lie and whatever is made of them on the way: every core takes the next chunk.
+pub(super) fn extents(
+    extents: &Extents,
+    geometry: Geometry,
+    import: &Import<'_>,
+) -> Result<HashList, StoreError> {
+    let (next, done) = (AtomicU32::new(0), AtomicU64::new(0));
+    let read = |at, bytes: &mut [u8]| match extents.read_at(at, bytes) {
+        Err(e) if e.source.kind() == std::io::ErrorKind::UnexpectedEof => Err(changed(extents.path())),
+        other => Ok(other?),
+    };
+    let some = |_: rayon::BroadcastContext<'_>| {
+        let (mut values, mut buffer) = (Vec::new(), Vec::new());
+        while let Some(chunk) = geometry.chunk(next.fetch_add(1, Ordering::Relaxed)) {
+            if import.cancel.load(Ordering::Relaxed) {
+                return Err(StoreError::Cancelled);
+            }
+            let mut hasher = Kind::File.chunk_hasher(geometry, chunk);
+            let size = geometry.size(chunk);
+            for start in (0..size).step_by(PART) {
+                buffer.resize(PART.min(size - start), 0);
+                read(geometry.offset(chunk) + start as u64, &mut buffer)?;
+                hasher.update(&buffer);
+            }
+            values.push((chunk, hasher.value()));
+            (import.progress)(done.fetch_add(size as u64, Ordering::Relaxed) + size as u64, geometry.len());
+        }
+        Ok(values)
+    };
+    let mut values = Vec::with_capacity(geometry.chunks() as usize);
+    for share in rayon::broadcast(some) {
+        values.extend(share?);
+    }
+    values.sort_unstable_by_key(|(chunk, _)| *chunk);
+    let values = values.into_iter().map(|(_, value)| value).collect();
+    let mut last = vec![0; geometry.last().map_or(0, |chunk| geometry.size(chunk))];
+    read(geometry.len() - last.len() as u64, &mut last)?;
+    HashList::from_values(Kind::File, geometry, values, &last).map_err(|_| changed(extents.path()))
 }
 
 fn read_error(error: std::io::Error, path: &Path) -> StoreError {

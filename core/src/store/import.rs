@@ -44,26 +44,35 @@ impl Store {
     /// # Errors
     /// A path that may not travel, a source that changes while it is read, or the disk.
     pub fn import(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        if self.is_tree(import)? {
+            return self.import_tree(import);
+        }
+        if import.copy || import.take { self.import_copy(import) } else { self.import_in_place(import) }
+    }
+
+    /// Whether a folder is to be published; refuses what cannot be.
+    pub(super) fn is_tree(&self, import: &Import<'_>) -> Result<bool, StoreError> {
         if self.inner.read_only {
             return Err(StoreError::User("the store is read-only: nothing can be published".into()));
         }
+        let shown = || disk::Shown(import.path.to_owned());
         if import.path.to_str().is_none() {
-            let shown = disk::Shown(import.path.to_owned());
             return Err(StoreError::User(format!(
-                "{shown} is not UTF-8: a path like that cannot be remembered"
+                "{} is not UTF-8: a path like that cannot be remembered",
+                shown()
             )));
         }
         let meta = fs::metadata(import.path).map_err(|e| DiskError::new("read", import.path, e))?;
-        if meta.is_dir() {
-            return self.import_tree(import);
+        if !meta.is_file() && !meta.is_dir() {
+            return Err(StoreError::User(format!("{} is neither a file nor a folder", shown())));
         }
-        if !meta.is_file() {
-            let shown = disk::Shown(import.path.to_owned());
-            return Err(StoreError::User(format!("{shown} is neither a file nor a folder")));
+        if meta.is_dir() && import.copy {
+            let hint = "publish an archive of it, or leave out --copy to serve it in place";
+            return Err(StoreError::User(format!("a folder cannot be copied into the store: {hint}")));
         }
         path::check_component(&import.name, import.rules)
             .map_err(|e| StoreError::User(format!("{e}; give another name with --name")))?;
-        if import.copy || import.take { self.import_copy(import) } else { self.import_in_place(import) }
+        Ok(meta.is_dir())
     }
 
     /// Takes up a file that was found to be what somebody asked for: served in place from then on.
@@ -102,6 +111,15 @@ impl Store {
 
     /// The copy is what is hashed, so a source that changes meanwhile does no harm.
     fn import_copy(&self, import: &Import<'_>) -> Result<Record, StoreError> {
+        self.copied(import, |temp| self.import_temp(import, temp))
+    }
+
+    /// Takes a copy into the store, under a name for `then` to take it on from.
+    pub(super) fn copied(
+        &self,
+        import: &Import<'_>,
+        then: impl FnOnce(&Path) -> Result<Record, StoreError>,
+    ) -> Result<Record, StoreError> {
         // Several publications may be under way at once.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -114,7 +132,7 @@ impl Store {
             reflink_copy::reflink_or_copy(import.path, &temp)
                 .map_err(|e| DiskError::new("copy into the store", import.path, e))?;
         }
-        let result = self.import_temp(import, &temp);
+        let result = then(&temp);
         if result.is_err() {
             let _ = fs::remove_file(&temp);
         }
@@ -134,30 +152,8 @@ impl Store {
     }
 
     fn import_tree(&self, import: &Import<'_>) -> Result<Record, StoreError> {
-        if import.copy {
-            let hint = "publish an archive of it, or leave out --copy to serve it in place";
-            return Err(StoreError::User(format!("a folder cannot be copied into the store: {hint}")));
-        }
-        path::check_component(&import.name, import.rules)
-            .map_err(|e| StoreError::User(format!("{e}; give another name with --name")))?;
-        let mut entries = walk(import)?;
-        let (mut pieces, mut start) = (Vec::new(), 0_u64);
-        for entry in &entries {
-            if let EntryKind::File { size, .. } = entry.kind {
-                pieces.push(Piece { file: import.path.join(&entry.path), start, size });
-                start = start.saturating_add(size);
-            }
-        }
-        let mut ids = vec![ContentId::from(blake3::hash(b"")); pieces.len()];
-        let list = hashing::hash(start, &pieces, import, &mut |piece, id| ids[piece] = id)?;
-        let mut ids = ids.into_iter();
-        for entry in &mut entries {
-            if let EntryKind::File { id, .. } = &mut entry.kind {
-                *id = ids.next().unwrap_or(*id);
-            }
-        }
-        let files = pieces.len() as u64;
-        let manifest = Manifest { rules: import.rules, payload: list.id(), payload_len: start, entries };
+        let (manifest, list) = read_tree(import)?;
+        let files = manifest.file_offsets().count() as u64;
         let bytes = manifest.encode()?;
         let geometry = Geometry::new(bytes.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
         let manifest_list = HashList::of(Kind::Directory, geometry, &bytes);
@@ -167,7 +163,7 @@ impl Store {
         disk::create_dir_all(&dir)?;
         disk::write_atomic(&dir.join("data"), &bytes, 0o600)?;
         self.remember(&list, import, place, None, Some(manifest_list.id()))?;
-        let payload = Payload { id: list.id(), len: start, files };
+        let payload = Payload { id: list.id(), len: manifest.payload_len, files };
         self.remember(&manifest_list, import, Place::Store, Some(payload), None)
     }
 
@@ -196,11 +192,33 @@ impl Store {
             state: State::Complete,
             payload,
             of: if own { None } else { of },
+            seal: None,
         };
         self.save_new(&record, list)?;
         let _ = fs::remove_file(self.inner.layout.blob_dir(list.id()).join("have"));
         Ok(record)
     }
+}
+
+/// The files of a folder, hashed: what they are, and their bytes' hash list.
+pub(super) fn read_tree(import: &Import<'_>) -> Result<(Manifest, HashList), StoreError> {
+    let mut entries = walk(import)?;
+    let (mut pieces, mut start) = (Vec::new(), 0_u64);
+    for entry in &entries {
+        if let EntryKind::File { size, .. } = entry.kind {
+            pieces.push(Piece { file: import.path.join(&entry.path), start, size });
+            start = start.saturating_add(size);
+        }
+    }
+    let mut ids = vec![ContentId::from(blake3::hash(b"")); pieces.len()];
+    let list = hashing::hash(start, &pieces, import, &mut |piece, id| ids[piece] = id)?;
+    let mut ids = ids.into_iter();
+    for entry in &mut entries {
+        if let EntryKind::File { id, .. } = &mut entry.kind {
+            *id = ids.next().unwrap_or(*id);
+        }
+    }
+    Ok((Manifest { rules: import.rules, payload: list.id(), payload_len: start, entries }, list))
 }
 
 pub(super) fn changed(path: &Path) -> StoreError {

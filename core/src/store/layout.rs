@@ -8,7 +8,7 @@ use super::disk::{self, DiskError};
 use crate::id::ContentId;
 
 /// The format this version writes.
-const VERSION: &str = "swarm store 1\n";
+const VERSION: &str = "swarm store 2\n";
 
 /// The paths of one home folder.
 #[derive(Debug, Clone)]
@@ -67,6 +67,11 @@ impl Layout {
 
     pub(super) fn create(&self) -> Result<(), DiskError> {
         [self.blobs(), self.incoming()].iter().try_for_each(|dir| disk::create_dir_all(dir))
+    }
+
+    /// Where the store keeps the bytes of a blob: as they travel, or the plain ones of a share's content.
+    pub(super) fn data(&self, id: ContentId, plain: bool) -> PathBuf {
+        self.blob_dir(id).join(if plain { "plain" } else { "data" })
     }
 
     /// A store of another version is left alone.

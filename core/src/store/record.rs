@@ -73,9 +73,21 @@ pub struct Record {
     pub payload: Option<Payload>,
     /// For such a blob: the directory.
     pub of: Option<ContentId>,
+    /// For the content of a share whose plain bytes are kept here: what they are sealed with, beside the key.
+    pub seal: Option<Seal>,
 }
 
-/// The bytes of a directory's files, end to end.
+/// How the plain bytes of a share's content become what others are given. The key is in the folder of the share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Plain bytes.
+    pub len: u64,
+    /// See [`crate::content::seal`].
+    pub salt: [u8; 16],
+}
+
+/// The bytes of a directory's files, end to end, or those of a share's content (then `len` is that of the plain bytes, as far
+/// as they are known).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     /// Their id.
@@ -86,9 +98,21 @@ pub struct Payload {
     pub files: u64,
 }
 
-const MAGIC: &[u8; 8] = b"swarmrc1";
+const MAGIC: &[u8; 8] = b"swarmrc2";
 
 impl Record {
+    /// Its name is for this machine alone.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.kind == Kind::Share || self.seal.is_some()
+    }
+
+    /// Bytes on disk when it is whole.
+    #[must_use]
+    pub fn plain_len(&self) -> u64 {
+        self.seal.map_or(self.len, |seal| seal.len)
+    }
+
     /// Now, as [`Record::added`] counts.
     #[must_use]
     pub fn now() -> u64 {

@@ -14,10 +14,9 @@ use super::have::{self, HaveFile};
 use super::layout::Layout;
 use super::meta::Meta;
 use super::record::{Place, Record, State};
-use super::{Blob, OpenError, ReadError, Store, StoreError, read_list};
+use super::{Blob, OpenError, ReadError, Store, StoreError, read_list, shares};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
-use crate::content::manifest::Manifest;
 use crate::id::ContentId;
 
 /// Fills the index from the records on disk.
@@ -57,8 +56,8 @@ pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError>
         State::Changed => return Err(StoreError::Changed("the source has changed".into())),
     };
     let extents = open_place(layout, record, false)?;
-    if let (Place::File { path, .. }, Extents::One { file, .. }) = (&record.place, &extents)
-        && Stamp::of(file, path)?.size() != record.len
+    if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
+        && Stamp::of(file, path)?.size() != record.plain_len()
     {
         return Err(StoreError::Changed(format!("{} has another size now", disk::Shown(path.clone()))));
     }
@@ -71,33 +70,27 @@ fn open_place(layout: &Layout, record: &Record, writable: bool) -> Result<Extent
         let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         let opened = fs::OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path);
         let file = opened.map_err(|e| DiskError::new("open", path, e))?;
-        Ok(Extents::One { file, path: path.to_owned() })
+        Ok(Extents::one(file, path.to_owned()))
     };
-    match &record.place {
-        Place::Store => one(&layout.blob_dir(record.id).join("data")),
+    let extents = match &record.place {
+        Place::Store => one(&layout.data(record.id, record.seal.is_some())),
         Place::File { path, .. } => one(path),
         Place::Part { staging, dir: None, .. } => one(staging),
         Place::Part { dir: Some(_), .. } => {
             Err(StoreError::User("a directory that is still being fetched".into()))
         }
         Place::Tree { root, dir } => {
-            let manifest = Manifest::decode(&disk::read(&layout.blob_dir(*dir).join("data"))?)?;
-            Ok(Extents::Tree(Tree::new(root, &manifest, |_| true, writable)?))
+            let manifest = shares::manifest(layout, record, *dir)?;
+            Ok(Extents::tree(Tree::new(root, &manifest, |_| true, writable)?))
         }
-    }
+    };
+    Ok(extents?.sealed(shares::sealer(layout, record.seal, record.of)?))
 }
 
 /// Chunks whose bytes are on disk but not in the have-map (the process died between the two) are hashed and marked.
 pub(super) fn rescan(blob: Blob) -> Result<Blob, StoreError> {
     let geometry = blob.geometry();
-    let allocated = blob.extents.allocated(geometry.len());
-    let mut candidates = Bitmap::new(geometry.chunks());
-    for range in allocated {
-        let ends = (geometry.chunk_at(range.start), geometry.chunk_at(range.end.saturating_sub(1)));
-        if let (Some(first), Some(last)) = ends {
-            (first.get()..=last.get()).for_each(|c| candidates.set(c));
-        }
-    }
+    let mut candidates = blob.extents.allocated(geometry);
     let marked = blob.have();
     marked.iter().for_each(|c| candidates.clear(c));
     let bad = check(&blob, &candidates, &|_| true)?;
@@ -143,11 +136,12 @@ pub(super) fn check(
 }
 
 /// A copied file against the hashes of the blob it is a copy of.
-pub(super) fn check_file(path: &Path, blob: &Blob) -> Result<(), StoreError> {
+pub(super) fn check_file(layout: &Layout, path: &Path, blob: &Blob) -> Result<(), StoreError> {
     let changed = || format!("the copy of {} does not verify: its source has changed", blob.id());
-    let extents = Extents::One { file: disk::open(path)?, path: path.to_owned() };
+    let seal = shares::sealer(layout, blob.record.seal, blob.record.of)?;
+    let extents = Extents::one(disk::open(path)?, path.to_owned()).sealed(seal);
     // The chunks say nothing of what lies behind them.
-    if std::fs::metadata(path).map_or(0, |meta| meta.len()) != blob.geometry().len() {
+    if std::fs::metadata(path).map_or(0, |meta| meta.len()) != blob.record.plain_len() {
         return Err(StoreError::Changed(changed()));
     }
     let full = Bitmap::full(blob.geometry().chunks());
@@ -198,8 +192,8 @@ impl Store {
             State::Complete | State::Changed => Bitmap::full(chunks),
         };
         let extents = open_place(&self.inner.layout, &record, false)?;
-        if let (Place::File { path, .. }, Extents::One { file, .. }) = (&record.place, &extents)
-            && Stamp::of(file, path)?.size() != record.len
+        if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
+            && Stamp::of(file, path)?.size() != record.plain_len()
         {
             self.mark_changed(id);
             let shown = disk::Shown(path.clone());

@@ -15,7 +15,7 @@ use crate::node::command::Output;
 use crate::node::event::{Event, Failure, Fault};
 use crate::node::jobs::store_failure;
 use crate::node::session::Outcome;
-use crate::node::transfers::{Learned, Stage, View};
+use crate::node::transfers::{Broken, Learned, Stage, View};
 use crate::node::writer;
 use crate::node::{blocking, failure};
 use crate::schedule::Order;
@@ -57,6 +57,11 @@ fn known(store: &Store, id: ContentId) -> Option<Known> {
     let record = store.record(id)?;
     let list = store.known_list(id)?;
     Some(Known { list, name: Some(record.name), only: None })
+}
+
+/// A share whose bytes are those of its id and do not decrypt as they should.
+pub(super) fn malformed() -> Failure {
+    failure(Fault::BadContent, "bad share: it was encrypted wrongly by whoever made it")
 }
 
 impl Job {
@@ -155,11 +160,11 @@ impl Job {
         &self,
         blob: &Arc<Blob>,
         chunk: ChunkIndex,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
     ) -> Result<Outcome, Failure> {
         let room = self.context.store.room(bytes.len() as u64).await;
         let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
-        blocking(move || writer::put(&store, &blob, chunk, &bytes, room)).await
+        blocking(move || writer::put(&store, &blob, chunk, &mut bytes, room)).await
     }
 
     pub(super) async fn begin(&self, begin: &Begin) -> Result<Arc<Blob>, Failure> {
@@ -249,8 +254,9 @@ impl Job {
                 let _ = self.events.try_send(Event::Progress(now.progress.clone()));
             }
             match now.broken {
-                Some(broken) if broken.full => return Ok(Ended::Full(broken.error)),
-                Some(broken) => return Err(failure(Fault::Disk, broken.error)),
+                Some(Broken::Full(error)) => return Ok(Ended::Full(error)),
+                Some(Broken::Disk(error)) => return Err(failure(Fault::Disk, error)),
+                Some(Broken::Malformed) => return Err(malformed()),
                 None if complete => return Ok(Ended::Complete),
                 None => {}
             }

@@ -55,16 +55,20 @@ pub(in crate::node) struct View {
     pub(in crate::node) banned: Vec<(String, String)>,
     pub(in crate::node) notices: Vec<String>,
     pub(in crate::node) tried: Vec<String>,
-    /// A flush failed: what was written since the last one is not believed. Begin again from the have-map.
+    /// A flush failed: what was written since the last one is not believed. Begin again from the have-map. Or it cannot be
+    /// completed at all.
     pub(in crate::node) broken: Option<Broken>,
 }
 
 /// See [`View::broken`].
 #[derive(Debug, Clone)]
-pub(in crate::node) struct Broken {
-    pub(in crate::node) error: String,
+pub(in crate::node) enum Broken {
     /// For want of space: worth trying again.
-    pub(in crate::node) full: bool,
+    Full(String),
+    /// The disk.
+    Disk(String),
+    /// A share that was sealed wrongly: nobody can have another one.
+    Malformed,
 }
 
 pub(super) enum Doing {

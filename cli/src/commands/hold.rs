@@ -1,0 +1,40 @@
+//! `swarm hold`.
+
+use swarm_core::node::command::{self, Command, Output};
+
+use super::get::{Fetch, fetch_all};
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::Conversation;
+use crate::exit::Outcome;
+use crate::secret::{self, Asked};
+use crate::seeding;
+use crate::ui::Ui;
+
+/// Fetches into the store, and goes on sharing: our own node until it is stopped.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outcome {
+    let text = secret::given_one(&args.target)?;
+    let (asked, output) = match args.blind {
+        true => (Asked::blind(&text)?, Output::Hold),
+        false => (Asked::read(ui, &text, &args.secret)?, Output::Store),
+    };
+    let mut conversation = Conversation::open(ui, settings.resident()).await?;
+    let get = command::Get {
+        target: asked.target.clone(),
+        output,
+        overwrite: false,
+        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        include: Vec::new(),
+        exclude: Vec::new(),
+    };
+    conversation.ask(Command::Get(get)).await;
+    if let Err(stop) = fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {
+        return conversation.finish(Err(stop)).await;
+    }
+    if conversation.is_own() {
+        ui.talk("holding it until Ctrl-C");
+        return seeding::until_stopped(ui, conversation).await;
+    }
+    ui.talk("the node that runs for this store holds it");
+    conversation.finish(Ok(())).await
+}

@@ -1,0 +1,179 @@
+//! Fetching a share: its envelope first, as a directory's manifest; then, with the key, its content to where it is wanted, or,
+//! without one, its content as it travels, to be held for others.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::follow::Known;
+use super::{Job, copy_from_store};
+use crate::content::path::sanitize_name;
+use crate::content::share::{Description, Outside};
+use crate::content::tree::Kind;
+use crate::id::ContentId;
+use crate::limits;
+use crate::node::actor::Ask;
+use crate::node::command::Output;
+use crate::node::event::{Event, Failure, Fault};
+use crate::node::jobs::store_failure;
+use crate::node::transfers::View;
+use crate::node::{blocking, failure};
+use crate::schedule::Order;
+use crate::store::record::{Payload, Place, Seal, State};
+use crate::store::{Begin, StoreError, Target};
+
+/// What it is called where its name is not known.
+const NAMELESS: &str = "share";
+
+impl Job {
+    /// Fetches the envelope, and then what it names.
+    pub(super) async fn fetch_share(
+        &mut self,
+        id: ContentId,
+        learned: Known,
+    ) -> Result<Option<Event>, Failure> {
+        if learned.list.geometry().len() > limits::ENVELOPE_BYTES as u64 {
+            return Err(failure(Fault::BadContent, "bad share: it is larger than allowed"));
+        }
+        // An earlier run may have had it all, and ended before it looked inside.
+        if self.context.store.record(id).is_none_or(|record| record.state != State::Complete) {
+            let (name, target) = (NAMELESS.to_owned(), Target::Store);
+            let begin = Begin { list: learned.list, name, target, of: None, seal: None };
+            let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
+            let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
+            blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
+            self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
+        } else {
+            self.net.ask(Ask::Stop { id, whole: None }).await;
+        }
+        self.open_share(id).await
+    }
+
+    /// Its envelope is here.
+    pub(super) async fn open_share(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
+        let (store, key) = (self.context.store.clone(), self.key.clone());
+        if matches!(self.get.output, Output::Hold) {
+            let outside = blocking(move || store.share_outside(id)).await?.map_err(store_failure)?;
+            return self.hold(id, outside).await;
+        }
+        let opened = move || {
+            let (outside, description) = store.share_description(id, key.as_ref())?;
+            let files = description.manifest.as_ref().map_or(0, |m| m.file_offsets().count() as u64);
+            let payload = Payload { id: outside.content, len: description.len, files };
+            store.keep_share(id, key.as_ref(), &description.safe_name(), payload)?;
+            Ok((outside, description))
+        };
+        let (outside, description) = blocking(opened).await?.map_err(|error: StoreError| match error {
+            StoreError::Manifest(e) => failure(Fault::BadContent, format!("{e}: nothing of it was fetched")),
+            other => store_failure(other),
+        })?;
+        let name = sanitize_name(self.name.as_deref().unwrap_or(&description.name));
+        let seal = Seal { len: description.len, salt: outside.salt };
+        match description {
+            Description { manifest: Some(manifest), .. } => {
+                self.refuse_stream()?;
+                let dest = self.destination(&name)?.unwrap_or_default();
+                self.fetch_tree(id, Arc::new(manifest), Some(seal), dest, name).await
+            }
+            Description { manifest: None, .. } => self.fetch_content(id, outside, seal, name).await,
+        }
+    }
+
+    /// The content of a shared file.
+    async fn fetch_content(
+        &mut self,
+        id: ContentId,
+        outside: Outside,
+        seal: Seal,
+        name: String,
+    ) -> Result<Option<Event>, Failure> {
+        let content = outside.content;
+        if let Output::Into(folder) | Output::Path(folder) = &self.get.output
+            && folder.is_dir()
+            && let Some(done) = self.share_in_place(id, &folder.join(&name)).await?
+        {
+            return Ok(Some(done));
+        }
+        let dest = self.destination(&name)?;
+        self.found(id, Kind::Share, &name, seal.len, None).await;
+        let target = dest.clone().map_or(Target::Store, Target::File);
+        let begin = |list| Begin { list, name, target, of: Some(id), seal: Some(seal) };
+        let here = self.context.store.record(content).filter(|record| record.state == State::Complete);
+        let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
+        let source = match here {
+            // Its plain bytes lie somewhere: they are copied from there.
+            Some(record) if record.seal.is_some() => {
+                let copy = move || copy_from_store(&store, content, dest.as_deref(), overwrite);
+                let path = blocking(copy).await?.map_err(store_failure)?;
+                if matches!(self.get.output, Output::Store) {
+                    let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: seal.len }).await;
+                }
+                return Ok(Some(self.done(id, path, seal.len, seal.len, &View::default())));
+            }
+            Some(_) => blocking(move || store.blob(content)).await?,
+            None => None,
+        };
+        let (blob, view) = match source {
+            Some(source) => (self.copy_chunks(begin(source.list().clone()), source).await?, View::default()),
+            None => {
+                let expect = Some((Kind::File, outside.content_len));
+                let Some(learned) = self.learn(content, expect).await? else { return Ok(None) };
+                let order = if dest.is_some() { Order::Rarest } else { Order::Ascending };
+                self.download(begin(learned.list), learned.only, order).await?
+            }
+        };
+        let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
+        let finished = move || match dest {
+            Some(dest) => store.finish_file(&whole, &dest, overwrite),
+            None => store.finish_stored(&whole, None).map(|()| whole.file().unwrap_or_default()),
+        };
+        let path = blocking(finished).await?.map_err(store_failure)?;
+        if matches!(self.get.output, Output::Store) {
+            let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: seal.len }).await;
+        }
+        self.count_uploads().await;
+        let resumed = blob.resumed().min(seal.len);
+        self.net.ask(Ask::Stop { id: content, whole: Some(blob) }).await;
+        Ok(Some(self.done(id, path, seal.len, resumed, &view)))
+    }
+
+    /// For others, who have the key: as it travels, and nothing is known of it.
+    async fn hold(&mut self, id: ContentId, outside: Outside) -> Result<Option<Event>, Failure> {
+        let Outside { content, content_len: len, .. } = outside;
+        let store = self.context.store.clone();
+        if store.record(id).is_some_and(|record| record.payload.is_none()) {
+            let payload = Payload { id: content, len, files: 0 };
+            let kept = move || store.keep_share(id, None, NAMELESS, payload);
+            blocking(kept).await?.map_err(store_failure)?;
+        }
+        self.found(id, Kind::Share, NAMELESS, len, None).await;
+        let here = self.context.store.record(content).is_some_and(|record| record.state == State::Complete);
+        let store = self.context.store.clone();
+        let verified = move || here && store.verify(content, &|_| {}, &AtomicBool::new(false)).is_ok_and(|(_, bad)| bad.is_empty());
+        if blocking(verified).await? {
+            return Ok(Some(self.done(id, self.context.home.clone(), len, len, &View::default())));
+        }
+        let Some(learned) = self.learn(content, Some((Kind::File, len))).await? else { return Ok(None) };
+        let name = NAMELESS.to_owned();
+        let begin = Begin { list: learned.list, name, target: Target::Store, of: Some(id), seal: None };
+        let (blob, view) = self.download(begin, learned.only, Order::Rarest).await?;
+        let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
+        blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
+        self.count_uploads().await;
+        let resumed = blob.resumed();
+        self.net.ask(Ask::Stop { id: content, whole: Some(blob) }).await;
+        Ok(Some(self.done(id, self.context.home.clone(), len, resumed, &view)))
+    }
+
+    /// The file of a share stands at its destination already, put there by this store, and every byte of it verifies.
+    pub(super) async fn share_in_place(&self, id: ContentId, path: &Path) -> Result<Option<Event>, Failure> {
+        let store = self.context.store.clone();
+        let share = store.record(id).filter(|record| record.kind == Kind::Share);
+        let Some(content) = share.and_then(|record| store.record(record.payload?.id)) else { return Ok(None) };
+        let at = matches!(&content.place, Place::File { path: there, .. } if there == path);
+        let Some(seal) = content.seal.filter(|_| at) else { return Ok(None) };
+        let verify = move || store.verify(content.id, &|_| {}, &AtomicBool::new(false));
+        let whole = blocking(verify).await?.is_ok_and(|(_, bad)| bad.is_empty());
+        Ok(whole.then(|| self.done(id, path.to_owned(), seal.len, seal.len, &View::default())))
+    }
+}
