@@ -11,6 +11,7 @@ mod hostile;
 mod lan;
 mod main_job;
 mod quota;
+mod shares;
 mod source;
 mod tidy;
 

@@ -275,7 +275,7 @@ impl Seeder {
     /// When the link names no peer.
     #[must_use]
     pub fn addr(&self) -> &str {
-        let peers = self.link.split(['?', '&']).filter_map(|part| part.strip_prefix("peer="));
+        let peers = self.link.split(['?', '&', '#']).filter_map(|part| part.strip_prefix("peer="));
         peers.into_iter().next().expect("the link of a running node has its address")
     }
 

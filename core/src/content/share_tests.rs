@@ -173,3 +173,30 @@ proptest! {
         prop_assert!(open_envelope(&begins, &key()).is_err());
     }
 }
+
+/// What the documents give, and `tests/formats/verify.py` makes with other libraries.
+#[test]
+fn the_vectors_hold() {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../../vectors/share.json")).unwrap();
+    let hex = |value: &serde_json::Value| data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+    let key = ShareKey::from_bytes(array(&hex(&vectors["key"])));
+    let salt: [u8; SALT] = array(&hex(&vectors["salt"]));
+    let mut content = ContentId::from_bytes([0; 32]);
+    for expected in vectors["segments"].as_array().unwrap() {
+        let len = expected["plain_length"].as_u64().unwrap();
+        let plain: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let sealed = Sealer::new(&key, &salt, Part::Content, len).seal_all(&plain, b"");
+        content = Kind::File.id_of(&sealed);
+        assert_eq!(content.to_string(), expected["blake3"], "{len} bytes");
+    }
+    let envelope = &vectors["envelope"];
+    let outside = Outside { content, content_len: 2 * SEGMENT as u64, salt };
+    let description = file(envelope["name"].as_str().unwrap(), BODY as u64 + 1);
+    let id = Kind::Share.id_of(&seal_envelope(&outside, &description, &key).unwrap());
+    assert_eq!(id.to_string(), envelope["id"]);
+    assert_eq!(Fragment::Key(key.clone()).to_string(), vectors["fragment"]);
+    let how = &vectors["lock"];
+    let password = how["password"].as_str().unwrap();
+    let locked = lock(&key, id, password, &array(&hex(&how["salt"])), &array(&hex(&how["nonce"]))).unwrap();
+    assert_eq!(locked.to_string(), how["fragment"]);
+}

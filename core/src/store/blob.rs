@@ -105,6 +105,12 @@ impl Blob {
         self.list.geometry()
     }
 
+    /// Bytes on disk when so many from the start are verified, whole chunks.
+    #[must_use]
+    pub fn plain_bytes(&self, verified: u64) -> u64 {
+        self.extents.plain_bytes(verified)
+    }
+
     /// Its hash list.
     #[must_use]
     pub const fn list(&self) -> &HashList {

@@ -72,6 +72,12 @@ impl Extents {
         self.seal.as_ref().map_or(len, Sealer::len)
     }
 
+    /// Bytes from the start that are there when so many of the blob are, whole chunks.
+    pub(super) fn plain_bytes(&self, of_blob: u64) -> u64 {
+        let open = |seal: &Sealer| seal.len().min(of_blob / SEGMENT as u64 * BODY as u64);
+        self.seal.as_ref().map_or(of_blob, open)
+    }
+
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         let Some(seal) = &self.seal else { return self.plain.read_at(offset, buffer) };
         let (mut at, mut rest) = (offset, buffer);

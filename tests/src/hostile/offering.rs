@@ -48,6 +48,12 @@ impl Offering {
         offering
     }
 
+    /// A share with this envelope, which may be anything.
+    #[must_use]
+    pub fn share(envelope: Vec<u8>) -> Self {
+        Self::of(Kind::Share, envelope)
+    }
+
     fn of(kind: Kind, bytes: Vec<u8>) -> Self {
         let geometry = Geometry::new(bytes.len() as u64).expect("a length that is allowed");
         let list = HashList::of(kind, geometry, &bytes);

@@ -244,9 +244,12 @@ impl Job {
                 let _ = self.events.send(Event::Notice { text: text.clone() }).await;
             }
             (banned, notices) = (now.banned.len(), now.notices.len());
-            if let (Output::Store, true, Some(path)) = (&self.get.output, now.prefix > prefix, blob.file()) {
+            // What a share is comes first, and is not what is wanted.
+            let wanted = blob.kind() == Kind::File && now.prefix > prefix;
+            if let (Output::Store, true, Some(path)) = (&self.get.output, wanted, blob.file()) {
                 prefix = now.prefix;
-                let _ = self.events.try_send(Event::Prefix { path, bytes: prefix });
+                let bytes = blob.plain_bytes(prefix);
+                let _ = self.events.try_send(Event::Prefix { path, bytes });
             }
             let complete = matches!(now.stage, Stage::Complete);
             if complete || told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
