@@ -16,7 +16,10 @@ import sys
 import unicodedata
 from pathlib import Path
 
-from nacl import bindings as sodium
+try:
+    from nacl import bindings as sodium
+except ImportError:
+    sys.exit("this needs python3-nacl: apt-get install python3-nacl")
 
 sys.path.insert(0, str(Path(__file__).parent))
 import blake3  # noqa: E402

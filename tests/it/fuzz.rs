@@ -11,6 +11,8 @@ use swarm_core::content::geometry::Geometry;
 use swarm_core::content::link::Link;
 use swarm_core::content::manifest::{Entry, EntryKind, Manifest};
 use swarm_core::content::path::Rules;
+use swarm_core::content::seal::{ShareKey, sealed_len};
+use swarm_core::content::share::{Description, Fragment, LOCKED, Outside, seal_envelope};
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
 use swarm_core::wire::frame::DataHeader;
@@ -132,6 +134,9 @@ fn seeds() -> BTreeMap<&'static str, Seeds> {
         ("manifest", numbered(manifests())),
         ("link", numbered(links().into_iter().map(String::into_bytes).collect())),
         ("path", numbered(paths())),
+        ("envelope", numbered(envelopes())),
+        ("description", numbered(descriptions())),
+        ("fragment", numbered(fragments())),
     ])
 }
 
@@ -265,6 +270,47 @@ fn manifests() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A share of a file and one of a directory.
+fn shares() -> [(Outside, Description); 2] {
+    let outside = |len| Outside {
+        content: ContentId::from_bytes([1; 32]),
+        content_len: sealed_len(len),
+        salt: [9; 16],
+    };
+    let kind = EntryKind::File { size: 70_000, id: id(), executable: false };
+    let entries = vec![Entry { path: "a/b".into(), kind }];
+    let content = ContentId::from_bytes([1; 32]);
+    let manifest = Manifest { rules: Rules::Portable, payload: content, payload_len: 70_000, entries };
+    let of = |name: &str, len, manifest| Description { name: name.into(), len, manifest };
+    [(outside(5), of("film.mkv", 5, None)), (outside(70_000), of("ä", 70_000, Some(manifest)))]
+}
+
+fn envelopes() -> Vec<Vec<u8>> {
+    let key = ShareKey::from_bytes([7; 32]);
+    let seal = |(outside, description)| seal_envelope(&outside, &description, &key).expect("a share");
+    // The second segment is as good as the first: corpora are kept small.
+    let head = b"swarmshr\x01\0\0\0\0\0\0\0".to_vec();
+    shares().map(seal).into_iter().take(1).chain([head]).collect()
+}
+
+fn descriptions() -> Vec<Vec<u8>> {
+    let plain = |(outside, description): (Outside, Description)| {
+        let plain = description.encode().expect("a share");
+        [&outside.content_len.to_le_bytes()[..], &plain].concat()
+    };
+    shares().map(plain).into()
+}
+
+fn fragments() -> Vec<Vec<u8>> {
+    let key = Fragment::Key(ShareKey::from_bytes([7; 32]));
+    let cheap = {
+        let mut locked = Box::new([3; LOCKED]);
+        locked[..7].copy_from_slice(&[1, 64, 0, 0, 0, 1, 1]);
+        Fragment::Locked(locked)
+    };
+    [key, cheap].iter().map(|fragment| fragment.to_string().into_bytes()).collect()
+}
+
 fn links() -> Vec<String> {
     let link = |name: Option<&str>, peers: &[&str]| {
         let peers = peers.iter().map(|peer| (*peer).to_owned()).collect();
@@ -278,6 +324,7 @@ fn links() -> Vec<String> {
         id().to_string(),
         id().short(),
         format!("swarm:{}#key", id()),
+        format!("swarm:{}?peer=/ip4/10.0.0.1/tcp/1#key=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc", id()),
     ]
 }
 

@@ -13,6 +13,10 @@ use swarm_core::content::path::{
     Rules, check_component, check_component_bytes, check_path, check_symlink_target, escape, fold_key,
     sanitize_name,
 };
+use swarm_core::content::seal::{ShareKey, sealed_len};
+use swarm_core::content::share::{
+    Description, Fragment, Outside, open_envelope, seal_envelope, unlock,
+};
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
 use swarm_core::limits;
@@ -23,7 +27,7 @@ use swarm_core::wire::{Have, LIST, Message};
 pub type FuzzTarget = fn(&[u8]);
 
 /// All of them, by the names of their folders in the corpus.
-pub const TARGETS: [(&str, FuzzTarget); 7] = [
+pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("control_frame", control_frame),
     ("data_header", data_header),
     ("have_map", have_map),
@@ -31,6 +35,9 @@ pub const TARGETS: [(&str, FuzzTarget); 7] = [
     ("manifest", manifest),
     ("link", link),
     ("path", path),
+    ("envelope", envelope),
+    ("description", description),
+    ("fragment", fragment),
 ];
 
 /// A control stream: lengths and frames, one after the other.
@@ -160,6 +167,44 @@ pub fn link(bytes: &[u8]) {
         }
         Ok(Target::Id(_) | Target::Link(_)) => {}
         Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
+    }
+}
+
+/// The envelope of a share, to who has the key `[7; 32]`.
+pub fn envelope(bytes: &[u8]) {
+    let outside = Outside::decode(bytes);
+    let key = ShareKey::from_bytes([7; 32]);
+    let Ok((read, description)) = open_envelope(bytes, &key) else { return };
+    assert_eq!(outside.as_ref(), Ok(&read));
+    assert!(bytes.len() <= limits::ENVELOPE_BYTES);
+    assert!(seal_envelope(&read, &description, &key).as_deref() == Ok(bytes), "one share, one envelope");
+}
+
+/// The length of a share's content as it is sealed, then what was sealed of its description.
+pub fn description(bytes: &[u8]) {
+    let Some((len, plain)) = bytes.split_first_chunk::<8>() else { return };
+    let content_len = u64::from_le_bytes(*len);
+    let outside = Outside { content: ContentId::from_bytes([1; 32]), content_len, salt: [0; 16] };
+    let Ok(read) = Description::decode(plain, &outside) else { return };
+    assert_eq!(sealed_len(read.len), content_len);
+    assert!((1..=limits::COMPONENT_BYTES).contains(&read.name.len()));
+    assert_eq!(check_path(&read.safe_name(), Rules::Portable), Ok(()));
+    let manifest = read.manifest.as_ref();
+    assert!(manifest.is_none_or(|m| m.payload == outside.content && m.payload_len == read.len));
+    assert!(read.encode().expect("what was read can be written").as_slice() == plain, "one form");
+}
+
+/// What stands after the `#` of a link. Of locks only the cheap ones are opened.
+pub fn fragment(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Some(read) = Fragment::read(&text) else { return };
+    assert_eq!(read.to_string(), text, "one form");
+    assert!(format!("{read:?}").len() < 12, "it is not shown");
+    if let Fragment::Locked(locked) = read
+        && (u32::from_le_bytes([locked[1], locked[2], locked[3], locked[4]]) <= 64
+            || locked[5] > limits::LOCK_PASSES as u8)
+    {
+        assert!(unlock(&locked, ContentId::from_bytes([1; 32]), "x").is_err());
     }
 }
 

@@ -210,6 +210,7 @@ mod tests {
             timeout: Some(std::time::Duration::from_millis(1500)),
             include: Vec::new(),
             exclude: Vec::new(),
+            secret: args::Secret::default(),
         }
     }
 
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn commands_carry_what_was_asked() {
-        let Command::Get(get) = command(&args(None, 1), "swarm:x", Output::Store) else { panic!("not get") };
-        assert_eq!((get.target.as_str(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));
+        let asked = Asked { target: "swarm:x".into(), shown: "x".to_owned(), name: "x".to_owned() };
+        let Command::Get(get) = command(&args(None, 1), &asked, Output::Store) else { panic!("not get") };
+        assert_eq!((get.target.expose(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));
     }
 }

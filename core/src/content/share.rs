@@ -173,23 +173,9 @@ pub fn seal_envelope(
     description: &Description,
     key: &ShareKey,
 ) -> Result<Vec<u8>, ShareError> {
-    let manifest = description.manifest.as_ref().map(Manifest::encode).transpose()?.unwrap_or_default();
-    let name = description.name.as_bytes();
-    if name.is_empty() || name.len() > limits::COMPONENT_BYTES {
-        return Err(ShareError::Bad("its name is none"));
-    }
-    let mut plain = Zeroizing::new(Vec::with_capacity(FIXED + name.len() + manifest.len()));
-    plain.push(u8::from(description.manifest.is_some()));
-    plain.extend(description.len.to_le_bytes());
-    plain.extend((name.len() as u16).to_le_bytes());
-    plain.extend(name);
-    plain.extend((manifest.len() as u32).to_le_bytes());
-    plain.extend(&manifest);
-    // Its own length would tell the name's.
-    let filled = plain.len().div_ceil(BODY) * BODY;
-    plain.resize(filled, 0);
+    let plain = description.encode()?;
     let head = outside.encode();
-    let sealer = Sealer::new(key, &outside.salt, Part::Description, filled as u64);
+    let sealer = Sealer::new(key, &outside.salt, Part::Description, plain.len() as u64);
     Ok([&head[..], &sealer.seal_all(&plain, &head)].concat())
 }
 
@@ -214,7 +200,33 @@ pub fn open_envelope(envelope: &[u8], key: &ShareKey) -> Result<(Outside, Descri
 }
 
 impl Description {
-    fn decode(plain: &[u8], outside: &Outside) -> Result<Self, ShareError> {
+    /// The bytes to be sealed: whole segments, for its own length would tell the name's.
+    ///
+    /// # Errors
+    /// A directory that cannot be described, or a name that is none.
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ShareError> {
+        let manifest = self.manifest.as_ref().map(Manifest::encode).transpose()?.unwrap_or_default();
+        let name = self.name.as_bytes();
+        if name.is_empty() || name.len() > limits::COMPONENT_BYTES {
+            return Err(ShareError::Bad("its name is none"));
+        }
+        let len = (FIXED + name.len() + manifest.len()).div_ceil(BODY) * BODY;
+        let mut plain = Zeroizing::new(Vec::with_capacity(len));
+        plain.push(u8::from(self.manifest.is_some()));
+        plain.extend(self.len.to_le_bytes());
+        plain.extend((name.len() as u16).to_le_bytes());
+        plain.extend(name);
+        plain.extend((manifest.len() as u32).to_le_bytes());
+        plain.extend(&manifest);
+        plain.resize(len, 0);
+        Ok(plain)
+    }
+
+    /// Reads the bytes that were sealed.
+    ///
+    /// # Errors
+    /// [`ShareError::Bad`] or [`ShareError::Manifest`].
+    pub fn decode(plain: &[u8], outside: &Outside) -> Result<Self, ShareError> {
         let bad = |text| move || ShareError::Bad(text);
         let short = bad("its description ends too early");
         let (kind, rest) = plain.split_first().ok_or_else(short)?;
@@ -225,7 +237,7 @@ impl Description {
         let (manifest_len, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let manifest_len = u32::from_le_bytes(*manifest_len) as usize;
         let (manifest, filling) = rest.split_at_checked(manifest_len).ok_or_else(short)?;
-        if filling.iter().any(|byte| *byte != 0) || filling.len() >= BODY {
+        if plain.len() % BODY != 0 || filling.len() >= BODY || filling.iter().any(|byte| *byte != 0) {
             return Err(ShareError::Bad("its description is not in the one form it may have"));
         }
         let name = std::str::from_utf8(name).map_err(|_| ShareError::Bad("its name is not UTF-8"))?;
