@@ -13,6 +13,7 @@ use clap::{
 };
 
 pub(crate) use clap_complete::Shell;
+use swarm_core::options::Audience;
 
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     Gc(Gc),
     /// Show the node at a glance
     Status(Status),
+    /// Say who may fetch an item
+    Allow(Allow),
     /// Say why a download waits or is slow, and what every way of finding holders found
     Why(Item),
     /// List the peers it is connected to and those it has banned
@@ -195,6 +198,29 @@ pub(crate) struct Item {
     pub(crate) id: String,
 }
 
+/// See [`Verb::Allow`].
+#[derive(Debug, Args)]
+pub(crate) struct Allow {
+    /// Id, its first digits, or a link
+    pub(crate) id: String,
+    /// nobody, lan, anyone, or default: whom the node says for all of which nothing was said
+    #[arg(value_parser = who)]
+    pub(crate) who: Who,
+}
+
+/// Whom somebody may be allowed to be; none is the default.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who(pub(crate) Option<Audience>);
+
+fn who(text: &str) -> Result<Who, String> {
+    match text {
+        "default" => Ok(Who(None)),
+        text => {
+            text.parse().map(|audience| Who(Some(audience))).map_err(|error| format!("{error}, or default"))
+        }
+    }
+}
+
 /// See [`Verb::Verify`].
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
@@ -289,6 +315,10 @@ struct Globals {
     /// Fetch through relays where no direct way is found
     #[arg(long, env = "SWARM_ALLOW_RELAYED", value_parser = BoolishValueParser::new())]
     allow_relayed: bool,
+    /// Who may fetch: nobody, lan (this machine and the local network) or anyone. With publish, get and hold it is said of
+    /// that content; else of all of which nothing was said [default: lan]
+    #[arg(long, env = "SWARM_SERVE", value_name = "WHO")]
+    serve: Option<Audience>,
     /// Let links lead to web servers of private networks
     #[arg(long, env = "SWARM_PRIVATE_WEBSEEDS", value_parser = BoolishValueParser::new())]
     private_webseeds: bool,
@@ -448,6 +478,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         upnp: one(matches, "upnp", source),
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
+        serve: one(matches, "serve", source),
         private_webseeds: one(matches, "private_webseeds", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
@@ -483,6 +514,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         upnp: after.upnp.or(before.upnp),
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),
+        serve: after.serve.or(before.serve),
         private_webseeds: after.private_webseeds.or(before.private_webseeds),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),

@@ -33,6 +33,9 @@ fn reads_the_documented_lines() {
     for line in [
         "publish update.bin --name N --copy --link --unix-names --symlinks",
         "publish -",
+        "allow x anyone",
+        "allow x default",
+        "publish x --serve nobody",
         "publish x --encrypt",
         "publish x --password --password-file secret",
         "get - --password-file secret",
@@ -74,6 +77,8 @@ fn refuses_the_rest() {
         "get",
         "publish",
         "publish a b",
+        "allow x everybody",
+        "ls --serve all",
         "publish a --password=b",
         "get x --timeout soon",
         "ls --limit-up 5Mb",

@@ -1,5 +1,6 @@
 //! From the command line to an exit code; below, a file for each verb.
 
+mod allow;
 mod cat;
 mod completions;
 mod config;
@@ -123,6 +124,7 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Gc(args) => gc::run(ui, settings, args.dry_run).await,
         Verb::Status(args::Status { why: Some(id) }) => why::run(ui, settings, &id).await,
         Verb::Status(_) => status::run(ui, settings).await,
+        Verb::Allow(args) => allow::run(ui, settings, &args).await,
         Verb::Why(args) => why::run(ui, settings, &args.id).await,
         Verb::Peers => peers::run(ui, settings).await,
         Verb::Daemon(args) => daemon::run(ui, settings, &args).await,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
-use swarm_core::options::Options;
+use swarm_core::options::{Audience, Options};
 
 use crate::exit::{Code, Failed};
 use crate::size::{Rate, Size};
@@ -97,11 +97,16 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) struct Settings {
             $( $(#[$doc])* pub(crate) $field: Set<$type>, )*
+            /// Who may fetch what nothing was said of, when the flag is about one content.
+            serve_otherwise: Audience,
         }
 
         impl Settings {
             fn defaults() -> Self {
-                Self { $( $field: Set { value: $default, origin: Origin::Default }, )* }
+                Self {
+                    $( $field: Set { value: $default, origin: Origin::Default }, )*
+                    serve_otherwise: Audience::default(),
+                }
             }
 
             fn put(&mut self, layer: Layer, origin: &Origin) {
@@ -139,6 +144,8 @@ settings! {
     relay "relay": Vec<String> = Vec::new();
     /// Content may come through relays.
     allow_relayed "allow-relayed": bool = false;
+    /// Who may fetch.
+    serve "serve": Audience = Audience::default();
     /// Links may lead to web servers of private networks.
     private_webseeds "private-webseeds": bool = false;
     /// No multicast DNS.
@@ -205,6 +212,7 @@ impl Settings {
             }
         }
         settings.put(environment, &Origin::Environment);
+        settings.serve_otherwise = settings.serve.value;
         settings.put(flags, &Origin::Flag);
         Ok(settings)
     }
@@ -221,6 +229,7 @@ impl Settings {
             upnp: self.upnp.value,
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,
+            audience: self.serve.value,
             private_webseeds: self.private_webseeds.value,
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
@@ -232,6 +241,19 @@ impl Settings {
             max_store: self.max_store.value.0,
             read_only: self.read_only.value,
             ..Options::new(self.home.value.clone())
+        }
+    }
+
+    /// Who may fetch what this command is about, if its flag says so.
+    pub(crate) fn said_of_content(&self) -> Option<Audience> {
+        (self.serve.origin == Origin::Flag).then_some(self.serve.value)
+    }
+
+    /// What the node is told by a command about one content: the flag is not about all others.
+    pub(crate) fn for_content(&self, options: Options) -> Options {
+        match self.said_of_content() {
+            Some(_) => Options { audience: self.serve_otherwise, ..options },
+            None => options,
         }
     }
 

@@ -57,6 +57,9 @@ pub const LOCK_PASSES_OURS: u8 = 3;
 /// A password, bytes.
 pub const PASSWORD_BYTES: usize = 4 * KIB;
 
+/// Contents that `swarm status` names at most.
+pub const STATUS_SHARED: usize = 100;
+
 // ---- wire ---------------------------------------------------------------------------------------------------------
 
 /// A control frame, bytes; checked before anything is allocated for it.

@@ -56,7 +56,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::limits;
-use crate::options::Options;
+use crate::options::{Audience, Options};
 use crate::store::record::State;
 use crate::store::{DiskError, OpenError, Store};
 use actor::{Actor, Ask, Parts, in_short, root_cause};
@@ -120,6 +120,8 @@ struct Context {
     net: Option<Net>,
     home: PathBuf,
     started: Instant,
+    /// Who may fetch what nothing was said of.
+    audience: Audience,
 }
 
 /// A job's way to the network.
@@ -202,7 +204,15 @@ impl Node {
         })?;
         let started = Instant::now();
         let mut node = Self {
-            caller: Caller { context: Context { store, net: None, home: options.home.clone(), started } },
+            caller: Caller {
+                context: Context {
+                    store,
+                    net: None,
+                    home: options.home.clone(),
+                    started,
+                    audience: options.audience,
+                },
+            },
             actor: None,
             router: None,
             paces: Vec::new(),
@@ -238,8 +248,13 @@ impl Node {
         let _ = tokio::time::timeout(LISTEN_WITHIN, dht.ready()).await;
         if options.resident {
             for record in store.records().iter().filter(|record| record.state == State::Complete) {
-                trackers.holds(record.id);
-                dht.holds(record.id, false);
+                let audience = record.audience.unwrap_or(options.audience);
+                if audience != Audience::Nobody {
+                    trackers.holds(record.id);
+                }
+                if audience == Audience::Anyone {
+                    dht.holds(record.id, false);
+                }
             }
         }
         self.router = options.upnp.then(|| Router::start(listening.clone()));
@@ -264,6 +279,7 @@ impl Node {
             trackers,
             dht,
             private_webseeds: options.private_webseeds,
+            audience: options.audience,
             mdns: options.mdns,
             site,
             limit_lan: options.limit_lan,

@@ -1,8 +1,79 @@
 //! What a node is told at start: plain values, already merged from flags, environment and files.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::timetable::Timetable;
+
+/// Who may fetch what a node has. Everybody else is told that it is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Nobody.
+    Nobody,
+    /// This machine and the local network: peers at private addresses that come without a relay.
+    #[default]
+    Lan,
+    /// Whoever has the id and finds a way.
+    Anyone,
+}
+
+impl Audience {
+    /// All, the fewest first.
+    pub const ALL: [Self; 3] = [Self::Nobody, Self::Lan, Self::Anyone];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Lan => "lan",
+            Self::Anyone => "anyone",
+        }
+    }
+
+    /// As a person reads it.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody may fetch it",
+            Self::Lan => "the local network may fetch it",
+            Self::Anyone => "anyone who has the id may fetch it",
+        }
+    }
+
+    /// Whether a peer may fetch; `near` if it is of the local network.
+    #[must_use]
+    pub const fn admits(self, near: bool) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Lan => near,
+            Self::Anyone => true,
+        }
+    }
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that names no audience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is nobody, lan or anyone")]
+pub struct BadAudience;
+
+impl FromStr for Audience {
+    type Err = BadAudience;
+
+    fn from_str(text: &str) -> Result<Self, BadAudience> {
+        Self::ALL.into_iter().find(|audience| audience.name() == text).ok_or(BadAudience)
+    }
+}
 
 /// How one node runs.
 #[derive(Debug, Clone)]
@@ -33,6 +104,8 @@ pub struct Options {
     pub allow_relayed: bool,
     /// Web seeds may be in private networks: whoever makes a link can then have this node ask servers there.
     pub private_webseeds: bool,
+    /// Who may fetch, where nothing else was said of a content.
+    pub audience: Audience,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
     pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
@@ -76,6 +149,7 @@ impl Options {
             relay_server: false,
             allow_relayed: false,
             private_webseeds: false,
+            audience: Audience::default(),
             resident: false,
             mdns: true,
             site: None,

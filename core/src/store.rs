@@ -49,6 +49,7 @@ use crate::content::manifest::{Manifest, ManifestError};
 use crate::content::share::ShareError;
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
+use crate::options::Audience;
 pub use blob::{Blob, ReadError};
 use changes::Changes;
 pub use disk::DiskError;
@@ -134,6 +135,8 @@ pub struct Begin {
     pub target: Target,
     /// For a directory's payload: the directory, whose tree the target is. For a share's content: the share.
     pub of: Option<ContentId>,
+    /// Who may fetch it, if that is said of it; what was said before stays.
+    pub audience: Option<Audience>,
     /// The content of a share is opened as it is written; its key is here.
     pub seal: Option<Seal>,
 }
@@ -211,6 +214,22 @@ impl Store {
     #[must_use]
     pub fn record(&self, id: ContentId) -> Option<Record> {
         self.inner.meta.get(id)
+    }
+
+    /// Says who may fetch a blob (and the bytes of a directory or a share); `None` for whom the node says.
+    ///
+    /// # Errors
+    /// It is not known, or the disk.
+    pub fn set_audience(&self, id: ContentId, audience: Option<Audience>) -> Result<(), StoreError> {
+        if self.inner.read_only {
+            return Err(StoreError::User("the store is read-only: nothing can be changed".into()));
+        }
+        let record = self.record(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
+        let payload = record.payload.and_then(|p| self.record(p.id)).filter(|p| p.of == Some(id));
+        for record in payload.into_iter().chain([record]) {
+            self.save(&Record { audience, ..record })?;
+        }
+        Ok(())
     }
 
     /// All records, by id.

@@ -11,6 +11,7 @@ mod hostile;
 mod lan;
 mod main_job;
 mod quota;
+mod serve;
 mod shares;
 mod source;
 mod tidy;

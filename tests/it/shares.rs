@@ -102,7 +102,10 @@ fn a_film_goes_through_who_cannot_read_it() {
     assert_eq!(got.success().last()["path"], carol.path(NAME).display().to_string());
     assert_eq!(fs::read(carol.path(NAME)).unwrap(), plain);
     let row = carol.row(seeder_id(&got)).expect("listed");
-    assert_eq!((&row["name"], &row["kind"], &row["state"]), (&NAME.into(), &"share".into(), &"complete".into()));
+    assert_eq!(
+        (&row["name"], &row["kind"], &row["state"]),
+        (&NAME.into(), &"share".into(), &"complete".into())
+    );
 }
 
 fn seeder_id(ran: &Ran) -> &str {
@@ -115,7 +118,9 @@ fn a_folder_is_shared_with_all_that_is_in_it() {
     let folder = alice.path("payroll");
     fs::create_dir_all(folder.join("deep/er")).unwrap();
     for (at, (name, len)) in
-        [("deep/salaries.csv", 300_000), ("deep/er/tiny", 3), ("a", MIB + 1), ("nothing", 0)].into_iter().enumerate()
+        [("deep/salaries.csv", 300_000), ("deep/er/tiny", 3), ("a", MIB + 1), ("nothing", 0)]
+            .into_iter()
+            .enumerate()
     {
         swarm_tests::fixture::write_random(&folder.join(name), len, at as u64);
     }
@@ -132,7 +137,10 @@ fn a_folder_is_shared_with_all_that_is_in_it() {
     assert_eq!(listing(&carol.path("again")), listing(&folder));
     // A part of it.
     carol.get(&from_bob, &["-o", "part", "--include", "deep/er/*"]).success();
-    assert_eq!(fs::read(carol.path("part/deep/er/tiny")).unwrap(), fs::read(folder.join("deep/er/tiny")).unwrap());
+    assert_eq!(
+        fs::read(carol.path("part/deep/er/tiny")).unwrap(),
+        fs::read(folder.join("deep/er/tiny")).unwrap()
+    );
     assert!(!carol.path("part/a").exists());
     drop(got);
 }
@@ -145,7 +153,11 @@ fn a_link_without_its_key_or_with_another_one_opens_nothing() {
     let without = Link { fragment: None, ..link.clone() }.to_string();
     let refused = bob.get(&without, &["-o", "out"]);
     refused.exits(1);
-    assert!(refused.last()["hint"].as_str().unwrap_or_default().contains("hold --blind"), "{}", refused.last());
+    assert!(
+        refused.last()["hint"].as_str().unwrap_or_default().contains("hold --blind"),
+        "{}",
+        refused.last()
+    );
     let other = Some(Fragment::Key(ShareKey::from_bytes([1; 32])));
     let wrong = bob.get(&Link { fragment: other.clone(), ..link.clone() }.to_string(), &["-o", "out"]);
     wrong.exits(4);
@@ -292,7 +304,8 @@ fn shares_that_were_made_wrongly_are_refused() {
     let bob = Home::new();
     let key = ShareKey::from_bytes([3; 32]);
     let plain = vec![7; 2 * BODY];
-    let sealed = |key: &ShareKey, salt, part| Sealer::new(key, &salt, part, plain.len() as u64).seal_all(&plain, b"");
+    let sealed =
+        |key: &ShareKey, salt, part| Sealer::new(key, &salt, part, plain.len() as u64).seal_all(&plain, b"");
     let other = ShareKey::from_bytes([4; 32]);
     let contents = [
         ("another key", sealed(&other, [0; 16], Part::Content)),
@@ -304,7 +317,8 @@ fn shares_that_were_made_wrongly_are_refused() {
     let mut shares = Vec::new();
     for (what, content) in contents {
         let content = Offering::file(content);
-        let outside = Outside { content: content.id, content_len: sealed_len(plain.len() as u64), salt: [0; 16] };
+        let outside =
+            Outside { content: content.id, content_len: sealed_len(plain.len() as u64), salt: [0; 16] };
         let description = Description { name: "x".to_owned(), len: plain.len() as u64, manifest: None };
         let envelope = Offering::share(seal_envelope(&outside, &description, &key).unwrap());
         shares.push((what, envelope.id));
@@ -322,7 +336,8 @@ fn shares_that_were_made_wrongly_are_refused() {
     let hostile = Hostile::honest(offerings);
     for (what, id) in shares {
         let link = Link { fragment: Some(Fragment::Key(key.clone())), ..Link::to(id) };
-        let refused = bob.get(&link.to_string(), &["-o", "out", "--timeout", "20s", "--peer", hostile.addr()]);
+        let refused =
+            bob.get(&link.to_string(), &["-o", "out", "--timeout", "20s", "--peer", hostile.addr()]);
         let exit = if what == "zeros" { 4 } else { 65 };
         assert_eq!(refused.code, Some(exit), "{what}: {} {}", refused.last(), refused.err);
         assert!(!bob.path("out").exists(), "{what}");
@@ -373,7 +388,8 @@ fn another_program_opens_what_we_seal() {
 #[test]
 fn another_program_agrees_on_the_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("formats");
-    let checked = Command::new("/usr/bin/python3").arg(folder.join("verify.py")).arg("vectors").output().unwrap();
+    let checked =
+        Command::new("/usr/bin/python3").arg(folder.join("verify.py")).arg("vectors").output().unwrap();
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(checked.status.success(), "{said}");
 }

@@ -14,9 +14,7 @@ use swarm_core::content::path::{
     sanitize_name,
 };
 use swarm_core::content::seal::{ShareKey, sealed_len};
-use swarm_core::content::share::{
-    Description, Fragment, Outside, open_envelope, seal_envelope, unlock,
-};
+use swarm_core::content::share::{Description, Fragment, Outside, open_envelope, seal_envelope, unlock};
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
 use swarm_core::limits;

@@ -32,6 +32,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat) -> Outco
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),
+        serve: settings.said_of_content(),
     });
     let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
     conversation.finish(outcome).await
@@ -44,7 +45,7 @@ pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get) -> O
         return Err(failed.hint("swarm cat ID, once for each").into());
     };
     let asked = Asked::read(ui, &secret::given_one(target)?, &args.secret)?;
-    let command = get::command(args, &asked, Output::Store);
+    let command = get::command(settings, args, &asked, Output::Store);
     let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
     if args.seed && outcome.is_ok() {
         return get::share(ui, conversation).await;
@@ -60,7 +61,7 @@ async fn stream<'a>(
     command: Command,
 ) -> Outcome<(Conversation<'a>, Outcome)> {
     let name = asked.name.clone();
-    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let mut conversation = Conversation::open(ui, settings.for_content(settings.options())).await?;
     conversation.ask(command).await;
     let mut copy = Copy { source: None, written: 0 };
     let outcome = copy_events(ui, &mut conversation, name, &mut copy).await;

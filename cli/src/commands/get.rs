@@ -29,11 +29,11 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outco
     {
         return Err(not_a_folder(path).into());
     }
-    let options = if args.seed { settings.resident() } else { settings.options() };
+    let options = settings.for_content(if args.seed { settings.resident() } else { settings.options() });
     let mut conversation = Conversation::open(ui, options).await?;
     let mut fetches = Vec::new();
     for asked in &targets {
-        conversation.ask(command(args, asked, output.clone())).await;
+        conversation.ask(command(settings, args, asked, output.clone())).await;
         fetches.push(Fetch::new(ui, asked, targets.len() > 1));
     }
     if let Err(stop) = fetch_all(&mut conversation, fetches).await {
@@ -56,7 +56,7 @@ pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>) -> Outcome {
 }
 
 /// The command for one target.
-pub(super) fn command(args: &args::Get, asked: &Asked, output: Output) -> Command {
+pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, output: Output) -> Command {
     Command::Get(command::Get {
         target: asked.target.clone(),
         output,
@@ -64,6 +64,7 @@ pub(super) fn command(args: &args::Get, asked: &Asked, output: Output) -> Comman
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
+        serve: settings.said_of_content(),
     })
 }
 
@@ -232,7 +233,11 @@ mod tests {
     #[test]
     fn commands_carry_what_was_asked() {
         let asked = Asked { target: "swarm:x".into(), shown: "x".to_owned(), name: "x".to_owned() };
-        let Command::Get(get) = command(&args(None, 1), &asked, Output::Store) else { panic!("not get") };
+        let flags = crate::config::Layer { home: Some("/x".into()), ..Default::default() };
+        let settings = Settings::load(Default::default(), flags).expect("settings");
+        let Command::Get(get) = command(&settings, &args(None, 1), &asked, Output::Store) else {
+            panic!("not get")
+        };
         assert_eq!((get.target.expose(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outc
         true => (Asked::blind(&text)?, Output::Hold),
         false => (Asked::read(ui, &text, &args.secret)?, Output::Store),
     };
-    let mut conversation = Conversation::open(ui, settings.resident()).await?;
+    let mut conversation = Conversation::open(ui, settings.for_content(settings.resident())).await?;
     let get = command::Get {
         target: asked.target.clone(),
         output,
@@ -26,6 +26,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outc
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),
+        serve: settings.said_of_content(),
     };
     conversation.ask(Command::Get(get)).await;
     if let Err(stop) = fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {

@@ -62,6 +62,7 @@ fn show_blobs(ui: &Ui, blobs: &[Blob]) -> Outcome {
         Column::Right("SIZE"),
         Column::Left("KIND"),
         Column::Left("STATE"),
+        Column::Left("SERVE"),
         Column::Left("ID"),
     ];
     let rows: Vec<_> = blobs.iter().map(|blob| row(ui, blob)).collect();
@@ -78,7 +79,8 @@ fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
         "complete" => "complete".to_owned(),
         state => format!("{state} {}%", percent(blob.have, blob.len)),
     };
+    let serve = blob.serve.map(|who| who.to_string()).unwrap_or_default();
     // A person can see and type the first digits, a program gets them all.
     let id = if ui.is_terminal() { short(&blob.id) } else { &blob.id };
-    vec![blob.name.clone(), size::bytes(blob.len), kind.to_owned(), state, id.to_owned()]
+    vec![blob.name.clone(), size::bytes(blob.len), kind.to_owned(), state, serve, id.to_owned()]
 }

@@ -39,10 +39,10 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
     }
     let wants_password = args.password || args.secret.password_file.is_some();
     let password = wants_password.then(|| secret::new_password(ui, &args.secret)).transpose()?;
-    let mut conversation = Conversation::open(ui, settings.resident()).await?;
+    let mut conversation = Conversation::open(ui, settings.for_content(settings.resident())).await?;
     let published = match from_stdin {
-        true => publish_stdin(ui, &mut conversation, &settings.home.value, args, password).await,
-        false => publish(ui, &mut conversation, path, args, password).await,
+        true => publish_stdin(ui, &mut conversation, settings, args, password).await,
+        false => publish(ui, &mut conversation, path, (settings, args), password).await,
     };
     let published = match published {
         Ok(published) => published,
@@ -60,20 +60,20 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
 async fn publish_stdin(
     ui: &Ui,
     conversation: &mut Conversation<'_>,
-    home: &Path,
+    settings: &Settings,
     args: &args::Publish,
     password: Option<Hidden>,
 ) -> Outcome<Published> {
-    let spooled = conversation.unless_signalled(spool(ui, home)).await??;
+    let spooled = conversation.unless_signalled(spool(ui, &settings.home.value)).await??;
     // Removed when it goes out of scope, unless the node has taken it by then.
-    publish(ui, conversation, spooled.to_path_buf(), args, password).await
+    publish(ui, conversation, spooled.to_path_buf(), (settings, args), password).await
 }
 
 async fn publish(
     ui: &Ui,
     conversation: &mut Conversation<'_>,
     path: PathBuf,
-    args: &args::Publish,
+    (settings, args): (&Settings, &args::Publish),
     password: Option<Hidden>,
 ) -> Outcome<Published> {
     let take = args.path.as_os_str() == "-";
@@ -95,6 +95,7 @@ async fn publish(
         webseeds,
         hash_list,
         symlinks,
+        serve: settings.said_of_content(),
         encrypt,
         password,
     };

@@ -1,7 +1,7 @@
 //! `swarm status`.
 
 use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Limits, Status, Transfer};
+use swarm_core::node::event::{Event, Limits, Shared, Status, Transfer};
 
 use super::peers::show_banned;
 use super::{no_node, short, unexpected};
@@ -12,6 +12,9 @@ use crate::progress::percent;
 use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
+
+/// Rows of contents.
+const SHARED: usize = 20;
 
 /// Shows the node at a glance.
 pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
@@ -31,6 +34,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
         ui.data(&format!("{key:<9} {value}"))?;
     }
     show_transfers(ui, &status.transfers)?;
+    show_shared(ui, &status.shared)?;
     show_banned(ui, &status.banned)?;
     status.notices.iter().for_each(|notice| ui.warn(notice));
     Ok(())
@@ -57,6 +61,7 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     facts.extend(status.dht.clone().map(|text| ("dht", text)));
     facts.extend(status.dht_serves.iter().map(|addr| ("dht at", addr.clone())));
     facts.push(("content", blobs));
+    facts.push(("serves", status.serve.to_string()));
     facts.push((
         "traffic",
         format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded)),
@@ -87,6 +92,23 @@ fn limits(limits: &Limits) -> Option<String> {
         parts.push(format!("in the background{measured}"));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Who may fetch what; a few rows, of which most are told by what holds for all.
+fn show_shared(ui: &Ui, shared: &[Shared]) -> Outcome {
+    if shared.is_empty() {
+        return Ok(());
+    }
+    let columns = [Column::Flexible("NAME"), Column::Left("WHO MAY FETCH"), Column::Left("ID")];
+    let row = |shared: &Shared| {
+        let id = if ui.is_terminal() { short(&shared.id).to_owned() } else { shared.id.clone() };
+        vec![shared.name.clone(), shared.serve.to_string(), id]
+    };
+    ui.table(&columns, &shared.iter().take(SHARED).map(row).collect::<Vec<_>>())?;
+    if shared.len() > SHARED {
+        ui.talk("and others: swarm ls");
+    }
+    Ok(())
 }
 
 fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {

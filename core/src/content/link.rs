@@ -91,7 +91,9 @@ pub enum LinkError {
         text: String,
     },
     /// A `#` part that is no key.
-    #[error("what stands after the \"#\" is no key: the link is cut off or damaged, or a newer swarm made it")]
+    #[error(
+        "what stands after the \"#\" is no key: the link is cut off or damaged, or a newer swarm made it"
+    )]
     Fragment,
     /// A `%` without two hex digits, or bytes that are not UTF-8.
     #[error("badly encoded: \"{}\"", escape(.text))]

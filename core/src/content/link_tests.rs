@@ -115,10 +115,14 @@ fn a_key_is_read_and_never_shown() {
         format!("{DIGITS}#key={secret}"),
         format!("swarm:{DIGITS}#locked={secret}"),
     ] {
-        let shown = [text.parse::<Link>().unwrap_err().to_string(), text.parse::<Target>().unwrap_err().to_string()];
+        let shown =
+            [text.parse::<Link>().unwrap_err().to_string(), text.parse::<Target>().unwrap_err().to_string()];
         assert!(shown.iter().all(|shown| !shown.contains(secret)), "{shown:?}");
     }
-    let link = Link { fragment: Some(Fragment::Key(ShareKey::from_bytes([7; 32]))), ..Link::to(ContentId::from_bytes([1; 32])) };
+    let link = Link {
+        fragment: Some(Fragment::Key(ShareKey::from_bytes([7; 32]))),
+        ..Link::to(ContentId::from_bytes([1; 32]))
+    };
     let text = link.to_string();
     assert!(text.ends_with("#key=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"), "{text}");
     assert_eq!(text.parse::<Link>(), Ok(link.clone()));

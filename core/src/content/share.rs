@@ -61,7 +61,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::manifest::{Manifest, ManifestError};
 use super::path::sanitize_name;
-use super::seal::{BODY, Forged, KEY, NONCE, Part, SALT, SEGMENT, Sealer, ShareKey, decrypt, encrypt, sealed_len};
+use super::seal::{
+    BODY, Forged, KEY, NONCE, Part, SALT, SEGMENT, Sealer, ShareKey, decrypt, encrypt, sealed_len,
+};
 use crate::id::ContentId;
 use crate::limits;
 
@@ -144,7 +146,11 @@ impl Outside {
         if content_len % SEGMENT as u64 != 0 || content_len > limits::BLOB_BYTES {
             return Err(ShareError::Bad("its content has a length that no content has"));
         }
-        Ok(Self { content: ContentId::from_bytes(array(&rest[8..40])), content_len, salt: array(&rest[48..]) })
+        Ok(Self {
+            content: ContentId::from_bytes(array(&rest[8..40])),
+            content_len,
+            salt: array(&rest[48..]),
+        })
     }
 
     fn encode(&self) -> [u8; HEAD] {

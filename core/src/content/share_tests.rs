@@ -30,7 +30,9 @@ fn directory(len: u64) -> Description {
 
 #[test]
 fn what_is_sealed_is_opened_again() {
-    for description in [file("film.mkv", 1_000_000), file("x", 0), file(&"n".repeat(255), 1), directory(70_000)] {
+    for description in
+        [file("film.mkv", 1_000_000), file("x", 0), file(&"n".repeat(255), 1), directory(70_000)]
+    {
         let outside = outside(description.len);
         let envelope = seal_envelope(&outside, &description, &key()).unwrap();
         assert_eq!((envelope.len() - HEAD) % SEGMENT, 0);
@@ -141,7 +143,9 @@ fn a_link_makes_nobody_spend_more_than_allowed() {
         (locked[5], locked[6]) = (passes, lanes);
         unlock(&locked, Kind::Share.id_of(b"x"), "x")
     };
-    for (kib, passes, lanes) in [(u32::MAX, 1, 1), (limits::LOCK_KIB + 1, 1, 1), (64, 11, 1), (64, 0, 1), (8, 1, 2), (64, 1, 0)] {
+    for (kib, passes, lanes) in
+        [(u32::MAX, 1, 1), (limits::LOCK_KIB + 1, 1, 1), (64, 11, 1), (64, 0, 1), (8, 1, 2), (64, 1, 0)]
+    {
         assert!(matches!(locked(kib, passes, lanes), Err(LockError::Cost { .. })), "{kib} {passes} {lanes}");
     }
     assert_eq!(locked(64, 1, 1), Err(LockError::Password), "little is fine");
@@ -155,7 +159,9 @@ fn fragments_are_read_as_they_are_written_and_never_shown() {
         assert_eq!(Fragment::read(&text), Some(fragment.clone()));
         let value = text.split_once('=').unwrap().1;
         assert!(!format!("{fragment:?}").contains(&value[..8]));
-        for bad in [&text[..text.len() - 1], &format!("{text}A"), &text.replace('=', ":"), "", "key=", "key=+/"] {
+        for bad in
+            [&text[..text.len() - 1], &format!("{text}A"), &text.replace('=', ":"), "", "key=", "key=+/"]
+        {
             assert_eq!(Fragment::read(bad), None, "{bad}");
         }
     }
@@ -178,7 +184,9 @@ proptest! {
 #[test]
 fn the_vectors_hold() {
     let vectors: serde_json::Value = serde_json::from_str(include_str!("../../vectors/share.json")).unwrap();
-    let hex = |value: &serde_json::Value| data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap();
+    let hex = |value: &serde_json::Value| {
+        data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    };
     let key = ShareKey::from_bytes(array(&hex(&vectors["key"])));
     let salt: [u8; SALT] = array(&hex(&vectors["salt"]));
     let mut content = ContentId::from_bytes([0; 32]);

@@ -46,9 +46,7 @@ impl Kind {
     pub(super) fn with_mode<T>(self, then: impl FnOnce(Mode<'_>) -> T) -> T {
         match self.context() {
             None => then(Mode::Hash),
-            Some(context) => {
-                then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(context)))
-            }
+            Some(context) => then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(context))),
         }
     }
 

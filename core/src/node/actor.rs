@@ -34,7 +34,9 @@ use crate::content::geometry::Geometry;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::options::Audience;
 use crate::schedule::{Order, PeerKey};
+use crate::store::record::State;
 use crate::store::{Blob, Store};
 pub(super) use network::{in_short, root_cause};
 
@@ -82,6 +84,8 @@ pub(super) enum Ask {
     Publish(Arc<Blob>),
     /// It may not be served any longer.
     Withdraw(ContentId),
+    /// Others may fetch it than before.
+    Audience(ContentId),
     /// What holds a download up.
     Why { id: ContentId, reply: oneshot::Sender<WhyReport> },
     /// How things are.
@@ -132,6 +136,7 @@ pub(super) struct Actor {
     dht: Dht,
     webs: Vec<webs::WebSource>,
     private_webseeds: bool,
+    audience: Audience,
     /// Where we listen on any port, until that is remembered.
     anywhere: Vec<Multiaddr>,
     started: Instant,
@@ -167,6 +172,8 @@ pub(super) struct Parts {
     pub(super) trackers: Trackers,
     pub(super) dht: Dht,
     pub(super) private_webseeds: bool,
+    /// Who may fetch what nothing was said of.
+    pub(super) audience: Audience,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
     pub(super) limit_lan: bool,
@@ -206,6 +213,7 @@ impl Actor {
             dht: parts.dht,
             webs: Vec::new(),
             private_webseeds: parts.private_webseeds,
+            audience: parts.audience,
             anywhere: parts.anywhere,
             started: now,
             mdns: parts.mdns,
@@ -243,7 +251,10 @@ impl Actor {
                     Some(ask) => self.ask(ask),
                 },
                 Some((key, event)) = self.events.recv() => self.session(key, event),
-                Some((id, blob)) = self.opened.1.recv() => self.sharing.opened(id, blob, &mut self.peers),
+                Some((id, blob)) = self.opened.1.recv() => {
+                    let audience = self.audience(id);
+                    self.sharing.opened(id, blob, audience, &mut self.peers);
+                }
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
                 Some(news) = self.dht.news() => {
                     self.dht.heard(news, Instant::now());
@@ -267,9 +278,10 @@ impl Actor {
             }
             Ask::Start { blob, order, owner, hints, reply } => {
                 self.hints(blob.id(), &hints);
+                let audience = self.audience(blob.id());
                 let _ = reply.send(self.transfers.start(
                     &blob,
-                    order,
+                    (order, audience),
                     &owner,
                     &mut self.peers,
                     &mut self.sharing,
@@ -285,6 +297,7 @@ impl Actor {
             }
             Ask::Publish(blob) => self.share(blob),
             Ask::Withdraw(id) => self.withdraw(id),
+            Ask::Audience(id) => self.audience_changed(id),
             Ask::Why { id, reply } => drop(reply.send(self.why(id))),
             Ask::Report(reply) => drop(reply.send(self.report())),
             Ask::Quit => {}
@@ -309,11 +322,50 @@ impl Actor {
     }
 
     fn share(&mut self, blob: Arc<Blob>) {
-        if blob.is_shareable() {
-            self.trackers.holds(blob.id());
-            self.dht.holds(blob.id(), true);
+        let id = blob.id();
+        let audience = self.audience(id);
+        if blob.is_shareable() && audience != Audience::Nobody {
+            self.trackers.holds(id);
         }
-        self.sharing.share(blob, &mut self.peers);
+        // The DHT is for everybody: who is told of a holder there must be able to fetch of it.
+        if blob.is_shareable() && audience == Audience::Anyone {
+            self.dht.holds(id, true);
+        }
+        self.sharing.share(blob, audience, &mut self.peers);
+    }
+
+    /// Who may fetch this of us.
+    fn audience(&self, id: ContentId) -> Audience {
+        self.store.record(id).and_then(|record| record.audience).unwrap_or(self.audience)
+    }
+
+    /// Everybody is told anew: to who may not fetch it any longer it is gone.
+    fn audience_changed(&mut self, id: ContentId) {
+        let open = self.sharing.open(id);
+        let holds = open.is_some() || self.store.record(id).is_some_and(|r| r.state == State::Complete);
+        self.withdraw(id);
+        let audience = self.audience(id);
+        match open {
+            Some(blob) => self.share(blob),
+            None if holds && audience != Audience::Nobody => {
+                self.trackers.holds(id);
+                if audience == Audience::Anyone {
+                    self.dht.holds(id, true);
+                }
+                self.sharing.admit(id, audience, &self.peers);
+                self.open(id);
+            }
+            None => {}
+        }
+    }
+
+    /// Opens what is in the store, for those who want it.
+    fn open(&self, id: ContentId) {
+        let (store, opened) = (self.store.clone(), self.opened.0.clone());
+        tokio::spawn(async move {
+            let blob = tokio::task::spawn_blocking(move || store.blob(id)).await.ok().flatten();
+            let _ = opened.send((id, blob)).await;
+        });
     }
 
     fn withdraw(&mut self, id: ContentId) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::content::share::Hidden;
+use crate::options::Audience;
 
 /// One request to a node. The answer is a stream of [`super::event::Event`]s whose last one is final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,13 @@ pub enum Command {
         /// Only say what would go.
         dry_run: bool,
     },
+    /// Say who may fetch a blob; whom the node says without. Final: `Info`.
+    Serve {
+        /// Id, prefix or link.
+        id: String,
+        /// Who.
+        audience: Option<Audience>,
+    },
     /// The node at a glance. Final: `Status`.
     Status,
     /// The peers it is connected to and those it has banned. Final: `Peers`.
@@ -76,7 +84,10 @@ pub struct Publish {
     /// As a share: others are given it encrypted, and only the link has the key.
     #[serde(default)]
     pub encrypt: bool,
-    /// With that: a password that opens the link.
+    /// Who may fetch it; whom the node says without.
+    #[serde(default)]
+    pub serve: Option<Audience>,
+    /// With `encrypt`: a password that opens the link.
     #[serde(default)]
     pub password: Option<Hidden>,
 }
@@ -110,4 +121,7 @@ pub struct Get {
     pub include: Vec<String>,
     /// Of a directory not the paths that match one of these globs.
     pub exclude: Vec<String>,
+    /// Who may fetch it of us; whom the node says without.
+    #[serde(default)]
+    pub serve: Option<Audience>,
 }

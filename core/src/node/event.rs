@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::content::tree::Kind;
+use crate::options::Audience;
 
 /// One step of an answer. [`Event::is_final`] tells the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,6 +143,9 @@ pub struct Blob {
     pub state: String,
     /// Where the bytes are, if outside the store.
     pub path: Option<PathBuf>,
+    /// Who may fetch it, if that was said of it.
+    #[serde(default)]
+    pub serve: Option<Audience>,
 }
 
 /// One entry of a directory.
@@ -297,6 +301,12 @@ pub struct Status {
     /// Where it is a server of the DHT.
     #[serde(default)]
     pub dht_serves: Vec<String>,
+    /// Who may fetch what nothing was said of.
+    #[serde(default)]
+    pub serve: Audience,
+    /// What is whole here, and who may fetch it; as many as are shown at once.
+    #[serde(default)]
+    pub shared: Vec<Shared>,
     /// Complete and partial blobs.
     pub blobs: u64,
     /// Bytes the store holds itself.
@@ -315,6 +325,17 @@ pub struct Status {
     pub notices: Vec<String>,
     /// What may be sent and received at present.
     pub limits: Limits,
+}
+
+/// What may be had of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// 64 hex digits.
+    pub id: String,
+    /// As published or fetched; escape it on a terminal.
+    pub name: String,
+    /// Who may fetch it.
+    pub serve: Audience,
 }
 
 /// What holds a download up.

@@ -108,6 +108,7 @@ pub(super) async fn repair(
         timeout_ms: None,
         include: Vec::new(),
         exclude: Vec::new(),
+        serve: None,
     };
     let job = Job {
         context: context.clone(),
@@ -283,7 +284,8 @@ impl Job {
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let order = if matches!(self.get.output, Output::Store) { Order::Ascending } else { Order::Rarest };
-        let begin = Begin { list: learned.list, name, target, of: None, seal: None };
+        let begin =
+            Begin { list: learned.list, name, target, of: None, audience: self.get.serve, seal: None };
         let (blob, view) = self.download(begin, learned.only, order).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
@@ -312,8 +314,14 @@ impl Job {
             return self.fetch_tree(id, Arc::new(manifest), None, dest, name).await;
         }
         let name_here = name.clone();
-        let begin =
-            Begin { list: learned.list, name: name_here, target: Target::Store, of: None, seal: None };
+        let begin = Begin {
+            list: learned.list,
+            name: name_here,
+            target: Target::Store,
+            of: None,
+            audience: self.get.serve,
+            seal: None,
+        };
         let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
         let manifest = self.keep_manifest(&blob).await?;
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
@@ -385,7 +393,7 @@ impl Job {
                 None => return Ok(None),
             }
         };
-        let begin = Begin { list, name, target, of: Some(id), seal };
+        let begin = Begin { list, name, target, of: Some(id), audience: self.get.serve, seal };
         let (blob, view) = match from_here {
             Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
             None if len == 0 => (self.begin(&begin).await?, View::default()),
@@ -476,10 +484,9 @@ impl Job {
                 Fault::User,
                 "a directory cannot be written to standard output: get it with -o PATH",
             )),
-            Output::Hold => Err(failure(
-                Fault::User,
-                "a directory is held where it lies: get it with -o PATH and --seed",
-            )),
+            Output::Hold => {
+                Err(failure(Fault::User, "a directory is held where it lies: get it with -o PATH and --seed"))
+            }
             Output::Path(_) | Output::Into(_) => Ok(()),
         }
     }
@@ -525,6 +532,7 @@ impl Job {
             files,
             state: "downloading".to_owned(),
             path: None,
+            serve: self.get.serve,
         };
         let row = row.map_or(fresh.clone(), |r| BlobRow { name: fresh.name, files, len, ..r });
         let _ = self.events.send(Event::Found(row)).await;
@@ -549,7 +557,10 @@ fn copy_from_store(
 }
 
 fn not_encrypted() -> Failure {
-    failure(Fault::BadContent, "the link has a key, and what it names is not encrypted: it was put together wrongly")
+    failure(
+        Fault::BadContent,
+        "the link has a key, and what it names is not encrypted: it was put together wrongly",
+    )
 }
 
 fn stopped() -> Failure {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::actor::{Ask, Report};
 use super::command::Command;
-use super::event::{Blob, Entry, Event, Failure, Fault, Info, Status, Transfer, Verified};
+use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
 use super::transfers::Stage;
 use super::{Context, Flag, blocking, failure, get, publish, why};
 use crate::content::geometry::Geometry;
@@ -17,6 +17,8 @@ use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::share::ShareError;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
+use crate::limits;
+use crate::options::Audience;
 use crate::store::record::{Record, State};
 use crate::store::{Store, StoreError, path_of};
 
@@ -35,6 +37,7 @@ pub(super) async fn run(context: Context, command: Command, events: Sender<Event
         Command::Rm { id } => rm(context, &id).await,
         Command::Verify { id, repair } => verify(context, id, repair, told).await,
         Command::Gc { dry_run } => gc(context, dry_run).await,
+        Command::Serve { id, audience } => serve(context, &id, audience).await,
         Command::Status => status(context).await,
         Command::Peers => peers(context).await,
         Command::Why { id } => why::why(context, &id, told).await,
@@ -72,7 +75,8 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
         StoreError::User(_) | StoreError::Manifest(_) => Fault::User,
         StoreError::Changed(_) | StoreError::Share(ShareError::Key) => Fault::Verification,
         StoreError::NoKey => {
-            let hint = "swarm get with the whole link; swarm hold --blind keeps it for others without the key";
+            let hint =
+                "swarm get with the whole link; swarm hold --blind keeps it for others without the key";
             return Failure { hint: Some(hint.to_owned()), ..failure(Fault::User, error.to_string()) };
         }
         StoreError::Share(_) => Fault::BadContent,
@@ -112,6 +116,7 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
         files: record.payload.map(|p| p.files).filter(|files| record.kind != Kind::Share || *files > 0),
         state: state.to_owned(),
         path: place,
+        serve: record.audience,
     }
 }
 
@@ -192,6 +197,19 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
     Ok(Event::Info(Info { blob, chunk_size, link, holders }))
+}
+
+async fn serve(context: Context, text: &str, audience: Option<Audience>) -> Result<Event, Failure> {
+    let id = resolve(&context.store, text)?.id;
+    let record = context.store.record(id).ok_or_else(|| not_here(id))?;
+    let store = context.store.clone();
+    blocking(move || store.set_audience(id, audience)).await?.map_err(store_failure)?;
+    if let Some(net) = &context.net {
+        for id in record.payload.map(|p| p.id).into_iter().chain([id]) {
+            net.ask(Ask::Audience(id)).await;
+        }
+    }
+    info(context, text).await
 }
 
 async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
@@ -302,10 +320,23 @@ async fn peers(context: Context) -> Result<Event, Failure> {
     })
 }
 
+/// What is whole, by name, and who may fetch it.
+fn shared(store: &Store, audience: Audience) -> Vec<Shared> {
+    let whole = store.records().into_iter().filter(|r| r.of.is_none() && r.state == State::Complete);
+    let row =
+        |r: Record| Shared { id: r.id.to_string(), serve: r.audience.unwrap_or(audience), name: r.name };
+    let mut rows: Vec<Shared> = whole.map(row).collect();
+    rows.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    rows.truncate(limits::STATUS_SHARED);
+    rows
+}
+
 async fn status(context: Context) -> Result<Event, Failure> {
     let report = report(&context).await;
     let store = context.store.clone();
-    let (blobs, stored) = blocking(move || (store.count(), store.stored())).await?;
+    let audience = context.audience;
+    let looked = move || (store.count(), store.stored(), shared(&store, audience));
+    let (blobs, stored, shared) = blocking(looked).await?;
     let mut notices = Vec::new();
     let mut transfers = Vec::new();
     for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
@@ -337,6 +368,8 @@ async fn status(context: Context) -> Result<Event, Failure> {
         trackers: Vec::new(),
         dht: None,
         dht_serves: Vec::new(),
+        serve: audience,
+        shared,
         blobs,
         stored,
         uploaded: 0,

@@ -33,6 +33,8 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// We came to it, not it to us.
     pub(super) dialled: bool,
+    /// See [`is_near`]; never through a relay.
+    pub(super) near: bool,
     since: Instant,
     heard: Instant,
     heard_bytes: u64,
@@ -247,6 +249,7 @@ impl Peer {
         let heard = Instant::now();
         Self {
             dialled: false,
+            near: false,
             since: heard,
             id,
             connection,
@@ -288,6 +291,15 @@ pub(super) fn class_at(addr: &Multiaddr, own: &[Multiaddr]) -> Class {
         Some(ip) => class_of(ip),
         None => Class::Wan,
     }
+}
+
+/// Whether a peer is of the local network, by an address that it has and not by its word: a private one, or, as all that has
+/// IPv6 has global addresses, one of a subnet (/64) of ours. Public addresses of IPv4 that are near each other are those of
+/// strangers in a data centre.
+pub(super) fn is_near(addr: &Multiaddr, class: Class, own: &[Multiaddr]) -> bool {
+    let on_link =
+        |ip: IpAddr| ip.is_ipv6() && own.iter().filter_map(ip_of).any(|own| subnet(ip) == subnet(own));
+    class <= Class::Lan || ip_of(addr).is_some_and(on_link)
 }
 
 /// Whether a peer is of our site. Where either has a name for its site, the `names` (ours, theirs) decide; else a site is

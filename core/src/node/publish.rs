@@ -151,6 +151,7 @@ fn import(
         take: publish.take,
         rules,
         symlinks: publish.symlinks,
+        audience: publish.serve,
         progress: &progress,
         cancel,
     };
@@ -194,9 +195,8 @@ pub(super) fn link(context: &Context, record: &Record, webseeds: Vec<String>) ->
             .map(|a| a.with(Protocol::P2p(net.peer)).to_string())
             .collect();
     }
-    let name = Some(record.name.clone()).filter(|name| {
-        !record.is_private() && !name.is_empty() && name.len() <= limits::LINK_NAME_BYTES
-    });
+    let name = Some(record.name.clone())
+        .filter(|name| !record.is_private() && !name.is_empty() && name.len() <= limits::LINK_NAME_BYTES);
     let fragment = context.store.share_fragment(id);
     Link { id, name, peers, trackers, dht, webseeds, fragment }.to_string()
 }

@@ -7,6 +7,7 @@ use super::peers::Peers;
 use super::session::Serve;
 use crate::id::ContentId;
 use crate::limits;
+use crate::options::Audience;
 use crate::schedule::PeerKey;
 use crate::store::Blob;
 use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
@@ -18,6 +19,8 @@ pub(super) struct Sharing {
     open: HashMap<ContentId, Arc<Blob>>,
     /// Who wants what, under which number.
     wants: BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>,
+    /// The same of those who may not fetch it.
+    denied: BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>,
     /// The other way round.
     handles: BTreeMap<(PeerKey, Handle), ContentId>,
     /// Being opened.
@@ -45,15 +48,17 @@ pub(super) enum Next {
     Answered,
     /// The store must be asked; tell with [`Sharing::opened`].
     Open,
+    /// It was told that there is nothing.
+    Denied,
 }
 
 impl Sharing {
-    /// A peer wants a blob. `None` when it breaks the rules.
+    /// A peer wants a blob and is `admitted` to it, or not. `None` when it breaks the rules.
     pub(super) fn want(
         &mut self,
         key: PeerKey,
-        handle: Handle,
-        id: ContentId,
+        (handle, id): (Handle, ContentId),
+        admitted: bool,
         peers: &mut Peers,
     ) -> Option<Next> {
         let count = self.handles.range((key, 0)..=(key, Handle::MAX)).count();
@@ -61,6 +66,11 @@ impl Sharing {
             return None;
         }
         self.handles.insert((key, handle), id);
+        if !admitted {
+            self.denied.entry(id).or_default().insert(key, handle);
+            peers.send(key, Message::Absent { blob: handle });
+            return Some(Next::Denied);
+        }
         self.wants.entry(id).or_default().insert(key, handle);
         if let Some(blob) = self.open.get(&id) {
             offer(key, handle, blob, peers);
@@ -89,20 +99,58 @@ impl Sharing {
     }
 
     fn forget(&mut self, id: ContentId, key: PeerKey) {
-        if let Some(wants) = self.wants.get_mut(&id) {
-            wants.remove(&key);
-            if wants.is_empty() {
-                self.wants.remove(&id);
+        for all in [&mut self.wants, &mut self.denied] {
+            if let Some(wants) = all.get_mut(&id) {
+                wants.remove(&key);
+                if wants.is_empty() {
+                    all.remove(&id);
+                }
             }
         }
     }
 
+    /// Who was denied a blob and may now fetch it wants it like others from now on.
+    pub(super) fn admit(&mut self, id: ContentId, audience: Audience, peers: &Peers) {
+        let Some(denied) = self.denied.remove(&id) else { return };
+        let near = |key: &PeerKey| peers.get(*key).is_some_and(|peer| peer.near);
+        let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            denied.into_iter().partition(|(key, _)| audience.admits(near(key)));
+        if !admitted.is_empty() {
+            self.wants.entry(id).or_default().extend(admitted);
+        }
+        if !denied.is_empty() {
+            self.denied.insert(id, denied);
+        }
+    }
+
+    /// Who wants a blob and may not fetch it any longer is denied it from now on; it was told that it is gone.
+    fn dismiss(&mut self, id: ContentId, audience: Audience, peers: &mut Peers) {
+        let Some(wants) = self.wants.remove(&id) else { return };
+        let near = |key: &PeerKey| peers.get(*key).is_some_and(|peer| peer.near);
+        let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            wants.into_iter().partition(|(key, _)| audience.admits(near(key)));
+        if !admitted.is_empty() {
+            self.wants.insert(id, admitted);
+        }
+        // It may still wait for its first answer.
+        denied.iter().for_each(|(key, blob)| peers.send(*key, Message::Absent { blob: *blob }));
+        if !denied.is_empty() {
+            self.denied.entry(id).or_default().extend(denied);
+        }
+    }
+
     /// The store's answer to [`Next::Open`].
-    pub(super) fn opened(&mut self, id: ContentId, blob: Option<Arc<Blob>>, peers: &mut Peers) {
+    pub(super) fn opened(
+        &mut self,
+        id: ContentId,
+        blob: Option<Arc<Blob>>,
+        audience: Audience,
+        peers: &mut Peers,
+    ) {
         self.opening.remove(&id);
         match blob {
             // A download may have begun meanwhile: what it offers is fresher.
-            Some(blob) if !self.open.contains_key(&id) => self.share(blob, peers),
+            Some(blob) if !self.open.contains_key(&id) => self.share(blob, audience, peers),
             Some(_) => {}
             None if self.open.contains_key(&id) => {}
             None => self.tell(id, peers, |blob| Message::Absent { blob }),
@@ -122,17 +170,24 @@ impl Sharing {
         }
     }
 
-    /// A blob can be had from now on: everyone who wants it is told.
-    pub(super) fn share(&mut self, blob: Arc<Blob>, peers: &mut Peers) {
+    /// A blob can be had from now on: everyone who wants it, and is of the audience, is told.
+    pub(super) fn share(&mut self, blob: Arc<Blob>, audience: Audience, peers: &mut Peers) {
         if !blob.is_shareable() {
             return;
         }
+        self.dismiss(blob.id(), audience, peers);
+        self.admit(blob.id(), audience, peers);
         self.news.push(News::Open(Arc::clone(&blob)));
         for (key, handle) in self.wants.get(&blob.id()).into_iter().flatten() {
             offer(*key, *handle, &blob, peers);
             self.news.push(News::Takes(*key, blob.id()));
         }
         self.open.insert(blob.id(), blob);
+    }
+
+    /// It, if it can be had of us.
+    pub(super) fn open(&self, id: ContentId) -> Option<Arc<Blob>> {
+        self.open.get(&id).cloned()
     }
 
     /// It can be had of us.
@@ -147,7 +202,8 @@ impl Sharing {
 
     /// What a peer calls by this number, if it can be had of us.
     pub(super) fn taken(&self, key: PeerKey, handle: Handle) -> Option<&Arc<Blob>> {
-        self.handles.get(&(key, handle)).and_then(|id| self.open.get(id))
+        let id = self.handles.get(&(key, handle))?;
+        self.handle(key, *id).and_then(|_| self.open.get(id))
     }
 
     /// The number by which a peer calls a blob.

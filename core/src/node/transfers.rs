@@ -21,6 +21,7 @@ use crate::content::geometry::Geometry;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::options::Audience;
 use crate::schedule::learn::{Claim, Learner};
 use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use crate::store::{Blob, Poisoned};
@@ -159,7 +160,7 @@ impl Transfers {
     pub(super) fn start(
         &mut self,
         blob: &Arc<Blob>,
-        order: Order,
+        (order, audience): (Order, Audience),
         owner: &Arc<Owner>,
         peers: &mut Peers,
         sharing: &mut Sharing,
@@ -168,7 +169,7 @@ impl Transfers {
         if self.active(id).is_none() {
             drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), owner, peers));
         }
-        sharing.share(Arc::clone(blob), peers);
+        sharing.share(Arc::clone(blob), audience, peers);
         let key = self.key(id);
         let now = self.epoch.elapsed();
         let Some(download) = self.downloads.get_mut(&key) else { return watch::channel(View::default()).1 };

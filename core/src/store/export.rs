@@ -50,7 +50,9 @@ impl Store {
         let id = begin.list.id();
         let geometry = begin.list.geometry();
         let dir = self.inner.layout.blob_dir(id);
-        let before = self.record(id).filter(|r| r.state == State::Partial);
+        let before = self.record(id);
+        let said = before.as_ref().and_then(|r| r.audience);
+        let before = before.filter(|r| r.state == State::Partial);
         // What was fetched as it travels does not go on as what it is when it is opened, nor the other way round.
         let (before, other) = match before {
             Some(before) if before.seal != begin.seal => (None, Some(before)),
@@ -94,6 +96,7 @@ impl Store {
             state: State::Partial,
             payload: None,
             of: begin.of,
+            audience: begin.audience.or(said),
             seal: begin.seal,
         };
         let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;

@@ -15,6 +15,7 @@ use crate::content::path::{self, Rules};
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
+use crate::options::Audience;
 
 /// What to publish, and how.
 #[allow(missing_debug_implementations)]
@@ -31,6 +32,8 @@ pub struct Import<'a> {
     pub rules: Rules,
     /// Relative symbolic links are kept.
     pub symlinks: bool,
+    /// Who may fetch it, if that is said of it; what was said before stays.
+    pub audience: Option<Audience>,
     /// Called with (done, total) bytes now and then.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// Set it to stop.
@@ -88,6 +91,7 @@ impl Store {
             take: false,
             rules: Rules::Portable,
             symlinks: false,
+            audience: None,
             progress: &|_, _| {},
             cancel: &AtomicBool::new(false),
         })?;
@@ -192,6 +196,7 @@ impl Store {
             state: State::Complete,
             payload,
             of: if own { None } else { of },
+            audience: import.audience.or_else(|| before.as_ref().and_then(|r| r.audience)),
             seal: None,
         };
         self.save_new(&record, list)?;

@@ -93,12 +93,10 @@ impl Store {
         place: impl FnOnce(ContentId) -> Place,
     ) -> Result<Record, StoreError> {
         let files = manifest.as_ref().map_or(0, |manifest| manifest.file_offsets().count() as u64);
-        let outside =
-            Outside { content: list.id(), content_len: list.geometry().len(), salt: secret.salt };
+        let outside = Outside { content: list.id(), content_len: list.geometry().len(), salt: secret.salt };
         let description = Description { name: import.name.clone(), len, manifest };
         let envelope = seal_envelope(&outside, &description, &secret.key)?;
-        let geometry =
-            Geometry::new(envelope.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
+        let geometry = Geometry::new(envelope.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
         let envelope_list = HashList::of(Kind::Share, geometry, &envelope);
         let id = envelope_list.id();
         shares::keep_key(&self.inner.layout, id, &secret.key)?;
@@ -114,6 +112,7 @@ impl Store {
             state: State::Complete,
             payload: None,
             of: Some(id),
+            audience: import.audience,
             seal: Some(Seal { len, salt: secret.salt }),
         };
         self.save_new(&content, list)?;

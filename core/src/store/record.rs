@@ -8,6 +8,7 @@ use super::disk::{self, DiskError, Stamp};
 use super::layout::Layout;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
+use crate::options::Audience;
 
 /// Where a blob's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,8 @@ pub struct Record {
     pub payload: Option<Payload>,
     /// For such a blob: the directory.
     pub of: Option<ContentId>,
+    /// Who may fetch it, if that was said of it.
+    pub audience: Option<Audience>,
     /// For the content of a share whose plain bytes are kept here: what they are sealed with, beside the key.
     pub seal: Option<Seal>,
 }

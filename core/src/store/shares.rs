@@ -81,7 +81,8 @@ impl Store {
     #[must_use]
     pub fn share_fragment(&self, id: ContentId) -> Option<Fragment> {
         let locked = disk::read(&lock_file(&self.inner.layout, id)).ok();
-        let locked = locked.and_then(|bytes| Some(Fragment::Locked(Box::new(bytes.as_slice().try_into().ok()?))));
+        let locked =
+            locked.and_then(|bytes| Some(Fragment::Locked(Box::new(bytes.as_slice().try_into().ok()?))));
         locked.or_else(|| self.share_key(id).map(Fragment::Key))
     }
 
@@ -142,8 +143,7 @@ impl Store {
     /// # Errors
     /// It is not here, it has changed, or the disk.
     pub(super) fn bytes(&self, id: ContentId) -> Result<Vec<u8>, StoreError> {
-        let blob: Arc<Blob> =
-            self.blob(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
+        let blob: Arc<Blob> = self.blob(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
         let mut all = Vec::with_capacity(blob.geometry().len() as usize);
         let mut chunk_bytes = Vec::new();
         for chunk in blob.geometry().iter() {

@@ -40,6 +40,7 @@ fn fill(home: &Path, count: u32) -> Result<(), Box<dyn Error>> {
             take: true,
             rules: Rules::Portable,
             symlinks: false,
+            audience: None,
             progress: &|_, _| {},
             cancel: &AtomicBool::new(false),
         })?;

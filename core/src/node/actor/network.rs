@@ -13,7 +13,7 @@ use crate::limits;
 use crate::node::behaviour::BehaviourEvent;
 use crate::node::discovery::{Name, Source, ip_of, split_peer};
 use crate::node::event::Class;
-use crate::node::peers::{Peer, class_at};
+use crate::node::peers::{Peer, class_at, is_near};
 use crate::node::reach::is_relayed;
 use crate::node::session::{LAST_WORDS, Near, Session};
 use crate::node::stream;
@@ -64,6 +64,7 @@ impl Actor {
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.dialled = endpoint.is_dialer();
+                met.near = !endpoint.is_relayed() && is_near(&met.addr, class, &self.listen.borrow());
                 self.peers.add(key, met);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));

@@ -138,20 +138,25 @@ impl Actor {
     }
 
     fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
-        match self.sharing.want(key, blob, id, &mut self.peers) {
+        let admitted = self.admits(key, id);
+        match self.sharing.want(key, (blob, id), admitted, &mut self.peers) {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
+            // To who may not fetch it nothing is said of who else is about it, whether it is here or not.
+            Some(Next::Denied) => {}
             Some(next) => {
                 let holders = self.transfers.holders(id);
                 self.sharing.introduce(key, id, &holders, &mut self.peers);
                 if next == Next::Open {
-                    let (store, opened) = (self.store.clone(), self.opened.0.clone());
-                    tokio::spawn(async move {
-                        let blob = tokio::task::spawn_blocking(move || store.blob(id)).await.ok().flatten();
-                        let _ = opened.send((id, blob)).await;
-                    });
+                    self.open(id);
                 }
             }
         }
+    }
+
+    /// Whether this peer may fetch this of us.
+    fn admits(&self, key: PeerKey, id: ContentId) -> bool {
+        let near = self.peers.get(key).is_some_and(|peer| peer.near);
+        self.audience(id).admits(near)
     }
 
     /// Asks around for what we want and nobody is known to have.
@@ -175,6 +180,9 @@ impl Actor {
 
     /// A peer looks for something, for itself (`on`) or for another.
     fn sought(&mut self, key: PeerKey, id: ContentId, on: bool) {
+        if !self.admits(key, id) {
+            return;
+        }
         let stored = || self.store.record(id).is_some_and(|record| record.state == State::Complete);
         if self.sharing.is_open(id) || self.transfers.is_active(id) || stored() {
             self.peers.send(key, Message::Known(id));

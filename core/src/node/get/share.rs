@@ -38,7 +38,8 @@ impl Job {
         // An earlier run may have had it all, and ended before it looked inside.
         if self.context.store.record(id).is_none_or(|record| record.state != State::Complete) {
             let (name, target) = (NAMELESS.to_owned(), Target::Store);
-            let begin = Begin { list: learned.list, name, target, of: None, seal: None };
+            let begin =
+                Begin { list: learned.list, name, target, of: None, audience: self.get.serve, seal: None };
             let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
             let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
             blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
@@ -97,7 +98,8 @@ impl Job {
         let dest = self.destination(&name)?;
         self.found(id, Kind::Share, &name, seal.len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
-        let begin = |list| Begin { list, name, target, of: Some(id), seal: Some(seal) };
+        let audience = self.get.serve;
+        let begin = |list| Begin { list, name, target, of: Some(id), audience, seal: Some(seal) };
         let here = self.context.store.record(content).filter(|record| record.state == State::Complete);
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
         let source = match here {
@@ -149,13 +151,24 @@ impl Job {
         self.found(id, Kind::Share, NAMELESS, len, None).await;
         let here = self.context.store.record(content).is_some_and(|record| record.state == State::Complete);
         let store = self.context.store.clone();
-        let verified = move || here && store.verify(content, &|_| {}, &AtomicBool::new(false)).is_ok_and(|(_, bad)| bad.is_empty());
+        let verified = move || {
+            here && store
+                .verify(content, &|_| {}, &AtomicBool::new(false))
+                .is_ok_and(|(_, bad)| bad.is_empty())
+        };
         if blocking(verified).await? {
             return Ok(Some(self.done(id, self.context.home.clone(), len, len, &View::default())));
         }
         let Some(learned) = self.learn(content, Some((Kind::File, len))).await? else { return Ok(None) };
         let name = NAMELESS.to_owned();
-        let begin = Begin { list: learned.list, name, target: Target::Store, of: Some(id), seal: None };
+        let begin = Begin {
+            list: learned.list,
+            name,
+            target: Target::Store,
+            of: Some(id),
+            audience: self.get.serve,
+            seal: None,
+        };
         let (blob, view) = self.download(begin, learned.only, Order::Rarest).await?;
         let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
         blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
@@ -169,7 +182,9 @@ impl Job {
     pub(super) async fn share_in_place(&self, id: ContentId, path: &Path) -> Result<Option<Event>, Failure> {
         let store = self.context.store.clone();
         let share = store.record(id).filter(|record| record.kind == Kind::Share);
-        let Some(content) = share.and_then(|record| store.record(record.payload?.id)) else { return Ok(None) };
+        let Some(content) = share.and_then(|record| store.record(record.payload?.id)) else {
+            return Ok(None);
+        };
         let at = matches!(&content.place, Place::File { path: there, .. } if there == path);
         let Some(seal) = content.seal.filter(|_| at) else { return Ok(None) };
         let verify = move || store.verify(content.id, &|_| {}, &AtomicBool::new(false));

@@ -1,0 +1,22 @@
+//! `swarm allow`.
+
+use swarm_core::node::command::Command;
+use swarm_core::node::event::Event;
+
+use super::{item, unexpected};
+use crate::args;
+use crate::config::Settings;
+use crate::conversation::ask_once;
+use crate::exit::Outcome;
+use crate::ui::Ui;
+
+/// Says who may fetch an item from now on.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Allow) -> Outcome {
+    let command = Command::Serve { id: item(&args.id)?, audience: args.who.0 };
+    let Event::Info(info) = ask_once(ui, settings.offline(), command).await? else {
+        return Err(unexpected());
+    };
+    let who = info.blob.serve.unwrap_or(settings.serve.value);
+    ui.talk(&format!("{}: {}", info.blob.name, who.in_words()));
+    Ok(())
+}
