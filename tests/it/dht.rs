@@ -41,7 +41,7 @@ fn an_id_and_a_server_are_enough() {
     let daemon = server.daemon(&["--dht-server"]);
     let at = serves(&server).unwrap();
     let file = left.file("update", 3 * MIB, 1);
-    let seeder = left.publish_with(&file, &["--dht", &at]);
+    let seeder = left.publish_with(&file, &["--dht", &at, "--serve", "anyone"]);
     records(&server, 1);
     assert!(seeder.link().contains("&dht="), "{}", seeder.link());
     right.get(seeder.id(), &["-o", "out", "--dht", &at, "--timeout", "30s"]).success();
@@ -168,7 +168,7 @@ fn liars_nearest_the_key_do_not_empty_an_honest_server() {
     let file = left.file("update", MIB, 1);
     let sybils = Sybils::start(&b3(&file), 8, &[&at]);
     wait_until("the server knows some", PATIENCE, || !dht(&server).starts_with("0 "));
-    let seeder = left.publish_with(&file, &["--dht", &at]);
+    let seeder = left.publish_with(&file, &["--dht", &at, "--serve", "anyone"]);
     records(&server, 1);
     right.get(seeder.id(), &["-o", "out", "--dht", &at, "--timeout", "40s"]).success();
     daemon.stop().exits(0);

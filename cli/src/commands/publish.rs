@@ -12,6 +12,7 @@ use swarm_core::content::share::Hidden;
 use swarm_core::content::tree::Kind;
 use swarm_core::node::command::{self, Command};
 use swarm_core::node::event::{Event, Published};
+use swarm_core::options::Audience;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::unexpected;
@@ -48,7 +49,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
         Ok(published) => published,
         Err(stop) => return conversation.finish(Err(stop)).await,
     };
-    if let Err(stop) = report(ui, &published, args, conversation.is_own()) {
+    if let Err(stop) = report(ui, &published, (settings, args), conversation.is_own()) {
         return conversation.finish(Err(stop)).await;
     }
     if conversation.is_own() {
@@ -114,7 +115,12 @@ async fn publish(
 }
 
 /// The id or the link on standard output, the rest beside it.
-fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Outcome {
+fn report(
+    ui: &Ui,
+    published: &Published,
+    (settings, args): (&Settings, &args::Publish),
+    own: bool,
+) -> Outcome {
     let blob = &published.blob;
     published.warnings.iter().for_each(|warning| ui.warn(warning));
     let encrypted = blob.kind == Kind::Share;
@@ -136,6 +142,9 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Ou
         ui.talk("get it elsewhere with:");
         ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
     }
+    let who = blob.serve.unwrap_or(settings.for_content(settings.options()).audience);
+    let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
+    ui.talk(&format!("{}{more}", who.in_words()));
     match (own, &blob.path) {
         (true, Some(path)) => ui.talk(&format!("sharing {} as it lies there, until Ctrl-C", path.display())),
         (true, None) => ui.talk("sharing it until Ctrl-C"),
