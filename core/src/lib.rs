@@ -1,7 +1,7 @@
 //! Peer-to-peer content distribution: content named by its BLAKE3 hash, cut into chunks that are verified the moment
 //! they arrive, fetched from every holder at once.
 //!
-//! The layers, from the bottom: [`id`], [`limits`], [`timetable`], [`options`] and [`metrics`]; [`content`]; [`schedule`] and [`wire`];
+//! The layers, from the bottom: [`id`], [`limits`], [`timetable`], [`options`] and [`metrics`]; [`content`]; [`office`], [`schedule`] and [`wire`];
 //! then, with the feature `net`, `store`, `node` and `control`. A module uses only what stands above it.
 //! `ARCHITECTURE.md` beside this crate tells the rest.
 
@@ -13,6 +13,7 @@ pub mod timetable;
 
 pub mod content;
 
+pub mod office;
 pub mod schedule;
 pub mod wire;
 

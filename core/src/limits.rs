@@ -57,6 +57,23 @@ pub const LOCK_PASSES_OURS: u8 = 3;
 /// A password, bytes.
 pub const PASSWORD_BYTES: usize = 4 * KIB;
 
+// ---- offices ------------------------------------------------------------------------------------------------------
+
+/// The name of an office or of a node in it, bytes.
+pub const OFFICE_NAME_BYTES: usize = 64;
+/// A certificate, bytes: fixed fields, a name, a signature.
+pub const CERTIFICATE_BYTES: usize = 1 + 32 + 32 + 1 + 3 * 8 + 1 + OFFICE_NAME_BYTES + 32 + 64;
+/// A list of who was expelled, bytes: some 1,300 in the life of a certificate, in one control frame.
+pub const EXPULSION_BYTES: usize = 60 * KIB;
+/// How far the clocks of two machines may be apart.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Addresses in an invitation.
+pub const INVITE_ADDRS: usize = 4;
+/// One of them, bytes.
+pub const INVITE_ADDR_BYTES: usize = 64;
+/// An invitation as text, bytes.
+pub const INVITE_BYTES: usize = 512;
+
 /// Contents that `swarm status` names at most.
 pub const STATUS_SHARED: usize = 100;
 

@@ -2,7 +2,7 @@
 """Reads what swarm writes by the text of its formats alone, with other libraries: libsodium and a BLAKE3 of its own.
 
     verify.py vectors           the vectors in core/vectors are what this program makes
-    verify.py make              prints them
+    verify.py make NAME         prints those of share.json or office.json
     verify.py share LINK BLOBS  opens a share in a store's folder of blobs: its bytes on standard output, its name beside it
 
 Needs python3-nacl.
@@ -119,10 +119,60 @@ def make():
     }
 
 
+NOW, DAY = 1_800_000_000, 24 * 3600
+
+
+def keys(seed):
+    """The public key and the signing key of a seed of 32 equal bytes."""
+    return sodium.crypto_sign_seed_keypair(bytes([seed]) * 32)
+
+
+def statement(context, body, signer):
+    public, private = keys(signer)
+    body += public
+    signed = context.encode() + b"\0" + body
+    return body + sodium.crypto_sign(signed, private)[:64]
+
+
+def named(name):
+    return bytes([len(name)]) + name.encode()
+
+
+def make_office():
+    charter = b"swarmoff\x01" + keys(1)[0] + struct.pack("<Q", NOW - 100 * DAY) + named("Acme")
+    office = blake3.derive_key("swarm 2026-11 office charter v1", charter)
+    begin = b"\x01" + office
+
+    def certificate(of, role, signer):
+        body = begin + keys(of)[0] + bytes([role]) + struct.pack("<QQQ", 10, NOW - DAY, NOW + 90 * DAY)
+        return statement("swarm 2026-11 office certificate v1", body + named(f"node {of}"), signer)
+
+    entries = sorted([(keys(3)[0], 11, NOW + 90 * DAY), (keys(4)[0], 12, NOW + 30 * DAY)])
+    body = begin + struct.pack("<QQI", 7, NOW, len(entries))
+    body += b"".join(subject + struct.pack("<QQ", below, until) for subject, below, until in entries)
+    expulsion = statement("swarm 2026-11 office expulsion v1", body, 2)
+    secret = bytes([5]) * 32
+    told = statement("swarm 2026-11 office secret v1", begin + struct.pack("<IQ", 2, NOW) + secret, 2)
+    door = blake3.keyed(blake3.derive_key("swarm 2026-11 office door v1", secret), b"\0" + keys(3)[0] + keys(4)[0])
+    tracker = blake3.keyed(blake3.derive_key("swarm 2026-11 office tracker v1", secret), bytes([1]) * 32)
+    invited, address = bytes([8]) * 16, bytes([4, 10, 0, 0, 1, 6, 15, 161])
+    code = b"\x01" + office + invited + b"\x01" + bytes([len(address)]) + address
+    code += blake3.digest(code)[:4]
+    return {
+        "comment": "see core/src/office.rs; the seed of key n is 32 bytes of n, 1 is the root, 2 a registrar",
+        "charter": charter.hex(), "id": office.hex(),
+        "chain": [certificate(2, 2, 1).hex(), certificate(3, 1, 2).hex()],
+        "expulsion": expulsion.hex(), "secret": told.hex(), "door": door.hex(),
+        "lan_key": blake3.derive_key("swarm 2026-11 office lan v1", secret).hex(), "tracker_key": tracker.hex(),
+        "invite": "swarm-join:" + text(code),
+        "invite_name": blake3.derive_key("swarm 2026-11 office invitation v1", invited)[:16].hex(),
+    }
+
+
 def vectors():
-    kept = json.loads((VECTORS / "share.json").read_text())
-    made = make()
-    assert kept == made, "core/vectors/share.json is not what this program makes"
+    for name, made in (("office.json", make_office()), ("share.json", make())):
+        kept = json.loads((VECTORS / name).read_text())
+        assert kept == made, f"core/vectors/{name} is not what this program makes"
     locked = data(made["lock"]["fragment"].split("=")[1])
     share = bytes.fromhex(made["envelope"]["id"])
     assert unlock(locked, share, made["lock"]["password"]).hex() == made["key"]
@@ -201,8 +251,10 @@ def main(words):
     match words:
         case ["vectors"]:
             vectors()
-        case ["make"]:
+        case ["make", "share.json"]:
             print(json.dumps(make(), indent=2))
+        case ["make", "office.json"]:
+            print(json.dumps(make_office(), indent=2))
         case ["share", link, blobs]:
             share(link, blobs)
         case _:

@@ -15,6 +15,11 @@ use swarm_core::content::seal::{ShareKey, sealed_len};
 use swarm_core::content::share::{Description, Fragment, LOCKED, Outside, seal_envelope};
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
+use swarm_core::office::certificate::{Certificate, Role};
+use swarm_core::office::expulsion::{ExpulsionList, Void};
+use swarm_core::office::invite::{Invite, InviteSecret};
+use swarm_core::office::secret::OfficeSecret;
+use swarm_core::office::{Charter, OfficeId, PublicKey, Signer};
 use swarm_core::wire::frame::DataHeader;
 use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, Why};
 use swarm_tests::fixture::fill;
@@ -137,6 +142,10 @@ fn seeds() -> BTreeMap<&'static str, Seeds> {
         ("envelope", numbered(envelopes())),
         ("description", numbered(descriptions())),
         ("fragment", numbered(fragments())),
+        ("certificate", numbered(vec![body(certificate().sign(office(), &signer()))])),
+        ("expulsion", numbered(vec![body(expulsion().sign(office(), &signer()))])),
+        ("office_secret", numbered(vec![body(OfficeSecret::new(3, 9, [4; 32]).sign(office(), &signer()))])),
+        ("invite", numbered(invites())),
     ])
 }
 
@@ -309,6 +318,38 @@ fn fragments() -> Vec<Vec<u8>> {
         Fragment::Locked(locked)
     };
     [key, cheap].iter().map(|fragment| fragment.to_string().into_bytes()).collect()
+}
+
+fn office() -> OfficeId {
+    OfficeId::from_bytes([2; 32])
+}
+
+fn signer() -> Signer {
+    Signer::from_seed(&[1; 32])
+}
+
+/// What stands before the signer and the signature: the target signs it again.
+fn body(mut statement: Vec<u8>) -> Vec<u8> {
+    statement.truncate(statement.len() - 96);
+    statement
+}
+
+fn certificate() -> Certificate {
+    let subject = PublicKey::from_bytes([3; 32]);
+    Certificate { subject, role: Role::Publisher, serial: 1, issued: 2, expires: 3, name: "näme".into() }
+}
+
+fn expulsion() -> ExpulsionList {
+    let void = |below| Void { below, until: 9 };
+    let entries = [(PublicKey::from_bytes([3; 32]), void(1)), (PublicKey::from_bytes([4; 32]), void(2))];
+    ExpulsionList { number: 5, issued: 6, entries: entries.into() }
+}
+
+fn invites() -> Vec<Vec<u8>> {
+    let addrs = vec![vec![4, 10, 0, 0, 1, 6, 15, 161], vec![7; 64]];
+    let invite = Invite { office: office(), secret: InviteSecret::from_bytes([8; 16]), addrs };
+    let charter = Charter { root: signer().public(), made: 1, name: "Acme".into() };
+    vec![invite.to_string().into_bytes(), charter.encode()]
 }
 
 fn links() -> Vec<String> {

@@ -18,6 +18,11 @@ use swarm_core::content::share::{Description, Fragment, Outside, open_envelope, 
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
 use swarm_core::limits;
+use swarm_core::office::certificate::Certificate;
+use swarm_core::office::expulsion::{Expelled, ExpulsionList};
+use swarm_core::office::invite::Invite;
+use swarm_core::office::secret::OfficeSecret;
+use swarm_core::office::{self, Charter, OfficeId, Signer, sign_body};
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
 use swarm_core::wire::{Have, LIST, Message};
 
@@ -25,7 +30,7 @@ use swarm_core::wire::{Have, LIST, Message};
 pub type FuzzTarget = fn(&[u8]);
 
 /// All of them, by the names of their folders in the corpus.
-pub const TARGETS: [(&str, FuzzTarget); 10] = [
+pub const TARGETS: [(&str, FuzzTarget); 14] = [
     ("control_frame", control_frame),
     ("data_header", data_header),
     ("have_map", have_map),
@@ -36,6 +41,10 @@ pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("envelope", envelope),
     ("description", description),
     ("fragment", fragment),
+    ("certificate", certificate),
+    ("expulsion", expulsion),
+    ("office_secret", office_secret),
+    ("invite", invite),
 ];
 
 /// A control stream: lengths and frames, one after the other.
@@ -203,6 +212,61 @@ pub fn fragment(bytes: &[u8]) {
             || locked[5] > limits::LOCK_PASSES as u8)
     {
         assert!(unlock(&locked, ContentId::from_bytes([1; 32]), "x").is_err());
+    }
+}
+
+/// Who signs what the targets below read, and for which office: a fuzzer cannot sign, so the targets do.
+fn office() -> (OfficeId, Signer) {
+    (OfficeId::from_bytes([2; 32]), Signer::from_seed(&[1; 32]))
+}
+
+/// The same bytes, and as the body of a statement that is signed.
+fn statements(context: &str, bytes: &[u8]) -> [Vec<u8>; 2] {
+    [bytes.to_vec(), sign_body(context, bytes, &office().1)]
+}
+
+/// A certificate of an office, or what stands before its signature.
+pub fn certificate(bytes: &[u8]) {
+    let (office, signer) = office();
+    for bytes in statements(office::CERTIFICATE, bytes) {
+        let Ok((read, issuer)) = Certificate::open(&bytes, office) else { continue };
+        assert!(issuer == signer.public() && bytes.len() <= limits::CERTIFICATE_BYTES);
+        assert!(office::is_name(&read.name));
+        assert!(read.sign(office, &signer) == bytes, "one form");
+    }
+}
+
+/// A list of who was expelled, or what stands before its signature.
+pub fn expulsion(bytes: &[u8]) {
+    let (office, signer) = office();
+    for bytes in statements(office::EXPULSION, bytes) {
+        let Ok((read, issuer)) = ExpulsionList::open(&bytes, office) else { continue };
+        assert!(issuer == signer.public() && bytes.len() <= limits::EXPULSION_BYTES);
+        assert!(read.sign(office, &signer) == bytes, "one form");
+        let mut expelled = Expelled::default();
+        expelled.believe(&read, false);
+        assert!(!expelled.believe(&read, false), "nothing is new twice");
+    }
+}
+
+/// A secret of an office, or what stands before its signature.
+pub fn office_secret(bytes: &[u8]) {
+    let (office, signer) = office();
+    for bytes in statements(office::SECRET, bytes) {
+        let Ok((read, _)) = OfficeSecret::open(&bytes, office) else { continue };
+        assert!(read.sign(office, &signer) == bytes, "one form");
+    }
+}
+
+/// A code that invites into an office; and a charter.
+pub fn invite(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(read) = text.parse::<Invite>() {
+        assert!(read.addrs.len() <= limits::INVITE_ADDRS);
+        assert_eq!(read.to_string(), text.trim(), "one form");
+    }
+    if let Ok(charter) = Charter::decode(bytes) {
+        assert!(office::is_name(&charter.name) && charter.encode() == bytes);
     }
 }
 

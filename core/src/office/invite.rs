@@ -1,0 +1,161 @@
+//! Invitations: what a newcomer needs to find a registrar, to know that it is one, and to be known by it.
+//!
+//! | field | bytes | |
+//! |---|---|---|
+//! | version | 1 | 1 |
+//! | office | 32 | its id |
+//! | secret | 16 | random; whoever knows it may join, as often and as long as the registrar says |
+//! | addresses | 1 | how many follow, at most [`limits::INVITE_ADDRS`] |
+//! | each: length, address | 1, length | a multiaddr, binary |
+//! | check | 4 | the first bytes of the BLAKE3 of all before: a code that was cut off says so |
+//!
+//! As text it is `swarm-join:` and these bytes in base64url without filling (RFC 4648).
+//!
+//! The registrar knows the secret's *name*, the first 16 bytes of its BLAKE3 in derive-key mode under [`NAME`]: the newcomer shows
+//! that first. Both then prove that they know the secret as members prove that they know the office's ([`super::secret`]), with
+//! this one in its place; and the registrar shows its certificate, which the office's id vouches for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::secret::{End, door};
+use super::{Fields, OfficeId, PublicKey, Unbelieved};
+use crate::limits;
+
+/// Makes names of secrets.
+pub const NAME: &str = "swarm 2026-11 office invitation v1";
+const SCHEME: &str = "swarm-join:";
+const VERSION: u8 = 1;
+const CHECK: usize = 4;
+
+/// What an invitation is known by, and proves. Never shown, wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct InviteSecret([u8; 16]);
+
+impl InviteSecret {
+    /// The secret made of these random bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// What it is called where it must not be known.
+    #[must_use]
+    pub fn name(&self) -> [u8; 16] {
+        let mut name = [0; 16];
+        name.copy_from_slice(&blake3::derive_key(NAME, &self.0)[..16]);
+        name
+    }
+
+    /// What one end of a connection shows the other.
+    #[must_use]
+    pub fn door(&self, end: End, caller: PublicKey, called: PublicKey) -> [u8; 32] {
+        door(&self.0, end, caller, called)
+    }
+}
+
+impl fmt::Debug for InviteSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InviteSecret(..)")
+    }
+}
+
+/// What a code says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// To which office.
+    pub office: OfficeId,
+    /// What opens it.
+    pub secret: InviteSecret,
+    /// Where its registrar may be: binary multiaddrs, untrusted.
+    pub addrs: Vec<Vec<u8>>,
+}
+
+/// A text that is no invitation. It is not shown: it may be one in all but a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadInvite {
+    /// Something else.
+    #[error("an invitation begins with \"{SCHEME}\"")]
+    Scheme,
+    /// Cut off, or changed on its way.
+    #[error("the invitation is cut off or damaged: copy all of it")]
+    Damaged,
+    /// A later format.
+    #[error("the invitation is of a later version: a newer swarm made it")]
+    Version,
+}
+
+impl Invite {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let addrs: Vec<_> = self
+            .addrs
+            .iter()
+            .filter(|addr| (1..=limits::INVITE_ADDR_BYTES).contains(&addr.len()))
+            .take(limits::INVITE_ADDRS)
+            .collect();
+        let len = 1 + 32 + 16 + 1 + addrs.iter().map(|addr| 1 + addr.len()).sum::<usize>() + CHECK;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        bytes.push(VERSION);
+        bytes.extend(self.office.as_bytes());
+        bytes.extend(self.secret.0);
+        bytes.push(addrs.len() as u8);
+        for addr in addrs {
+            bytes.push(addr.len() as u8);
+            bytes.extend(addr);
+        }
+        let check = blake3::hash(&bytes);
+        bytes.extend(&check.as_bytes()[..CHECK]);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, BadInvite> {
+        let (body, check) = bytes.split_last_chunk::<CHECK>().ok_or(BadInvite::Damaged)?;
+        if blake3::hash(body).as_bytes()[..CHECK] != *check {
+            return Err(BadInvite::Damaged);
+        }
+        let damaged = |_: Unbelieved| BadInvite::Damaged;
+        let mut fields = Fields(body);
+        fields.version().map_err(|_| BadInvite::Version)?;
+        let office = OfficeId(fields.array().map_err(damaged)?);
+        let secret = InviteSecret(fields.array().map_err(damaged)?);
+        let count = fields.u8().map_err(damaged)?;
+        if usize::from(count) > limits::INVITE_ADDRS {
+            return Err(BadInvite::Damaged);
+        }
+        let mut addrs = Vec::with_capacity(count.into());
+        for _ in 0..count {
+            let len = usize::from(fields.u8().map_err(damaged)?);
+            if !(1..=limits::INVITE_ADDR_BYTES).contains(&len) {
+                return Err(BadInvite::Damaged);
+            }
+            addrs.push(fields.take(len).map_err(damaged)?.to_vec());
+        }
+        fields.end().map_err(damaged)?;
+        Ok(Self { office, secret, addrs })
+    }
+}
+
+/// As it is pasted. Addresses beyond the limits are left out.
+impl fmt::Display for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Zeroizing::new(BASE64URL_NOPAD.encode(&self.encode()));
+        write!(f, "{SCHEME}{}", *text)
+    }
+}
+
+impl FromStr for Invite {
+    type Err = BadInvite;
+
+    /// Spaces around the text are ignored: they come with copying.
+    fn from_str(text: &str) -> Result<Self, BadInvite> {
+        let text = text.trim().strip_prefix(SCHEME).ok_or(BadInvite::Scheme)?;
+        if text.len() > limits::INVITE_BYTES {
+            return Err(BadInvite::Damaged);
+        }
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| BadInvite::Damaged)?;
+        Self::decode(&Zeroizing::new(bytes))
+    }
+}

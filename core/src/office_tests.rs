@@ -1,0 +1,289 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::certificate::{Certificate, Chain, Role};
+use super::expulsion::{Expelled, ExpulsionList, Void};
+use super::invite::{BadInvite, Invite, InviteSecret};
+use super::secret::{End, OfficeSecret};
+use super::*;
+use crate::id::ContentId;
+
+const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 24 * 3600;
+
+fn signer(seed: u8) -> Signer {
+    Signer::from_seed(&[seed; 32])
+}
+
+fn charter() -> Charter {
+    Charter { root: signer(1).public(), made: NOW - 100 * DAY, name: "Acme".to_owned() }
+}
+
+fn certificate(of: u8, role: Role) -> Certificate {
+    let name = format!("node {of}");
+    let subject = signer(of).public();
+    Certificate { subject, role, serial: 10, issued: NOW - DAY, expires: NOW + 90 * DAY, name }
+}
+
+/// Of a registrar (2) by the root (1), and of a node by the registrar.
+fn chain(certificate: &Certificate) -> Chain {
+    let id = charter().id();
+    Chain(vec![self::certificate(2, Role::Registrar).sign(id, &signer(1)), certificate.sign(id, &signer(2))])
+}
+
+fn verify(chain: &Chain, expelled: &Expelled) -> Result<Certificate, Unbelieved> {
+    chain.verify(&charter(), expelled, NOW)
+}
+
+fn list(entries: &[(u8, u64)]) -> ExpulsionList {
+    let entry =
+        |(of, below): &(u8, u64)| (signer(*of).public(), Void { below: *below, until: NOW + 90 * DAY });
+    ExpulsionList { number: 1, issued: NOW, entries: entries.iter().map(entry).collect() }
+}
+
+#[test]
+fn a_charter_makes_its_id() {
+    let charter = charter();
+    assert_eq!(Charter::decode(&charter.encode()).unwrap(), charter);
+    for other in [
+        Charter { root: signer(2).public(), ..charter.clone() },
+        Charter { made: 1, ..charter.clone() },
+        Charter { name: "Acme2".to_owned(), ..charter.clone() },
+    ] {
+        assert_ne!(other.id(), charter.id());
+    }
+    let bytes = charter.encode();
+    assert_eq!(Charter::decode(&[&bytes[..], &[0]].concat()), Err(Unbelieved::Malformed));
+    assert!((0..bytes.len()).all(|len| Charter::decode(&bytes[..len]).is_err()));
+    for name in ["", "a\u{7}b", &"x".repeat(65)] {
+        assert_eq!(
+            Charter::decode(&Charter { name: name.to_owned(), ..charter.clone() }.encode()),
+            Err(Unbelieved::Malformed)
+        );
+    }
+}
+
+#[test]
+fn who_may_sign_what() {
+    let nobody = Expelled::default();
+    let id = charter().id();
+    for role in [Role::Member, Role::Publisher] {
+        let one = certificate(3, role);
+        assert_eq!(verify(&chain(&one), &nobody), Ok(one.clone()));
+        assert_eq!(verify(&Chain(vec![one.sign(id, &signer(1))]), &nobody), Ok(one), "by the root itself");
+    }
+    let registrar = certificate(2, Role::Registrar);
+    assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(1))]), &nobody), Ok(registrar.clone()));
+    // A registrar makes no registrars, a publisher nobody, and nobody himself.
+    assert_eq!(verify(&chain(&certificate(3, Role::Registrar)), &nobody), Err(Unbelieved::Issuer));
+    let by_publisher = Chain(vec![
+        certificate(2, Role::Publisher).sign(id, &signer(1)),
+        certificate(3, Role::Member).sign(id, &signer(2)),
+    ]);
+    assert_eq!(verify(&by_publisher, &nobody), Err(Unbelieved::Issuer));
+    let own = certificate(3, Role::Member).sign(id, &signer(3));
+    assert_eq!(verify(&Chain(vec![own.clone()]), &nobody), Err(Unbelieved::Issuer));
+    assert_eq!(
+        verify(&Chain(vec![registrar.sign(id, &signer(1)), own.clone()]), &nobody),
+        Err(Unbelieved::Issuer)
+    );
+    assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(2)), own]), &nobody), Err(Unbelieved::Issuer));
+    for odd in [Chain::default(), Chain(vec![registrar.sign(id, &signer(1)); 3])] {
+        assert_eq!(verify(&odd, &nobody), Err(Unbelieved::Malformed));
+    }
+}
+
+#[test]
+fn what_is_of_another_office_counts_nowhere() {
+    let other = Charter { name: "Other".to_owned(), ..charter() };
+    let one = certificate(3, Role::Member);
+    assert_eq!(chain(&one).verify(&other, &Expelled::default(), NOW), Err(Unbelieved::Office));
+    // The same bytes under another root.
+    let stolen = Charter { root: signer(9).public(), ..charter() };
+    assert_eq!(chain(&one).verify(&stolen, &Expelled::default(), NOW), Err(Unbelieved::Office));
+}
+
+#[test]
+fn certificates_hold_for_their_time() {
+    let nobody = Expelled::default();
+    let one = certificate(3, Role::Member);
+    let at = |now| chain(&one).verify(&charter(), &nobody, now).map(|_| ());
+    assert_eq!(at(NOW + 90 * DAY - 1), Ok(()));
+    assert_eq!(at(NOW + 90 * DAY), Err(Unbelieved::Expired));
+    // Another's clock may be a day ahead, and not more.
+    assert_eq!(at(NOW - 2 * DAY), Ok(()));
+    assert_eq!(at(NOW - 2 * DAY - 1), Err(Unbelieved::Future));
+    let endless = Certificate { expires: u64::MAX, issued: u64::MAX, ..one.clone() };
+    assert_eq!(verify(&chain(&endless), &nobody), Err(Unbelieved::Future));
+    // Who was signed by a registrar whose time is over has none either.
+    let id = charter().id();
+    let over = Certificate { expires: NOW, ..certificate(2, Role::Registrar) };
+    let late = Chain(vec![over.sign(id, &signer(1)), one.sign(id, &signer(2))]);
+    assert_eq!(verify(&late, &nobody), Err(Unbelieved::Expired));
+}
+
+#[test]
+fn who_was_expelled_is_out_and_may_be_taken_in_again() {
+    let one = certificate(3, Role::Member);
+    let mut expelled = Expelled::default();
+    assert!(expelled.believe(&list(&[(3, 11)]), false));
+    assert!(!expelled.believe(&list(&[(3, 11), (3, 5)]), false), "nothing new");
+    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    // A list that knows nothing of it, however new, brings nobody back.
+    assert!(!expelled.believe(&ExpulsionList { number: 99, ..ExpulsionList::default() }, true));
+    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    let again = Certificate { serial: expelled.floor(one.subject), ..one.clone() };
+    assert_eq!(verify(&chain(&again), &expelled), Ok(again));
+    // What a registrar says of another, or of itself, does not count; what the root says counts for all that one has signed.
+    let mut expelled = Expelled::default();
+    expelled.believe(&list(&[(2, u64::MAX)]), false);
+    assert_eq!(verify(&chain(&one), &expelled), Ok(one.clone()));
+    expelled.believe(&list(&[(2, 11)]), true);
+    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    // It is forgotten only when it has no effect any longer.
+    expelled.forget(NOW + 90 * DAY);
+    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    expelled.forget(NOW + 91 * DAY);
+    assert_eq!(expelled, Expelled::default());
+}
+
+#[test]
+fn statements_have_one_form_and_stand_for_nothing_else() {
+    let id = charter().id();
+    let one = certificate(3, Role::Member).sign(id, &signer(2));
+    let expulsion = list(&[(3, 1), (4, 2), (5, 3)]).sign(id, &signer(2));
+    let secret = OfficeSecret::new(7, NOW, [5; 32]).sign(id, &signer(2));
+    assert_eq!(Certificate::open(&one, id).unwrap(), (certificate(3, Role::Member), signer(2).public()));
+    assert_eq!(ExpulsionList::open(&expulsion, id).unwrap().0, list(&[(3, 1), (4, 2), (5, 3)]));
+    assert_eq!(OfficeSecret::open(&secret, id).unwrap().0, OfficeSecret::new(7, NOW, [5; 32]));
+    let reads = |bytes: &[u8]| {
+        [
+            Certificate::open(bytes, id).is_ok(),
+            ExpulsionList::open(bytes, id).is_ok(),
+            OfficeSecret::open(bytes, id).is_ok(),
+        ]
+    };
+    assert_eq!(reads(&one), [true, false, false]);
+    assert_eq!(reads(&expulsion), [false, true, false]);
+    assert_eq!(reads(&secret), [false, false, true]);
+    for statement in [&one, &expulsion, &secret] {
+        for at in 0..statement.len() {
+            let mut bent = statement.clone();
+            bent[at] ^= 1;
+            assert_eq!(reads(&bent), [false; 3], "byte {at}");
+        }
+        assert!((0..statement.len()).all(|len| reads(&statement[..len]) == [false; 3]));
+        assert_eq!(reads(&[&statement[..], &[0]].concat()), [false; 3]);
+        assert_eq!(reads(&vec![1; limits::EXPULSION_BYTES + 1]), [false; 3]);
+    }
+    // Signed, and still not in order.
+    let mut entries: Vec<u8> = begin(id);
+    entries.extend([0; 16]);
+    entries.extend(2_u32.to_le_bytes());
+    entries.extend([9; 48]);
+    entries.extend([9; 48]);
+    assert_eq!(ExpulsionList::open(&sign(entries, EXPULSION, &signer(1)), id), Err(Unbelieved::Malformed));
+}
+
+#[test]
+fn secrets_are_recognised_and_agreed_on() {
+    let (caller, called) = (signer(3).public(), signer(4).public());
+    let secret = OfficeSecret::new(1, NOW, [5; 32]);
+    let other = OfficeSecret::new(1, NOW, [6; 32]);
+    let shown = secret.door(End::Caller, caller, called);
+    assert_ne!(shown, other.door(End::Caller, caller, called));
+    assert_ne!(shown, secret.door(End::Called, caller, called), "what is heard cannot be said back");
+    assert_ne!(shown, secret.door(End::Caller, called, caller));
+    let id = ContentId::from_bytes([1; 32]);
+    assert_ne!(secret.tracker_key(id), other.tracker_key(id));
+    assert_ne!(secret.lan_key(), other.lan_key());
+    let later = OfficeSecret::new(2, NOW - DAY, [0; 32]);
+    assert!(later > other && other > secret, "an epoch counts more than a time, a time more than bytes");
+    assert!(!format!("{secret:?} {:?}", InviteSecret::from_bytes([5; 16])).contains('5'));
+}
+
+fn invite() -> Invite {
+    let addrs = vec![vec![4, 10, 0, 0, 1, 6, 15, 161], vec![9; 64]];
+    Invite { office: charter().id(), secret: InviteSecret::from_bytes([8; 16]), addrs }
+}
+
+#[test]
+fn invitations_are_read_as_they_are_written() {
+    let invite = invite();
+    let text = invite.to_string();
+    assert_eq!(text.parse::<Invite>().unwrap(), invite);
+    assert_eq!(format!("  {text}\n").parse::<Invite>().unwrap(), invite);
+    let short = Invite { addrs: vec![vec![4, 10, 0, 0, 1, 6, 15, 161]], ..invite.clone() }.to_string();
+    assert!(short.len() < 100, "{} characters to paste", short.len());
+    assert_eq!("swarm:x".parse::<Invite>(), Err(BadInvite::Scheme));
+    for cut in 12..text.len() {
+        assert_eq!(text[..cut].parse::<Invite>(), Err(BadInvite::Damaged), "{cut} characters");
+    }
+    let many = Invite { addrs: vec![vec![1; 64]; 9], ..invite }.to_string();
+    assert_eq!(many.parse::<Invite>().unwrap().addrs.len(), limits::INVITE_ADDRS);
+    assert!(many.len() <= limits::INVITE_BYTES);
+}
+
+/// What the documents give, and `tests/formats/verify.py` makes with other libraries.
+#[test]
+fn the_vectors_hold() {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/office.json")).unwrap();
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let charter = charter();
+    let id = charter.id();
+    assert_eq!(hex(&charter.encode()), vectors["charter"]);
+    assert_eq!(id.to_string(), vectors["id"]);
+    let [registrar, own] = &chain(&certificate(3, Role::Publisher)).0[..] else { panic!("a chain of two") };
+    assert_eq!(
+        [hex(registrar), hex(own)],
+        [vectors["chain"][0].as_str().unwrap(), vectors["chain"][1].as_str().unwrap()]
+    );
+    let entries = BTreeMap::from([
+        (signer(3).public(), Void { below: 11, until: NOW + 90 * DAY }),
+        (signer(4).public(), Void { below: 12, until: NOW + 30 * DAY }),
+    ]);
+    let list = ExpulsionList { number: 7, issued: NOW, entries };
+    assert_eq!(hex(&list.sign(id, &signer(2))), vectors["expulsion"]);
+    let secret = OfficeSecret::new(2, NOW, [5; 32]);
+    assert_eq!(hex(&secret.sign(id, &signer(2))), vectors["secret"]);
+    let (caller, called) = (signer(3).public(), signer(4).public());
+    assert_eq!(hex(&secret.door(End::Caller, caller, called)), vectors["door"]);
+    assert_eq!(hex(&secret.lan_key()), vectors["lan_key"]);
+    assert_eq!(hex(&secret.tracker_key(ContentId::from_bytes([1; 32]))), vectors["tracker_key"]);
+    let invite = Invite { addrs: vec![vec![4, 10, 0, 0, 1, 6, 15, 161]], ..invite() };
+    assert_eq!(invite.to_string(), vectors["invite"]);
+    assert_eq!(hex(&invite.secret.name()), vectors["invite_name"]);
+}
+
+proptest! {
+    #[test]
+    fn anything_at_all_is_refused_in_order(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let id = charter().id();
+        let with_head = [&begin(id)[..], &bytes].concat();
+        for bytes in [&bytes, &with_head] {
+            prop_assert!(Certificate::open(bytes, id).is_err());
+            prop_assert!(ExpulsionList::open(bytes, id).is_err());
+            prop_assert!(OfficeSecret::open(bytes, id).is_err());
+            let _ = Charter::decode(bytes);
+        }
+    }
+
+    #[test]
+    fn no_order_of_lists_makes_a_difference(
+        lists in prop::collection::vec(prop::collection::vec((3_u8..6, 0_u64..5), 0..4), 0..5), seed in 0_usize..100
+    ) {
+        let lists: Vec<ExpulsionList> = lists.iter().map(|entries| list(entries)).collect();
+        let believe = |order: &mut dyn Iterator<Item = &ExpulsionList>| {
+            let mut expelled = Expelled::default();
+            order.for_each(|list| { expelled.believe(list, false); });
+            expelled
+        };
+        let at = if lists.is_empty() { 0 } else { seed % lists.len() };
+        let all = believe(&mut lists.iter());
+        prop_assert_eq!(&all, &believe(&mut lists.iter().rev()));
+        prop_assert_eq!(&all, &believe(&mut lists[at..].iter().chain(&lists[..at]).chain(&lists)));
+    }
+}
