@@ -28,7 +28,7 @@ use crate::config::Settings;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::logging;
-use crate::secret::without_key;
+use crate::secret::without_keys;
 use crate::ui::{Ui, shell_quote};
 
 /// Runs a command line, says what has to be said, and returns how it ended.
@@ -153,13 +153,7 @@ fn code(ui: &Ui, args: &[OsString], outcome: Outcome) -> Code {
 /// The command that was given, as a line to paste.
 fn same_again(args: &[OsString]) -> String {
     // The key of a link does not go where logs are kept.
-    let shown = |arg: &OsString| {
-        let arg = arg.to_string_lossy().into_owned();
-        match without_key(&arg) {
-            open if open.len() < arg.len() && open.contains("swarm:") => format!("{open}#..."),
-            _ => arg,
-        }
-    };
+    let shown = |arg: &OsString| without_keys(&arg.to_string_lossy());
     let words = args.iter().skip(1).map(|arg| shell_quote(&shown(arg)).into_owned());
     std::iter::once("swarm".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }

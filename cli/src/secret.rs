@@ -108,6 +108,25 @@ pub(crate) fn without_key(text: &str) -> &str {
     text.split('#').next().unwrap_or_default()
 }
 
+/// A text that may have links in it, without their keys: for what goes where logs are kept.
+pub(crate) fn without_keys(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let has_link = word.to_ascii_lowercase().contains("swarm:");
+        match word.split_once('#').filter(|_| has_link) {
+            Some((open, key)) => {
+                shown.push_str(open);
+                shown.push_str("#...");
+                // What ends the word: quotes, colours, the space.
+                let end = |c: char| !c.is_ascii_alphanumeric() && !"-_=".contains(c);
+                shown.push_str(key.find(end).map_or("", |at| &key[at..]));
+            }
+            None => shown.push_str(word),
+        }
+    }
+    shown
+}
+
 fn parse(text: &str) -> Result<Target, Failed> {
     text.parse().map_err(|error: LinkError| Failed::new(Code::User, error.to_string()).hint("swarm ls"))
 }
@@ -180,4 +199,21 @@ fn fit(mut password: String) -> Result<Hidden, Failed> {
     }
     password.zeroize();
     Err(Failed::new(Code::User, format!("a password has 1 to {PASSWORD_BYTES} bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_left_out_of_what_is_said() {
+        for (said, shown) in [
+            ("swarm get 'swarm:ab?x=1#key=Zm9v' -o x", "swarm get 'swarm:ab?x=1#...' -o x"),
+            ("unexpected argument 'SWARM:ab#locked=Zm9v' found", "unexpected argument 'SWARM:ab#...' found"),
+            ("swarm:ab#key=Zm9v\n# a heading", "swarm:ab#...\n# a heading"),
+            ("a #hash and swarm: alone", "a #hash and swarm: alone"),
+        ] {
+            assert_eq!(without_keys(said), shown);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::config::Settings;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::{self, About};
 use crate::progress::{Display, Meter};
+use crate::secret::without_keys;
 use crate::table::{self, Column};
 
 /// Where and how things are said.
@@ -190,6 +191,8 @@ impl Ui {
         if wanted {
             return self.text(text);
         }
+        // It may quote an argument.
+        let text = [without_keys(&text[0]), without_keys(&text[1])];
         if self.json {
             let message = text[0].trim().trim_start_matches("error: ").to_owned();
             return self.json_line(&json::failed(About::It, &Failed::new(Code::Usage, message)));

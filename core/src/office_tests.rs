@@ -51,7 +51,7 @@ fn a_charter_makes_its_id() {
     for other in [
         Charter { root: signer(2).public(), ..charter.clone() },
         Charter { made: 1, ..charter.clone() },
-        Charter { name: "Acme2".to_owned(), ..charter.clone() },
+        Charter { root: charter.root, made: charter.made, name: "Acme2".to_owned() },
     ] {
         assert_ne!(other.id(), charter.id());
     }

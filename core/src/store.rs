@@ -216,6 +216,13 @@ impl Store {
         self.inner.meta.get(id)
     }
 
+    /// Who may fetch a blob, if that was said of it, or of the directory or share that it is part of.
+    #[must_use]
+    pub fn audience(&self, id: ContentId) -> Option<Audience> {
+        let record = self.record(id)?;
+        record.audience.or_else(|| self.record(record.of?)?.audience)
+    }
+
     /// Says who may fetch a blob (and the bytes of a directory or a share); `None` for whom the node says.
     ///
     /// # Errors
@@ -226,8 +233,8 @@ impl Store {
         }
         let record = self.record(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
         let payload = record.payload.and_then(|p| self.record(p.id)).filter(|p| p.of == Some(id));
-        for record in payload.into_iter().chain([record]) {
-            self.save(&Record { audience, ..record })?;
+        for id in payload.map(|p| p.id).into_iter().chain([id]) {
+            self.replace(id, |record| record.map(|record| Record { audience, ..record }))?;
         }
         Ok(())
     }
@@ -312,12 +319,22 @@ impl Store {
     }
 
     fn save(&self, record: &Record) -> Result<(), DiskError> {
+        self.replace(record.id, |_| Some(record.clone()))
+    }
+
+    /// Makes of the record of `id`, if there is one, another; nobody else changes it meanwhile. `None` leaves it.
+    fn replace(
+        &self,
+        id: ContentId,
+        make: impl FnOnce(Option<Record>) -> Option<Record>,
+    ) -> Result<(), DiskError> {
         if self.inner.read_only {
             return Ok(());
         }
-        let mut changes = self.changing(record.id)?;
+        let mut changes = self.changing(id)?;
+        let Some(record) = make(self.inner.meta.get(id)) else { return Ok(()) };
         record.save(&self.inner.layout)?;
-        self.inner.meta.put(record);
+        self.inner.meta.put(&record);
         self.changed(&mut changes)
     }
 

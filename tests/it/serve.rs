@@ -107,6 +107,35 @@ fn who_may_no_longer_is_cut_off_at_once() {
     assert_eq!(b3(&far.path("out")), b3(&file));
 }
 
+/// What is said while a download runs holds after it, and what is said with a command holds of what was here before.
+#[test]
+fn what_was_said_is_not_forgotten() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let file = alice.file("update", 12 * MIB, 5);
+    let seeder = alice.publish(&file);
+    let id = seeder.id().to_owned();
+    let serve = |home: &Home| home.ask(&["info", &id])["serve"].clone();
+    let daemon = bob.daemon(&["--serve", "anyone"]);
+    let getting = bob.spawn_get(seeder.link(), &["-o", "out", "--limit-down", "4MB"]);
+    getting.wait_for_progress(MIB);
+    let _ = bob.run(["allow", &id, "nobody"]).success();
+    getting.wait().success();
+    assert_eq!(serve(&bob), "nobody");
+    bob.get(&id, &["-o", "again", "--serve", "lan"]).success();
+    assert_eq!(serve(&bob), "lan");
+    // Published again, and narrower: whoever was at it is cut off.
+    drop(daemon);
+    let late = Home::new();
+    let getting = late.spawn_get(seeder.link(), &["-o", "out", "--limit-down", "2MB"]);
+    getting.wait_for_progress(MIB);
+    let _ =
+        alice.run(["publish".as_ref(), file.as_os_str(), "--serve".as_ref(), "nobody".as_ref()]).success();
+    wait_until("nothing comes any more", Duration::from_secs(20), || {
+        getting.event("progress").is_some_and(|now| now["holders"] == 0 && now["rate"] == 0)
+    });
+    assert!(getting.event("progress").unwrap()["done"].as_u64() < Some(12 * MIB));
+}
+
 /// What is fetched for oneself is not given on to strangers either, and what the flag of one command says is not about others.
 #[test]
 fn the_flag_is_about_one_content() {

@@ -277,7 +277,7 @@ fn secrets_stay_where_they_belong() {
     ];
     let said = [
         seeder.err(),
-        locked.err.clone(),
+        locked.err,
         got.success().err.clone() + &got.text(),
         unlocked.success().err.clone() + &unlocked.text(),
         failed.err.clone(),
@@ -341,6 +341,60 @@ fn shares_that_were_made_wrongly_are_refused() {
         let exit = if what == "zeros" { 4 } else { 65 };
         assert_eq!(refused.code, Some(exit), "{what}: {} {}", refused.last(), refused.err);
         assert!(!bob.path("out").exists(), "{what}");
+    }
+}
+
+/// Anybody can make a link whose share names whatever he likes as its content: what is here stays what it is.
+#[test]
+fn what_is_here_is_not_taken_for_a_strangers_share() {
+    let home = Home::new();
+    let daemon = home.daemon(&[]);
+    let key = ShareKey::from_bytes([3; 32]);
+    let file = home.file("mine", 2 * SEGMENT as u64, 11);
+    let other = home.file("another", 5 * MIB, 12);
+    let mut victims = Vec::new();
+    for args in
+        [&["publish", "mine", "--copy"][..], &["publish", "another"], &["publish", "another", "--encrypt"]]
+    {
+        let line = home.run(args).success().text();
+        let id: String = line.trim_start_matches("swarm:").chars().take(64).collect();
+        victims.push(id);
+    }
+    // The content of the share, as whoever holds it blind knows it.
+    let envelope = fs::read(home.blob_dir(&victims[2]).join("data")).unwrap();
+    let content = Outside::decode(&envelope).unwrap();
+    let named = |id: &str, len: u64| Outside {
+        content: id.parse().unwrap(),
+        content_len: sealed_len(len),
+        salt: [0; 16],
+    };
+    let lies = [
+        (named(&victims[0], 2 * BODY as u64), 2 * BODY as u64),
+        (named(&victims[1], 5 * MIB), 5 * MIB),
+        (named(&victims[2], 10), 10),
+        (Outside { salt: [0; 16], ..content }, 5 * MIB),
+        (content, 5 * MIB),
+    ];
+    for (number, (outside, len)) in lies.into_iter().enumerate() {
+        let description = Description { name: "x".to_owned(), len, manifest: None };
+        let envelope = Offering::share(seal_envelope(&outside, &description, &key).unwrap());
+        let link = Link { fragment: Some(Fragment::Key(key.clone())), ..Link::to(envelope.id) };
+        let hostile = Hostile::honest(vec![envelope]);
+        let link = link.to_string();
+        for output in [&["get", "--json", "-o", "out"][..], &["cat", "--json"]] {
+            let args = [output, &[&link, "--timeout", "20s", "--peer", hostile.addr()]].concat();
+            home.run(args).exits(65);
+            assert!(!home.path("out").exists(), "lie {number}");
+        }
+        for id in &victims {
+            assert_eq!(home.row(id).unwrap()["state"], "complete", "lie {number}");
+        }
+    }
+    home.run(["verify"]).success();
+    let other_home = Home::new();
+    for (id, plain) in [(&victims[0], &file), (&victims[1], &other)] {
+        other_home.get(id, &["-o", id, "--peer", daemon.addr()]).success();
+        assert_eq!(fs::read(other_home.path(id)).unwrap(), fs::read(plain).unwrap());
     }
 }
 

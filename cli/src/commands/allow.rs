@@ -16,7 +16,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Allow) -> Out
     let Event::Info(info) = ask_once(ui, settings.offline(), command).await? else {
         return Err(unexpected());
     };
-    let who = info.blob.serve.unwrap_or(settings.serve.value);
-    ui.talk(&format!("{}: {}", info.blob.name, who.in_words()));
+    if let Some(who) = info.blob.serve {
+        ui.talk(&format!("{}: {}", info.blob.name, who.in_words()));
+    }
     Ok(())
 }

@@ -46,7 +46,7 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         ("chunks", chunks),
         ("state", blob.state.clone()),
         ("holders", info.holders.to_string()),
-        ("serve", blob.serve.map_or_else(|| "as the node says".to_owned(), |who| who.to_string())),
+        ("serve", blob.serve.unwrap_or_default().to_string()),
     ];
     facts.extend(blob.path.as_ref().map(|path| ("path", path.to_string_lossy().into_owned())));
     facts.extend(info.link.clone().map(|link| ("link", link)));

@@ -49,7 +49,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
         Ok(published) => published,
         Err(stop) => return conversation.finish(Err(stop)).await,
     };
-    if let Err(stop) = report(ui, &published, (settings, args), conversation.is_own()) {
+    if let Err(stop) = report(ui, &published, args, conversation.is_own()) {
         return conversation.finish(Err(stop)).await;
     }
     if conversation.is_own() {
@@ -115,12 +115,7 @@ async fn publish(
 }
 
 /// The id or the link on standard output, the rest beside it.
-fn report(
-    ui: &Ui,
-    published: &Published,
-    (settings, args): (&Settings, &args::Publish),
-    own: bool,
-) -> Outcome {
+fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Outcome {
     let blob = &published.blob;
     published.warnings.iter().for_each(|warning| ui.warn(warning));
     let encrypted = blob.kind == Kind::Share;
@@ -142,9 +137,10 @@ fn report(
         ui.talk("get it elsewhere with:");
         ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
     }
-    let who = blob.serve.unwrap_or(settings.for_content(settings.options()).audience);
-    let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
-    ui.talk(&format!("{}{more}", who.in_words()));
+    if let Some(who) = blob.serve {
+        let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
+        ui.talk(&format!("{}{more}", who.in_words()));
+    }
     match (own, &blob.path) {
         (true, Some(path)) => ui.talk(&format!("sharing {} as it lies there, until Ctrl-C", path.display())),
         (true, None) => ui.talk("sharing it until Ctrl-C"),

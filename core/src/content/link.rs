@@ -183,7 +183,9 @@ impl FromStr for Link {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (digits, query) = rest.split_once('?').unwrap_or((rest, ""));
         let digits = digits.strip_suffix('/').unwrap_or(digits);
-        let id = digits.parse().map_err(|_| LinkError::Id { text: clip(digits) })?;
+        // No more of it than an id has: a "#" that was lost on the way may be followed by a key.
+        let bad_id = || LinkError::Id { text: clip(cut(digits, ID_DIGITS)) };
+        let id = digits.parse().map_err(|_| bad_id())?;
         let mut link = Self { fragment, ..Self::to(id) };
         for pair in query.split('&') {
             match pair.split_once('=') {

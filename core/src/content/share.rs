@@ -53,7 +53,7 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
@@ -139,11 +139,11 @@ impl Outside {
             return Err(ShareError::UnknownVersion(rest[0]));
         }
         let described = envelope.len() - HEAD;
-        if rest[1..8].iter().any(|byte| *byte != 0) || described == 0 || described % SEGMENT != 0 {
+        if rest[1..8].iter().any(|byte| *byte != 0) || described == 0 || !described.is_multiple_of(SEGMENT) {
             return Err(ShareError::Bad("it is not in the form of one"));
         }
         let content_len = u64::from_le_bytes(array(&rest[40..48]));
-        if content_len % SEGMENT as u64 != 0 || content_len > limits::BLOB_BYTES {
+        if !content_len.is_multiple_of(SEGMENT as u64) || content_len > limits::BLOB_BYTES {
             return Err(ShareError::Bad("its content has a length that no content has"));
         }
         Ok(Self {
@@ -243,7 +243,7 @@ impl Description {
         let (manifest_len, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let manifest_len = u32::from_le_bytes(*manifest_len) as usize;
         let (manifest, filling) = rest.split_at_checked(manifest_len).ok_or_else(short)?;
-        if plain.len() % BODY != 0 || filling.len() >= BODY || filling.iter().any(|byte| *byte != 0) {
+        if !plain.len().is_multiple_of(BODY) || filling.len() >= BODY || filling.iter().any(|byte| *byte != 0) {
             return Err(ShareError::Bad("its description is not in the one form it may have"));
         }
         let name = std::str::from_utf8(name).map_err(|_| ShareError::Bad("its name is not UTF-8"))?;
@@ -337,6 +337,12 @@ pub enum LockError {
         /// Passes.
         passes: u32,
     },
+    /// There is not so much memory here.
+    #[error("opening this link takes {kib} KiB of memory, and there is not so much")]
+    Memory {
+        /// How much it takes.
+        kib: u32,
+    },
     /// A later format.
     #[error("the link is locked in a way that this version does not know")]
     Version,
@@ -389,9 +395,14 @@ fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>
     }
     let params = Params::new(kib, passes, lanes, Some(KEY)).map_err(|_| cost)?;
     let password: Zeroizing<String> = Zeroizing::new(password.nfc().collect());
+    // Asked for beforehand: a link of somebody else's must not end the process.
+    let blocks = params.block_count();
+    let mut memory: Vec<Block> = Vec::new();
+    memory.try_reserve_exact(blocks).map_err(|_| LockError::Memory { kib })?;
+    memory.resize(blocks, Block::default());
     let mut key = Zeroizing::new([0; KEY]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password.as_bytes(), &locked[7..23], &mut *key)
+        .hash_password_into_with_memory(password.as_bytes(), &locked[7..23], &mut *key, &mut memory)
         .map_err(|_| cost)?;
     Ok(key)
 }

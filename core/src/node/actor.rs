@@ -56,6 +56,8 @@ pub(super) struct Hints {
     pub(super) trackers: Vec<Multiaddr>,
     pub(super) dht: Vec<Multiaddr>,
     pub(super) webseeds: Vec<String>,
+    /// Who may fetch it of us, if that is said.
+    pub(super) audience: Option<Audience>,
 }
 
 /// What the jobs of a node ask of its network.
@@ -317,41 +319,49 @@ impl Actor {
         self.web_hints(id, &hints.webseeds);
         hints.dht.iter().for_each(|addr| self.dht.linked(addr));
         self.trackers.wants(id);
-        self.dht.wants(id);
+        let tells = hints.audience.unwrap_or_else(|| self.audience(id)) == Audience::Anyone;
+        self.dht.wants(id, tells);
         self.discovery.hurry(now);
     }
 
     fn share(&mut self, blob: Arc<Blob>) {
         let id = blob.id();
         let audience = self.audience(id);
-        if blob.is_shareable() && audience != Audience::Nobody {
-            self.trackers.holds(id);
-        }
-        // The DHT is for everybody: who is told of a holder there must be able to fetch of it.
-        if blob.is_shareable() && audience == Audience::Anyone {
-            self.dht.holds(id, true);
+        if blob.is_shareable() {
+            self.announce_held(id, audience);
         }
         self.sharing.share(blob, audience, &mut self.peers);
     }
 
+    /// Tells trackers and the DHT of what is whole, as far as they are for those who may fetch it, and takes back what is not.
+    fn announce_held(&mut self, id: ContentId, audience: Audience) {
+        match audience {
+            Audience::Nobody => self.trackers.drops(id),
+            Audience::Lan | Audience::Anyone => self.trackers.holds(id),
+        }
+        // The DHT is for everybody: who is told of a holder there must be able to fetch of it.
+        match audience {
+            Audience::Nobody | Audience::Lan => self.dht.drops(id),
+            Audience::Anyone => self.dht.holds(id, true),
+        }
+    }
+
     /// Who may fetch this of us.
     fn audience(&self, id: ContentId) -> Audience {
-        self.store.record(id).and_then(|record| record.audience).unwrap_or(self.audience)
+        self.store.audience(id).unwrap_or(self.audience)
     }
 
     /// Everybody is told anew: to who may not fetch it any longer it is gone.
     fn audience_changed(&mut self, id: ContentId) {
-        let open = self.sharing.open(id);
-        let holds = open.is_some() || self.store.record(id).is_some_and(|r| r.state == State::Complete);
-        self.withdraw(id);
         let audience = self.audience(id);
-        match open {
-            Some(blob) => self.share(blob),
-            None if holds && audience != Audience::Nobody => {
-                self.trackers.holds(id);
-                if audience == Audience::Anyone {
-                    self.dht.holds(id, true);
-                }
+        let whole = self.store.record(id).is_some_and(|r| r.state == State::Complete);
+        // What is still being fetched is looked for as before.
+        if whole && !self.transfers.is_active(id) {
+            self.announce_held(id, audience);
+        }
+        match self.sharing.open(id) {
+            Some(blob) => self.sharing.share(blob, audience, &mut self.peers),
+            None if whole => {
                 self.sharing.admit(id, audience, &self.peers);
                 self.open(id);
             }

@@ -171,9 +171,10 @@ impl Dht {
     }
 
     /// This is being fetched.
-    pub(super) fn wants(&mut self, id: ContentId) {
+    /// `tells`: that we have some of it is told there as well, after a while.
+    pub(super) fn wants(&mut self, id: ContentId, tells: bool) {
         self.ids.insert(key_of(id), id);
-        self.plan.wants(key_of(id), Instant::now());
+        self.plan.wants(key_of(id), tells, Instant::now());
         self.tend(true, Instant::now());
     }
 

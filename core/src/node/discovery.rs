@@ -516,7 +516,7 @@ pub(super) const fn is_one_host(ip: IpAddr) -> bool {
 }
 
 /// 100.64.0.0/10, 198.18.0.0/15 and 192.0.0.0/24.
-const fn is_shared(ip: Ipv4Addr) -> bool {
+pub(super) const fn is_shared(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
     matches!((a, b, c), (100, 64..=127, _) | (198, 18 | 19, _) | (192, 0, 0))
 }

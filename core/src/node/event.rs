@@ -143,7 +143,7 @@ pub struct Blob {
     pub state: String,
     /// Where the bytes are, if outside the store.
     pub path: Option<PathBuf>,
-    /// Who may fetch it, if that was said of it.
+    /// Who may fetch it: in a listing, if that was said of it; of one blob, always.
     #[serde(default)]
     pub serve: Option<Audience>,
 }

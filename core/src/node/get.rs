@@ -4,11 +4,11 @@
 //! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
 
 mod follow;
+mod here;
 mod share;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
@@ -17,7 +17,6 @@ use super::actor::{Ask, Hints};
 use super::command::{Get, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
-use super::session::Outcome;
 use super::transfers::{Owner, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
@@ -31,8 +30,8 @@ use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::Order;
-use crate::store::record::{Payload, Place, Seal, State};
-use crate::store::{Begin, Blob, Finished, Store, StoreError, Target, refuse_existing};
+use crate::store::record::{Payload, Seal, State};
+use crate::store::{Begin, Blob, Finished, StoreError, Target, refuse_existing};
 use follow::Known;
 
 /// One get, as it goes on.
@@ -62,7 +61,8 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
     let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
     let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
-    let hints = Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds };
+    let hints =
+        Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds, audience: get.serve };
     let key = match link.fragment {
         Some(Fragment::Key(key)) => Some(key),
         Some(Fragment::Locked(_)) => return Err(failure(Fault::User, "the link is locked with a password")),
@@ -136,6 +136,29 @@ pub(super) async fn repair(
 
 impl Job {
     async fn run(&mut self, id: ContentId) -> Result<Event, Failure> {
+        self.say_who(id).await?;
+        let done = self.bring(id).await?;
+        // What came to be known only now.
+        self.say_who(id).await?;
+        Ok(done)
+    }
+
+    /// Who may fetch it of us, if that was said with this get: also of what was here before.
+    async fn say_who(&self, id: ContentId) -> Result<(), Failure> {
+        let (store, audience) = (self.context.store.clone(), self.get.serve);
+        let Some(record) = store.record(id).filter(|_| audience.is_some()) else { return Ok(()) };
+        let all = || record.payload.map(|p| p.id).into_iter().chain([id]);
+        if all().all(|id| store.record(id).is_none_or(|record| record.audience == audience)) {
+            return Ok(());
+        }
+        blocking(move || store.set_audience(id, audience)).await?.map_err(store_failure)?;
+        for id in all() {
+            self.net.ask(Ask::Audience(id)).await;
+        }
+        Ok(())
+    }
+
+    async fn bring(&mut self, id: ContentId) -> Result<Event, Failure> {
         if let Some(done) = self.tree_in_place(id).await? {
             return Ok(done);
         }
@@ -179,76 +202,6 @@ impl Job {
         }
     }
 
-    /// What is wanted stands at its destination already: nothing to do, and nothing to overwrite.
-    async fn already_there(&self, id: ContentId, path: PathBuf) -> Result<Option<Event>, Failure> {
-        let len = match std::fs::metadata(&path) {
-            Ok(meta) if meta.is_file() => meta.len(),
-            _ => return Ok(None),
-        };
-        let known = self.context.store.record(id).is_some_and(|r| r.kind == Kind::File && r.len == len);
-        if !known && self.get.overwrite {
-            return Ok(None);
-        }
-        let hashed = {
-            let path = path.clone();
-            blocking(move || {
-                let mut hasher = blake3::Hasher::new();
-                let file = std::fs::File::open(&path).ok()?;
-                hasher.update_reader(file).ok().map(|h| ContentId::from(h.finalize()))
-            })
-            .await?
-        };
-        if hashed != Some(id) {
-            return Ok(None);
-        }
-        self.adopt(id, path.clone()).await;
-        Ok(Some(self.done(id, path, len, len, &View::default())))
-    }
-
-    /// A file that is right where it lies is shared from there, if the store did not know it. No harm if that fails.
-    async fn adopt(&self, id: ContentId, path: PathBuf) {
-        let store = self.context.store.clone();
-        let adopted = blocking(move || match store.record(id) {
-            Some(_) => None,
-            None => store.adopt(&path).ok().and_then(|_| store.blob(id)),
-        });
-        if let Ok(Some(blob)) = adopted.await {
-            self.net.ask(Ask::Publish(blob)).await;
-        }
-    }
-
-    /// The directory lies at its destination already, put there by this store, and every byte of it verifies.
-    async fn tree_in_place(&self, id: ContentId) -> Result<Option<Event>, Failure> {
-        let Some(record) = self.context.store.record(id) else { return Ok(None) };
-        let Some(payload) = record.payload.and_then(|p| self.context.store.record(p.id)) else {
-            return Ok(None);
-        };
-        let Place::Tree { root, dir } = payload.place else { return Ok(None) };
-        let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
-        let wanted = match &self.get.output {
-            Output::Path(path) | Output::Into(path) => *path == root || path.join(name) == root,
-            Output::Store | Output::Hold => false,
-        };
-        if !wanted || dir != id || !self.select.is_everything() {
-            return Ok(None);
-        }
-        let (store, id_of_bytes) = (self.context.store.clone(), payload.id);
-        let checked = blocking(move || store.verify(id_of_bytes, &|_| {}, &AtomicBool::new(false))).await?;
-        let whole = checked.is_ok_and(|(_, bad)| bad.is_empty());
-        Ok(whole.then(|| self.done(id, root, payload.len, payload.len, &View::default())))
-    }
-
-    /// The same once the name under which it goes into a folder is known.
-    async fn already_into(&self, id: ContentId, name: &str) -> Result<Option<Event>, Failure> {
-        match &self.get.output {
-            Output::Into(folder) => self.already_there(id, folder.join(sanitize_name(name))).await,
-            Output::Path(path) if path.is_dir() => {
-                self.already_there(id, path.join(sanitize_name(name))).await
-            }
-            Output::Path(_) | Output::Store | Output::Hold => Ok(None),
-        }
-    }
-
     fn done(&self, id: ContentId, path: PathBuf, len: u64, resumed: u64, view: &View) -> Event {
         Event::Done(Done {
             id: id.to_string(),
@@ -268,6 +221,7 @@ impl Job {
         match learned.list.kind() {
             Kind::Share => self.fetch_share(id, learned).await,
             _ if self.key.is_some() => Err(not_encrypted()),
+            _ if matches!(self.get.output, Output::Hold) => Err(not_blind()),
             Kind::File => self.fetch_file(id, learned).await.map(Some),
             Kind::Directory => self.fetch_directory(id, learned).await,
         }
@@ -374,7 +328,7 @@ impl Job {
         let (list, only, from_here) = if len == 0 {
             let geometry = Geometry::new(0).map_err(|e| failure(Fault::BadContent, e.to_string()))?;
             (HashList::of(Kind::File, geometry, &[]), None, None)
-        } else if let Some(State::Complete) = self.context.store.record(payload).map(|r| r.state) {
+        } else if self.is_whole(payload, seal.map_or(len, |seal| sealed_len(seal.len)))? {
             let store = self.context.store.clone();
             let source = blocking(move || store.blob(payload)).await?;
             match source {
@@ -411,70 +365,6 @@ impl Job {
         let whole = blob.is_shareable().then_some(blob);
         self.net.ask(Ask::Stop { id: payload, whole }).await;
         Ok(Some(self.done(id, path, selected, resumed, &view)))
-    }
-
-    /// It is whole in the store: copied to where it is wanted, verified on the way.
-    async fn take_from_store(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
-        let unknown = || failure(Fault::Verification, format!("{id} is no longer here"));
-        let record = self.context.store.record(id).ok_or_else(unknown)?;
-        if record.kind == Kind::Share {
-            return self.open_share(id).await;
-        }
-        if self.key.is_some() {
-            return Err(not_encrypted());
-        }
-        if record.kind == Kind::Directory {
-            self.refuse_stream()?;
-            let manifest = self.known_manifest(id).await.ok_or_else(unknown)?;
-            let name = self.name.clone().unwrap_or_else(|| record.name.clone());
-            let dest = self.destination(&name)?.unwrap_or_default();
-            let done = self.fetch_tree(id, Arc::new(manifest), None, dest, name).await?;
-            return done.ok_or_else(unknown).map(Some);
-        }
-        let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
-        if let Some(done) = self.already_into(id, &name).await? {
-            return Ok(Some(done));
-        }
-        let (len, dest) = (record.len, self.destination(&name)?);
-        self.found(id, Kind::File, &name, len, None).await;
-        let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
-        let copied = blocking(move || match store.blob(id) {
-            Some(_) => copy_from_store(&store, id, dest.as_deref(), overwrite),
-            None => Err(StoreError::Changed("it is no longer where it was".into())),
-        });
-        let path = match copied.await? {
-            Err(StoreError::Changed(why)) => {
-                tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
-                self.net.ask(Ask::Withdraw(id)).await;
-                let store = self.context.store.clone();
-                blocking(move || store.drop_record(id)).await?;
-                return Ok(None);
-            }
-            copied => copied.map_err(store_failure)?,
-        };
-        if matches!(self.get.output, Output::Store) {
-            let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
-        }
-        Ok(Some(self.done(id, path, len, len, &View::default())))
-    }
-
-    /// A tree whose bytes are whole at another place here.
-    async fn copy_chunks(&self, begin: Begin, source: Arc<Blob>) -> Result<Arc<Blob>, Failure> {
-        let blob = self.begin(&begin).await?;
-        let mut buffer = Vec::new();
-        for chunk in source.geometry().iter() {
-            if blob.has(chunk) {
-                continue;
-            }
-            source.read(chunk, &mut buffer).map_err(|e| store_failure(e.into()))?;
-            match self.write(&blob, chunk, std::mem::take(&mut buffer)).await? {
-                Outcome::Disk { error, .. } => return Err(failure(Fault::Disk, error)),
-                Outcome::Malformed => return Err(follow::malformed()),
-                Outcome::Written | Outcome::Bad => {}
-            }
-        }
-        self.prove(&blob).await?;
-        Ok(blob)
     }
 
     /// Only a file can be streamed, and a directory is held by being fetched to a place.
@@ -539,28 +429,16 @@ impl Job {
     }
 }
 
-fn copy_from_store(
-    store: &Store,
-    id: ContentId,
-    dest: Option<&Path>,
-    overwrite: bool,
-) -> Result<PathBuf, StoreError> {
-    let gone =
-        || StoreError::Changed("its source has changed since it was published: publish it again".into());
-    match dest {
-        Some(dest) => store.copy_out(&*store.blob(id).ok_or_else(gone)?, dest, overwrite),
-        None => {
-            let (blob, bad) = store.verify(id, &|_| {}, &AtomicBool::new(false))?;
-            if bad.is_empty() { blob.file().ok_or_else(gone) } else { Err(gone()) }
-        }
-    }
-}
-
 fn not_encrypted() -> Failure {
     failure(
         Fault::BadContent,
         "the link has a key, and what it names is not encrypted: it was put together wrongly",
     )
+}
+
+fn not_blind() -> Failure {
+    let hint = Some("swarm hold without --blind keeps it".to_owned());
+    Failure { hint, ..failure(Fault::User, "it is not encrypted: there is nothing to be blind to") }
 }
 
 fn stopped() -> Failure {

@@ -193,6 +193,7 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let report = report(&context).await;
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
     let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
+    let blob = Blob { serve: blob.serve.or(Some(context.audience)), ..blob };
     let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
     let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());

@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::Sender;
 
 use super::bans::{Bans, Decided};
-use super::discovery::{class_of, ip_of, subnet};
+use super::discovery::{class_of, ip_of, is_shared, subnet};
 use super::event::{self, Class};
 use super::session::{Expect, Serve, Session};
 use crate::limits;
@@ -295,11 +295,12 @@ pub(super) fn class_at(addr: &Multiaddr, own: &[Multiaddr]) -> Class {
 
 /// Whether a peer is of the local network, by an address that it has and not by its word: a private one, or, as all that has
 /// IPv6 has global addresses, one of a subnet (/64) of ours. Public addresses of IPv4 that are near each other are those of
-/// strangers in a data centre.
+/// strangers in a data centre, and those that providers share out are of their other customers.
 pub(super) fn is_near(addr: &Multiaddr, class: Class, own: &[Multiaddr]) -> bool {
-    let on_link =
-        |ip: IpAddr| ip.is_ipv6() && own.iter().filter_map(ip_of).any(|own| subnet(ip) == subnet(own));
-    class <= Class::Lan || ip_of(addr).is_some_and(on_link)
+    let Some(ip) = ip_of(addr) else { return false };
+    let strangers = matches!(ip, IpAddr::V4(ip) if is_shared(ip));
+    let on_link = || ip.is_ipv6() && own.iter().filter_map(ip_of).any(|own| subnet(ip) == subnet(own));
+    class == Class::Host || (class == Class::Lan && !strangers) || on_link()
 }
 
 /// Whether a peer is of our site. Where either has a name for its site, the `names` (ours, theirs) decide; else a site is

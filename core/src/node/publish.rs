@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::actor::Ask;
 use super::command::Publish;
 use super::discovery::ip_of;
-use super::event::{Event, Failure, Fault, Published};
+use super::event::{Blob, Event, Failure, Fault, Published};
 use super::jobs::{blob_row, store_failure};
 use super::webseed::WebSeed;
 use super::{Context, Flag, blocking, failure};
@@ -70,7 +70,8 @@ pub(super) async fn publish(
         }
     }
     warnings.extend(look_at(&webseeds, record.len).await);
-    let row = blob_row(&context.store, &record, None);
+    let said = context.store.audience(record.id).or(Some(context.audience));
+    let row = Blob { serve: said, ..blob_row(&context.store, &record, None) };
     let link = link(&context, &record, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))

@@ -123,7 +123,7 @@ impl Sharing {
         }
     }
 
-    /// Who wants a blob and may not fetch it any longer is denied it from now on; it was told that it is gone.
+    /// Who wants a blob and may not fetch it any longer is denied it from now on: to it, it is gone.
     fn dismiss(&mut self, id: ContentId, audience: Audience, peers: &mut Peers) {
         let Some(wants) = self.wants.remove(&id) else { return };
         let near = |key: &PeerKey| peers.get(*key).is_some_and(|peer| peer.near);
@@ -132,8 +132,17 @@ impl Sharing {
         if !admitted.is_empty() {
             self.wants.insert(id, admitted);
         }
-        // It may still wait for its first answer.
-        denied.iter().for_each(|(key, blob)| peers.send(*key, Message::Absent { blob: *blob }));
+        let offered = self.open.contains_key(&id);
+        for (key, blob) in &denied {
+            if offered {
+                peers.serve(*key, Serve::Close { blob: *blob });
+                peers.send(*key, Message::Gone { blob: *blob });
+                self.news.push(News::TakesNot(*key, id));
+            } else if self.opening.contains(&id) {
+                // It waits for its first answer.
+                peers.send(*key, Message::Absent { blob: *blob });
+            }
+        }
         if !denied.is_empty() {
             self.denied.entry(id).or_default().extend(denied);
         }
@@ -229,9 +238,14 @@ impl Sharing {
         }
     }
 
-    /// Introduces those who want a blob (and `holders`, who have some of it) to a newcomer, and the newcomer to them.
+    /// Introduces those who want a blob (and `holders`, who have some of it) to a newcomer, and the newcomer to them. Those who
+    /// are denied it are introduced to each other, as if it were not here.
     pub(super) fn introduce(&self, newcomer: PeerKey, id: ContentId, holders: &[PeerKey], peers: &mut Peers) {
-        let Some(wants) = self.wants.get(&id) else { return };
+        let of = |all: &'_ BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>| {
+            all.get(&id).is_some_and(|wants| wants.contains_key(&newcomer))
+        };
+        let (all, holders) = if of(&self.denied) { (&self.denied, &[][..]) } else { (&self.wants, holders) };
+        let Some(wants) = all.get(&id) else { return };
         let Some(&its_handle) = wants.get(&newcomer) else { return };
         let others: BTreeSet<PeerKey> =
             wants.keys().chain(holders).copied().filter(|k| *k != newcomer).collect();

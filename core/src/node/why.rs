@@ -50,7 +50,8 @@ pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> 
         let owner: Arc<Owner> = Arc::default();
         let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
-        let hints = Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds };
+        let hints =
+            Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds, audience: None };
         look(&net, id, &owner, hints, &events).await;
         report = ask().await.unwrap_or_default();
         why.extend(report.facts.as_ref().map(|facts| found(facts, &report.names)));

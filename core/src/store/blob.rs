@@ -90,7 +90,8 @@ impl Blob {
     /// The name to offer; none for what is encrypted.
     #[must_use]
     pub fn offered_name(&self) -> Option<&str> {
-        (!self.record.is_private()).then_some(self.record.name.as_str())
+        let known = !self.record.is_private() && !self.record.name.is_empty();
+        known.then_some(self.record.name.as_str())
     }
 
     /// Published here.

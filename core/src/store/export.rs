@@ -50,14 +50,23 @@ impl Store {
         let id = begin.list.id();
         let geometry = begin.list.geometry();
         let dir = self.inner.layout.blob_dir(id);
-        let before = self.record(id);
-        let said = before.as_ref().and_then(|r| r.audience);
-        let before = before.filter(|r| r.state == State::Partial);
+        let here = self.record(id);
+        let said = here.as_ref().and_then(|r| r.audience).or_else(|| self.audience(begin.of?));
+        // What is whole here stays what it is until the copy is whole, too: whatever is wanted of it may be a lie.
+        let is_copy = here.as_ref().is_some_and(|r| r.state == State::Complete);
         // What was fetched as it travels does not go on as what it is when it is opened, nor the other way round.
-        let (before, other) = match before {
-            Some(before) if before.seal != begin.seal => (None, Some(before)),
+        let (before, other) = match here.filter(|_| !is_copy) {
+            Some(before) if before.seal != begin.seal => {
+                if before.of != begin.of {
+                    return Err(StoreError::User(format!(
+                        "{id} is being fetched as something else: swarm rm it first"
+                    )));
+                }
+                (None, Some(before))
+            }
             before => (before, None),
         };
+        let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
         let (place, file) = match &begin.target {
             Target::Store => (Place::Store, self.inner.layout.data(id, begin.seal.is_some())),
             Target::File(dest) => self.part(dest, id, None)?,
@@ -68,11 +77,17 @@ impl Store {
             Some(before) => self.move_part(before, &place, &file)?,
             None => false,
         };
+        let beside = file.parent().unwrap_or(&file);
+        if !resumes {
+            self.check_room(&begin.target, id, geometry.len(), beside)?;
+        }
         if let Some(Record { place: Place::Part { staging, .. }, .. }) = other {
             let _ = if staging.is_dir() { fs::remove_dir_all(staging) } else { fs::remove_file(staging) };
         }
         if !resumes {
-            let _ = fs::remove_file(dir.join("have"));
+            if !is_copy {
+                let _ = fs::remove_file(dir.join("have"));
+            }
             let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
             match stale {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -81,10 +96,14 @@ impl Store {
                 _ => {}
             }
         }
-        let (map, have) = HaveFile::open(&dir, id, geometry.chunks())?;
-        let missing = geometry.len().saturating_sub(u64::from(have.count()) * geometry.chunk_size());
-        let beside = file.parent().unwrap_or(&file);
-        self.check_room(&begin.target, missing, beside)?;
+        let (map, have) = match is_copy {
+            true => (None, Bitmap::new(geometry.chunks())),
+            false => HaveFile::open(&dir, id, geometry.chunks()).map(|(map, have)| (Some(map), have))?,
+        };
+        if resumes {
+            let missing = geometry.len().saturating_sub(u64::from(have.count()) * geometry.chunk_size());
+            self.check_room(&begin.target, id, missing, beside)?;
+        }
         let record = Record {
             id,
             kind: begin.list.kind(),
@@ -99,10 +118,11 @@ impl Store {
             audience: begin.audience.or(said),
             seal: begin.seal,
         };
-        let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
         let extents = open_target(&begin.target, &file)?.sealed(seal);
-        self.save_new(&record, &begin.list)?;
-        let blob = Blob::new(record, begin.list, extents, &have, Some(map));
+        if !is_copy {
+            self.save_new(&record, &begin.list)?;
+        }
+        let blob = Blob::new(record, begin.list, extents, &have, map);
         let blob = if resumes { recover::rescan(blob)? } else { blob };
         Ok(Arc::new(blob))
     }
@@ -165,9 +185,15 @@ impl Store {
     }
 
     /// Enough room for `missing` bytes, with the reserve; a quota's room is made by evicting.
-    fn check_room(&self, target: &Target, missing: u64, beside: &Path) -> Result<(), StoreError> {
+    fn check_room(
+        &self,
+        target: &Target,
+        id: ContentId,
+        missing: u64,
+        beside: &Path,
+    ) -> Result<(), StoreError> {
         if matches!(target, Target::Store) {
-            self.make_room(missing)?;
+            self.make_room(missing, Some(id))?;
         }
         match disk::free(beside) {
             Some(free) if free < missing.saturating_add(limits::DISK_RESERVE) && missing > 0 => {
@@ -189,15 +215,24 @@ impl Store {
         place: Place,
         payload: Option<Payload>,
     ) -> Result<(), StoreError> {
-        let mut record = blob.record.clone();
-        record.place = place;
-        record.state = State::Complete;
-        record.payload = payload;
-        self.save(&record)?;
-        let _ = fs::remove_file(self.inner.layout.blob_dir(record.id).join("have"));
+        let ours = &blob.record;
+        let mut taken = true;
+        self.replace(ours.id, |now| {
+            // A copy of what is whole here takes its place only if that is of the same directory or share, and not published here.
+            let stays = |now: &Record| {
+                now.state == State::Complete && (now.origin || now.of != ours.of || now.kind != ours.kind)
+            };
+            taken = !now.as_ref().is_some_and(stays);
+            // What was said of it meanwhile counts.
+            let audience = now.map_or(ours.audience, |now| now.audience.or(ours.audience));
+            taken.then(|| Record { place, state: State::Complete, payload, audience, ..ours.clone() })
+        })?;
+        if taken {
+            let _ = fs::remove_file(self.inner.layout.blob_dir(ours.id).join("have"));
+        }
         // What was held for others before its key came: it is made of the plain bytes from now on.
-        if record.seal.is_some() {
-            let _ = fs::remove_file(self.inner.layout.data(record.id, false));
+        if taken && ours.seal.is_some() {
+            let _ = fs::remove_file(self.inner.layout.data(ours.id, false));
         }
         Ok(())
     }

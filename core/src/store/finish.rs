@@ -11,7 +11,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::disk::{self, DiskError, Stamp};
-use super::record::{Payload, Place};
+use super::record::{Payload, Place, State};
 use super::{Blob, Store, StoreError, recover};
 use crate::content::bitmap::Bitmap;
 use crate::content::manifest::{EntryKind, Manifest};
@@ -85,8 +85,11 @@ impl Store {
         if tree.select.is_everything() {
             self.completed(blob, Place::Tree { root: dest.to_owned(), dir: tree.dir }, None)?;
         } else {
-            // A part of a directory is not offered to others: only whole chunks are, and the edges are not whole.
-            self.forget(blob.id());
+            // A part of a directory is not offered to others: only whole chunks are, and the edges are not whole. What is whole
+            // here anyway stays.
+            if self.record(blob.id()).is_none_or(|record| record.state == State::Partial) {
+                self.forget(blob.id());
+            }
         }
         Ok(dest.to_owned())
     }

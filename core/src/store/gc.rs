@@ -105,18 +105,22 @@ impl Store {
     }
 
     /// Room for `bytes` more under the quota: the oldest whole blobs that others gave us go first, never one that is
-    /// being fetched and never one that was published here.
+    /// being fetched, never one that was published here, and not `but`, which is about to be copied.
     ///
     /// # Errors
     /// [`StoreError::User`] when that is not enough.
-    pub(super) fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
+    pub(super) fn make_room(&self, bytes: u64, but: Option<ContentId>) -> Result<(), StoreError> {
         let Some(most) = self.inner.max_store else { return Ok(()) };
         let mut stored = self.stored();
         let mut evictable: Vec<Record> = self
             .records()
             .into_iter()
             .filter(|r| {
-                r.place == Place::Store && r.state == State::Complete && !r.origin && r.payload.is_none()
+                r.place == Place::Store
+                    && r.state == State::Complete
+                    && !r.origin
+                    && r.payload.is_none()
+                    && Some(r.id) != but
             })
             .collect();
         let least = stored - evictable.iter().map(|r| r.len).sum::<u64>();

@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::import`].
-    pub fn adopt(&self, path: &Path) -> Result<Record, StoreError> {
+    pub fn adopt(&self, path: &Path, audience: Option<Audience>) -> Result<Record, StoreError> {
         let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let mut record = self.import(&Import {
             path,
@@ -91,7 +91,7 @@ impl Store {
             take: false,
             rules: Rules::Portable,
             symlinks: false,
-            audience: None,
+            audience,
             progress: &|_, _| {},
             cancel: &AtomicBool::new(false),
         })?;
@@ -129,7 +129,7 @@ impl Store {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let temp = self.inner.layout.incoming().join(format!("copy-{}-{number}", std::process::id()));
         let len = fs::metadata(import.path).map_or(0, |m| m.size());
-        self.make_room(len)?;
+        self.make_room(len, None)?;
         if import.take {
             disk::rename(import.path, &temp)?;
         } else {

@@ -141,7 +141,10 @@ impl Actor {
         let admitted = self.admits(key, id);
         match self.sharing.want(key, (blob, id), admitted, &mut self.peers) {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
-            // To who may not fetch it nothing is said of who else is about it, whether it is here or not.
+            // Who may fetch nothing of us is told of nobody, whatever is here; others, to whom just this is denied, as if it were not.
+            Some(Next::Denied) if self.admits_in_general(key) => {
+                self.sharing.introduce(key, id, &[], &mut self.peers);
+            }
             Some(Next::Denied) => {}
             Some(next) => {
                 let holders = self.transfers.holders(id);
@@ -157,6 +160,11 @@ impl Actor {
     fn admits(&self, key: PeerKey, id: ContentId) -> bool {
         let near = self.peers.get(key).is_some_and(|peer| peer.near);
         self.audience(id).admits(near)
+    }
+
+    /// Whether it may fetch what nothing was said of.
+    fn admits_in_general(&self, key: PeerKey) -> bool {
+        self.peers.get(key).is_some_and(|peer| self.audience.admits(peer.near))
     }
 
     /// Asks around for what we want and nobody is known to have.
@@ -180,11 +188,18 @@ impl Actor {
 
     /// A peer looks for something, for itself (`on`) or for another.
     fn sought(&mut self, key: PeerKey, id: ContentId, on: bool) {
-        if !self.admits(key, id) {
+        let admitted = self.admits(key, id);
+        if !admitted && !self.admits_in_general(key) {
             return;
         }
         let stored = || self.store.record(id).is_some_and(|record| record.state == State::Complete);
-        if self.sharing.is_open(id) || self.transfers.is_active(id) || stored() {
+        if !admitted {
+            // As if it were not here.
+            if on {
+                self.seeking.begin(id, key, Instant::now());
+                self.seek();
+            }
+        } else if self.sharing.is_open(id) || self.transfers.is_active(id) || stored() {
             self.peers.send(key, Message::Known(id));
         } else if on {
             self.seeking.begin(id, key, Instant::now());

@@ -80,15 +80,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// This is being fetched.
-    pub(super) fn wants(&mut self, key: Key, now: Instant) {
+    /// This is being fetched; told of after a while if others may fetch it of us (`tells`).
+    pub(super) fn wants(&mut self, key: Key, tells: bool, now: Instant) {
         let new = Want { next: now, pause: AGAIN_FIRST, running: false, last: None };
         let want = self.wanted.entry(key).or_insert(new);
         if !want.running {
             // Somebody asks for it now.
             (want.next, want.pause) = (now, AGAIN_FIRST);
         }
-        if !self.held.contains_key(&key) {
+        if tells && !self.held.contains_key(&key) {
             self.hold(key, now + FETCHES);
         }
     }
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn what_is_wanted_is_looked_for_at_once_and_again_while_it_lacks() {
         let (mut plan, start) = (Plan::default(), Instant::now());
-        (0..6).for_each(|number| plan.wants(key(number), start));
+        (0..6).for_each(|number| plan.wants(key(number), true, start));
         let first = plan.due(false, true, start);
         assert_eq!(first.len(), SEEKS, "few at once");
         assert!(plan.due(true, true, start).is_empty());
@@ -280,7 +280,7 @@ mod tests {
         }
         assert_eq!(plan.due(false, true, start).len(), 2);
         let mut plan = Plan::default();
-        plan.wants(key(1), start);
+        plan.wants(key(1), true, start);
         let mut times = Vec::new();
         for second in 0..59 {
             let now = start + after(second);
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!((plan.told(), plan.found(&key(1))), (0, None));
         plan.put_off(Task::Withdraw(key(2)), start);
         assert_eq!(plan.due(false, true, start + after(61)), [Task::Withdraw(key(2))]);
-        plan.wants(key(3), start);
+        plan.wants(key(3), true, start);
         plan.drops(key(3));
         assert_eq!(plan.due(true, true, start + after(100)), [Task::Withdraw(key(3))]);
     }

@@ -59,6 +59,11 @@ fn known(store: &Store, id: ContentId) -> Option<Known> {
     Some(Known { list, name: Some(record.name), only: None })
 }
 
+/// What a directory or a share calls its content is here, and is no such thing.
+pub(super) fn something_else(id: ContentId) -> Failure {
+    failure(Fault::BadContent, format!("it names {id} as its content, which is something else"))
+}
+
 /// A share whose bytes are those of its id and do not decrypt as they should.
 pub(super) fn malformed() -> Failure {
     failure(Fault::BadContent, "bad share: it was encrypted wrongly by whoever made it")
@@ -74,6 +79,11 @@ impl Job {
     ) -> Result<Option<Known>, Failure> {
         let store = self.context.store.clone();
         let known = blocking(move || known(&store, id)).await?;
+        let fits =
+            |known: &Known| expect.is_none_or(|e| e == (known.list.kind(), known.list.geometry().len()));
+        if !known.as_ref().is_none_or(fits) {
+            return Err(something_else(id));
+        }
         let ask = |reply| {
             let known = known.as_ref().map(|k| (k.list.geometry(), k.list.kind()));
             Ask::Learn { id, known, expect, owner: Arc::clone(&self.owner), hints: self.hints.clone(), reply }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::Job;
 use super::follow::Known;
-use super::{Job, copy_from_store};
+use super::here::copy_from_store;
 use crate::content::path::sanitize_name;
 use crate::content::share::{Description, Outside};
 use crate::content::tree::Kind;
@@ -45,7 +46,9 @@ impl Job {
             blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
             self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
         } else {
-            self.net.ask(Ask::Stop { id, whole: None }).await;
+            let store = self.context.store.clone();
+            let whole = blocking(move || store.blob(id)).await?;
+            self.net.ask(Ask::Stop { id, whole }).await;
         }
         self.open_share(id).await
     }
@@ -100,13 +103,23 @@ impl Job {
         let target = dest.clone().map_or(Target::Store, Target::File);
         let audience = self.get.serve;
         let begin = |list| Begin { list, name, target, of: Some(id), audience, seal: Some(seal) };
-        let here = self.context.store.record(content).filter(|record| record.state == State::Complete);
+        let whole = self.is_whole(content, outside.content_len)?;
+        let here = self.context.store.record(content).filter(|_| whole);
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
         let source = match here {
             // Its plain bytes lie somewhere: they are copied from there.
-            Some(record) if record.seal.is_some() => {
+            Some(record) if record.seal == Some(seal) && record.of == Some(id) => {
                 let copy = move || copy_from_store(&store, content, dest.as_deref(), overwrite);
-                let path = blocking(copy).await?.map_err(store_failure)?;
+                let path = match blocking(copy).await? {
+                    Err(StoreError::Changed(why)) if !record.origin => {
+                        tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
+                        self.net.ask(Ask::Withdraw(content)).await;
+                        let store = self.context.store.clone();
+                        blocking(move || store.drop_record(content)).await?;
+                        return Ok(None);
+                    }
+                    copied => copied.map_err(store_failure)?,
+                };
                 if matches!(self.get.output, Output::Store) {
                     let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: seal.len }).await;
                 }
@@ -149,7 +162,7 @@ impl Job {
             blocking(kept).await?.map_err(store_failure)?;
         }
         self.found(id, Kind::Share, NAMELESS, len, None).await;
-        let here = self.context.store.record(content).is_some_and(|record| record.state == State::Complete);
+        let here = self.is_whole(content, len)?;
         let store = self.context.store.clone();
         let verified = move || {
             here && store
@@ -160,7 +173,8 @@ impl Job {
             return Ok(Some(self.done(id, self.context.home.clone(), len, len, &View::default())));
         }
         let Some(learned) = self.learn(content, Some((Kind::File, len))).await? else { return Ok(None) };
-        let name = NAMELESS.to_owned();
+        // Not even a name of ours, which would tell who has no key.
+        let name = String::new();
         let begin = Begin {
             list: learned.list,
             name,
