@@ -130,7 +130,9 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Ou
     ui.talk(&format!("published {}  {size}  {parts}  in {}", blob.name, size::millis(published.took_ms)));
     if encrypted {
         // The key is on standard output alone: this may go into a log.
-        ui.talk("whoever has that link can read it: swarm get and the link, in quotes");
+        let locked = published.link.contains("#locked=");
+        let who = if locked { "that link and the password" } else { "that link" };
+        ui.talk(&format!("whoever has {who} can read it: swarm get and the link, in quotes"));
         ui.talk("who is to pass it on and not to read it:");
         ui.talk(&format!("  swarm hold --blind {}", shell_quote(without_key(&published.link))));
     } else {

@@ -243,7 +243,8 @@ impl Description {
         let (manifest_len, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let manifest_len = u32::from_le_bytes(*manifest_len) as usize;
         let (manifest, filling) = rest.split_at_checked(manifest_len).ok_or_else(short)?;
-        if !plain.len().is_multiple_of(BODY) || filling.len() >= BODY || filling.iter().any(|byte| *byte != 0) {
+        if !plain.len().is_multiple_of(BODY) || filling.len() >= BODY || filling.iter().any(|byte| *byte != 0)
+        {
             return Err(ShareError::Bad("its description is not in the one form it may have"));
         }
         let name = std::str::from_utf8(name).map_err(|_| ShareError::Bad("its name is not UTF-8"))?;
