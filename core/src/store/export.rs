@@ -82,19 +82,13 @@ impl Store {
             self.check_room(&begin.target, id, geometry.len(), beside)?;
         }
         if let Some(Record { place: Place::Part { staging, .. }, .. }) = other {
-            let _ = if staging.is_dir() { fs::remove_dir_all(staging) } else { fs::remove_file(staging) };
+            let _ = remove_stale(&staging);
         }
         if !resumes {
             if !is_copy {
                 let _ = fs::remove_file(dir.join("have"));
             }
-            let stale = if file.is_dir() { fs::remove_dir_all(&file) } else { fs::remove_file(&file) };
-            match stale {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(DiskError::new("remove", &file, e).into());
-                }
-                _ => {}
-            }
+            remove_stale(&file)?;
         }
         let (map, have) = match is_copy {
             true => (None, Bitmap::new(geometry.chunks())),
@@ -235,6 +229,14 @@ impl Store {
             let _ = fs::remove_file(self.inner.layout.data(ours.id, false));
         }
         Ok(())
+    }
+}
+
+/// What an earlier run left, and nothing can be made of.
+fn remove_stale(path: &Path) -> Result<(), DiskError> {
+    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
+        _ => Ok(()),
     }
 }
 
