@@ -7,10 +7,13 @@ use super::{check_target, unexpected};
 use crate::config::Settings;
 use crate::conversation::ask_once;
 use crate::exit::Outcome;
+use crate::secret::without_key;
 use crate::ui::Ui;
 
 /// Says what holds a download up: first what does, then what every way of finding holders found.
 pub(super) async fn run(ui: &Ui, settings: &Settings, target: &str) -> Outcome {
+    // A key has no part in it.
+    let target = without_key(target);
     check_target(target)?;
     // Without a node of its own nobody would look around.
     let event = ask_once(ui, settings.options(), Command::Why { id: target.to_owned() }).await?;

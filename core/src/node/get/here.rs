@@ -125,13 +125,26 @@ impl Job {
         }
         let (len, dest) = (record.len, self.destination(&name)?);
         self.found(id, Kind::File, &name, len, None).await;
+        let path = self.copy_out(id, dest, len, true).await?;
+        Ok(path.map(|path| self.done(id, path, len, len, &View::default())))
+    }
+
+    /// Copies the file of a whole blob to where it is wanted; `len` are its bytes on disk. `None`: it is not what it was, which is
+    /// forgotten (if it may be) so that it is fetched again.
+    pub(super) async fn copy_out(
+        &self,
+        id: ContentId,
+        dest: Option<PathBuf>,
+        len: u64,
+        again: bool,
+    ) -> Result<Option<PathBuf>, Failure> {
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
         let copied = blocking(move || match store.blob(id) {
             Some(_) => copy_from_store(&store, id, dest.as_deref(), overwrite),
             None => Err(StoreError::Changed("it is no longer where it was".into())),
         });
         let path = match copied.await? {
-            Err(StoreError::Changed(why)) => {
+            Err(StoreError::Changed(why)) if again => {
                 tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
                 self.net.ask(Ask::Withdraw(id)).await;
                 let store = self.context.store.clone();
@@ -143,7 +156,7 @@ impl Job {
         if matches!(self.get.output, Output::Store) {
             let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
         }
-        Ok(Some(self.done(id, path, len, len, &View::default())))
+        Ok(Some(path))
     }
 
     /// A tree whose bytes are whole at another place here.
@@ -166,7 +179,7 @@ impl Job {
     }
 }
 
-pub(super) fn copy_from_store(
+fn copy_from_store(
     store: &Store,
     id: ContentId,
     dest: Option<&Path>,

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::Job;
 use super::follow::Known;
-use super::here::copy_from_store;
 use crate::content::path::sanitize_name;
 use crate::content::share::{Description, Outside};
 use crate::content::tree::Kind;
@@ -109,21 +108,9 @@ impl Job {
         let source = match here {
             // Its plain bytes lie somewhere: they are copied from there.
             Some(record) if record.seal == Some(seal) && record.of == Some(id) => {
-                let copy = move || copy_from_store(&store, content, dest.as_deref(), overwrite);
-                let path = match blocking(copy).await? {
-                    Err(StoreError::Changed(why)) if !record.origin => {
-                        tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
-                        self.net.ask(Ask::Withdraw(content)).await;
-                        let store = self.context.store.clone();
-                        blocking(move || store.drop_record(content)).await?;
-                        return Ok(None);
-                    }
-                    copied => copied.map_err(store_failure)?,
-                };
-                if matches!(self.get.output, Output::Store) {
-                    let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: seal.len }).await;
-                }
-                return Ok(Some(self.done(id, path, seal.len, seal.len, &View::default())));
+                // What was published here and edited is its owner's to publish again.
+                let path = self.copy_out(content, dest, seal.len, !record.origin).await?;
+                return Ok(path.map(|path| self.done(id, path, seal.len, seal.len, &View::default())));
             }
             Some(_) => blocking(move || store.blob(content)).await?,
             None => None,
