@@ -15,6 +15,8 @@ use clap::{
 pub(crate) use clap_complete::Shell;
 use swarm_core::options::Audience;
 
+pub(crate) mod office;
+
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
 use crate::timetable::Schedule;
@@ -59,6 +61,11 @@ pub(crate) enum Verb {
     Why(Item),
     /// List the peers it is connected to and those it has banned
     Peers,
+    /// Private networks: found one, invite others, join, expel
+    Office {
+        #[command(subcommand)]
+        what: Option<office::Office>,
+    },
     /// Run a node until it is stopped
     Daemon(Daemon),
     /// Watch the real thing for a minute: one publisher and five getters on this machine
@@ -111,6 +118,12 @@ pub(crate) struct Publish {
     pub(crate) password: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
+    /// Of an office, only for this member (its name, or the first characters of its key); may be repeated
+    #[arg(long, env = "SWARM_TO", value_name = "NODE")]
+    pub(crate) to: Vec<String>,
+    /// In the network of all nodes, although this node is of an office
+    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
+    pub(crate) public: bool,
     /// Allow names that Windows and macOS cannot store
     #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
     pub(crate) unix_names: bool,
@@ -167,6 +180,9 @@ pub(crate) struct Get {
     /// Of a directory, not the paths that match; may be repeated
     #[arg(long, env = "SWARM_EXCLUDE", value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
+    /// In the network of all nodes, although this node is of an office
+    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
+    pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
 }
@@ -203,7 +219,7 @@ pub(crate) struct Item {
 pub(crate) struct Allow {
     /// Id, its first digits, or a link
     pub(crate) id: String,
-    /// nobody, lan, anyone, or default: whom the node says for all of which nothing was said
+    /// nobody, lan, office, anyone, or default: whom the node says for all of which nothing was said
     #[arg(value_parser = who)]
     pub(crate) who: Who,
 }
@@ -259,6 +275,12 @@ pub(crate) struct Daemon {
     /// Be a server of the DHT at once, on port 4772 if that is free: one that others can begin with
     #[arg(long, env = "SWARM_DHT_SERVER", value_parser = BoolishValueParser::new())]
     pub(crate) dht_server: bool,
+    /// Join an office with this invitation, or the one in this file, unless this node is of it already
+    #[arg(long, env = "SWARM_JOIN", value_name = "CODE|FILE")]
+    pub(crate) join: Option<String>,
+    /// With --join: what this node is to be called [default: the name of the machine]
+    #[arg(long = "as", env = "SWARM_AS", value_name = "NAME")]
+    pub(crate) node: Option<String>,
 }
 
 /// See [`Verb::Demo`].
@@ -315,10 +337,14 @@ struct Globals {
     /// Fetch through relays where no direct way is found
     #[arg(long, env = "SWARM_ALLOW_RELAYED", value_parser = BoolishValueParser::new())]
     allow_relayed: bool,
-    /// Who may fetch: nobody, lan (this machine and the local network) or anyone. With publish, get and hold it is said of
-    /// that content; else of all of which nothing was said [default: lan]
+    /// Who may fetch: nobody, lan (this machine and the local network), office (the members of the office that it is of) or
+    /// anyone. With publish, get and hold it is said of that content; else of all of which nothing was said [default: lan, and
+    /// office once this node is of one]
     #[arg(long, env = "SWARM_SERVE", value_name = "WHO")]
     serve: Option<Audience>,
+    /// The office that is meant, by its name or the first digits of its id, where this node is of several
+    #[arg(long, env = "SWARM_OFFICE", value_name = "NAME")]
+    office: Option<String>,
     /// Let links lead to web servers of private networks
     #[arg(long, env = "SWARM_PRIVATE_WEBSEEDS", value_parser = BoolishValueParser::new())]
     private_webseeds: bool,
@@ -479,6 +505,7 @@ fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
         relay: many(matches, "relay", source),
         allow_relayed: one(matches, "allow_relayed", source),
         serve: one(matches, "serve", source),
+        office: one(matches, "office", source),
         private_webseeds: one(matches, "private_webseeds", source),
         no_mdns: one(matches, "no_mdns", source),
         site: one(matches, "site", source),
@@ -515,6 +542,7 @@ fn join(before: Layer, after: Layer) -> Layer {
         relay: lists(before.relay, after.relay),
         allow_relayed: after.allow_relayed.or(before.allow_relayed),
         serve: after.serve.or(before.serve),
+        office: after.office.or(before.office),
         private_webseeds: after.private_webseeds.or(before.private_webseeds),
         no_mdns: after.no_mdns.or(before.no_mdns),
         site: after.site.or(before.site),

@@ -12,6 +12,7 @@ mod help;
 mod hold;
 mod info;
 mod ls;
+mod office;
 mod peers;
 mod publish;
 mod rm;
@@ -127,6 +128,7 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         Verb::Allow(args) => allow::run(ui, settings, &args).await,
         Verb::Why(args) => why::run(ui, settings, &args.id).await,
         Verb::Peers => peers::run(ui, settings).await,
+        Verb::Office { what } => office::run(ui, settings, what).await,
         Verb::Daemon(args) => daemon::run(ui, settings, &args).await,
         Verb::Demo(args) => demo::run(ui, args.file.as_deref()).await,
         Verb::Config { .. } | Verb::Completions { .. } | Verb::Help { .. } => Ok(()),

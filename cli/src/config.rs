@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
+use swarm_core::node::command::Network;
 use swarm_core::options::{Audience, Options};
 
 use crate::exit::{Code, Failed};
@@ -98,14 +99,14 @@ macro_rules! settings {
         pub(crate) struct Settings {
             $( $(#[$doc])* pub(crate) $field: Set<$type>, )*
             /// Who may fetch what nothing was said of, when the flag is about one content.
-            serve_otherwise: Audience,
+            serve_otherwise: Set<Audience>,
         }
 
         impl Settings {
             fn defaults() -> Self {
                 Self {
                     $( $field: Set { value: $default, origin: Origin::Default }, )*
-                    serve_otherwise: Audience::default(),
+                    serve_otherwise: Set { value: Audience::default(), origin: Origin::Default },
                 }
             }
 
@@ -146,6 +147,8 @@ settings! {
     allow_relayed "allow-relayed": bool = false;
     /// Who may fetch.
     serve "serve": Audience = Audience::default();
+    /// The office that is meant.
+    office "office": String = String::new();
     /// Links may lead to web servers of private networks.
     private_webseeds "private-webseeds": bool = false;
     /// No multicast DNS.
@@ -212,7 +215,7 @@ impl Settings {
             }
         }
         settings.put(environment, &Origin::Environment);
-        settings.serve_otherwise = settings.serve.value;
+        settings.serve_otherwise = settings.serve.clone();
         settings.put(flags, &Origin::Flag);
         Ok(settings)
     }
@@ -229,7 +232,8 @@ impl Settings {
             upnp: self.upnp.value,
             relays: self.relay.value.clone(),
             allow_relayed: self.allow_relayed.value,
-            audience: self.serve.value,
+            audience: said(&self.serve),
+            office: self.office(),
             private_webseeds: self.private_webseeds.value,
             mdns: !self.no_mdns.value,
             site: Some(self.site.value.clone()).filter(|site| !site.is_empty()),
@@ -252,8 +256,23 @@ impl Settings {
     /// What the node is told by a command about one content: the flag is not about all others.
     pub(crate) fn for_content(&self, options: Options) -> Options {
         match self.said_of_content() {
-            Some(_) => Options { audience: self.serve_otherwise, ..options },
+            Some(_) => Options { audience: said(&self.serve_otherwise), ..options },
             None => options,
+        }
+    }
+
+    /// The office that is meant, if that is said.
+    pub(crate) fn office(&self) -> Option<String> {
+        Some(self.office.value.clone()).filter(|name| !name.is_empty())
+    }
+
+    /// Where something is offered, or looked for.
+    pub(crate) fn network(&self, public: bool) -> Network {
+        match (public, &self.office.origin) {
+            (true, _) => Network::Public,
+            // In a file it says which of several; here it says that it is to be an office.
+            (false, Origin::Flag) => Network::Office(self.office.value.clone()),
+            (false, _) => Network::Usual,
         }
     }
 
@@ -266,6 +285,11 @@ impl Settings {
     pub(crate) fn offline(&self) -> Options {
         Options { offline: true, ..self.options() }
     }
+}
+
+/// What was said, if anything was.
+fn said(serve: &Set<Audience>) -> Option<Audience> {
+    (serve.origin != Origin::Default).then_some(serve.value)
 }
 
 impl Layer {

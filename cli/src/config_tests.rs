@@ -50,7 +50,7 @@ fn every_setting_is_shown_and_read_back() {
     settings.background.value = true;
     settings.log_level.value = Level::Debug;
     let list = settings.list();
-    assert_eq!(list.len(), 26);
+    assert_eq!(list.len(), 27);
     let text: String = list.iter().map(|shown| shown.toml() + "\n").collect();
     assert!(text.contains("max-store = \"20GiB\"\n"), "{text}");
     let folder = folder();

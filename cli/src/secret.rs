@@ -154,7 +154,11 @@ pub(crate) fn new_password(ui: &Ui, secret: &args::Secret) -> Result<Hidden, Fai
     Ok(first)
 }
 
-fn password(ui: &Ui, secret: &args::Secret, prompt: &str) -> Result<Hidden, Failed> {
+/// A password that was chosen before.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn password(ui: &Ui, secret: &args::Secret, prompt: &str) -> Result<Hidden, Failed> {
     match silent(secret)? {
         Some(password) => Ok(password),
         None => typed(ui, prompt),

@@ -67,6 +67,46 @@ pub const CERTIFICATE_BYTES: usize = 1 + 32 + 32 + 1 + 3 * 8 + 1 + OFFICE_NAME_B
 pub const EXPULSION_BYTES: usize = 60 * KIB;
 /// How far the clocks of two machines may be apart.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Secrets of an office that are kept: who was away for so many changes is recognised when he comes back.
+pub const OFFICE_SECRETS: usize = 8;
+/// How far an office's secret may be ahead of the newest that is known: nobody can use up all numbers.
+pub const OFFICE_EPOCH_STEP: u32 = 1 << 16;
+/// How long the certificate of a member holds, seconds.
+pub const MEMBER_SECS: u64 = 90 * 24 * 3600;
+/// How long that of a registrar does: it takes the root to make another.
+pub const REGISTRAR_SECS: u64 = 2 * 365 * 24 * 3600;
+/// A member's certificate that is older is made anew by any registrar it meets, seconds.
+pub const RENEW_AFTER_SECS: u64 = 30 * 24 * 3600;
+/// What two nodes may say at the door of an office, bytes: two certificates.
+pub const CHAIN_BYTES: usize = 2 * CERTIFICATE_BYTES + 16;
+/// What a newcomer is handed, bytes: lists of many registrars.
+pub const WELCOME_BYTES: usize = MIB;
+/// How long a node at the door of an office may take, both ways.
+pub const DOOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// Invitations of one registrar that are open.
+pub const INVITES: usize = 1000;
+/// How long an invitation may be open.
+pub const INVITE_SECS: u64 = 365 * 24 * 3600;
+/// Ids in a voucher.
+pub const VOUCHER_IDS: usize = 4;
+/// Members that a voucher names.
+pub const VOUCHER_MEMBERS: usize = 1000;
+/// A voucher, bytes: it travels in a control frame.
+pub const VOUCHER_BYTES: usize = 256 + 32 * (VOUCHER_IDS + VOUCHER_MEMBERS);
+/// Members a node of an office keeps sessions with, whatever it fetches: what one says reaches all.
+pub const OFFICE_CONTACTS: usize = 4;
+/// Offices of one node.
+pub const OFFICES: usize = 16;
+/// Members that are remembered by name.
+pub const OFFICE_MEMBERS: usize = 20_000;
+/// Addresses in an announcement on the local network.
+pub const BEACON_ADDRS: usize = 8;
+/// Announcements of an office that are looked at in a second.
+pub const BEACONS_PER_SECOND: u32 = 1000;
+/// Announcements that are remembered, so that none is answered twice.
+pub const BEACONS_SEEN: usize = 16_384;
+/// An announcement that asks is answered if it is no older, and no further ahead.
+pub const BEACON_FRESH: Duration = Duration::from_secs(120);
 /// Addresses in an invitation.
 pub const INVITE_ADDRS: usize = 4;
 /// One of them, bytes.

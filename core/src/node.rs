@@ -16,11 +16,16 @@ mod gate_counts;
 mod get;
 mod identity;
 mod jobs;
+mod launch;
 mod limiter;
+mod members;
 mod memory;
 pub mod moderation;
+mod office;
+mod offices;
 mod pace;
 mod peers;
+mod place;
 mod publish;
 mod punch;
 mod reach;
@@ -50,29 +55,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use libp2p::core::transport::TransportError;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::limits;
 use crate::options::{Audience, Options};
-use crate::store::record::State;
+use crate::store::record::{Domain, Record};
 use crate::store::{DiskError, OpenError, Store};
-use actor::{Actor, Ask, Parts, in_short, root_cause};
-use behaviour::Behaviour;
+use actor::{Ask, in_short, root_cause};
 use command::Command;
-use dht::Dht;
 use event::{Event, Limits};
+use launch::{Launch, launch};
+use offices::Offices;
 use pace::Pace;
-use reach::Reach;
 use router::{Mapped, Router};
-use tracker::Trackers;
 
 /// How long an orderly end may take before it is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// How long a start waits for the first address to listen on.
-const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -120,8 +120,67 @@ struct Context {
     net: Option<Net>,
     home: PathBuf,
     started: Instant,
-    /// Who may fetch what nothing was said of.
-    audience: Audience,
+    /// Who may fetch what nothing was said of, if the node's owner says.
+    said: Option<Audience>,
+    /// Where this job is at work; `net` is the network of that.
+    domain: Domain,
+    /// The network of all nodes.
+    public: Option<Net>,
+    offices: Arc<Offices>,
+}
+
+impl Context {
+    /// Who may fetch what nothing was said of, in the network of all nodes. Once a node is of an office, that has to be said.
+    fn public_default(&self) -> Audience {
+        let unsaid = if self.offices.is_empty() { Audience::Lan } else { Audience::Nobody };
+        match self.said {
+            None => unsaid,
+            Some(Audience::Office) => Audience::Nobody,
+            Some(said) => said,
+        }
+    }
+
+    /// The same in an office.
+    fn office_default(&self) -> Audience {
+        match self.said {
+            None | Some(Audience::Anyone) => Audience::Office,
+            Some(said) => said,
+        }
+    }
+
+    /// Who may fetch this.
+    fn audience(&self, record: &Record) -> Audience {
+        let unsaid = if record.office().is_some() { self.office_default() } else { self.public_default() };
+        self.store.audience(record.id).unwrap_or(unsaid)
+    }
+
+    /// Tells the network of all nodes who may fetch what nothing was said of.
+    async fn say_default(&self) {
+        if let Some(net) = self.public.as_ref().or(self.net.as_ref()) {
+            net.ask(Ask::Default(self.public_default())).await;
+        }
+    }
+
+    /// The same job, at work in an office.
+    fn within(mut self, office: &offices::Office) -> Self {
+        self.domain = Domain::Office(office.id);
+        self.public = self.public.take().or_else(|| self.net.take());
+        self.net = Some(office.net.clone());
+        self
+    }
+
+    /// All networks of this node.
+    fn nets(&self) -> Vec<Net> {
+        let public = self.public.clone().or_else(|| self.net.clone());
+        public.into_iter().chain(self.offices.all().into_iter().map(|office| office.net)).collect()
+    }
+
+    /// The same is said to all networks of this node.
+    async fn ask_all(&self, ask: impl Fn() -> Ask) {
+        for net in self.nets() {
+            net.ask(ask()).await;
+        }
+    }
 }
 
 /// A job's way to the network.
@@ -203,6 +262,7 @@ impl Node {
             OpenError::Version(text) => StartError::Store(text),
         })?;
         let started = Instant::now();
+        let offices = Arc::new(Offices::offline(&store));
         let mut node = Self {
             caller: Caller {
                 context: Context {
@@ -210,7 +270,10 @@ impl Node {
                     net: None,
                     home: options.home.clone(),
                     started,
-                    audience: options.audience,
+                    said: options.audience,
+                    domain: Domain::Public,
+                    public: None,
+                    offices,
                 },
             },
             actor: None,
@@ -225,7 +288,6 @@ impl Node {
     }
 
     async fn connect(&mut self, options: &Options) -> Result<(), StartError> {
-        let Addresses { given, listen, trackers, dht, external, relays } = Addresses::of(options)?;
         let key = if options.read_only {
             libp2p::identity::Keypair::generate_ed25519()
         } else {
@@ -233,71 +295,40 @@ impl Node {
         };
         // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
         self.warm_up = WarmUp::start();
-        let site = options.site.as_deref().map(site).transpose()?;
-        let mut network = network(&key, options)?;
-        let peer = *network.local_peer_id();
-        let anywhere = listen_on(&mut network, &listen, &self.caller.context.store)?;
         let pace = Pace::start(options);
         self.paces = pace.tasks;
-        let store = self.caller.context.store.clone();
-        let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
+        let all = self.caller.context.store.clone();
+        let store = all.within(Domain::Public);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
-        let (addrs, mut listening) = watch::channel(Vec::new());
-        let mut trackers = Trackers::new(trackers, key.clone(), site.clone());
-        let mut dht = Dht::new(key, dht, &listen, options, &store);
-        let _ = tokio::time::timeout(LISTEN_WITHIN, dht.ready()).await;
-        if options.resident {
-            for record in store.records().iter().filter(|record| record.state == State::Complete) {
-                let audience = record.audience.unwrap_or(options.audience);
-                if audience != Audience::Nobody {
-                    trackers.holds(record.id);
-                }
-                if audience == Audience::Anyone {
-                    dht.holds(record.id, false);
-                }
-            }
-        }
-        self.router = options.upnp.then(|| Router::start(listening.clone()));
-        let mapped = self.router.as_ref().map(Router::mapped);
-        let actor = Actor::new(Parts {
-            network,
+        let shared = session::Shared {
+            writes: writer::Writer::start(&store, &told),
             store: store.clone(),
-            asks: asked,
+            ways: pace.ways.clone(),
+            measured: pace.measured.clone(),
+            events: told,
+        };
+        let launched = launch(Launch {
+            options,
+            keypair: key,
+            store,
+            shared,
             events,
-            shared: session::Shared {
-                writes: writer::Writer::start(&store, &told),
-                store,
-                ways: pace.ways,
-                measured: pace.measured,
-                events: told,
-            },
-            listen: addrs,
-            given,
-            anywhere,
-            mapped: mapped.clone(),
-            reach: Reach::new(external.clone(), relays.clone(), options),
-            trackers,
-            dht,
-            private_webseeds: options.private_webseeds,
-            audience: options.audience,
-            mdns: options.mdns,
-            site,
-            limit_lan: options.limit_lan,
-            seed: seed(&peer),
-        });
-        self.actor = Some(tokio::spawn(actor.run()));
-        let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
-        self.caller.context.net = Some(Net {
-            asks,
-            listen: listening,
-            peer,
+            limits: pace.now.clone(),
+            office: None,
+        })
+        .await?;
+        self.actor = Some(launched.actor);
+        self.router = launched.router;
+        self.caller.context.net = Some(launched.net);
+        let with = offices::With {
+            options: options.clone(),
+            store: all,
+            ways: pace.ways,
+            measured: pace.measured,
             limits: pace.now,
-            trackers: options.trackers.clone().into(),
-            dht: if options.dht { options.dht_servers.clone().into() } else { Arc::default() },
-            external: external.into(),
-            mapped,
-            relays: relays.into(),
-        });
+        };
+        self.caller.context.offices = Arc::new(Offices::start(with).await);
+        self.caller.context.say_default().await;
         Ok(())
     }
 
@@ -314,6 +345,7 @@ impl Node {
 
     /// Ends in order: sessions; flush; lock.
     pub async fn stop(mut self) {
+        self.caller.context.offices.stop().await;
         if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
             let _ = net.asks.send(Ask::Quit).await;
             let _ = tokio::time::timeout(STOP_WITHIN, actor).await;
@@ -338,145 +370,6 @@ impl Net {
         self.ask(ask(reply)).await;
         answer.await.ok()
     }
-}
-
-/// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
-fn network(
-    key: &libp2p::identity::Keypair,
-    options: &Options,
-) -> Result<libp2p::Swarm<Behaviour>, StartError> {
-    let failed = |verb: &str| {
-        let verb = verb.to_owned();
-        move |source| StartError::Network { verb, source }
-    };
-    let (relays, relayed) = libp2p::relay::client::new(key.public().to_peer_id());
-    let transport = transport::build_with_relays(key, options.background, relays);
-    let transport = transport.map_err(failed("set up encryption"))?;
-    let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
-    Ok(transport::network(key, transport, behaviour, Duration::ZERO))
-}
-
-/// Listens there, or everywhere. Returns what is listened on with any port.
-fn listen_on(
-    network: &mut libp2p::Swarm<Behaviour>,
-    listen: &[Multiaddr],
-    store: &Store,
-) -> Result<Vec<Multiaddr>, StartError> {
-    if listen.is_empty() {
-        return listen_everywhere(network, store);
-    }
-    for addr in listen {
-        let failed = |e: TransportError<io::Error>| StartError::Network {
-            verb: format!("listen on {addr}"),
-            source: io::Error::other(root_cause(&e)),
-        };
-        network.listen_on(addr.clone()).map_err(failed)?;
-    }
-    Ok(Vec::new())
-}
-
-/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with
-/// any port.
-fn listen_everywhere(
-    network: &mut libp2p::Swarm<Behaviour>,
-    store: &Store,
-) -> Result<Vec<Multiaddr>, StartError> {
-    let mut heard = Vec::new();
-    for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
-    {
-        let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
-        let last = memory::with_last_port(store, &addr);
-        match last.into_iter().chain([addr.clone()]).find_map(|addr| network.listen_on(addr).ok()) {
-            Some(_) => heard.push(addr),
-            None => tracing::debug!(%addr, "not listening"),
-        }
-    }
-    if !heard.is_empty() {
-        return Ok(heard);
-    }
-    let source = io::Error::other("no address could be listened on");
-    Err(StartError::Network { verb: "listen".to_owned(), source })
-}
-
-/// Addresses of the options, read.
-struct Addresses {
-    given: Vec<Multiaddr>,
-    listen: Vec<Multiaddr>,
-    trackers: Vec<Multiaddr>,
-    dht: Vec<Multiaddr>,
-    external: Vec<Multiaddr>,
-    relays: Vec<Multiaddr>,
-}
-
-impl Addresses {
-    fn of(options: &Options) -> Result<Self, StartError> {
-        let given = parse(&options.peers, "--peer")?;
-        let listen = parse(&options.listen, "--listen")?;
-        let trackers = parse(&options.trackers, "--tracker")?;
-        let dht = parse(&options.dht_servers, "--dht")?;
-        let external = parse(&options.external, "--external")?;
-        let relays = parse(&options.relays, "--relay")?;
-        let all = [
-            (&given, "--peer"),
-            (&trackers, "--tracker"),
-            (&dht, "--dht"),
-            (&external, "--external"),
-            (&relays, "--relay"),
-        ];
-        for (addrs, flag) in all {
-            // Only trackers have names.
-            let known = |addr: &Multiaddr| discovery::endpoint(&discovery::split_peer(addr).0).is_some();
-            let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
-            let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
-            if let Some(odd) = addrs.iter().find(odd) {
-                return Err(StartError::Option(format!(
-                    "{flag} {odd} leads nowhere that swarm knows how to reach"
-                )));
-            }
-        }
-        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
-            return Err(StartError::Option(format!(
-                "--relay {nobody} does not end with /p2p/ and who it is"
-            )));
-        }
-        if trackers.len() > limits::TRACKERS {
-            return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
-        }
-        if dht.len() > limits::DHT_NODES {
-            return Err(StartError::Option(format!("more than {} servers of the DHT", limits::DHT_NODES)));
-        }
-        Ok(Self { given, listen, trackers, dht, external, relays })
-    }
-}
-
-fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
-    let read = |text: &String| {
-        let example = "/ip4/192.168.1.20/tcp/4001";
-        let shown = crate::content::path::escape(text);
-        text.parse().map_err(|_| {
-            StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})"))
-        })
-    };
-    texts.iter().map(read).collect()
-}
-
-/// A name for a site that others can show.
-fn site(name: &str) -> Result<String, StartError> {
-    let fits = !name.is_empty() && name.len() <= limits::SITE_BYTES && !name.chars().any(char::is_control);
-    let shown = crate::content::path::escape(name);
-    let most = limits::SITE_BYTES;
-    fits.then(|| name.to_owned()).ok_or_else(|| {
-        StartError::Option(format!(
-            "--site {shown} is not a name of 1 to {most} bytes without control characters"
-        ))
-    })
-}
-
-/// Tie-breaks differ from node to node and from start to start.
-fn seed(peer: &PeerId) -> u64 {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
-    let hash = blake3::Hasher::new().update(&peer.to_bytes()).update(&now.to_le_bytes()).finalize();
-    u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or([0; 8]))
 }
 
 /// A failure of a job, as its last event.

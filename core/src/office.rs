@@ -4,7 +4,8 @@
 //! An office has a **root** key, which is used seldom and lies encrypted. The root makes **registrars**, which take in all others.
 //! Each node has an ed25519 key of its own in each office, and a [`certificate`] that names it. Who must leave is named in a list
 //! ([`expulsion`]) that every node passes on and none forgets. A [`secret`] that all members know lets them find each other
-//! without anybody else noticing. A newcomer shows what an [`invite`] says.
+//! without anybody else noticing ([`beacon`]). A newcomer shows what an [`invite`] says. What a member believes of all this stands in
+//! its [`book`]; what may be offered to whom, in [`voucher`]s.
 //!
 //! # What they have in common
 //!
@@ -26,14 +27,20 @@
 //!
 //! The office's id is the BLAKE3 of the charter in derive-key mode under [`CHARTER`]: whoever knows the id knows the root.
 
+pub mod beacon;
+pub mod book;
 pub mod certificate;
 pub mod expulsion;
 pub mod invite;
+pub mod root;
 pub mod secret;
+pub mod voucher;
 
 use std::fmt;
+use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
@@ -45,13 +52,15 @@ pub const CERTIFICATE: &str = "swarm 2026-11 office certificate v1";
 pub const EXPULSION: &str = "swarm 2026-11 office expulsion v1";
 /// Names secrets.
 pub const SECRET: &str = "swarm 2026-11 office secret v1";
+/// Names vouchers.
+pub const VOUCHER: &str = "swarm 2026-11 office voucher v1";
 
 const MAGIC: &[u8; 8] = b"swarmoff";
 const VERSION: u8 = 1;
 const SIGNATURE: usize = 64;
 
 /// The id of an office.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfficeId([u8; 32]);
 
 impl OfficeId {
@@ -68,6 +77,15 @@ impl OfficeId {
     }
 }
 
+impl FromStr for OfficeId {
+    type Err = Unbelieved;
+
+    fn from_str(text: &str) -> Result<Self, Unbelieved> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| Unbelieved::Malformed)?;
+        Ok(Self(bytes.try_into().map_err(|_| Unbelieved::Malformed)?))
+    }
+}
+
 impl fmt::Display for OfficeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
@@ -81,7 +99,7 @@ impl fmt::Debug for OfficeId {
 }
 
 /// A public key: of a node, or of a root.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
@@ -95,6 +113,13 @@ impl PublicKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// In base32 (RFC 4648, lower case, without filling): short enough to be typed in part.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_lowercase())
     }
 }
 

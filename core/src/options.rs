@@ -14,16 +14,19 @@ use crate::timetable::Timetable;
 pub enum Audience {
     /// Nobody.
     Nobody,
-    /// This machine and the local network: peers at private addresses that come without a relay.
+    /// This machine and the local network: peers at private addresses that come without a relay. Of an office's content: members
+    /// there.
     #[default]
     Lan,
+    /// The members of the office that it is of, as far as it is for them.
+    Office,
     /// Whoever has the id and finds a way.
     Anyone,
 }
 
 impl Audience {
     /// All, the fewest first.
-    pub const ALL: [Self; 3] = [Self::Nobody, Self::Lan, Self::Anyone];
+    pub const ALL: [Self; 4] = [Self::Nobody, Self::Lan, Self::Office, Self::Anyone];
 
     /// As it is written.
     #[must_use]
@@ -31,6 +34,7 @@ impl Audience {
         match self {
             Self::Nobody => "nobody",
             Self::Lan => "lan",
+            Self::Office => "office",
             Self::Anyone => "anyone",
         }
     }
@@ -41,16 +45,18 @@ impl Audience {
         match self {
             Self::Nobody => "nobody may fetch it",
             Self::Lan => "the local network may fetch it",
+            Self::Office => "the members of the office may fetch it",
             Self::Anyone => "anyone who has the id may fetch it",
         }
     }
 
-    /// Whether a peer may fetch; `near` if it is of the local network.
+    /// Whether a peer may fetch; `near` if it is of the local network, `member` if it is of the office that this is about.
     #[must_use]
-    pub const fn admits(self, near: bool) -> bool {
+    pub const fn admits(self, near: bool, member: bool) -> bool {
         match self {
             Self::Nobody => false,
             Self::Lan => near,
+            Self::Office => member,
             Self::Anyone => true,
         }
     }
@@ -64,7 +70,7 @@ impl fmt::Display for Audience {
 
 /// A text that names no audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is nobody, lan or anyone")]
+#[error("it is nobody, lan, office or anyone")]
 pub struct BadAudience;
 
 impl FromStr for Audience {
@@ -104,8 +110,10 @@ pub struct Options {
     pub allow_relayed: bool,
     /// Web seeds may be in private networks: whoever makes a link can then have this node ask servers there.
     pub private_webseeds: bool,
-    /// Who may fetch, where nothing else was said of a content.
-    pub audience: Audience,
+    /// Who may fetch, where nothing else was said of a content. Without: the local network, and once it is of an office, that office.
+    pub audience: Option<Audience>,
+    /// The office that is meant where this node is of several, by its name or the first digits of its id.
+    pub office: Option<String>,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
     pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
@@ -149,7 +157,8 @@ impl Options {
             relay_server: false,
             allow_relayed: false,
             private_webseeds: false,
-            audience: Audience::default(),
+            audience: None,
+            office: None,
             resident: false,
             mdns: true,
             site: None,

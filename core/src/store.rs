@@ -61,7 +61,7 @@ pub use import::Import;
 pub use import_share::Secret;
 use layout::Layout;
 pub use lock::LockError;
-use record::{Place, Record, Seal, State};
+use record::{Domain, Place, Record, Seal, State};
 
 /// Why an operation of the store did not work. Says whose fault it was.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,8 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// What is not of it is as if it were not here.
+    view: Option<Domain>,
 }
 
 #[derive(Debug)]
@@ -139,6 +141,8 @@ pub struct Begin {
     pub audience: Option<Audience>,
     /// The content of a share is opened as it is written; its key is here.
     pub seal: Option<Seal>,
+    /// Where it is fetched, and offered.
+    pub domain: Domain,
 }
 
 impl Store {
@@ -183,6 +187,7 @@ impl Store {
                 read_only,
                 _lock: lock,
             }),
+            view: None,
         };
         if !read_only {
             store.clear_incoming();
@@ -210,10 +215,20 @@ impl Store {
         self.inner.read_only
     }
 
+    /// The same store as one network sees it: only what is of that, and with small files ([`Store::keep`]) of its own.
+    #[must_use]
+    pub fn within(&self, domain: Domain) -> Self {
+        Self { inner: Arc::clone(&self.inner), view: Some(domain) }
+    }
+
+    fn shows(&self, record: &Record) -> bool {
+        self.view.is_none_or(|domain| record.is_of(domain))
+    }
+
     /// What is known of a blob.
     #[must_use]
     pub fn record(&self, id: ContentId) -> Option<Record> {
-        self.inner.meta.get(id)
+        self.inner.meta.get(id).filter(|record| self.shows(record))
     }
 
     /// Who may fetch a blob, if that was said of it, or of the directory or share that it is part of.
@@ -239,10 +254,27 @@ impl Store {
         Ok(())
     }
 
+    /// A blob is of this network no longer; what is of no other is for nobody until it is published anew.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn leave(&self, id: ContentId, domain: Domain) -> Result<(), StoreError> {
+        Ok(self.replace(id, |record| {
+            let mut record = record?;
+            record.domains.retain(|of| *of != domain);
+            if record.domains.is_empty() {
+                (record.domains, record.audience) = (vec![Domain::Public], Some(Audience::Nobody));
+            }
+            Some(record)
+        })?)
+    }
+
     /// All records, by id.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.inner.meta.all()
+        let mut all = self.inner.meta.all();
+        all.retain(|record| self.shows(record));
+        all
     }
 
     /// How many blobs it knows, without reading their records.
@@ -315,7 +347,7 @@ impl Store {
     /// Blobs whose flush failed since the last call. They must not be believed before they are verified again.
     #[must_use]
     pub fn poisoned(&self) -> Vec<Poisoned> {
-        self.inner.flusher.poisoned()
+        self.inner.flusher.poisoned(|id| self.view.is_none() || self.record(id).is_some())
     }
 
     fn save(&self, record: &Record) -> Result<(), DiskError> {

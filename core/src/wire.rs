@@ -34,6 +34,11 @@
 //! | 18 | Gateways | wanter, within a site | who fetches across the site's border, with their beats |
 //! | 19 | Seek | wanter, and whom it asked | have you got some of it? If not, and if `on`: ask those you know |
 //! | 20 | Known | who was asked on behalf of another | yes |
+//! | 21 | Book | both, in an office | a short name of all that is believed of it: who has another one is told everything |
+//! | 22 | Told | both, in an office | a statement (see [`crate::office`]), with the certificate of the registrar that signed it |
+//! | 23 | Certified | both, in an office | certificates: newer ones of the sender, or new ones for the receiver |
+//! | 24 | Renew | member, to a registrar | my certificate is old |
+//! | 25 | Voucher | holder, in an office | why it may offer this blob: comes before the Offer |
 
 pub mod dht;
 pub mod frame;
@@ -135,6 +140,11 @@ pub enum Message {
     Gateways { id: ContentId, beats: Vec<GatewayBeat> },
     Seek { id: ContentId, on: bool },
     Known(ContentId),
+    Book([u8; 32]),
+    Told { about: u8, by: Vec<u8>, statement: Vec<u8> },
+    Certified { chain: Vec<Vec<u8>> },
+    Renew,
+    Voucher { blob: Handle, voucher: Vec<u8>, chain: Vec<Vec<u8>> },
 }
 
 /// A node of a site that fetches a blob across the site's border makes itself known.
@@ -195,6 +205,11 @@ impl Message {
             Self::Gateways { id, beats } => body(18, &(id, beats)),
             Self::Seek { id, on } => body(19, &(id, on)),
             Self::Known(id) => body(20, id),
+            Self::Book(digest) => body(21, digest),
+            Self::Told { about, by, statement } => body(22, &(about, by, statement)),
+            Self::Certified { chain } => body(23, chain),
+            Self::Renew => body(24, &()),
+            Self::Voucher { blob, voucher, chain } => body(25, &(blob, voucher, chain)),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -233,6 +248,11 @@ impl Message {
             18 => read(kind, bytes).map(|(id, beats)| Self::Gateways { id, beats })?,
             19 => read(kind, bytes).map(|(id, on)| Self::Seek { id, on })?,
             20 => Self::Known(read(kind, bytes)?),
+            21 => Self::Book(read(kind, bytes)?),
+            22 => read(kind, bytes).map(|(about, by, statement)| Self::Told { about, by, statement })?,
+            23 => Self::Certified { chain: read(kind, bytes)? },
+            24 => read::<()>(kind, bytes).map(|()| Self::Renew)?,
+            25 => read(kind, bytes).map(|(blob, voucher, chain)| Self::Voucher { blob, voucher, chain })?,
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)
@@ -263,6 +283,10 @@ impl Message {
             Self::Have { add, .. } => add.within_limits(),
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
+            Self::Told { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
+            Self::Certified { chain } | Self::Voucher { chain, .. } => {
+                chain.len() <= 2 && chain.iter().all(|one| one.len() <= limits::CERTIFICATE_BYTES)
+            }
             Self::Grant { count, .. } | Self::Refuse { count, .. } => {
                 *count as usize <= limits::REQUESTS_PER_PEER
             }

@@ -1,16 +1,22 @@
 //! `swarm daemon`.
 
-use swarm_core::node::command::Command;
+use std::time::Duration;
+
+use swarm_core::node::command::{self, Command};
 use swarm_core::node::event::{Event, Status};
+use swarm_core::office::invite::{BadInvite, Invite};
 
 use swarm_tracker::server::Server;
 
-use super::unexpected;
+use super::{office, unexpected};
 use crate::args;
 use crate::config::Settings;
 use crate::conversation::Conversation;
-use crate::exit::{Code, Failed, Outcome, not_started};
+use crate::exit::{Code, Failed, Outcome, Stop, not_started};
 use crate::ui::Ui;
+
+/// Who could not join tries again after this.
+const JOIN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs a node until a signal comes, and a tracker beside it if that is wanted.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Outcome {
@@ -42,9 +48,50 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
     }
     status.dht_serves.iter().for_each(|addr| ui.talk(&format!("  server of the DHT at {addr}")));
     status.notices.iter().for_each(|notice| ui.warn(notice));
+    if let Some(text) = &args.join
+        && let Err(stop) = join(ui, &mut conversation, text, (args.node.clone(), &status)).await
+    {
+        return conversation.finish(Err(stop)).await;
+    }
     conversation.until_signalled().await;
     ui.talk("stopping");
     conversation.close(true).await
+}
+
+/// Joins an office before anything else is done there. The registrar may not run yet.
+async fn join(
+    ui: &Ui,
+    conversation: &mut Conversation<'_>,
+    text: &str,
+    (node, status): (Option<String>, &Status),
+) -> Outcome {
+    let code = office::code(text)?;
+    let invite: Invite = code
+        .expose()
+        .parse()
+        .map_err(|error: BadInvite| Failed::new(Code::User, format!("cannot join: {error}")))?;
+    let id = invite.office.to_string();
+    if status.offices.iter().any(|office| office.id == id && office.trouble.is_none()) {
+        return Ok(());
+    }
+    let mut said = false;
+    loop {
+        let command = Command::Office(command::Office::Join { code: code.clone(), node: node.clone() });
+        match conversation.answer(command, |_| Ok(())).await {
+            Ok(Event::Offices { offices }) => {
+                offices.iter().for_each(|joined| office::say_joined(ui, joined));
+                return Ok(());
+            }
+            Ok(_) => return Err(unexpected()),
+            Err(Stop::Failed(failed)) if failed.code == Code::NotFound => {
+                if !std::mem::replace(&mut said, true) {
+                    ui.warn(&format!("{}: trying again", failed.message));
+                }
+                conversation.unless_signalled(tokio::time::sleep(JOIN_AGAIN)).await?;
+            }
+            Err(stop) => return Err(stop),
+        }
+    }
 }
 
 fn runs_already(status: &Status) -> Failed {

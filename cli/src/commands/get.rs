@@ -65,6 +65,7 @@ pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, outp
         include: args.include.clone(),
         exclude: args.exclude.clone(),
         serve: settings.said_of_content(),
+        network: settings.network(args.public),
     })
 }
 

@@ -99,6 +99,8 @@ async fn publish(
         serve: settings.said_of_content(),
         encrypt,
         password,
+        network: settings.network(args.public),
+        to: args.to.clone(),
     };
     let command = Command::Publish(publish);
     let show = |event: &Event| {

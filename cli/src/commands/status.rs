@@ -1,7 +1,8 @@
 //! `swarm status`.
 
 use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Limits, Shared, Status, Transfer};
+use swarm_core::node::event::{Event, Limits, OfficeRow, Shared, Status, Transfer};
+use swarm_core::options::Audience;
 
 use super::peers::show_banned;
 use super::{no_node, short, unexpected};
@@ -62,6 +63,7 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     facts.extend(status.dht_serves.iter().map(|addr| ("dht at", addr.clone())));
     facts.push(("content", blobs));
     facts.push(("serves", status.serve.to_string()));
+    facts.extend(status.offices.iter().map(|office| ("office", in_office(office))));
     facts.push((
         "traffic",
         format!("{} up, {} down", size::bytes(status.uploaded), size::bytes(status.downloaded)),
@@ -71,6 +73,13 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
         status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))),
     );
     facts
+}
+
+/// An office in one line.
+fn in_office(office: &OfficeRow) -> String {
+    let trouble = office.trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
+    let connected = size::plural(office.connected.into(), "member");
+    format!("{}: {} as {}, {connected} connected{trouble}", office.name, office.role.name(), office.called)
 }
 
 /// What holds the node back at present, and why; nothing when nothing does.
@@ -102,13 +111,23 @@ fn show_shared(ui: &Ui, shared: &[Shared]) -> Outcome {
     let columns = [Column::Flexible("NAME"), Column::Left("WHO MAY FETCH"), Column::Left("ID")];
     let row = |shared: &Shared| {
         let id = if ui.is_terminal() { short(&shared.id).to_owned() } else { shared.id.clone() };
-        vec![shared.name.clone(), shared.serve.to_string(), id]
+        vec![shared.name.clone(), who(shared), id]
     };
     ui.table(&columns, &shared.iter().take(SHARED).map(row).collect::<Vec<_>>())?;
     if shared.len() > SHARED {
         ui.talk("and others: swarm ls");
     }
     Ok(())
+}
+
+/// Who may fetch something, in a few words.
+fn who(shared: &Shared) -> String {
+    match (&shared.office, &shared.members, shared.serve) {
+        (Some(_), _, Audience::Nobody) | (None, ..) => shared.serve.to_string(),
+        (Some(office), Some(members), _) => format!("{} of {office}", members.join(", ")),
+        (Some(office), None, Audience::Lan) => format!("{office}, here on the local network"),
+        (Some(office), None, _) => format!("all of {office}"),
+    }
 }
 
 fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {

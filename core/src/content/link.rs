@@ -1,7 +1,7 @@
 //! Links and what else a person may type to name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...[#<key>]
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...[&office=<digits>][#<key>]
 //! ```
 //!
 //! Only the id counts. Name, peers, trackers, servers of the DHT and web seeds are hints of whoever wrote the link and are never trusted: the name passes
@@ -29,6 +29,8 @@ const SCHEME: &str = "swarm:";
 /// As `b3sum --tag` and our own output call an id.
 const HASH: &str = "blake3:";
 const ID_DIGITS: usize = 64;
+/// Of an office's id.
+const OFFICE_DIGITS: usize = 16;
 /// Room that hints leave for a key: a locked one in base64, its name and the mark.
 const FRAGMENT_BYTES: usize = LOCKED.div_ceil(3) * 4 + 8;
 /// Fewer digits of an id than this are refused: they are more likely a word than a name.
@@ -54,6 +56,8 @@ pub struct Link {
     /// HTTP addresses of the same bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1 to [`WEBSEED_URL_BYTES`]
     /// bytes.
     pub webseeds: Vec<String>,
+    /// The first digits of the id of the office whose members it is for: 16 hex digits.
+    pub office: Option<String>,
     /// What opens a share.
     pub fragment: Option<Fragment>,
 }
@@ -156,7 +160,9 @@ impl fmt::Display for Link {
         let trackers = trackers.map(|addr| ("tracker", addr));
         let dht = self.dht.iter().filter(|addr| is_addr(addr, ADDR_BYTES)).take(LINK_DHT);
         let dht = dht.map(|addr| ("dht", addr));
-        for (key, addr) in peers.chain(trackers).chain(dht).chain(webseeds.map(|url| ("webseed", url))) {
+        let office = self.office.iter().filter(|digits| is_office(digits)).map(|digits| ("office", digits));
+        let webseeds = webseeds.map(|url| ("webseed", url));
+        for (key, addr) in office.chain(peers).chain(trackers).chain(dht).chain(webseeds) {
             let mark = if text.contains('?') { '&' } else { '?' };
             let hint = format!("{mark}{key}={}", utf8_percent_encode(addr, PLAIN));
             if text.len() + hint.len() + FRAGMENT_BYTES <= LINK_BYTES {
@@ -202,6 +208,7 @@ impl FromStr for Link {
                     let most = (LINK_DHT, ADDR_BYTES);
                     read_addr(addr, &mut link.dht, most, LinkError::TooManyDht)?;
                 }
+                Some(("office", digits)) if is_office(digits) => link.office = Some(digits.to_owned()),
                 Some(("webseed", url)) => {
                     let most = (LINK_WEBSEEDS, WEBSEED_URL_BYTES);
                     read_addr(url, &mut link.webseeds, most, LinkError::TooManyWebSeeds)?;
@@ -225,6 +232,7 @@ impl Link {
             trackers: Vec::new(),
             dht: Vec::new(),
             webseeds: Vec::new(),
+            office: None,
             fragment: None,
         }
     }
@@ -301,6 +309,11 @@ fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
         return Err(bad());
     }
     percent_decode_str(value).decode_utf8().map_err(|_| bad())
+}
+
+/// The beginning of an office's id.
+fn is_office(digits: &str) -> bool {
+    digits.len() == OFFICE_DIGITS && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_addr(text: &str, most: usize) -> bool {

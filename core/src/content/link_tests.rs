@@ -157,7 +157,8 @@ proptest! {
             1 => Some(Fragment::Key(ShareKey::from_bytes(id))),
             _ => Some(Fragment::Locked(Box::new([id[0]; LOCKED]))),
         };
-        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds, fragment };
+        let office = (id[0] & 1 == 1).then(|| ContentId::from_bytes(id).to_string()[..16].to_owned());
+        let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds, office, fragment };
         let text = link.to_string();
         // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=#".contains(&b)), "{}", text);

@@ -175,7 +175,7 @@ fn inner_key(key: &[u8; KEY], salt: &[u8; SALT]) -> LessSafeKey {
 }
 
 /// XChaCha20-Poly1305 of a few bytes: what is encrypted, then the tag.
-pub(super) fn encrypt(key: &[u8; KEY], nonce: &[u8; NONCE], aad: &[u8], plain: &[u8]) -> Vec<u8> {
+pub(crate) fn encrypt(key: &[u8; KEY], nonce: &[u8; NONCE], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let (key, nonce) = split(key, nonce);
     let mut bytes = plain.to_vec();
     let sealed = key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut bytes);
@@ -184,7 +184,7 @@ pub(super) fn encrypt(key: &[u8; KEY], nonce: &[u8; NONCE], aad: &[u8], plain: &
 }
 
 /// The other way; the bytes are wiped when dropped.
-pub(super) fn decrypt(
+pub(crate) fn decrypt(
     key: &[u8; KEY],
     nonce: &[u8; NONCE],
     aad: &[u8],

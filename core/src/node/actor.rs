@@ -1,6 +1,7 @@
 //! The driver: one loop that hands every event to the part whose business it is. It decides nothing.
 
 mod network;
+mod office;
 mod traversal;
 mod webs;
 mod words;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::bans::Bans;
@@ -21,12 +23,13 @@ use super::dht::Dht;
 use super::discovery::{Discovery, Name, Source, split_peer};
 use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
+use super::office::{Desk, Knock, now as office_now};
 use super::peers::Peers;
 use super::reach::{Reach, is_relayed};
 use super::router::Mapped;
 use super::seeking::Seeking;
 use super::session::{SessionEvent, Shared};
-use super::sharing::Sharing;
+use super::sharing::{Access, Sharing};
 use super::tracker::Trackers;
 use super::transfers::{Owner, Transfers, View};
 use super::why::Report as WhyReport;
@@ -36,9 +39,10 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
 use crate::schedule::{Order, PeerKey};
-use crate::store::record::State;
+use crate::store::record::{Domain, State};
 use crate::store::{Blob, Store};
 pub(super) use network::{in_short, root_cause};
+pub(super) use office::OfficeAsk;
 
 /// The swarm of libp2p: its word, its type; ours is called a node.
 type Network = libp2p::Swarm<Behaviour>;
@@ -88,6 +92,12 @@ pub(super) enum Ask {
     Withdraw(ContentId),
     /// Others may fetch it than before.
     Audience(ContentId),
+    /// Who may fetch what nothing was said of.
+    Default(Audience),
+    /// There may be members.
+    Meet(Hints),
+    /// What is asked of the network of an office.
+    Office(OfficeAsk),
     /// What holds a download up.
     Why { id: ContentId, reply: oneshot::Sender<WhyReport> },
     /// How things are.
@@ -116,6 +126,25 @@ pub(super) struct Report {
     pub(super) holders: BTreeMap<ContentId, u32>,
 }
 
+impl Report {
+    /// That of another network of the same node beside it.
+    pub(super) fn join(&mut self, other: Self) {
+        self.peers.extend(other.peers);
+        self.banned.extend(other.banned);
+        for (reason, count) in other.refused {
+            match self.refused.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, all)) => *all += count,
+                None => self.refused.push((reason, count)),
+            }
+        }
+        self.notices.extend(other.notices);
+        self.uploaded += other.uploaded;
+        self.downloaded += other.downloaded;
+        self.transfers.extend(other.transfers);
+        self.holders.extend(other.holders);
+    }
+}
+
 /// Everything the loop owns.
 pub(super) struct Actor {
     network: Network,
@@ -139,6 +168,15 @@ pub(super) struct Actor {
     webs: Vec<webs::WebSource>,
     private_webseeds: bool,
     audience: Audience,
+    domain: Domain,
+    /// If this is the network of an office.
+    office: Option<Desk>,
+    /// Members that announce themselves on the local network.
+    beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>)>,
+    /// Has them asked where they are.
+    look: Arc<Notify>,
+    /// Ends with the actor.
+    _tasks: JoinSet<()>,
     /// Where we listen on any port, until that is remembered.
     anywhere: Vec<Multiaddr>,
     started: Instant,
@@ -174,12 +212,18 @@ pub(super) struct Parts {
     pub(super) trackers: Trackers,
     pub(super) dht: Dht,
     pub(super) private_webseeds: bool,
-    /// Who may fetch what nothing was said of.
-    pub(super) audience: Audience,
+    /// Who may fetch what nothing was said of, if that was said.
+    pub(super) audience: Option<Audience>,
+    /// Others are told of all that is here.
+    pub(super) resident: bool,
     pub(super) mdns: bool,
     pub(super) site: Option<String>,
     pub(super) limit_lan: bool,
     pub(super) seed: u64,
+    pub(super) office: Option<Desk>,
+    pub(super) beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>)>,
+    pub(super) look: Arc<Notify>,
+    pub(super) tasks: JoinSet<()>,
 }
 
 impl Actor {
@@ -189,13 +233,25 @@ impl Actor {
         let (bans, decided) = Bans::load(&parts.store);
         let mut network = parts.network;
         decided.iter().for_each(|decided| network.behaviour_mut().gate.ban(decided));
-        parts.reach.relays().for_each(|relay| network.behaviour_mut().identify.with(relay));
+        for relay in parts.reach.relays() {
+            network.behaviour_mut().identify.with(relay);
+            if let Some(desk) = &parts.office {
+                network.behaviour_mut().streams.leave(relay);
+                desk.relay(relay);
+            }
+        }
+        let domain = parts.office.as_ref().map_or(Domain::Public, |desk| Domain::Office(desk.id()));
+        let audience = match (&parts.office, parts.audience) {
+            (Some(_), None | Some(Audience::Anyone)) => Audience::Office,
+            (None, Some(Audience::Office)) => Audience::Nobody,
+            (_, said) => said.unwrap_or_default(),
+        };
         let memory = Memory::load(&parts.store);
         memory.peers().for_each(|(peer, addr)| {
             discovery.found(&addr, Some(peer), Source::Remembered, now);
         });
         parts.given.iter().for_each(|addr| discovery.found(addr, None, Source::Given, now));
-        Self {
+        let mut new = Self {
             network,
             store: parts.store,
             asks: parts.asks,
@@ -215,7 +271,12 @@ impl Actor {
             dht: parts.dht,
             webs: Vec::new(),
             private_webseeds: parts.private_webseeds,
-            audience: parts.audience,
+            audience,
+            domain,
+            office: parts.office,
+            beacons: parts.beacons,
+            look: parts.look,
+            _tasks: parts.tasks,
             anywhere: parts.anywhere,
             started: now,
             mdns: parts.mdns,
@@ -227,6 +288,19 @@ impl Actor {
             notices: Vec::new(),
             shown: now,
             slow: now,
+        };
+        if parts.resident {
+            new.announce_all(false);
+        }
+        new.meet_members();
+        new
+    }
+
+    /// Trackers and the DHT are told of all that is whole.
+    fn announce_all(&mut self, fresh: bool) {
+        for record in self.store.records().iter().filter(|record| record.state == State::Complete) {
+            let access = self.access(record.id);
+            self.announce_held(record.id, &access, fresh);
         }
     }
 
@@ -247,6 +321,9 @@ impl Actor {
                         let given: Vec<_> = self.peers.givers().collect();
                         given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
                         self.memory.save(&self.store);
+                        if let Some(desk) = &mut self.office {
+                            desk.save_members();
+                        }
                         self.dht.save(&self.store, true);
                         return self.trackers.leave().await;
                     }
@@ -254,8 +331,13 @@ impl Actor {
                 },
                 Some((key, event)) = self.events.recv() => self.session(key, event),
                 Some((id, blob)) = self.opened.1.recv() => {
-                    let audience = self.audience(id);
-                    self.sharing.opened(id, blob, audience, &mut self.peers);
+                    let access = self.access(id);
+                    self.sharing.opened(id, blob, &access, &mut self.peers);
+                }
+                Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
+                Some((peer, addrs)) = self.beacons.recv() => {
+                    let now = Instant::now();
+                    addrs.iter().for_each(|addr| self.discovery.found(addr, Some(peer), Source::Lan, now));
                 }
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
                 Some(news) = self.dht.news() => {
@@ -280,10 +362,12 @@ impl Actor {
             }
             Ask::Start { blob, order, owner, hints, reply } => {
                 self.hints(blob.id(), &hints);
-                let audience = self.audience(blob.id());
+                // What is of another network is copied from here, and not offered in this one.
+                let ours = blob.record().is_of(self.domain);
+                let access = ours.then(|| self.access(blob.id()));
                 let _ = reply.send(self.transfers.start(
                     &blob,
-                    (order, audience),
+                    (order, access),
                     &owner,
                     &mut self.peers,
                     &mut self.sharing,
@@ -300,6 +384,17 @@ impl Actor {
             Ask::Publish(blob) => self.share(blob),
             Ask::Withdraw(id) => self.withdraw(id),
             Ask::Audience(id) => self.audience_changed(id),
+            Ask::Default(audience) => {
+                if self.audience != audience {
+                    self.audience = audience;
+                    self.store.records().iter().for_each(|record| self.audience_changed(record.id));
+                }
+            }
+            Ask::Meet(hints) => {
+                let now = Instant::now();
+                hints.peers.iter().for_each(|addr| self.discovery.found(addr, None, Source::Link, now));
+            }
+            Ask::Office(ask) => self.office_ask(ask),
             Ask::Why { id, reply } => drop(reply.send(self.why(id))),
             Ask::Report(reply) => drop(reply.send(self.report())),
             Ask::Quit => {}
@@ -320,30 +415,42 @@ impl Actor {
         hints.dht.iter().for_each(|addr| self.dht.linked(addr));
         self.trackers.wants(id);
         let tells = hints.audience.unwrap_or_else(|| self.audience(id)) == Audience::Anyone;
+        if self.office.is_some() {
+            self.look.notify_one();
+        }
         self.dht.wants(id, tells);
         self.discovery.hurry(now);
     }
 
     fn share(&mut self, blob: Arc<Blob>) {
         let id = blob.id();
-        let audience = self.audience(id);
-        if blob.is_shareable() {
-            self.announce_held(id, audience);
+        if !blob.record().is_of(self.domain) {
+            return;
         }
-        self.sharing.share(blob, audience, &mut self.peers);
+        let access = self.access(id);
+        if blob.is_shareable() {
+            self.announce_held(id, &access, true);
+        }
+        self.sharing.share(blob, &access, &mut self.peers);
     }
 
     /// Tells trackers and the DHT of what is whole, as far as they are for those who may fetch it, and takes back what is not.
-    fn announce_held(&mut self, id: ContentId, audience: Audience) {
-        match audience {
-            Audience::Nobody => self.trackers.drops(id),
-            Audience::Lan | Audience::Anyone => self.trackers.holds(id),
+    fn announce_held(&mut self, id: ContentId, access: &Access, fresh: bool) {
+        match access.is_nobody() {
+            true => self.trackers.drops(id),
+            false => self.trackers.holds(id),
         }
         // The DHT is for everybody: who is told of a holder there must be able to fetch of it.
-        match audience {
-            Audience::Nobody | Audience::Lan => self.dht.drops(id),
-            Audience::Anyone => self.dht.holds(id, true),
+        match access.audience {
+            Audience::Anyone => self.dht.holds(id, fresh),
+            Audience::Nobody | Audience::Lan | Audience::Office => self.dht.drops(id),
         }
+    }
+
+    /// Who may fetch this of us, and why.
+    fn access(&mut self, id: ContentId) -> Access {
+        let office = self.office.as_mut().map(|desk| desk.voucher(id, office_now()));
+        Access { audience: self.audience(id), office }
     }
 
     /// Who may fetch this of us.
@@ -353,16 +460,16 @@ impl Actor {
 
     /// Everybody is told anew: to who may not fetch it any longer it is gone.
     fn audience_changed(&mut self, id: ContentId) {
-        let audience = self.audience(id);
+        let access = self.access(id);
         let whole = self.store.record(id).is_some_and(|r| r.state == State::Complete);
         // What is still being fetched is looked for as before.
         if whole && !self.transfers.is_active(id) {
-            self.announce_held(id, audience);
+            self.announce_held(id, &access, true);
         }
         match self.sharing.open(id) {
-            Some(blob) => self.sharing.share(blob, audience, &mut self.peers),
+            Some(blob) => self.sharing.share(blob, &access, &mut self.peers),
             None if whole => {
-                self.sharing.admit(id, audience, &self.peers);
+                self.sharing.admit(id, &access, &self.peers);
                 self.open(id);
             }
             None => {}
@@ -386,7 +493,7 @@ impl Actor {
 
     fn announce(&mut self) {
         if self.trackers.is_due() {
-            let lacks = self.transfers.room(&self.peers) > 0;
+            let lacks = self.transfers.room(&self.peers) > 0 || self.contacts_lacking() > 0;
             let addrs: Vec<Multiaddr> =
                 self.reach.addresses().chain(&*self.listen.borrow()).cloned().collect();
             self.trackers.announce(lacks, &addrs, Instant::now());
@@ -395,7 +502,7 @@ impl Actor {
 
     fn peer_down(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.remove(key) {
-            if peer.gave() {
+            if peer.gave() || peer.member.is_some() {
                 self.memory.met(peer.id, &peer.addr);
             }
             self.discovery.lost(peer.id, Instant::now());
@@ -427,9 +534,11 @@ impl Actor {
             self.reach_out(now);
             let transfers = &self.transfers;
             self.sharing.prune(|id| transfers.is_active(id));
-            self.trackers.settle(|id| transfers.is_active(id));
+            let meeting = self.office.as_ref().map(Desk::meeting);
+            self.trackers.settle(|id| transfers.is_active(id) || meeting == Some(id));
             self.dht.settle(|id| transfers.is_active(id));
             self.tend_dht(now);
+            self.tend_office();
             for poisoned in self.store.poisoned() {
                 tracing::error!(id = %poisoned.id, error = %poisoned.error, "a flush failed");
                 self.transfers.poisoned(&poisoned);
@@ -481,6 +590,14 @@ impl Actor {
             transfers: views,
             holders,
         }
+    }
+}
+
+/// The next who knocks at the door of an office.
+async fn next_knock(desk: &mut Option<Desk>) -> Option<Knock> {
+    match desk {
+        Some(desk) => desk.knock().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::content::share::Hidden;
+use crate::office::certificate::Role;
 use crate::options::Audience;
 
 /// One request to a node. The answer is a stream of [`super::event::Event`]s whose last one is final.
@@ -49,6 +50,8 @@ pub enum Command {
         /// Who.
         audience: Option<Audience>,
     },
+    /// Private networks.
+    Office(Office),
     /// The node at a glance. Final: `Status`.
     Status,
     /// The peers it is connected to and those it has banned. Final: `Peers`.
@@ -90,6 +93,100 @@ pub struct Publish {
     /// With `encrypt`: a password that opens the link.
     #[serde(default)]
     pub password: Option<Hidden>,
+    /// Where it is offered.
+    #[serde(default)]
+    pub network: Network,
+    /// In an office: names or keys of the members that it is for; all without.
+    #[serde(default)]
+    pub to: Vec<String>,
+}
+
+/// In which network something is offered, or looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// In that of the office that this node is of; in that of all nodes if it is of none. Of several it must be said in which.
+    #[default]
+    Usual,
+    /// In that of all nodes.
+    Public,
+    /// In that of the office with this name, or whose id begins so.
+    Office(String),
+}
+
+/// What is done with offices, see [`Command::Office`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Office {
+    /// Which there are. Final: `Offices`.
+    List,
+    /// Found one, with this node as its first registrar. Final: `Founded`.
+    Init {
+        /// Its name.
+        name: String,
+        /// What this node is called there.
+        node: Option<String>,
+        /// Of the root.
+        password: Hidden,
+    },
+    /// A new invitation. Final: `Invited`.
+    Invite {
+        /// To which office.
+        office: Option<String>,
+        /// As what.
+        role: Role,
+        /// For how many.
+        uses: u32,
+        /// For how long, seconds.
+        secs: u64,
+        /// Of the root: for a registrar.
+        password: Option<Hidden>,
+    },
+    /// Become a member. Final: `Offices`, with that one.
+    Join {
+        /// The invitation.
+        code: Hidden,
+        /// What this node is to be called.
+        node: Option<String>,
+    },
+    /// Who is known. Final: `Members`.
+    Members {
+        /// Of which office.
+        office: Option<String>,
+    },
+    /// Make somebody leave. Final: `Members`, with that one.
+    Expel {
+        /// Of which office.
+        office: Option<String>,
+        /// Name or key.
+        who: String,
+        /// Of the root: for a registrar.
+        password: Option<Hidden>,
+    },
+    /// Change the secret. Final: `Offices`, with that one.
+    Rotate {
+        /// Of which office.
+        office: Option<String>,
+    },
+    /// Be of it no longer, and delete the keys. Final: `Offices`, with those that are left.
+    Leave {
+        /// Which.
+        office: Option<String>,
+    },
+    /// Take the root from its backup to this node, which must be a member, and make it a registrar. Final: `Offices`, with that one.
+    Restore {
+        /// As it was written down.
+        backup: Hidden,
+        /// A new one.
+        password: Hidden,
+    },
+    /// Make this node, which has the root, a registrar for longer. Final: `Offices`, with that one.
+    Renew {
+        /// Of which office.
+        office: Option<String>,
+        /// Of the root.
+        password: Hidden,
+    },
 }
 
 /// Where fetched content goes.
@@ -124,4 +221,7 @@ pub struct Get {
     /// Who may fetch it of us; whom the node says without.
     #[serde(default)]
     pub serve: Option<Audience>,
+    /// Where it is looked for.
+    #[serde(default)]
+    pub network: Network,
 }

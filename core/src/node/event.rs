@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::share::Hidden;
 use crate::content::tree::Kind;
+use crate::office::certificate::Role;
 use crate::options::Audience;
 
 /// One step of an answer. [`Event::is_final`] tells the last.
@@ -97,6 +99,34 @@ pub enum Event {
         peers: Vec<Peer>,
         /// Banned.
         banned: Vec<Ban>,
+    },
+    /// Final: an office was founded.
+    Founded {
+        /// It.
+        office: OfficeRow,
+        /// Its root, to be written down.
+        backup: Hidden,
+    },
+    /// Final: an invitation.
+    Invited {
+        /// To be handed on.
+        code: Hidden,
+        /// To which office.
+        office: OfficeRow,
+    },
+    /// Final: offices.
+    Offices {
+        /// By name.
+        offices: Vec<OfficeRow>,
+    },
+    /// Final: members of an office.
+    Members {
+        /// Of which.
+        office: OfficeRow,
+        /// By name.
+        members: Vec<MemberRow>,
+        /// How many members were connected and told, if there was something to tell.
+        told: u32,
     },
     /// Final: what holds it up.
     Why(Why),
@@ -307,6 +337,9 @@ pub struct Status {
     /// What is whole here, and who may fetch it; as many as are shown at once.
     #[serde(default)]
     pub shared: Vec<Shared>,
+    /// The offices it is of.
+    #[serde(default)]
+    pub offices: Vec<OfficeRow>,
     /// Complete and partial blobs.
     pub blobs: u64,
     /// Bytes the store holds itself.
@@ -327,6 +360,58 @@ pub struct Status {
     pub limits: Limits,
 }
 
+/// A private network that a node is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfficeRow {
+    /// 64 hex digits.
+    pub id: String,
+    /// What people call it; escape it on a terminal.
+    pub name: String,
+    /// This node's key there.
+    pub node: String,
+    /// Its peer id there.
+    pub peer: String,
+    /// What it is called there.
+    pub called: String,
+    /// What it may do there.
+    pub role: Role,
+    /// Until when its certificate holds, seconds since 1970.
+    pub expires: u64,
+    /// The root's key is here (locked).
+    pub root: bool,
+    /// Where it listens for members.
+    pub listen: Vec<String>,
+    /// Members it is connected to.
+    pub connected: u32,
+    /// Members it knows of, itself among them.
+    pub members: u32,
+    /// How often the secret was changed.
+    pub epoch: u32,
+    /// What is wrong.
+    pub trouble: Option<String>,
+}
+
+/// A member of an office.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// Its key.
+    pub node: String,
+    /// What it is called; escape it on a terminal.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Until when its certificate holds, as far as is known, seconds since 1970.
+    pub expires: u64,
+    /// When it was last met.
+    pub met: u64,
+    /// It is connected.
+    pub connected: bool,
+    /// It had to leave.
+    pub expelled: bool,
+    /// It is this node.
+    pub own: bool,
+}
+
 /// What may be had of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
@@ -336,6 +421,12 @@ pub struct Shared {
     pub name: String,
     /// Who may fetch it.
     pub serve: Audience,
+    /// The office that it is of.
+    #[serde(default)]
+    pub office: Option<String>,
+    /// The members that it is for, if not for all.
+    #[serde(default)]
+    pub members: Option<Vec<String>>,
 }
 
 /// What holds a download up.

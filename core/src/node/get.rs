@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 use super::actor::{Ask, Hints};
-use super::command::{Get, Output};
+use super::command::{Get, Network, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
 use super::transfers::{Owner, View};
@@ -29,6 +29,7 @@ use crate::content::share::Fragment;
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
 use crate::limits;
+use crate::options::Audience;
 use crate::schedule::Order;
 use crate::store::record::{Payload, Seal, State};
 use crate::store::{Begin, Blob, Finished, StoreError, Target, refuse_existing};
@@ -56,6 +57,10 @@ struct Job {
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
     let started = Instant::now();
     let link = resolve(&context.store, get.target.expose())?;
+    let context = context.to_fetch(&get.network, &link)?;
+    // Of a node that is of an office it has to be said what others on the network may fetch.
+    let unsaid = (get.network == Network::Public && !context.offices.is_empty()).then_some(Audience::Lan);
+    let get = Get { serve: get.serve.or(unsaid), ..get };
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
@@ -109,6 +114,7 @@ pub(super) async fn repair(
         include: Vec::new(),
         exclude: Vec::new(),
         serve: None,
+        network: Network::Usual,
     };
     let job = Job {
         context: context.clone(),
@@ -238,8 +244,15 @@ impl Job {
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let order = if matches!(self.get.output, Output::Store) { Order::Ascending } else { Order::Rarest };
-        let begin =
-            Begin { list: learned.list, name, target, of: None, audience: self.get.serve, seal: None };
+        let begin = Begin {
+            list: learned.list,
+            name,
+            target,
+            of: None,
+            audience: self.get.serve,
+            seal: None,
+            domain: self.context.domain,
+        };
         let (blob, view) = self.download(begin, learned.only, order).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
@@ -275,6 +288,7 @@ impl Job {
             of: None,
             audience: self.get.serve,
             seal: None,
+            domain: self.context.domain,
         };
         let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
         let manifest = self.keep_manifest(&blob).await?;
@@ -347,7 +361,15 @@ impl Job {
                 None => return Ok(None),
             }
         };
-        let begin = Begin { list, name, target, of: Some(id), audience: self.get.serve, seal };
+        let begin = Begin {
+            list,
+            name,
+            target,
+            of: Some(id),
+            audience: self.get.serve,
+            seal,
+            domain: self.context.domain,
+        };
         let (blob, view) = match from_here {
             Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
             None if len == 0 => (self.begin(&begin).await?, View::default()),

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc::Sender;
 
-use super::actor::{Ask, Report};
+use super::actor::{Ask, OfficeAsk, Report};
 use super::command::Command;
 use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
 use super::transfers::Stage;
-use super::{Context, Flag, blocking, failure, get, publish, why};
+use super::{Context, Flag, blocking, failure, get, members, publish, why};
 use crate::content::geometry::Geometry;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
@@ -29,8 +29,12 @@ const ENTRIES: usize = 500;
 pub(super) async fn run(context: Context, command: Command, events: Sender<Event>) {
     let told = events.clone();
     let result = match command {
-        Command::Publish(publish) => publish::publish(context, publish, told).await,
+        Command::Publish(publish) => match context.to_offer(&publish.network, publish.serve) {
+            Ok(context) => publish::publish(context, publish, told).await,
+            Err(failed) => Err(failed),
+        },
         Command::Get(get) => Box::pin(get::get(context, get, told)).await,
+        Command::Office(command) => Box::pin(members::run(context, command)).await,
         Command::Ls { id: None } => ls(context).await,
         Command::Ls { id: Some(id) } => entries(context, &id, &told).await,
         Command::Info { id } => info(context, &id).await,
@@ -120,8 +124,17 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
     }
 }
 
+/// How things are on all networks of the node, that of all nodes first; what is counted is added up.
 async fn report(context: &Context) -> Option<Report> {
-    context.net.as_ref()?.question(Ask::Report).await
+    let mut all: Option<Report> = None;
+    for net in context.nets() {
+        let Some(report) = net.question(Ask::Report).await else { continue };
+        match &mut all {
+            None => all = Some(report),
+            Some(all) => all.join(report),
+        }
+    }
+    all
 }
 
 async fn ls(context: Context) -> Result<Event, Failure> {
@@ -189,11 +202,12 @@ fn not_here(id: ContentId) -> Failure {
 
 async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let id = resolve(&context.store, id)?.id;
+    let context = context.where_it_is(id);
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let report = report(&context).await;
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
     let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
-    let blob = Blob { serve: blob.serve.or(Some(context.audience)), ..blob };
+    let blob = Blob { serve: Some(context.audience(&record)), ..blob };
     let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
     let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
@@ -203,12 +217,22 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
 async fn serve(context: Context, text: &str, audience: Option<Audience>) -> Result<Event, Failure> {
     let id = resolve(&context.store, text)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
+    match (record.office(), audience) {
+        (Some(_), Some(Audience::Anyone)) => {
+            let hint = Some("swarm publish --public publishes it for others".to_owned());
+            let text = "what is of an office is for its members, not for anyone";
+            return Err(Failure { hint, ..failure(Fault::User, text) });
+        }
+        (None, Some(Audience::Office)) => {
+            let hint = Some("swarm publish --office NAME publishes it into one".to_owned());
+            return Err(Failure { hint, ..failure(Fault::User, "it is of no office") });
+        }
+        _ => {}
+    }
     let store = context.store.clone();
     blocking(move || store.set_audience(id, audience)).await?.map_err(store_failure)?;
-    if let Some(net) = &context.net {
-        for id in record.payload.map(|p| p.id).into_iter().chain([id]) {
-            net.ask(Ask::Audience(id)).await;
-        }
+    for id in record.payload.map(|p| p.id).into_iter().chain([id]) {
+        context.ask_all(|| Ask::Audience(id)).await;
     }
     info(context, text).await
 }
@@ -222,10 +246,8 @@ async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
     {
         return Err(failure(Fault::User, format!("{id} is being fetched: stop that first")));
     }
-    if let Some(net) = &context.net {
-        for id in payload.into_iter().chain([id]) {
-            net.ask(Ask::Withdraw(id)).await;
-        }
+    for id in payload.into_iter().chain([id]) {
+        context.ask_all(|| Ask::Withdraw(id)).await;
     }
     let store = context.store;
     let freed = blocking(move || store.remove(id)).await?;
@@ -291,13 +313,11 @@ async fn verify(
                 if bad.is_empty() {
                     continue;
                 }
-                if let Some(net) = &context.net {
-                    net.ask(Ask::Withdraw(id)).await;
-                }
+                context.ask_all(|| Ask::Withdraw(id)).await;
                 result.bad.push((id.to_string(), u64::from(bad.count())));
                 if repair {
                     let count = u64::from(bad.count());
-                    get::repair(&context, &blob, &bad, &events).await?;
+                    get::repair(&context.clone().where_it_is(id), &blob, &bad, &events).await?;
                     result.repaired += count;
                 }
             }
@@ -322,22 +342,39 @@ async fn peers(context: Context) -> Result<Event, Failure> {
 }
 
 /// What is whole, by name, and who may fetch it.
-fn shared(store: &Store, audience: Audience) -> Vec<Shared> {
-    let whole = store.records().into_iter().filter(|r| r.of.is_none() && r.state == State::Complete);
-    let row =
-        |r: Record| Shared { id: r.id.to_string(), serve: r.audience.unwrap_or(audience), name: r.name };
+fn shared(context: &Context) -> Vec<Shared> {
+    let whole = context.store.records().into_iter().filter(|r| r.of.is_none() && r.state == State::Complete);
+    let name = |id| context.offices.get(id).map_or_else(|| "another office".to_owned(), |office| office.name);
+    let row = |r: Record| Shared {
+        id: r.id.to_string(),
+        serve: context.audience(&r),
+        office: r.office().map(name),
+        members: None,
+        name: r.name,
+    };
     let mut rows: Vec<Shared> = whole.map(row).collect();
     rows.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     rows.truncate(limits::STATUS_SHARED);
     rows
 }
 
+/// The members that something is for, if it is not for all of its office.
+async fn named(context: &Context, row: &Shared) -> Option<Vec<String>> {
+    row.office.as_ref()?;
+    let id: ContentId = row.id.parse().ok()?;
+    let office = context.offices.get(context.store.record(id)?.office()?)?;
+    members::ask_office(&office, |reply| OfficeAsk::For { id, reply }).await.ok().flatten()
+}
+
 async fn status(context: Context) -> Result<Event, Failure> {
     let report = report(&context).await;
-    let store = context.store.clone();
-    let audience = context.audience;
-    let looked = move || (store.count(), store.stored(), shared(&store, audience));
-    let (blobs, stored, shared) = blocking(looked).await?;
+    let looking = context.clone();
+    let looked = move || (looking.store.count(), looking.store.stored(), shared(&looking));
+    let (blobs, stored, mut shared) = blocking(looked).await?;
+    for row in &mut shared {
+        row.members = named(&context, row).await;
+    }
+    let offices = members::rows(&context).await;
     let mut notices = Vec::new();
     let mut transfers = Vec::new();
     for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
@@ -369,8 +406,9 @@ async fn status(context: Context) -> Result<Event, Failure> {
         trackers: Vec::new(),
         dht: None,
         dht_serves: Vec::new(),
-        serve: audience,
+        serve: context.public_default(),
         shared,
+        offices,
         blobs,
         stored,
         uploaded: 0,

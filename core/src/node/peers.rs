@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::bans::{Bans, Decided};
 use super::discovery::{class_of, ip_of, is_shared, subnet};
 use super::event::{self, Class};
+use super::office::desk::Membership;
 use super::session::{Expect, Serve, Session};
 use crate::limits;
 use crate::schedule::PeerKey;
@@ -35,6 +36,8 @@ pub(super) struct Peer {
     pub(super) dialled: bool,
     /// See [`is_near`]; never through a relay.
     pub(super) near: bool,
+    /// In an office: who it is there.
+    pub(super) member: Option<Membership>,
     since: Instant,
     heard: Instant,
     heard_bytes: u64,
@@ -113,6 +116,16 @@ impl Peers {
 
     pub(super) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
         self.peers.get_mut(&key)
+    }
+
+    /// Those of whom this holds.
+    pub(super) fn those(&self, holds: impl Fn(&Peer) -> bool) -> Vec<PeerKey> {
+        self.peers.iter().filter(|(_, peer)| holds(peer)).map(|(key, _)| *key).collect()
+    }
+
+    /// Who they are, in an office.
+    pub(super) fn members(&self) -> impl Iterator<Item = crate::office::PublicKey> {
+        self.peers.values().filter_map(|peer| Some(peer.member.as_ref()?.certificate.subject))
     }
 
     pub(super) fn key_of(&self, peer: &PeerId) -> Option<PeerKey> {
@@ -250,6 +263,7 @@ impl Peer {
         Self {
             dialled: false,
             near: false,
+            member: None,
             since: heard,
             id,
             connection,

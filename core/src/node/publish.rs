@@ -11,20 +11,21 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::actor::Ask;
+use super::actor::{Ask, OfficeAsk};
 use super::command::Publish;
 use super::discovery::ip_of;
 use super::event::{Blob, Event, Failure, Fault, Published};
 use super::jobs::{blob_row, store_failure};
 use super::webseed::WebSeed;
-use super::{Context, Flag, blocking, failure};
+use super::{Context, Flag, blocking, failure, members, place};
 use crate::content::link::Link;
 use crate::content::path::{self, Rules};
 use crate::content::seal::{KEY, NONCE, SALT, ShareKey};
 use crate::content::share::{self, Hidden};
 use crate::id::ContentId;
 use crate::limits;
-use crate::store::record::Record;
+use crate::options::Audience;
+use crate::store::record::{Domain, Record};
 use crate::store::{Import, Secret, Store, StoreError};
 
 /// Addresses a link carries: it is meant to be pasted.
@@ -41,11 +42,17 @@ pub(super) async fn publish(
 ) -> Result<Event, Failure> {
     let started = Instant::now();
     let webseeds = check_webseeds(&publish)?;
+    let to = publish.to.clone();
+    may_offer(&context, &to).await?;
+    // Of a node that is of an office it has to be said what others on the network may fetch.
+    let unsaid = (context.domain == Domain::Public && !context.offices.is_empty()).then_some(Audience::Lan);
+    let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
+    let domain = context.domain;
     let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
         let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
-        move || import(&store, &publish, &cancel, &events)
+        move || import(&store, (&publish, domain), &cancel, &events)
     });
     let (record, mut warnings) = tokio::select! {
         done = importing => done?.map_err(store_failure)?,
@@ -62,6 +69,7 @@ pub(super) async fn publish(
         write_list(&context, record.id, path).await?;
     }
     let (store, id, payload) = (context.store.clone(), record.id, record.payload);
+    vouch(&context, id, payload.map(|p| p.id), to).await?;
     let open = move || (store.blob(id), payload.and_then(|p| store.blob(p.id)));
     let (blob, files) = blocking(open).await?;
     if let Some(net) = &context.net {
@@ -70,11 +78,41 @@ pub(super) async fn publish(
         }
     }
     warnings.extend(look_at(&webseeds, record.len).await);
-    let said = context.store.audience(record.id).or(Some(context.audience));
-    let row = Blob { serve: said, ..blob_row(&context.store, &record, None) };
+    let row = Blob { serve: Some(context.audience(&record)), ..blob_row(&context.store, &record, None) };
     let link = link(&context, &record, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
+}
+
+/// In an office only publishers offer something to all: said before anything is read.
+async fn may_offer(context: &Context, to: &[String]) -> Result<(), Failure> {
+    let office = match context.domain {
+        Domain::Office(id) => context.offices.get(id),
+        Domain::Public => None,
+    };
+    match office {
+        Some(office) => {
+            let to = to.to_vec();
+            members::said(members::ask_office(&office, |reply| OfficeAsk::MayOffer { to, reply }).await?)
+        }
+        None if to.is_empty() => Ok(()),
+        None => {
+            Err(failure(Fault::User, "--to names members of an office, and this is not published into one"))
+        }
+    }
+}
+
+/// Says to all members whom it is for.
+async fn vouch(
+    context: &Context,
+    id: ContentId,
+    payload: Option<ContentId>,
+    to: Vec<String>,
+) -> Result<(), Failure> {
+    let Domain::Office(office) = context.domain else { return Ok(()) };
+    let Some(office) = context.offices.get(office) else { return Ok(()) };
+    let ids = std::iter::once(id).chain(payload).collect();
+    members::said(members::ask_office(&office, |reply| OfficeAsk::Vouch { ids, to, reply }).await?)
 }
 
 /// The hash list as it travels, for a web server to have beside the file.
@@ -131,7 +169,7 @@ async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
 
 fn import(
     store: &Store,
-    publish: &Publish,
+    (publish, domain): (&Publish, Domain),
     cancel: &AtomicBool,
     events: &Sender<Event>,
 ) -> Result<(Record, Vec<String>), StoreError> {
@@ -153,6 +191,7 @@ fn import(
         rules,
         symlinks: publish.symlinks,
         audience: publish.serve,
+        domain,
         progress: &progress,
         cancel,
     };
@@ -199,7 +238,8 @@ pub(super) fn link(context: &Context, record: &Record, webseeds: Vec<String>) ->
     let name = Some(record.name.clone())
         .filter(|name| !record.is_private() && !name.is_empty() && name.len() <= limits::LINK_NAME_BYTES);
     let fragment = context.store.share_fragment(id);
-    Link { id, name, peers, trackers, dht, webseeds, fragment }.to_string()
+    let office = place::tag(context.domain);
+    Link { id, name, peers, trackers, dht, webseeds, office, fragment }.to_string()
 }
 
 /// A new key, and what goes with it.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::peers::Peers;
+use super::office::desk::Vouched;
+use super::peers::{Peer, Peers};
 use super::session::Serve;
 use crate::id::ContentId;
 use crate::limits;
@@ -12,9 +13,38 @@ use crate::schedule::PeerKey;
 use crate::store::Blob;
 use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
 
+/// Who may fetch a blob of us.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    pub(super) audience: Audience,
+    /// In an office: what says whom the blob is for.
+    pub(super) office: Option<Option<Arc<Vouched>>>,
+}
+
+impl Access {
+    /// Whether this peer may.
+    pub(super) fn admits(&self, peer: &Peer) -> bool {
+        let vouched = match &self.office {
+            None => true,
+            Some(None) => false,
+            Some(Some(vouched)) => {
+                peer.member.as_ref().is_some_and(|m| vouched.believed.is_for(m.certificate.subject))
+            }
+        };
+        vouched && self.audience.admits(peer.near, peer.member.is_some())
+    }
+
+    /// Whether nobody may.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.audience == Audience::Nobody || matches!(self.office, Some(None))
+    }
+}
+
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
+    /// What is said before an offer in an office.
+    vouchers: HashMap<ContentId, Arc<Vouched>>,
     /// Blobs that are open, for whoever wants them.
     open: HashMap<ContentId, Arc<Blob>>,
     /// Who wants what, under which number.
@@ -73,7 +103,7 @@ impl Sharing {
         }
         self.wants.entry(id).or_default().insert(key, handle);
         if let Some(blob) = self.open.get(&id) {
-            offer(key, handle, blob, peers);
+            offer(key, handle, blob, self.vouchers.get(&id), peers);
             self.news.push(News::Takes(key, id));
             return Some(Next::Answered);
         }
@@ -110,11 +140,11 @@ impl Sharing {
     }
 
     /// Who was denied a blob and may now fetch it wants it like others from now on.
-    pub(super) fn admit(&mut self, id: ContentId, audience: Audience, peers: &Peers) {
+    pub(super) fn admit(&mut self, id: ContentId, access: &Access, peers: &Peers) {
         let Some(denied) = self.denied.remove(&id) else { return };
-        let near = |key: &PeerKey| peers.get(*key).is_some_and(|peer| peer.near);
+        let may = |key: &PeerKey| peers.get(*key).is_some_and(|peer| access.admits(peer));
         let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            denied.into_iter().partition(|(key, _)| audience.admits(near(key)));
+            denied.into_iter().partition(|(key, _)| may(key));
         if !admitted.is_empty() {
             self.wants.entry(id).or_default().extend(admitted);
         }
@@ -124,11 +154,11 @@ impl Sharing {
     }
 
     /// Who wants a blob and may not fetch it any longer is denied it from now on: to it, it is gone.
-    fn dismiss(&mut self, id: ContentId, audience: Audience, peers: &mut Peers) {
+    fn dismiss(&mut self, id: ContentId, access: &Access, peers: &mut Peers) {
         let Some(wants) = self.wants.remove(&id) else { return };
-        let near = |key: &PeerKey| peers.get(*key).is_some_and(|peer| peer.near);
+        let may = |key: &PeerKey| peers.get(*key).is_some_and(|peer| access.admits(peer));
         let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            wants.into_iter().partition(|(key, _)| audience.admits(near(key)));
+            wants.into_iter().partition(|(key, _)| may(key));
         if !admitted.is_empty() {
             self.wants.insert(id, admitted);
         }
@@ -153,13 +183,13 @@ impl Sharing {
         &mut self,
         id: ContentId,
         blob: Option<Arc<Blob>>,
-        audience: Audience,
+        access: &Access,
         peers: &mut Peers,
     ) {
         self.opening.remove(&id);
         match blob {
             // A download may have begun meanwhile: what it offers is fresher.
-            Some(blob) if !self.open.contains_key(&id) => self.share(blob, audience, peers),
+            Some(blob) if !self.open.contains_key(&id) => self.share(blob, access, peers),
             Some(_) => {}
             None if self.open.contains_key(&id) => {}
             None => self.tell(id, peers, |blob| Message::Absent { blob }),
@@ -180,15 +210,18 @@ impl Sharing {
     }
 
     /// A blob can be had from now on: everyone who wants it, and is of the audience, is told.
-    pub(super) fn share(&mut self, blob: Arc<Blob>, audience: Audience, peers: &mut Peers) {
+    pub(super) fn share(&mut self, blob: Arc<Blob>, access: &Access, peers: &mut Peers) {
         if !blob.is_shareable() {
             return;
         }
-        self.dismiss(blob.id(), audience, peers);
-        self.admit(blob.id(), audience, peers);
+        if let Some(Some(vouched)) = &access.office {
+            self.vouchers.insert(blob.id(), Arc::clone(vouched));
+        }
+        self.dismiss(blob.id(), access, peers);
+        self.admit(blob.id(), access, peers);
         self.news.push(News::Open(Arc::clone(&blob)));
         for (key, handle) in self.wants.get(&blob.id()).into_iter().flatten() {
-            offer(*key, *handle, &blob, peers);
+            offer(*key, *handle, &blob, self.vouchers.get(&blob.id()), peers);
             self.news.push(News::Takes(*key, blob.id()));
         }
         self.open.insert(blob.id(), blob);
@@ -197,6 +230,11 @@ impl Sharing {
     /// It, if it can be had of us.
     pub(super) fn open(&self, id: ContentId) -> Option<Arc<Blob>> {
         self.open.get(&id).cloned()
+    }
+
+    /// All that can be had of us.
+    pub(super) fn open_ids(&self) -> Vec<ContentId> {
+        self.open.keys().copied().collect()
     }
 
     /// It can be had of us.
@@ -225,6 +263,7 @@ impl Sharing {
         if self.open.remove(&id).is_none() {
             return;
         }
+        self.vouchers.remove(&id);
         self.news.push(News::Closed(id));
         self.tell(id, peers, |blob| Message::Gone { blob });
         for (key, handle) in self.wants.get(&id).into_iter().flatten() {
@@ -276,12 +315,17 @@ impl Sharing {
             self.open.keys().filter(|id| !self.wants.contains_key(id) && !busy(**id)).copied().collect();
         for id in idle {
             self.open.remove(&id);
+            self.vouchers.remove(&id);
             self.news.push(News::Closed(id));
         }
     }
 }
 
-fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, peers: &mut Peers) {
+fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, vouched: Option<&Arc<Vouched>>, peers: &mut Peers) {
+    if let Some(vouched) = vouched {
+        let (voucher, chain) = (vouched.voucher.clone(), vouched.chain.0.clone());
+        peers.send(key, Message::Voucher { blob: handle, voucher, chain });
+    }
     peers.serve(key, Serve::Open { blob: handle, source: Arc::clone(blob) });
     let offer = Offer {
         blob: handle,

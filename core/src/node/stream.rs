@@ -110,6 +110,16 @@ struct Session {
     data: Stream,
 }
 
+/// Whether this end of a connection is the one that called, as both ends see it. Two that dial each other at once over TCP have
+/// one connection, and agreed beforehand on who listens. QUIC has one for each dial.
+pub(super) fn is_caller(endpoint: &ConnectedPoint) -> bool {
+    match endpoint {
+        ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. } => true,
+        ConnectedPoint::Dialer { address, .. } => address.iter().any(|part| part == Protocol::QuicV1),
+        ConnectedPoint::Listener { .. } => false,
+    }
+}
+
 struct Connection {
     endpoint: ConnectedPoint,
     refused: usize,
@@ -175,13 +185,7 @@ impl Streams {
     }
 
     fn rank(&self, peer: PeerId, endpoint: &ConnectedPoint) -> (Rank, bool) {
-        // Two that dial each other at once over TCP have one connection, and agreed beforehand on who listens. QUIC has one
-        // for each dial.
-        let ours = match endpoint {
-            ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. } => true,
-            ConnectedPoint::Dialer { address, .. } => address.iter().any(|part| part == Protocol::QuicV1),
-            ConnectedPoint::Listener { .. } => false,
-        };
+        let ours = is_caller(endpoint);
         let dialler = if ours { self.local } else { peer };
         (Rank { relayed: endpoint.is_relayed(), dialler }, ours)
     }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::id::ContentId;
 use crate::limits;
+use crate::office::secret::OfficeSecret;
 use crate::wire::PeerAddrs;
 use crate::wire::tracker::{Announce, Answer, Key, key_of};
 use conn::Link;
@@ -159,6 +160,7 @@ pub(super) struct Named {
 pub(super) struct Trackers {
     key: Keypair,
     site: Option<String>,
+    blind: Option<OfficeSecret>,
     set: BTreeMap<Key, Stand>,
     wanted: BTreeSet<Key>,
     all: Vec<Tracker>,
@@ -172,13 +174,37 @@ pub(super) struct Trackers {
 
 impl Trackers {
     /// Announces to these, under this identity.
-    pub(super) fn new(given: Vec<Multiaddr>, key: Keypair, site: Option<String>) -> Self {
+    ///
+    /// What an office tells them is blinded with its secret.
+    pub(super) fn new(
+        given: Vec<Multiaddr>,
+        key: Keypair,
+        site: Option<String>,
+        blind: Option<OfficeSecret>,
+    ) -> Self {
         let start = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_micros() as u64);
         let replies = mpsc::channel(limits::TRACKERS + limits::LINKED_TRACKERS);
         let (set, wanted) = (BTreeMap::new(), BTreeSet::new());
-        let mut new = Self { key, site, set, wanted, all: Vec::new(), next: 0, start, replies, due: true };
+        let all = Vec::new();
+        let mut new = Self { key, site, blind, set, wanted, all, next: 0, start, replies, due: true };
         given.into_iter().for_each(|address| new.add(address, None));
         new
+    }
+
+    /// The name of a swarm.
+    fn key_of(&self, id: ContentId) -> Key {
+        match &self.blind {
+            Some(secret) => key_of(ContentId::from_bytes(secret.tracker_key(id))),
+            None => key_of(id),
+        }
+    }
+
+    /// All swarms have other names from now on.
+    pub(super) fn blinded(&mut self, secret: OfficeSecret) {
+        let stands: Vec<Stand> = self.set.values().copied().collect();
+        stands.iter().for_each(|stand| self.drops(stand.id));
+        self.blind = Some(secret);
+        stands.into_iter().for_each(|stand| self.stand(stand.id, Some(stand)));
     }
 
     fn add(&mut self, address: Multiaddr, only: Option<BTreeSet<Key>>) {
@@ -211,7 +237,7 @@ impl Trackers {
 
     /// A link names this tracker for what we are about to fetch.
     pub(super) fn linked(&mut self, address: &Multiaddr, id: ContentId) {
-        let key = key_of(id);
+        let key = self.key_of(id);
         if let Some(known) = self.all.iter_mut().find(|t| t.address == *address) {
             if let Some(only) = &mut known.only
                 && only.insert(key)
@@ -252,7 +278,7 @@ impl Trackers {
             return;
         }
         self.due = true;
-        let key = key_of(id);
+        let key = self.key_of(id);
         let before = match stand {
             Some(stand) => self.set.insert(key, stand),
             None => self.set.remove(&key),

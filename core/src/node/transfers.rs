@@ -15,13 +15,12 @@ use tokio::sync::watch;
 use super::event::Class;
 use super::peers::Peers;
 use super::session::{Expect, Outcome};
-use super::sharing::Sharing;
+use super::sharing::{Access, Sharing};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
-use crate::options::Audience;
 use crate::schedule::learn::{Claim, Learner};
 use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use crate::store::{Blob, Poisoned};
@@ -160,7 +159,7 @@ impl Transfers {
     pub(super) fn start(
         &mut self,
         blob: &Arc<Blob>,
-        (order, audience): (Order, Audience),
+        (order, access): (Order, Option<Access>),
         owner: &Arc<Owner>,
         peers: &mut Peers,
         sharing: &mut Sharing,
@@ -169,7 +168,9 @@ impl Transfers {
         if self.active(id).is_none() {
             drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), owner, peers));
         }
-        sharing.share(Arc::clone(blob), audience, peers);
+        if let Some(access) = &access {
+            sharing.share(Arc::clone(blob), access, peers);
+        }
         let key = self.key(id);
         let now = self.epoch.elapsed();
         let Some(download) = self.downloads.get_mut(&key) else { return watch::channel(View::default()).1 };

@@ -16,6 +16,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, NetworkBehaviour};
 use libp2p::{PeerId, noise, quic, relay, tcp};
 
+use super::office::Door;
 use super::socket::Socket;
 use super::tls::record::SecureStream;
 use super::tls::{self, Tls, TlsError};
@@ -39,7 +40,7 @@ const NOISE: &str = "/noise";
 /// # Errors
 /// [`io::ErrorKind::Other`] when no certificate can be signed with `keypair` or no Noise key be made from it.
 pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    assemble(keypair, steady, OptionalTransport::none())
+    assemble(keypair, steady, OptionalTransport::none(), None)
 }
 
 /// A network of this identity: what `behaviour` does on the connections of a transport. One that was not used for `idle` is closed.
@@ -54,22 +55,24 @@ pub(crate) fn network<B: NetworkBehaviour>(
 }
 
 /// The same for a node that goes through relays as well: `/../p2p/..relay../p2p-circuit`. What goes through one is encrypted
-/// from end to end, as everything else.
+/// from end to end, as everything else. Behind the `door` of an office there are members only.
 ///
 /// # Errors
 /// As [`build`].
-pub fn build_with_relays(
+pub(in crate::node) fn build_with_relays(
     keypair: &Keypair,
     steady: bool,
     relays: relay::client::Transport,
+    door: Option<Door>,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    assemble(keypair, steady, OptionalTransport::some(relays))
+    assemble(keypair, steady, OptionalTransport::some(relays), door)
 }
 
 fn assemble(
     keypair: &Keypair,
     steady: bool,
     relays: OptionalTransport<relay::client::Transport>,
+    door: Option<Door>,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     // First, because libp2p-quic panics where this returns an error.
     let security = Security {
@@ -93,7 +96,11 @@ fn assemble(
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
     // First: the others would take the relay's own address for the whole.
-    Ok(relayed.or_transport(direct).map(|either, _| either.into_inner()).boxed())
+    let all = relayed.or_transport(direct).map(|either, _| either.into_inner());
+    Ok(match door {
+        Some(door) => all.and_then(move |connection, at| door.pass(connection, at)).boxed(),
+        None => all.boxed(),
+    })
 }
 
 /// Stock windows (10 MB a stream, 15 MB a connection) with our limits.

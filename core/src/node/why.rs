@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 use super::actor::{Ask, Hints};
+use super::command::Network;
 use super::event::{Event, Failure, Fault, Limits, Why};
 use super::jobs::resolve;
 use super::transfers::{Facts, Owner, Stage};
@@ -32,6 +33,7 @@ pub(super) struct Report {
 
 pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
     let link = resolve(&context.store, text)?;
+    let context = context.to_fetch(&Network::Usual, &link)?;
     let mut id = link.id;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let record = context.store.record(id);

@@ -13,12 +13,15 @@
 //! The root signs registrars, and others if need be; a registrar signs members and publishers. So what a node shows is one
 //! certificate that the root signed, or two: its registrar's, then its own.
 
+use serde::{Deserialize, Serialize};
+
 use super::expulsion::Expelled;
 use super::{CERTIFICATE, Charter, OfficeId, PublicKey, Signer, Unbelieved, begin, open, put_name, sign};
 use crate::limits;
 
 /// What somebody may do in an office.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Fetch what is offered to all, and share with those it names.
     Member,
@@ -102,7 +105,7 @@ impl Certificate {
 }
 
 /// What a node shows of itself: its certificate, and before it that of the registrar who signed it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain(pub Vec<Vec<u8>>);
 
 impl Chain {

@@ -104,6 +104,18 @@ impl Expelled {
         }
     }
 
+    /// All that the root said of it, or all that registrars did.
+    #[must_use]
+    pub fn entries(&self, by_root: bool) -> BTreeMap<PublicKey, Void> {
+        if by_root { self.root.clone() } else { self.registrars.clone() }
+    }
+
+    /// Whether anything was ever said of this key.
+    #[must_use]
+    pub fn names(&self, subject: PublicKey) -> bool {
+        self.root.contains_key(&subject) || self.registrars.contains_key(&subject)
+    }
+
     /// Whether the root took back this certificate.
     #[must_use]
     pub fn by_root(&self, subject: PublicKey, serial: u64) -> bool {

@@ -51,6 +51,15 @@ impl Store {
         let geometry = begin.list.geometry();
         let dir = self.inner.layout.blob_dir(id);
         let here = self.record(id);
+        let domains = match &here {
+            Some(here) if here.state == State::Partial && !here.is_of(begin.domain) => {
+                return Err(StoreError::User(format!(
+                    "{id} is being fetched in another network: swarm rm it first, or go on there"
+                )));
+            }
+            Some(here) => here.domains.clone(),
+            None => vec![begin.domain],
+        };
         let said = here.as_ref().and_then(|r| r.audience).or_else(|| self.audience(begin.of?));
         // What is whole here stays what it is until the copy is whole, too: whatever is wanted of it may be a lie.
         let is_copy = here.as_ref().is_some_and(|r| r.state == State::Complete);
@@ -111,6 +120,7 @@ impl Store {
             of: begin.of,
             audience: begin.audience.or(said),
             seal: begin.seal,
+            domains,
         };
         let extents = open_target(&begin.target, &file)?.sealed(seal);
         if !is_copy {
@@ -218,8 +228,16 @@ impl Store {
             };
             taken = !now.as_ref().is_some_and(stays);
             // What was said of it meanwhile counts.
-            let audience = now.map_or(ours.audience, |now| now.audience.or(ours.audience));
-            taken.then(|| Record { place, state: State::Complete, payload, audience, ..ours.clone() })
+            let audience = now.as_ref().map_or(ours.audience, |now| now.audience.or(ours.audience));
+            let domains = now.map_or_else(|| ours.domains.clone(), |now| now.domains);
+            taken.then(|| Record {
+                place,
+                state: State::Complete,
+                payload,
+                audience,
+                domains,
+                ..ours.clone()
+            })
         })?;
         if taken {
             let _ = fs::remove_file(self.inner.layout.blob_dir(ours.id).join("have"));

@@ -129,8 +129,12 @@ impl Flusher {
         wait.recv().map_err(|_| gone())?
     }
 
-    pub(super) fn poisoned(&self) -> Vec<Poisoned> {
-        std::mem::take(&mut *self.poisoned.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Of those for which `ours` holds.
+    pub(super) fn poisoned(&self, ours: impl Fn(ContentId) -> bool) -> Vec<Poisoned> {
+        let mut all = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
+        let (taken, left) = std::mem::take(&mut *all).into_iter().partition(|poisoned| ours(poisoned.id));
+        *all = left;
+        taken
     }
 
     /// Flushes everything and ends the thread.

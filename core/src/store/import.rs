@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::disk::{self, DiskError, Stamp};
 use super::hashing::{self, Piece};
-use super::record::{Payload, Place, Record, State};
+use super::record::{Domain, Payload, Place, Record, State};
 use super::{Store, StoreError};
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{Entry, EntryKind, Manifest};
@@ -34,6 +34,8 @@ pub struct Import<'a> {
     pub symlinks: bool,
     /// Who may fetch it, if that is said of it; what was said before stays.
     pub audience: Option<Audience>,
+    /// Where it is offered, besides where it already is.
+    pub domain: Domain,
     /// Called with (done, total) bytes now and then.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
     /// Set it to stop.
@@ -82,7 +84,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::import`].
-    pub fn adopt(&self, path: &Path, audience: Option<Audience>) -> Result<Record, StoreError> {
+    pub fn adopt(
+        &self,
+        path: &Path,
+        audience: Option<Audience>,
+        domain: Domain,
+    ) -> Result<Record, StoreError> {
         let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let mut record = self.import(&Import {
             path,
@@ -92,6 +99,7 @@ impl Store {
             rules: Rules::Portable,
             symlinks: false,
             audience,
+            domain,
             progress: &|_, _| {},
             cancel: &AtomicBool::new(false),
         })?;
@@ -198,11 +206,20 @@ impl Store {
             of: if own { None } else { of },
             audience: import.audience.or_else(|| before.as_ref().and_then(|r| r.audience)),
             seal: None,
+            domains: with(before.map_or_else(Vec::new, |r| r.domains), import.domain),
         };
         self.save_new(&record, list)?;
         let _ = fs::remove_file(self.inner.layout.blob_dir(list.id()).join("have"));
         Ok(record)
     }
+}
+
+/// One domain more.
+fn with(mut domains: Vec<Domain>, more: Domain) -> Vec<Domain> {
+    domains.push(more);
+    domains.sort_unstable();
+    domains.dedup();
+    domains
 }
 
 /// The files of a folder, hashed: what they are, and their bytes' hash list.

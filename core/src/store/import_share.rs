@@ -114,6 +114,7 @@ impl Store {
             of: Some(id),
             audience: import.audience,
             seal: Some(Seal { len, salt: secret.salt }),
+            domains: vec![import.domain],
         };
         self.save_new(&content, list)?;
         let record = Record {

@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use super::disk::{self, DiskError};
+use super::record::Domain;
+use crate::id::ContentId;
+use crate::limits;
+use crate::office::OfficeId;
 
+/// The folder of the offices' folders, under the home folder.
+const OFFICES: &str = "offices";
 /// Bytes of the checksum before the contents.
 const SUM: usize = blake3::OUT_LEN;
 
 impl Store {
-    /// Writes `HOME/NAME`, and keeps what was there as `HOME/NAME.old`. Does nothing in a read-only store.
+    /// Writes `HOME/NAME`, and keeps what was there as `HOME/NAME.old`; as an office sees the store, in that office's folder.
+    /// Does nothing in a read-only store.
     ///
     /// # Errors
     /// The disk.
@@ -18,17 +25,81 @@ impl Store {
         if self.inner.read_only {
             return Ok(());
         }
-        let path = self.inner.layout.home().join(name);
+        let path = self.folder().join(name);
         if sound(&path).is_some() {
             disk::rename(&path, &old(&path))?;
         }
         disk::write_atomic(&path, &[blake3::hash(contents).as_bytes(), contents].concat(), 0o600)
     }
 
+    /// Where the small files of this network are.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let home = self.inner.layout.home();
+        match self.view {
+            Some(Domain::Office(id)) => home.join(OFFICES).join(id.to_string()),
+            Some(Domain::Public) | None => home.to_owned(),
+        }
+    }
+
+    /// The offices that have a folder here.
+    #[must_use]
+    pub fn offices(&self) -> Vec<OfficeId> {
+        let Ok(entries) = std::fs::read_dir(self.inner.layout.home().join(OFFICES)) else {
+            return Vec::new();
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ids: Vec<OfficeId> = names.filter_map(|name| name.parse().ok()).collect();
+        ids.sort_unstable();
+        ids.truncate(limits::OFFICES);
+        ids
+    }
+
+    /// Makes the folder of the office whose view this is.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn make_folder(&self) -> Result<(), DiskError> {
+        disk::create_dir_all(&self.folder())
+    }
+
+    /// Deletes the folder of the office whose view this is, with all keys in it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn delete_folder(&self) -> Result<(), DiskError> {
+        let folder = self.folder();
+        if !matches!(self.view, Some(Domain::Office(_))) || self.inner.read_only {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&folder).map_err(|e| DiskError::new("remove", &folder, e))
+    }
+
+    /// Keeps the voucher of a blob in the office whose view this is, beside the blob.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn keep_voucher(&self, id: ContentId, voucher: &[u8]) -> Result<(), DiskError> {
+        let Some(path) = self.voucher_file(id).filter(|_| !self.inner.read_only) else { return Ok(()) };
+        disk::create_dir_all(&self.inner.layout.blob_dir(id))?;
+        disk::write_atomic(&path, voucher, 0o600)
+    }
+
+    /// The voucher of a blob in the office whose view this is.
+    #[must_use]
+    pub fn voucher(&self, id: ContentId) -> Option<Vec<u8>> {
+        disk::read(&self.voucher_file(id)?).ok()
+    }
+
+    fn voucher_file(&self, id: ContentId) -> Option<PathBuf> {
+        let Some(Domain::Office(office)) = self.view else { return None };
+        Some(self.inner.layout.blob_dir(id).join(format!("voucher-{office}")))
+    }
+
     /// The contents of `HOME/NAME`, or of the generation before if that is damaged; `None` if both are.
     #[must_use]
     pub fn kept(&self, name: &str) -> Option<Vec<u8>> {
-        let path = self.inner.layout.home().join(name);
+        let path = self.folder().join(name);
         sound(&path).or_else(|| sound(&old(&path)))
     }
 }

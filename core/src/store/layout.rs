@@ -8,7 +8,7 @@ use super::disk::{self, DiskError};
 use crate::id::ContentId;
 
 /// The format this version writes.
-const VERSION: &str = "swarm store 2\n";
+const VERSION: &str = "swarm store 3\n";
 
 /// The paths of one home folder.
 #[derive(Debug, Clone)]

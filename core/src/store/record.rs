@@ -8,6 +8,7 @@ use super::disk::{self, DiskError, Stamp};
 use super::layout::Layout;
 use crate::content::tree::Kind;
 use crate::id::ContentId;
+use crate::office::OfficeId;
 use crate::options::Audience;
 
 /// Where a blob's bytes are.
@@ -38,6 +39,15 @@ pub enum Place {
         /// For a tree: the directory's id.
         dir: Option<ContentId>,
     },
+}
+
+/// A network in which content may be offered. What is of one is not offered in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Domain {
+    /// That of all nodes.
+    Public,
+    /// The private one of an office.
+    Office(OfficeId),
 }
 
 /// How far a blob is.
@@ -78,6 +88,8 @@ pub struct Record {
     pub audience: Option<Audience>,
     /// For the content of a share whose plain bytes are kept here: what they are sealed with, beside the key.
     pub seal: Option<Seal>,
+    /// Where it may be offered, ascending; at least one.
+    pub domains: Vec<Domain>,
 }
 
 /// How the plain bytes of a share's content become what others are given. The key is in the folder of the share.
@@ -101,13 +113,28 @@ pub struct Payload {
     pub files: u64,
 }
 
-const MAGIC: &[u8; 8] = b"swarmrc2";
+const MAGIC: &[u8; 8] = b"swarmrc3";
 
 impl Record {
     /// Its name is for this machine alone.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.kind == Kind::Share || self.seal.is_some()
+    }
+
+    /// It may be offered there.
+    #[must_use]
+    pub fn is_of(&self, domain: Domain) -> bool {
+        self.domains.contains(&domain)
+    }
+
+    /// The office it is of; none if it is for all.
+    #[must_use]
+    pub fn office(&self) -> Option<OfficeId> {
+        self.domains.iter().find_map(|domain| match domain {
+            Domain::Office(id) => Some(*id),
+            Domain::Public => None,
+        })
     }
 
     /// Bytes on disk when it is whole.

@@ -41,6 +41,7 @@ fn fill(home: &Path, count: u32) -> Result<(), Box<dyn Error>> {
             rules: Rules::Portable,
             symlinks: false,
             audience: None,
+            domain: swarm_core::store::record::Domain::Public,
             progress: &|_, _| {},
             cancel: &AtomicBool::new(false),
         })?;

@@ -56,6 +56,9 @@ impl Actor {
                     self.network.close_connection(relayed);
                 }
                 let addr = remote(&endpoint);
+                let Some(member) = self.membership(&peer) else {
+                    return self.network.behaviour_mut().streams.close(peer, connection);
+                };
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
@@ -63,6 +66,7 @@ impl Actor {
                 let near = Near { limited: self.limit_lan || outside, outside, here };
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
+                met.member = member;
                 met.dialled = endpoint.is_dialer();
                 met.near = !endpoint.is_relayed() && is_near(&met.addr, class, &self.listen.borrow());
                 self.peers.add(key, met);
@@ -147,8 +151,9 @@ impl Actor {
     pub(super) fn dial(&mut self) {
         let now = Instant::now();
         let for_others = self.seeking.room(self.peers.ready().len());
-        let wanting = !self.transfers.is_idle() || for_others > 0;
-        let room = || self.transfers.room(&self.peers).max(for_others);
+        let contacts = self.contacts_lacking();
+        let wanting = !self.transfers.is_idle() || for_others > 0 || contacts > 0;
+        let room = || self.transfers.room(&self.peers).max(for_others).max(contacts);
         for dial in self.discovery.due(wanting, room, now) {
             let opts = match &dial.name {
                 Name::Peer(peer) => DialOpts::peer_id(*peer)

@@ -64,7 +64,8 @@ impl Actor {
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
-            (Message::Offer(offer), true) => {
+            // In an office nothing is taken of which nobody says that it may be offered.
+            (Message::Offer(offer), true) if self.is_vouched(offer.blob) => {
                 self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing)
             }
             (Message::Have { blob, add }, true) => {
@@ -89,7 +90,15 @@ impl Actor {
                 }
             }
             // The session's own task keeps these.
-            (Message::List { .. } | Message::Cancel { .. }, true) => {}
+            (Message::List { .. } | Message::Cancel { .. } | Message::Offer(_), true) => {}
+            (
+                message @ (Message::Book(_)
+                | Message::Told { .. }
+                | Message::Certified { .. }
+                | Message::Renew
+                | Message::Voucher { .. }),
+                true,
+            ) => self.office_message(key, message),
             (message, true) => self.giving(key, message),
         }
     }
@@ -133,6 +142,7 @@ impl Actor {
             peer.hello = Some(hello);
             let class = peer.class;
             self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
+            self.greet_member(key);
             self.seek();
         }
     }
@@ -157,14 +167,18 @@ impl Actor {
     }
 
     /// Whether this peer may fetch this of us.
-    fn admits(&self, key: PeerKey, id: ContentId) -> bool {
-        let near = self.peers.get(key).is_some_and(|peer| peer.near);
-        self.audience(id).admits(near)
+    fn admits(&mut self, key: PeerKey, id: ContentId) -> bool {
+        let access = self.access(id);
+        let admitted = self.peers.get(key).is_some_and(|peer| access.admits(peer));
+        // What is not here is of nobody yet: who asks is introduced to others who do.
+        let unknown =
+            access.office == Some(None) && !self.sharing.is_open(id) && self.store.record(id).is_none();
+        admitted || (unknown && self.admits_in_general(key))
     }
 
     /// Whether it may fetch what nothing was said of.
     fn admits_in_general(&self, key: PeerKey) -> bool {
-        self.peers.get(key).is_some_and(|peer| self.audience.admits(peer.near))
+        self.peers.get(key).is_some_and(|peer| self.audience.admits(peer.near, peer.member.is_some()))
     }
 
     /// Asks around for what we want and nobody is known to have.

@@ -47,10 +47,10 @@ impl Job {
 
     /// A file that is right where it lies is shared from there, if the store did not know it. No harm if that fails.
     pub(super) async fn adopt(&self, id: ContentId, path: PathBuf) {
-        let (store, audience) = (self.context.store.clone(), self.get.serve);
+        let (store, audience, domain) = (self.context.store.clone(), self.get.serve, self.context.domain);
         let adopted = blocking(move || match store.record(id) {
             Some(_) => None,
-            None => store.adopt(&path, audience).ok().and_then(|_| store.blob(id)),
+            None => store.adopt(&path, audience, domain).ok().and_then(|_| store.blob(id)),
         });
         if let Ok(Some(blob)) = adopted.await {
             self.net.ask(Ask::Publish(blob)).await;

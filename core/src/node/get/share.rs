@@ -38,8 +38,15 @@ impl Job {
         // An earlier run may have had it all, and ended before it looked inside.
         if self.context.store.record(id).is_none_or(|record| record.state != State::Complete) {
             let (name, target) = (NAMELESS.to_owned(), Target::Store);
-            let begin =
-                Begin { list: learned.list, name, target, of: None, audience: self.get.serve, seal: None };
+            let begin = Begin {
+                list: learned.list,
+                name,
+                target,
+                of: None,
+                audience: self.get.serve,
+                seal: None,
+                domain: self.context.domain,
+            };
             let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
             let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
             blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
@@ -101,7 +108,8 @@ impl Job {
         self.found(id, Kind::Share, &name, seal.len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let audience = self.get.serve;
-        let begin = |list| Begin { list, name, target, of: Some(id), audience, seal: Some(seal) };
+        let domain = self.context.domain;
+        let begin = |list| Begin { list, name, target, of: Some(id), audience, seal: Some(seal), domain };
         let whole = self.is_whole(content, outside.content_len)?;
         let here = self.context.store.record(content).filter(|_| whole);
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
@@ -169,6 +177,7 @@ impl Job {
             of: Some(id),
             audience: self.get.serve,
             seal: None,
+            domain: self.context.domain,
         };
         let (blob, view) = self.download(begin, learned.only, Order::Rarest).await?;
         let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));

@@ -21,7 +21,8 @@ use crate::limits;
 use crate::node::behaviour::{identify as show, relay_limits};
 use crate::node::discovery::ip_of;
 use crate::node::gate::{Gate, GateLimits};
-use crate::node::{StartError, identity, memory, parse, root_cause, transport};
+use crate::node::launch::parse;
+use crate::node::{StartError, identity, memory, root_cause, transport};
 use crate::wire::tracker::{Announce, Answer};
 
 /// How a desk is opened.

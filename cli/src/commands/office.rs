@@ -1,0 +1,292 @@
+//! `swarm office`.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use swarm_core::content::share::Hidden;
+use swarm_core::limits::INVITE_BYTES;
+use swarm_core::node::command::{self, Command};
+use swarm_core::node::event::{Event, MemberRow, OfficeRow};
+use swarm_core::office::certificate::Role;
+use zeroize::Zeroizing;
+
+use super::unexpected;
+use crate::args::office::{Expel, Init, Invite, Join, Office, Renew, Restore};
+use crate::config::Settings;
+use crate::conversation::Conversation;
+use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::secret;
+use crate::seeding;
+use crate::size;
+use crate::table::Column;
+use crate::ui::Ui;
+
+/// What an invitation begins with; anything else is the name of a file.
+const CODE: &str = "swarm-join:";
+
+/// Does what was asked, with the node that runs or one of our own.
+pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> Outcome {
+    let office = settings.office();
+    match what.unwrap_or(Office::List) {
+        Office::List => {
+            let offices = ask(ui, settings, command::Office::List).await?;
+            list(ui, &offices)
+        }
+        Office::Init(args) => init(ui, settings, &args).await,
+        Office::Invite(args) => invite(ui, settings, &args, office).await,
+        Office::Join(args) => join(ui, settings, &args).await,
+        Office::Members => members(ui, settings, office).await,
+        Office::Expel(args) => expel(ui, settings, &args, office).await,
+        Office::Leave => {
+            let left = ask(ui, settings, command::Office::Leave { office }).await?;
+            if let Event::Offices { offices } = &left {
+                ui.talk(&format!(
+                    "left; this node is of {} now",
+                    size::plural(offices.len() as u64, "office")
+                ));
+            }
+            Ok(())
+        }
+        Office::Rotate => {
+            if let Event::Offices { offices } = ask(ui, settings, command::Office::Rotate { office }).await? {
+                let told = offices.first().map_or(0, |office| office.connected);
+                ui.talk(&format!("the secret is another one; {}", told_to(told)));
+            }
+            Ok(())
+        }
+        Office::Restore(args) => restore(ui, settings, &args).await,
+        Office::Renew(Renew { secret }) => {
+            let password = secret::password(ui, &secret, "password of the root: ")?;
+            let renewed = ask(ui, settings, command::Office::Renew { office, password }).await?;
+            list(ui, &renewed)
+        }
+    }
+}
+
+async fn ask(ui: &Ui, settings: &Settings, what: command::Office) -> Outcome<Event> {
+    let mut conversation = Conversation::open(ui, settings.options()).await?;
+    let answer = conversation.answer(Command::Office(what), |_| Ok(())).await;
+    conversation.finish(answer).await
+}
+
+/// The same; our own node goes on while others are to reach it.
+async fn ask_and_stay(
+    ui: &Ui,
+    settings: &Settings,
+    what: command::Office,
+    show: impl FnOnce(&Event, bool) -> Outcome,
+) -> Outcome {
+    let mut conversation = Conversation::open(ui, settings.resident()).await?;
+    let shown = match conversation.answer(Command::Office(what), |_| Ok(())).await {
+        Ok(event) => show(&event, conversation.is_own()),
+        Err(stop) => Err(stop),
+    };
+    match shown {
+        Ok(()) if conversation.is_own() => seeding::until_stopped(ui, conversation).await,
+        other => conversation.finish(other).await,
+    }
+}
+
+async fn init(ui: &Ui, settings: &Settings, args: &Init) -> Outcome {
+    ui.talk("the office's root key is kept behind a password: it makes registrars, and is needed for nothing else");
+    let password = secret::new_password(ui, &args.secret)?;
+    let (name, node) = (args.name.clone(), args.node.clone());
+    let Event::Founded { office, backup } =
+        ask(ui, settings, command::Office::Init { name, node, password }).await?
+    else {
+        return Err(unexpected());
+    };
+    if !ui.is_json() {
+        ui.data(backup.expose())?;
+    }
+    ui.talk("that is the office's root: write it down or print it, and keep it where nobody finds it.");
+    ui.talk("With it `swarm office restore` makes any member a registrar, should this machine be lost.");
+    ui.talk(&format!("{} is founded, with this node as its registrar: {}", office.name, office.called));
+    ui.talk("invite others with: swarm office invite");
+    Ok(())
+}
+
+async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<String>) -> Outcome {
+    let password = match args.role {
+        Role::Registrar => Some(secret::password(ui, &args.secret, "password of the root: ")?),
+        Role::Member | Role::Publisher => None,
+    };
+    let (role, uses, secs) = (args.role, args.uses, args.expires.as_secs().max(1));
+    let what = command::Office::Invite { office, role, uses, secs, password };
+    let show = |event: &Event, own: bool| {
+        let Event::Invited { code, office } = event else { return Err(unexpected()) };
+        match &args.file {
+            Some(path) => write_secret(path, code.expose())?,
+            None if !ui.is_json() => ui.data(code.expose())?,
+            None => {}
+        }
+        let as_what = format!("as {}", role.name());
+        let many = if uses == 1 { "one node".to_owned() } else { format!("up to {uses} nodes") };
+        let within = size::seconds(secs);
+        ui.talk(&format!(
+            "{many} may join {} {as_what}, within {within}: swarm office join CODE",
+            office.name
+        ));
+        if own {
+            ui.talk("until then this command has to run: it opens the door (Ctrl-C ends it)");
+        }
+        Ok(())
+    };
+    ask_and_stay(ui, settings, what, show).await
+}
+
+/// A file that only its owner can read, whatever was there.
+fn write_secret(path: &Path, text: &str) -> Outcome {
+    let failed = |error: io::Error| Stop::from(Failed::io("write", path, &error));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// The invitation that is meant: itself, or in a file, or on standard input.
+pub(super) fn code(text: &str) -> Result<Hidden, Failed> {
+    if text.trim().starts_with(CODE) {
+        return Ok(text.trim().into());
+    }
+    let mut read = Zeroizing::new(String::new());
+    let most = INVITE_BYTES as u64 + 64;
+    let done = match text {
+        "-" => io::stdin().lock().take(most).read_to_string(&mut read),
+        path => std::fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut read)),
+    };
+    // What is neither may be a code with a mistake in it: it is not shown.
+    done.map_err(|error| {
+        Failed::new(Code::User, format!("no invitation begins so, and there is no such file: {error}"))
+            .hint(format!("an invitation begins with {CODE}"))
+    })?;
+    Ok(read.trim().into())
+}
+
+async fn join(ui: &Ui, settings: &Settings, args: &Join) -> Outcome {
+    let what = command::Office::Join { code: code(&args.code)?, node: args.node.clone() };
+    let Event::Offices { offices } = ask(ui, settings, what).await? else { return Err(unexpected()) };
+    offices.iter().for_each(|office| say_joined(ui, office));
+    Ok(())
+}
+
+/// What a newcomer wants to know.
+pub(super) fn say_joined(ui: &Ui, office: &OfficeRow) {
+    ui.talk(&format!("joined {} as {} ({})", office.name, office.called, office.role.name()));
+    ui.talk("what is published and fetched from now on is of this office; --public says otherwise");
+}
+
+async fn members(ui: &Ui, settings: &Settings, office: Option<String>) -> Outcome {
+    let known = ask(ui, settings, command::Office::Members { office }).await?;
+    let Event::Members { members, .. } = &known else { return Err(unexpected()) };
+    if ui.is_json() {
+        return Ok(());
+    }
+    let columns = [
+        Column::Flexible("NAME"),
+        Column::Left("ROLE"),
+        Column::Left("STATE"),
+        Column::Left("HOLDS FOR"),
+        Column::Left("NODE"),
+    ];
+    let row = |member: &MemberRow| {
+        let state = match member {
+            MemberRow { own: true, .. } => "this node",
+            MemberRow { expelled: true, .. } => "expelled",
+            MemberRow { connected: true, .. } => "connected",
+            _ => "",
+        };
+        let node = if ui.is_terminal() { super::short(&member.node).to_owned() } else { member.node.clone() };
+        let role = member.role.name().to_owned();
+        vec![member.name.clone(), role, state.to_owned(), left(member.expires), node]
+    };
+    ui.table(&columns, &members.iter().map(row).collect::<Vec<_>>())
+}
+
+/// How long something holds that ends then.
+fn left(expires: u64) -> String {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    match expires.saturating_sub(now) {
+        0 => "expired".to_owned(),
+        left => size::seconds(left),
+    }
+}
+
+async fn expel(ui: &Ui, settings: &Settings, args: &Expel, office: Option<String>) -> Outcome {
+    let password = match args.registrar {
+        true => Some(secret::password(ui, &args.secret, "password of the root: ")?),
+        false => None,
+    };
+    let what = command::Office::Expel { office, who: args.who.clone(), password };
+    let Event::Members { members, told, .. } = ask(ui, settings, what).await? else {
+        return Err(unexpected());
+    };
+    let name = members.first().map_or("it", |member| member.name.as_str());
+    ui.talk(&format!("{name} is of the office no longer; {}", told_to(told)));
+    ui.talk("open invitations have ended, too");
+    Ok(())
+}
+
+fn told_to(members: u32) -> String {
+    match members {
+        0 => "nobody could be told yet: keep a node running here, which tells the others as they come"
+            .to_owned(),
+        _ => format!("{} pass it on", size::plural(members.into(), "connected member")),
+    }
+}
+
+async fn restore(ui: &Ui, settings: &Settings, args: &Restore) -> Outcome {
+    let mut text = Zeroizing::new(String::new());
+    let read = match &args.backup {
+        Some(path) => std::fs::File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text)),
+        None => {
+            ui.talk("type the backup, and end it with Ctrl-D:");
+            io::stdin().lock().take(4096).read_to_string(&mut text)
+        }
+    };
+    read.map_err(|error| Failed::new(Code::User, format!("cannot read the backup: {error}")))?;
+    let password = secret::new_password(ui, &args.secret)?;
+    let backup = text.trim().into();
+    let restored = ask(ui, settings, command::Office::Restore { backup, password }).await?;
+    list(ui, &restored)
+}
+
+/// The offices of a node, a few lines each.
+fn list(ui: &Ui, event: &Event) -> Outcome {
+    let Event::Offices { offices } = event else { return Err(unexpected()) };
+    if ui.is_json() {
+        return Ok(());
+    }
+    if offices.is_empty() {
+        ui.talk("this node is of no office: swarm office join, or swarm office init NAME");
+        return Ok(());
+    }
+    let columns = [
+        Column::Flexible("OFFICE"),
+        Column::Left("THIS NODE"),
+        Column::Left("ROLE"),
+        Column::Left("HOLDS FOR"),
+        Column::Right("CONNECTED"),
+        Column::Right("KNOWN"),
+        Column::Left("ID"),
+    ];
+    let row = |office: &OfficeRow| {
+        let id = if ui.is_terminal() { super::short(&office.id).to_owned() } else { office.id.clone() };
+        vec![
+            office.name.clone(),
+            office.called.clone(),
+            office.role.name().to_owned(),
+            left(office.expires),
+            office.connected.to_string(),
+            office.members.to_string(),
+            id,
+        ]
+    };
+    ui.table(&columns, &offices.iter().map(row).collect::<Vec<_>>())?;
+    for office in offices {
+        if let Some(trouble) = &office.trouble {
+            ui.warn(&format!("{}: {trouble}", office.name));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! The network of an office: who comes in, what members tell each other of it, who has to go.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::oneshot;
+
+use super::Actor;
+use crate::id::ContentId;
+use crate::limits;
+use crate::node::discovery::ip_of;
+use crate::node::event::{MemberRow, OfficeRow};
+use crate::node::office::desk::Membership;
+use crate::node::office::{Knock, now};
+use crate::office::PublicKey;
+use crate::office::book::{About, Heard, Told};
+use crate::office::certificate::{Chain, Role};
+use crate::office::root::RootSeed;
+use crate::schedule::PeerKey;
+use crate::wire::Message;
+
+/// What is asked of the network of an office. Answers that are errors are in words.
+#[derive(Debug)]
+pub(in crate::node) enum OfficeAsk {
+    /// A new invitation: as what, for how many, for how many seconds.
+    Invite {
+        role: Role,
+        uses: u32,
+        secs: u64,
+        root: Option<RootSeed>,
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+    /// Somebody has to leave.
+    Expel { who: String, root: Option<RootSeed>, reply: oneshot::Sender<Result<MemberRow, String>> },
+    /// Another secret.
+    Rotate(oneshot::Sender<Result<u32, String>>),
+    /// The root makes this node a registrar.
+    Appoint { root: RootSeed, reply: oneshot::Sender<Result<(), String>> },
+    /// Who may be offered something: may this node say so?
+    MayOffer { to: Vec<String>, reply: oneshot::Sender<Result<(), String>> },
+    /// It says so.
+    Vouch { ids: Vec<ContentId>, to: Vec<String>, reply: oneshot::Sender<Result<(), String>> },
+    /// The names of those that something is for, if not for all.
+    For { id: ContentId, reply: oneshot::Sender<Option<Vec<String>>> },
+    /// Who is known.
+    Members(oneshot::Sender<Vec<MemberRow>>),
+    /// At a glance.
+    Office(oneshot::Sender<Option<OfficeRow>>),
+}
+
+impl Actor {
+    /// Who this is in the office; nothing where there is none, and not even that of who did not come through its door.
+    #[allow(clippy::option_option)] // A membership, none needed, or none shown.
+    pub(super) fn membership(&mut self, peer: &PeerId) -> Option<Option<Membership>> {
+        let Some(desk) = &mut self.office else { return Some(None) };
+        desk.knocks(now());
+        let membership = desk.guest(peer)?;
+        desk.holds(&membership, now()).then_some(Some(membership))
+    }
+
+    pub(super) fn knocked(&mut self, knock: Knock) {
+        if let Some(desk) = &mut self.office {
+            desk.knocked(knock, now());
+        }
+    }
+
+    /// A member introduced itself.
+    pub(super) fn greet_member(&mut self, key: PeerKey) {
+        if let Some(desk) = &self.office {
+            let digest = desk.digest();
+            self.peers.send(key, Message::Book(digest));
+        }
+    }
+
+    /// Members meet at the trackers of an office, whatever they fetch.
+    pub(super) fn meet_members(&mut self) {
+        if let Some(desk) = &self.office {
+            self.trackers.wants(desk.meeting());
+        }
+    }
+
+    /// How many more members are to be known, so that what must be heard by all is heard by all.
+    pub(super) fn contacts_lacking(&self) -> usize {
+        if self.office.is_none() {
+            0
+        } else {
+            limits::OFFICE_CONTACTS.saturating_sub(self.peers.ready().len())
+        }
+    }
+
+    /// Whether an offer of what we call by this number counts.
+    pub(super) fn is_vouched(&mut self, handle: u32) -> bool {
+        let Some(desk) = &mut self.office else { return true };
+        let me = desk.me();
+        let vouched = self.transfers.id_of(handle).and_then(|id| desk.voucher(id, now()));
+        vouched.is_some_and(|vouched| vouched.believed.is_for(me))
+    }
+
+    pub(super) fn office_message(&mut self, key: PeerKey, message: Message) {
+        let Some(desk) = &mut self.office else { return };
+        let Some(member) = self.peers.get(key).and_then(|peer| peer.member.clone()) else { return };
+        match message {
+            Message::Book(digest) => {
+                if digest != desk.digest() {
+                    for told in desk.all() {
+                        self.peers.send(key, as_message(&told));
+                    }
+                }
+            }
+            Message::Told { about, by, statement } => {
+                let about = match about {
+                    0 => About::Expulsion,
+                    1 => About::Secret,
+                    _ => return,
+                };
+                let told = Told { about, by, statement };
+                match desk.hear(&told, now()) {
+                    Ok(Heard::Nothing) => {}
+                    Ok(heard) => self.spread(&told, heard, Some(key)),
+                    // What a registrar said who had to leave since is no longer believed: whoever passes it on has not heard of that.
+                    Err(error) => tracing::info!(%error, "what a member tells of the office is not believed"),
+                }
+            }
+            Message::Certified { chain } => {
+                match desk.certified(member.certificate.subject, Chain(chain), now()) {
+                    Ok(Some(newer)) => {
+                        if let Some(peer) = self.peers.get_mut(key) {
+                            peer.member = Some(newer);
+                        }
+                    }
+                    Ok(None) => {
+                        let message = Message::Certified { chain: desk.chain().0.clone() };
+                        self.tell_members(&message, None);
+                    }
+                    Err(error) => tracing::info!(%error, "a certificate that a member shows"),
+                }
+            }
+            Message::Renew => {
+                if let Some(chain) = desk.renew(&member, now()) {
+                    self.peers.send(key, Message::Certified { chain: chain.0 });
+                }
+            }
+            Message::Voucher { blob, voucher, chain } => {
+                if let Some(id) = self.transfers.id_of(blob) {
+                    desk.shown(id, voucher, Chain(chain), now());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Something new is believed: everybody hears of it at once, and who had to leave has to leave.
+    fn spread(&mut self, told: &Told, heard: Heard, from: Option<PeerKey>) {
+        if heard == Heard::Secret {
+            // Not to who had to leave.
+            self.sweep();
+            if let Some(secret) = self.office.as_ref().and_then(crate::node::office::Desk::blind) {
+                self.trackers.blinded(secret);
+            }
+        }
+        self.tell_members(&as_message(told), from);
+        if heard == Heard::Expulsion {
+            self.sweep();
+            // What he published is offered no longer.
+            let open = self.sharing.open_ids();
+            open.into_iter().for_each(|id| self.audience_changed(id));
+        }
+    }
+
+    fn tell_members(&mut self, message: &Message, but: Option<PeerKey>) {
+        for key in self.peers.ready() {
+            if Some(key) != but {
+                self.peers.send(key, message.clone());
+            }
+        }
+    }
+
+    /// Ends the sessions of those who are of the office no longer.
+    fn sweep(&mut self) {
+        let Some(desk) = &self.office else { return };
+        let gone = |peer: &crate::node::peers::Peer| {
+            peer.member.as_ref().is_some_and(|member| !desk.holds(member, now()))
+        };
+        for key in self.peers.those(gone) {
+            let Some((id, connection)) = self.peers.get(key).map(|peer| (peer.id, peer.connection)) else {
+                continue;
+            };
+            tracing::info!(peer = %id, "is of the office no longer");
+            // Nothing more goes to it, but for what it was just told: why.
+            self.peer_down(key);
+            self.closing.push((Instant::now(), id, connection));
+        }
+    }
+
+    /// Once a second.
+    pub(super) fn tend_office(&mut self) {
+        let lacking = self.contacts_lacking();
+        let Some(desk) = &mut self.office else { return };
+        desk.tend(now());
+        if desk.wants_renewal(now()) {
+            let registrar = |peer: &crate::node::peers::Peer| {
+                peer.member.as_ref().is_some_and(|member| member.certificate.role == Role::Registrar)
+            };
+            if let Some(key) = self.peers.those(registrar).first() {
+                self.peers.send(*key, Message::Renew);
+            }
+        }
+        if lacking > 0 && self.peers.ready().is_empty() {
+            self.look.notify_one();
+        }
+        self.sweep();
+    }
+
+    pub(super) fn office_ask(&mut self, ask: OfficeAsk) {
+        let invited = self.invited_to();
+        let connected: BTreeSet<PublicKey> = self.peers.members().collect();
+        let listen = self.listen.borrow().clone();
+        let Some(desk) = &mut self.office else { return };
+        match ask {
+            OfficeAsk::Invite { role, uses, secs, root, reply } => {
+                let _ = reply.send(desk.invite((role, uses, secs), root, &invited, now()));
+            }
+            OfficeAsk::Expel { who, root, reply } => match desk.expel(&who, root.as_ref(), now()) {
+                Ok((row, [list, secret])) => {
+                    self.spread(&list, Heard::Expulsion, None);
+                    self.spread(&secret, Heard::Secret, None);
+                    let _ = reply.send(Ok(row));
+                }
+                Err(why) => drop(reply.send(Err(why))),
+            },
+            OfficeAsk::Rotate(reply) => match desk.rotate(now()) {
+                Ok(secret) => {
+                    let epoch = desk.blind().map_or(0, |secret| secret.epoch);
+                    self.spread(&secret, Heard::Secret, None);
+                    let _ = reply.send(Ok(epoch));
+                }
+                Err(why) => drop(reply.send(Err(why))),
+            },
+            OfficeAsk::Appoint { root, reply } => {
+                let done = desk.appoint(&root, now());
+                let message = Message::Certified { chain: desk.chain().0.clone() };
+                self.tell_members(&message, None);
+                let _ = reply.send(done);
+            }
+            OfficeAsk::MayOffer { to, reply } => drop(reply.send(desk.may_offer(&to).map(drop))),
+            OfficeAsk::Vouch { ids, to, reply } => drop(reply.send(desk.vouch(&ids, &to, now()))),
+            OfficeAsk::For { id, reply } => drop(reply.send(desk.names(id, now()))),
+            OfficeAsk::Members(reply) => drop(reply.send(desk.rows(&connected))),
+            OfficeAsk::Office(reply) => {
+                let _ = reply.send(Some(desk.office(&listen, connected.len())));
+            }
+        }
+    }
+
+    /// Where a newcomer finds this node: first where it is likeliest to reach it.
+    fn invited_to(&self) -> Vec<Multiaddr> {
+        let listen = self.listen.borrow();
+        let rank = |addr: &&Multiaddr| {
+            let ip = ip_of(addr);
+            let quic = addr.iter().any(|part| matches!(part, Protocol::Udp(_)));
+            (ip.is_some_and(|ip| ip.is_loopback()), ip.is_some_and(|ip| ip.is_ipv6()), quic)
+        };
+        let link_local = |addr: &Multiaddr| matches!(ip_of(addr), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
+        let mut all: Vec<&Multiaddr> = listen.iter().filter(|addr| !link_local(addr)).collect();
+        all.sort_by_key(rank);
+        all.into_iter().take(limits::INVITE_ADDRS).cloned().collect()
+    }
+}
+
+fn as_message(told: &Told) -> Message {
+    let about = match told.about {
+        About::Expulsion => 0,
+        About::Secret => 1,
+    };
+    Message::Told { about, by: told.by.clone(), statement: told.statement.clone() }
+}

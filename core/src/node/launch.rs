@@ -1,0 +1,261 @@
+//! Starting a network: that of all nodes, or of an office.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::core::transport::TransportError;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::actor::{Actor, Parts, root_cause};
+use super::behaviour::Behaviour;
+use super::dht::Dht;
+use super::event::Limits;
+use super::office::lan::Announcer;
+use super::office::{Desk, Door};
+use super::reach::Reach;
+use super::router::Router;
+use super::session::{SessionEvent, Shared};
+use super::tracker::Trackers;
+use super::{Net, StartError, discovery, memory, tracker, transport};
+use crate::limits;
+use crate::options::Options;
+use crate::schedule::PeerKey;
+use crate::store::Store;
+
+/// How long a start waits for the first address to listen on.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a network is made of.
+pub(super) struct Launch<'a> {
+    pub(super) options: &'a Options,
+    pub(super) keypair: Keypair,
+    /// As this network sees it.
+    pub(super) store: Store,
+    pub(super) shared: Shared,
+    pub(super) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    pub(super) limits: watch::Receiver<Limits>,
+    /// If it is that of an office.
+    pub(super) office: Option<(Desk, Door)>,
+}
+
+/// A network that runs.
+pub(super) struct Launched {
+    pub(super) net: Net,
+    pub(super) actor: JoinHandle<()>,
+    pub(super) router: Option<Router>,
+}
+
+/// Starts it, and waits for the first address that it listens on.
+///
+/// # Errors
+/// [`StartError`].
+pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
+    let Launch { options, keypair, store, shared, events, limits, office } = launch;
+    let Addresses { given, listen, trackers, dht, external, relays } = Addresses::of(options)?;
+    let site = options.site.as_deref().map(site).transpose()?;
+    let (desk, door) = office.unzip();
+    let standing = door.as_ref().map(|door| door.standing.clone());
+    let mut network = network(&keypair, options, door)?;
+    let peer = *network.local_peer_id();
+    let anywhere = listen_on(&mut network, &listen, &store)?;
+    let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
+    let (addrs, mut listening) = watch::channel(Vec::new());
+    let blind = desk.as_ref().and_then(Desk::blind);
+    let trackers = Trackers::new(trackers, keypair.clone(), site.clone(), blind);
+    let mut dht = Dht::new(keypair, dht, &listen, options, &store);
+    let _ = tokio::time::timeout(LISTEN_WITHIN, dht.ready()).await;
+    let router = options.upnp.then(|| Router::start(listening.clone()));
+    let mapped = router.as_ref().map(Router::mapped);
+    let (found, beacons) = mpsc::channel(limits::COMMAND_QUEUE);
+    let look = Arc::new(Notify::new());
+    let mut tasks = JoinSet::new();
+    if let Some(standing) = standing.filter(|_| options.mdns) {
+        tasks.spawn(Announcer { standing, listen: listening.clone(), look: Arc::clone(&look), found }.run());
+    }
+    let actor = Actor::new(Parts {
+        network,
+        store,
+        asks: asked,
+        events,
+        shared,
+        listen: addrs,
+        given,
+        anywhere,
+        mapped: mapped.clone(),
+        reach: Reach::new(external.clone(), relays.clone(), options),
+        trackers,
+        dht,
+        private_webseeds: options.private_webseeds,
+        audience: options.audience,
+        resident: options.resident,
+        mdns: options.mdns,
+        site,
+        limit_lan: options.limit_lan,
+        seed: seed(&peer),
+        office: desk,
+        beacons,
+        look,
+        tasks,
+    });
+    let actor = tokio::spawn(actor.run());
+    let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
+    let net = Net {
+        asks,
+        listen: listening,
+        peer,
+        limits,
+        trackers: options.trackers.clone().into(),
+        dht: if options.dht { options.dht_servers.clone().into() } else { Arc::default() },
+        external: external.into(),
+        mapped,
+        relays: relays.into(),
+    };
+    Ok(Launched { net, actor, router })
+}
+
+/// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
+fn network(
+    key: &Keypair,
+    options: &Options,
+    door: Option<Door>,
+) -> Result<libp2p::Swarm<Behaviour>, StartError> {
+    let failed = |verb: &str| {
+        let verb = verb.to_owned();
+        move |source| StartError::Network { verb, source }
+    };
+    let (relays, relayed) = libp2p::relay::client::new(key.public().to_peer_id());
+    let is_office = door.is_some();
+    let transport = transport::build_with_relays(key, options.background, relays, door);
+    let transport = transport.map_err(failed("set up encryption"))?;
+    // Of an office the local network hears otherwise.
+    let options = &Options { mdns: options.mdns && !is_office, ..options.clone() };
+    let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
+    Ok(transport::network(key, transport, behaviour, Duration::ZERO))
+}
+
+/// Listens there, or everywhere. Returns what is listened on with any port.
+fn listen_on(
+    network: &mut libp2p::Swarm<Behaviour>,
+    listen: &[Multiaddr],
+    store: &Store,
+) -> Result<Vec<Multiaddr>, StartError> {
+    if listen.is_empty() {
+        return listen_everywhere(network, store);
+    }
+    for addr in listen {
+        let failed = |e: TransportError<io::Error>| StartError::Network {
+            verb: format!("listen on {addr}"),
+            source: io::Error::other(root_cause(&e)),
+        };
+        network.listen_on(addr.clone()).map_err(failed)?;
+    }
+    Ok(Vec::new())
+}
+
+/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with
+/// any port.
+fn listen_everywhere(
+    network: &mut libp2p::Swarm<Behaviour>,
+    store: &Store,
+) -> Result<Vec<Multiaddr>, StartError> {
+    let mut heard = Vec::new();
+    for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
+    {
+        let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
+        let last = memory::with_last_port(store, &addr);
+        match last.into_iter().chain([addr.clone()]).find_map(|addr| network.listen_on(addr).ok()) {
+            Some(_) => heard.push(addr),
+            None => tracing::debug!(%addr, "not listening"),
+        }
+    }
+    if !heard.is_empty() {
+        return Ok(heard);
+    }
+    let source = io::Error::other("no address could be listened on");
+    Err(StartError::Network { verb: "listen".to_owned(), source })
+}
+
+/// Addresses of the options, read.
+struct Addresses {
+    given: Vec<Multiaddr>,
+    listen: Vec<Multiaddr>,
+    trackers: Vec<Multiaddr>,
+    dht: Vec<Multiaddr>,
+    external: Vec<Multiaddr>,
+    relays: Vec<Multiaddr>,
+}
+
+impl Addresses {
+    fn of(options: &Options) -> Result<Self, StartError> {
+        let given = parse(&options.peers, "--peer")?;
+        let listen = parse(&options.listen, "--listen")?;
+        let trackers = parse(&options.trackers, "--tracker")?;
+        let dht = parse(&options.dht_servers, "--dht")?;
+        let external = parse(&options.external, "--external")?;
+        let relays = parse(&options.relays, "--relay")?;
+        let all = [
+            (&given, "--peer"),
+            (&trackers, "--tracker"),
+            (&dht, "--dht"),
+            (&external, "--external"),
+            (&relays, "--relay"),
+        ];
+        for (addrs, flag) in all {
+            // Only trackers have names.
+            let known = |addr: &Multiaddr| discovery::endpoint(&discovery::split_peer(addr).0).is_some();
+            let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
+            let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
+            if let Some(odd) = addrs.iter().find(odd) {
+                return Err(StartError::Option(format!(
+                    "{flag} {odd} leads nowhere that swarm knows how to reach"
+                )));
+            }
+        }
+        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
+            return Err(StartError::Option(format!(
+                "--relay {nobody} does not end with /p2p/ and who it is"
+            )));
+        }
+        if trackers.len() > limits::TRACKERS {
+            return Err(StartError::Option(format!("more than {} trackers", limits::TRACKERS)));
+        }
+        if dht.len() > limits::DHT_NODES {
+            return Err(StartError::Option(format!("more than {} servers of the DHT", limits::DHT_NODES)));
+        }
+        Ok(Self { given, listen, trackers, dht, external, relays })
+    }
+}
+
+pub(super) fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
+    let read = |text: &String| {
+        let example = "/ip4/192.168.1.20/tcp/4001";
+        let shown = crate::content::path::escape(text);
+        text.parse().map_err(|_| {
+            StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})"))
+        })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// A name for a site that others can show.
+fn site(name: &str) -> Result<String, StartError> {
+    let fits = !name.is_empty() && name.len() <= limits::SITE_BYTES && !name.chars().any(char::is_control);
+    let shown = crate::content::path::escape(name);
+    let most = limits::SITE_BYTES;
+    fits.then(|| name.to_owned()).ok_or_else(|| {
+        StartError::Option(format!(
+            "--site {shown} is not a name of 1 to {most} bytes without control characters"
+        ))
+    })
+}
+
+/// Tie-breaks differ from node to node and from start to start.
+fn seed(peer: &PeerId) -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
+    let hash = blake3::Hasher::new().update(&peer.to_bytes()).update(&now.to_le_bytes()).finalize();
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap_or([0; 8]))
+}

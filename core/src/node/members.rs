@@ -1,0 +1,288 @@
+//! Jobs that are about offices.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::actor::{Ask, OfficeAsk};
+use super::command::Office as Command;
+use super::event::{Event, Failure, Fault, OfficeRow};
+use super::office::papers::{self, Papers};
+use super::office::{join, now, random, signer};
+use super::offices::Office;
+use super::{Context, blocking, failure};
+use crate::content::share::{Hidden, LockError};
+use crate::limits;
+use crate::office::book::Book;
+use crate::office::certificate::{Certificate, Chain, Role};
+use crate::office::invite::Invite;
+use crate::office::root::{Backup, RootSeed};
+use crate::office::{Charter, is_name};
+use crate::store::Store;
+use crate::store::record::Domain;
+
+/// How long somebody who had to leave is told of to others before a command ends, where no node stays.
+const TELL_WITHIN: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(200);
+/// Others pass it on: so long it takes until they have read it.
+const SENT: Duration = Duration::from_millis(500);
+
+/// Runs one.
+pub(super) async fn run(context: Context, command: Command) -> Result<Event, Failure> {
+    if context.store.is_read_only() && !matches!(command, Command::List | Command::Members { .. }) {
+        return Err(failure(Fault::User, "the store is read-only: nothing can be changed"));
+    }
+    match command {
+        Command::List => list(&context).await,
+        Command::Init { name, node, password } => init(context, name, node, password).await,
+        Command::Invite { office, role, uses, secs, password } => {
+            let office = context.offices.find(office.as_deref())?;
+            let root = unlock(&office, password).await?;
+            let ask = |reply| OfficeAsk::Invite { role, uses, secs, root, reply };
+            let code = said(ask_office(&office, ask).await?)?.into();
+            Ok(Event::Invited { code, office: row(&office).await? })
+        }
+        Command::Join { code, node } => join_office(context, &code, node).await,
+        Command::Members { office } => {
+            let office = context.offices.find(office.as_deref())?;
+            let members = ask_office(&office, OfficeAsk::Members).await?;
+            Ok(Event::Members { office: row(&office).await?, members, told: 0 })
+        }
+        Command::Expel { office, who, password } => {
+            let office = context.offices.find(office.as_deref())?;
+            let root = unlock(&office, password).await?;
+            let members = said(ask_office(&office, |reply| OfficeAsk::Expel { who, root, reply }).await?)?;
+            let told = tell(&office).await?;
+            Ok(Event::Members { office: row(&office).await?, members: vec![members], told })
+        }
+        Command::Rotate { office } => {
+            let office = context.offices.find(office.as_deref())?;
+            said(ask_office(&office, OfficeAsk::Rotate).await?)?;
+            tell(&office).await?;
+            Ok(Event::Offices { offices: vec![row(&office).await?] })
+        }
+        Command::Leave { office } => leave(context, office.as_deref()).await,
+        Command::Restore { backup, password } => restore(context, &backup, password).await,
+        Command::Renew { office, password } => {
+            let office = context.offices.find(office.as_deref())?;
+            let root = unlock(&office, Some(password)).await?;
+            let root = root.ok_or_else(|| failure(Fault::User, "the root is not here"))?;
+            said(ask_office(&office, |reply| OfficeAsk::Appoint { root, reply }).await?)?;
+            Ok(Event::Offices { offices: vec![row(&office).await?] })
+        }
+    }
+}
+
+/// All offices at a glance.
+pub(super) async fn rows(context: &Context) -> Vec<OfficeRow> {
+    let mut rows = Vec::new();
+    for office in context.offices.all() {
+        rows.extend(row(&office).await.ok());
+    }
+    rows.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    rows
+}
+
+async fn list(context: &Context) -> Result<Event, Failure> {
+    Ok(Event::Offices { offices: rows(context).await })
+}
+
+async fn row(office: &Office) -> Result<OfficeRow, Failure> {
+    ask_office(office, OfficeAsk::Office).await?.ok_or_else(gone)
+}
+
+pub(super) async fn ask_office<T>(
+    office: &Office,
+    ask: impl FnOnce(oneshot::Sender<T>) -> OfficeAsk,
+) -> Result<T, Failure> {
+    office.net.question(|reply| Ask::Office(ask(reply))).await.ok_or_else(gone)
+}
+
+fn gone() -> Failure {
+    failure(Fault::Interrupted, "the node stopped")
+}
+
+pub(super) fn said<T>(answer: Result<T, String>) -> Result<T, Failure> {
+    answer.map_err(|why| failure(Fault::User, why))
+}
+
+fn locked(error: LockError) -> Failure {
+    let text = match error {
+        LockError::Password => "wrong password for the root of the office".to_owned(),
+        other => other.to_string(),
+    };
+    failure(Fault::User, text)
+}
+
+/// The root's key, if a password is given.
+async fn unlock(office: &Office, password: Option<Hidden>) -> Result<Option<RootSeed>, Failure> {
+    let Some(password) = password else { return Ok(None) };
+    let sealed = papers::root(&office.store).ok_or_else(|| Failure {
+        hint: Some("use the node that founded the office, or swarm office restore".to_owned()),
+        ..failure(Fault::User, "the root of the office is not here")
+    })?;
+    let (store, id) = (office.store.clone(), office.id);
+    let opened = blocking(move || {
+        let papers = Papers::load(&store, id).map_err(|e| failure(Fault::Disk, e.to_string()))?;
+        RootSeed::unlock(&sealed, papers.book.charter(), password.expose()).map_err(locked)
+    });
+    opened.await?.map(Some)
+}
+
+/// What this node is called where nobody says.
+fn own_name(given: Option<String>) -> Result<String, Failure> {
+    match given {
+        Some(name) if is_name(&name) => Ok(name),
+        Some(_) => Err(failure(
+            Fault::User,
+            format!("a name has 1 to {} bytes and no control characters", limits::OFFICE_NAME_BYTES),
+        )),
+        None => {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Ok(if is_name(&host) { host } else { "node".to_owned() })
+        }
+    }
+}
+
+async fn init(
+    context: Context,
+    name: String,
+    node: Option<String>,
+    password: Hidden,
+) -> Result<Event, Failure> {
+    if !is_name(&name) {
+        let most = limits::OFFICE_NAME_BYTES;
+        let text = format!("the name of an office has 1 to {most} bytes and no control characters");
+        return Err(failure(Fault::User, text));
+    }
+    if context.offices.all().iter().any(|office| office.name == name) {
+        return Err(failure(Fault::User, "this node is of an office of that name already"));
+    }
+    let node = own_name(node)?;
+    let store = context.store.clone();
+    let (id, backup) = blocking(move || found(&store, name, node, &password)).await??;
+    let office = context.offices.open(id).await.map_err(|e| failure(e.fault(), e.to_string()))?;
+    context.say_default().await;
+    Ok(Event::Founded { office: row(&office).await?, backup })
+}
+
+/// Everything that an office begins with.
+fn found(
+    store: &Store,
+    name: String,
+    node: String,
+    password: &Hidden,
+) -> Result<(crate::office::OfficeId, Hidden), Failure> {
+    let disk = |e: crate::store::DiskError| failure(Fault::Disk, e.to_string());
+    let seed = RootSeed::from_bytes(said(random())?);
+    let root = seed.signer();
+    let at = now();
+    let charter = Charter { root: root.public(), made: at, name };
+    let id = charter.id();
+    let sealed = seed.lock(id, password.expose(), &said(random())?, &said(random())?).map_err(locked)?;
+    let (store, keypair) = Papers::begin(store, id).map_err(disk)?;
+    let own = signer(&keypair).ok_or_else(|| failure(Fault::Disk, "the node's key is an odd one"))?;
+    let (role, expires) = (Role::Registrar, at + limits::REGISTRAR_SECS);
+    let own = Certificate { subject: own.public(), role, serial: at, issued: at, expires, name: node };
+    let chain = Chain(vec![own.sign(id, &root)]);
+    let mut book = Book::new(charter);
+    let secret = book.renew_secret(&root, &[], said(random())?, at);
+    book.hear(&secret, at).map_err(|e| failure(Fault::Disk, e.to_string()))?;
+    papers::keep_root(&store, &sealed).map_err(disk)?;
+    Papers::settle(&store, &book, &chain).map_err(disk)?;
+    Ok((id, Hidden::from(seed.backup(id).as_str().to_owned())))
+}
+
+async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> Result<Event, Failure> {
+    let invite: Invite = code.expose().parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
+    let Some(with) = context.offices.with() else {
+        return Err(failure(Fault::User, "this node is offline"));
+    };
+    let (id, name, all) = (invite.office, own_name(node)?, with.store.clone());
+    let disk = |e: crate::store::DiskError| failure(Fault::Disk, e.to_string());
+    let (store, keypair) = blocking(move || Papers::begin(&all, id)).await?.map_err(disk)?;
+    let joined = join::join(&invite, &keypair, &name).await;
+    let joined = joined.map_err(|why| Failure {
+        hint: Some("is the registrar's node running, and can this machine reach it?".to_owned()),
+        ..failure(Fault::NotFound, format!("no registrar let this node in: {why}"))
+    })?;
+    // Who joins again goes on with a new certificate.
+    context.offices.close(id).await;
+    let (at, chain) = (now(), joined.chain);
+    let mut book = joined.book;
+    let settled = blocking(move || {
+        if let Ok(before) = Papers::load(&store, id) {
+            for told in before.book.all() {
+                // What is not believed any longer is not kept.
+                let _ = book.hear(told, at);
+            }
+        }
+        Papers::settle(&store, &book, &chain)
+    });
+    settled.await?.map_err(disk)?;
+    let office = context.offices.open(id).await.map_err(|e| failure(e.fault(), e.to_string()))?;
+    context.say_default().await;
+    let (peer, addr) = joined.registrar;
+    let hints = super::actor::Hints {
+        peers: vec![addr.with(libp2p::multiaddr::Protocol::P2p(peer))],
+        ..super::actor::Hints::default()
+    };
+    office.net.ask(Ask::Meet(hints)).await;
+    met(&office, TELL_WITHIN).await?;
+    Ok(Event::Offices { offices: vec![row(&office).await?] })
+}
+
+/// Waits until a member is connected.
+async fn met(office: &Office, within: Duration) -> Result<u32, Failure> {
+    let until = Instant::now() + within;
+    loop {
+        let now = row(office).await?;
+        if now.connected > 0 || now.members <= 1 || Instant::now() >= until {
+            return Ok(now.connected);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Until somebody knows who passes it on.
+async fn tell(office: &Office) -> Result<u32, Failure> {
+    let told = met(office, TELL_WITHIN).await?;
+    sleep(SENT).await;
+    Ok(told)
+}
+
+async fn leave(context: Context, name: Option<&str>) -> Result<Event, Failure> {
+    let office = context.offices.find(name)?;
+    let (store, id) = (office.store.clone(), office.id);
+    context.offices.close(id).await;
+    let (all, domain) = (context.store.clone(), Domain::Office(id));
+    let done = blocking(move || {
+        // Nothing of it is offered to anybody, ever again.
+        for record in all.records().into_iter().filter(|record| record.is_of(domain)) {
+            all.leave(record.id, domain).map_err(super::jobs::store_failure)?;
+        }
+        store.delete_folder().map_err(|e| failure(Fault::Disk, e.to_string()))
+    });
+    done.await??;
+    context.say_default().await;
+    list(&context).await
+}
+
+async fn restore(context: Context, backup: &Hidden, password: Hidden) -> Result<Event, Failure> {
+    let Backup { office: id, seed } =
+        backup.expose().parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
+    let office = context.offices.get(id).ok_or_else(|| Failure {
+        hint: Some("restore on any machine that is still a member".to_owned()),
+        ..failure(Fault::User, "this node is not of the office that the backup is of")
+    })?;
+    let root = seed.clone();
+    said(ask_office(&office, |reply| OfficeAsk::Appoint { root, reply }).await?)?;
+    let store = office.store.clone();
+    let kept = blocking(move || {
+        let sealed = seed.lock(id, password.expose(), &said(random())?, &said(random())?).map_err(locked)?;
+        papers::keep_root(&store, &sealed).map_err(|e| failure(Fault::Disk, e.to_string()))
+    });
+    kept.await??;
+    Ok(Event::Offices { offices: vec![row(&office).await?] })
+}

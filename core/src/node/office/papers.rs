@@ -1,0 +1,140 @@
+//! What a node keeps of an office, in that office's folder: `charter`, `identity` (its key there), `chain` (its certificates), `book`
+//! (what it believes), `invites`, `members`, and of the root's keeper `root` (locked). All but the key in two generations.
+
+use libp2p::identity::Keypair;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::members::Members;
+use super::now;
+use crate::node::identity;
+use crate::office::book::{Book, Told};
+use crate::office::certificate::{Chain, Role};
+use crate::office::{Charter, OfficeId};
+use crate::store::record::Domain;
+use crate::store::{DiskError, Store};
+
+const CHARTER: &str = "charter";
+const CHAIN: &str = "chain";
+const BOOK: &str = "book";
+const INVITES: &str = "invites";
+const MEMBERS: &str = "members";
+const ROOT: &str = "root";
+
+/// An invitation as its registrar keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(in crate::node) struct Invitation {
+    pub(in crate::node) secret: [u8; 16],
+    pub(in crate::node) role: Role,
+    /// How many may still come.
+    pub(in crate::node) left: u32,
+    pub(in crate::node) expires: u64,
+    /// The secret of the office when it was made: a later one ends it.
+    pub(in crate::node) epoch: u32,
+    /// Who came with it: to come again takes nothing away.
+    pub(in crate::node) used: Vec<[u8; 32]>,
+}
+
+impl Drop for Invitation {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// See the module's text.
+pub(in crate::node) struct Papers {
+    /// The store, as the office sees it.
+    pub(in crate::node) store: Store,
+    pub(in crate::node) keypair: Keypair,
+    pub(in crate::node) chain: Chain,
+    pub(in crate::node) book: Book,
+    pub(in crate::node) invites: Vec<Invitation>,
+    pub(in crate::node) members: Members,
+}
+
+fn corrupt(store: &Store, name: &str) -> DiskError {
+    DiskError::corrupt(&store.folder().join(name), "what is kept of the office is damaged")
+}
+
+impl Papers {
+    /// What is kept of an office.
+    ///
+    /// # Errors
+    /// The disk, or it is damaged.
+    pub(in crate::node) fn load(store: &Store, id: OfficeId) -> Result<Self, DiskError> {
+        let store = store.within(Domain::Office(id));
+        let charter = store.kept(CHARTER).and_then(|bytes| Charter::decode(&bytes).ok());
+        let charter = charter.filter(|c| c.id() == id).ok_or_else(|| corrupt(&store, CHARTER))?;
+        let chain = store.kept(CHAIN).and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        let chain = chain.ok_or_else(|| corrupt(&store, CHAIN))?;
+        let told: Vec<Told> = store
+            .kept(BOOK)
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+            .ok_or_else(|| corrupt(&store, BOOK))?;
+        let mut book = Book::new(charter);
+        let at = now();
+        for told in &told {
+            if let Err(error) = book.hear(told, at) {
+                tracing::warn!(%error, "something that was believed of the office is not any longer");
+            }
+        }
+        let invites = store.kept(INVITES).map(Zeroizing::new);
+        let invites = invites.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let members = Members::read(&store.kept(MEMBERS).unwrap_or_default());
+        let keypair = identity::load(&store.folder())?;
+        Ok(Self { store, keypair, chain, book, invites, members })
+    }
+
+    /// Begins with an office: a folder and a key. Nothing else is written yet.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(in crate::node) fn begin(store: &Store, id: OfficeId) -> Result<(Store, Keypair), DiskError> {
+        let store = store.within(Domain::Office(id));
+        store.make_folder()?;
+        let keypair = identity::load(&store.folder())?;
+        Ok((store, keypair))
+    }
+
+    /// Writes what makes a node a member. The charter comes last: without it there is no office here.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(in crate::node) fn settle(store: &Store, book: &Book, chain: &Chain) -> Result<(), DiskError> {
+        keep_chain(store, chain)?;
+        keep_book(store, book)?;
+        store.keep(CHARTER, &book.charter().encode())
+    }
+
+    /// Whether there is an office in this folder, or only what a join that broke off has left.
+    pub(in crate::node) fn is_settled(store: &Store, id: OfficeId) -> bool {
+        store.within(Domain::Office(id)).kept(CHARTER).is_some()
+    }
+}
+
+pub(super) fn keep_chain(store: &Store, chain: &Chain) -> Result<(), DiskError> {
+    store.keep(CHAIN, &postcard::to_allocvec(chain).unwrap_or_default())
+}
+
+pub(super) fn keep_book(store: &Store, book: &Book) -> Result<(), DiskError> {
+    let told: Vec<&Told> = book.all().collect();
+    store.keep(BOOK, &postcard::to_allocvec(&told).unwrap_or_default())
+}
+
+pub(super) fn keep_invites(store: &Store, invites: &[Invitation]) -> Result<(), DiskError> {
+    store.keep(INVITES, &Zeroizing::new(postcard::to_allocvec(invites).unwrap_or_default()))
+}
+
+pub(super) fn keep_members(store: &Store, members: &Members) -> Result<(), DiskError> {
+    store.keep(MEMBERS, &members.write())
+}
+
+/// The root's key, locked.
+pub(in crate::node) fn keep_root(store: &Store, locked: &[u8]) -> Result<(), DiskError> {
+    store.keep(ROOT, locked)
+}
+
+/// The same.
+pub(in crate::node) fn root(store: &Store) -> Option<Vec<u8>> {
+    store.kept(ROOT)
+}

@@ -1,0 +1,214 @@
+//! The offices of a node: which there are, and the network of each. They come and go while it runs.
+
+use std::sync::Arc;
+
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
+use tokio::sync::{mpsc, watch};
+
+use super::actor::Ask;
+use super::event::{Failure, Fault, Limits};
+use super::launch::{Launch, launch};
+use super::office::papers::Papers;
+use super::office::{Desk, Door, Ways, now};
+use super::pace;
+use super::session::Shared;
+use super::writer::Writer;
+use super::{Net, StartError, failure};
+use crate::limits;
+use crate::office::OfficeId;
+use crate::options::Options;
+use crate::store::Store;
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(super) struct Office {
+    pub(super) id: OfficeId,
+    /// As people call it.
+    pub(super) name: String,
+    pub(super) net: Net,
+    /// The store, as it sees it.
+    pub(super) store: Store,
+}
+
+/// What each of their networks is made with.
+#[derive(Debug, Clone)]
+pub(super) struct With {
+    pub(super) options: Options,
+    pub(super) store: Store,
+    pub(super) ways: pace::Ways,
+    pub(super) measured: Option<mpsc::Sender<super::background::Measured>>,
+    pub(super) limits: watch::Receiver<Limits>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Offices {
+    with: Option<With>,
+    /// Of a node without a network: whether it is of any.
+    of_some: bool,
+    all: watch::Sender<Vec<Office>>,
+}
+
+impl Offices {
+    /// Of a node that has no network.
+    pub(super) fn offline(store: &Store) -> Self {
+        let of_some = store.offices().into_iter().any(|id| Papers::is_settled(store, id));
+        Self { with: None, of_some, all: watch::Sender::new(Vec::new()) }
+    }
+
+    /// Starts the networks of all offices of this store. One that cannot start is left out, and said why.
+    pub(super) async fn start(with: With) -> Self {
+        let store = with.store.clone();
+        let new = Self { with: Some(with), of_some: false, all: watch::Sender::new(Vec::new()) };
+        for id in store.offices() {
+            if Papers::is_settled(&store, id)
+                && let Err(error) = new.open(id).await
+            {
+                tracing::error!(%error, "an office of this node cannot be used");
+            }
+        }
+        new
+    }
+
+    /// All that run.
+    pub(super) fn all(&self) -> Vec<Office> {
+        self.all.borrow().clone()
+    }
+
+    /// Whether there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.of_some && self.all.borrow().is_empty()
+    }
+
+    /// What they are made with; nothing of a node that has no network.
+    pub(super) fn with(&self) -> Option<&With> {
+        self.with.as_ref()
+    }
+
+    /// The one with this id.
+    pub(super) fn get(&self, id: OfficeId) -> Option<Office> {
+        self.all.borrow().iter().find(|office| office.id == id).cloned()
+    }
+
+    /// The one that is meant: by its name, or the first digits of its id; without a text the only one.
+    pub(super) fn find(&self, text: Option<&str>) -> Result<Office, Failure> {
+        let all = self.all.borrow();
+        let several = all.len() > 1;
+        let usual = || self.with.as_ref().and_then(|with| with.options.office.as_deref());
+        let text = text.or_else(|| if several { usual() } else { None });
+        let fits = |office: &&Office| match text {
+            Some(text) => office.name == text || (text.len() >= 4 && office.id.to_string().starts_with(text)),
+            None => true,
+        };
+        let found: Vec<&Office> = all.iter().filter(fits).collect();
+        let names = || all.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (found.as_slice(), text) {
+            ([one], _) => Ok((*one).clone()),
+            ([], _) if all.is_empty() => Err(Failure {
+                hint: Some("swarm office join with an invitation, or swarm office init NAME".to_owned()),
+                ..failure(Fault::User, "this node is of no office")
+            }),
+            ([], _) => {
+                let shown = crate::content::path::escape(text.unwrap_or_default());
+                Err(failure(Fault::User, format!("this node is of no office {shown}: it is of {}", names())))
+            }
+            (_, None) => Err(failure(
+                Fault::User,
+                format!("this node is of several offices ({}): say which with --office NAME", names()),
+            )),
+            (_, Some(text)) => Err(failure(
+                Fault::User,
+                format!(
+                    "several offices are called {}: give the first digits of the id",
+                    crate::content::path::escape(text)
+                ),
+            )),
+        }
+    }
+
+    /// Starts the network of one, of which everything is in its folder.
+    pub(super) async fn open(&self, id: OfficeId) -> Result<Office, StartError> {
+        let Some(with) = &self.with else {
+            return Err(StartError::Option("this node is offline".to_owned()));
+        };
+        let odd = |e: crate::office::Unbelieved| {
+            StartError::Store(format!("what is kept of an office cannot be used: {e}"))
+        };
+        if self.all.borrow().len() >= limits::OFFICES {
+            return Err(StartError::Option(format!("more than {} offices", limits::OFFICES)));
+        }
+        let papers = Papers::load(&with.store, id)?;
+        let (store, keypair) = (papers.store.clone(), papers.keypair.clone());
+        let name = papers.book.charter().name.clone();
+        let (standing, stood) = watch::channel(Arc::new(Desk::first_standing(&papers).map_err(odd)?));
+        let (relays, known) = watch::channel(std::collections::BTreeSet::new());
+        let (told, knocks) = mpsc::channel(limits::COMMAND_QUEUE);
+        let door = Door { standing: stood, knocks: told, relays: known };
+        let desk = Desk::new(papers, Ways { standing, relays, knocks }, now()).map_err(odd)?;
+        let place = self.all.borrow().len() as u16 + 1;
+        let options = of_office(&with.options, place);
+        let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
+        let shared = Shared {
+            writes: Writer::start(&store, &told),
+            store: store.clone(),
+            ways: with.ways.clone(),
+            measured: with.measured.clone(),
+            events: told,
+        };
+        let launched = launch(Launch {
+            options: &options,
+            keypair,
+            store: store.clone(),
+            shared,
+            events,
+            limits: with.limits.clone(),
+            office: Some((desk, door)),
+        })
+        .await?;
+        let office = Office { id, name, net: launched.net, store };
+        self.all.send_modify(|all| all.push(office.clone()));
+        Ok(office)
+    }
+
+    /// Ends the network of one, in order.
+    pub(super) async fn close(&self, id: OfficeId) {
+        let Some(office) = self.get(id) else { return };
+        self.all.send_modify(|all| all.retain(|office| office.id != id));
+        office.net.ask(Ask::Quit).await;
+        let _ = tokio::time::timeout(super::STOP_WITHIN, office.net.asks.closed()).await;
+    }
+
+    /// Ends all.
+    pub(super) async fn stop(&self) {
+        let ids: Vec<OfficeId> = self.all.borrow().iter().map(|office| office.id).collect();
+        futures::future::join_all(ids.into_iter().map(|id| self.close(id))).await;
+    }
+}
+
+/// What the network of an office is told: nothing that leads strangers to it, and ports of its own. Where a port is given, an office
+/// has the next one, the second office the one after that.
+fn of_office(options: &Options, place: u16) -> Options {
+    let other = |port: u16| if port == 0 { 0 } else { port.checked_add(place).unwrap_or(0) };
+    let listen = options.listen.iter().map(|text| match text.parse::<Multiaddr>() {
+        Ok(addr) => {
+            let parts = addr.iter().map(|part| match part {
+                Protocol::Tcp(port) => Protocol::Tcp(other(port)),
+                Protocol::Udp(port) => Protocol::Udp(other(port)),
+                part => part,
+            });
+            parts.collect::<Multiaddr>().to_string()
+        }
+        Err(_) => text.clone(),
+    });
+    Options {
+        listen: listen.collect(),
+        dht: false,
+        dht_servers: Vec::new(),
+        dht_server: false,
+        external: Vec::new(),
+        upnp: false,
+        relay_server: false,
+        ..options.clone()
+    }
+}

@@ -1,0 +1,78 @@
+//! In which network a job is at work.
+
+use super::command::Network;
+use super::event::{Failure, Fault};
+use super::{Context, failure};
+use crate::content::link::Link;
+use crate::id::ContentId;
+use crate::options::Audience;
+use crate::store::record::Domain;
+
+/// Hex digits of an office's id in a link.
+const TAG: usize = 16;
+
+/// What a link says of the office that its content is of.
+pub(super) fn tag(domain: Domain) -> Option<String> {
+    match domain {
+        Domain::Public => None,
+        Domain::Office(id) => id.to_string().get(..TAG).map(ToOwned::to_owned),
+    }
+}
+
+impl Context {
+    /// For something that is to be offered.
+    pub(super) fn to_offer(self, network: &Network, serve: Option<Audience>) -> Result<Self, Failure> {
+        let context = match network {
+            Network::Public => self,
+            // Who says that anyone may have it has not published it into an office by mistake.
+            Network::Usual if self.offices.is_empty() || serve == Some(Audience::Anyone) => self,
+            Network::Usual => self.in_office(None)?,
+            Network::Office(name) => self.in_office(Some(name))?,
+        };
+        match (context.domain, serve) {
+            (Domain::Office(_), Some(Audience::Anyone)) => Err(Failure {
+                hint: Some("--public publishes it for others".to_owned()),
+                ..failure(Fault::User, "what is published into an office is for its members, not for anyone")
+            }),
+            (Domain::Public, Some(Audience::Office)) => {
+                // Says that there is none, or that several are.
+                context.clone().in_office(None)?;
+                Err(failure(Fault::User, "what is published with --public is of no office"))
+            }
+            _ => Ok(context),
+        }
+    }
+
+    /// For something that is to be fetched. What is here stays where it is; a link that leads somewhere is believed.
+    pub(super) fn to_fetch(self, network: &Network, link: &Link) -> Result<Self, Failure> {
+        let leads = !(link.peers.is_empty()
+            && link.trackers.is_empty()
+            && link.dht.is_empty()
+            && link.webseeds.is_empty());
+        match (network, &link.office) {
+            (Network::Public, _) => Ok(self),
+            (Network::Office(name), _) => self.in_office(Some(name)),
+            (Network::Usual, _) if self.store.record(link.id).is_some() => Ok(self.where_it_is(link.id)),
+            (Network::Usual, Some(tag)) => self.in_office(Some(tag)).map_err(|_| {
+                failure(Fault::User, "the link is of an office, and this node is not of that one")
+            }),
+            (Network::Usual, None) if leads || self.offices.is_empty() => Ok(self),
+            (Network::Usual, None) => self.in_office(None),
+        }
+    }
+
+    /// For something that is here.
+    pub(super) fn where_it_is(self, id: ContentId) -> Self {
+        let record = self.store.record(id);
+        let office = record.and_then(|record| record.office()).and_then(|id| self.offices.get(id));
+        match office {
+            Some(office) => self.within(&office),
+            None => self,
+        }
+    }
+
+    fn in_office(self, name: Option<&str>) -> Result<Self, Failure> {
+        let office = self.offices.find(name)?;
+        Ok(self.within(&office))
+    }
+}

@@ -1,0 +1,201 @@
+//! What a member believes of its office: who had to leave, and the secrets. Told from member to member, and only ever added to.
+//!
+//! A statement that a registrar signed is told together with the certificate that makes it a registrar, which the root signed.
+//! It is believed if the registrar was one when it made the statement, by the statement's own word (nobody who was made to leave by the
+//! root is believed anything more), so that what was said long ago still holds for who joins today.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::certificate::{Certificate, Chain, Role};
+use super::expulsion::{Expelled, ExpulsionList, Void};
+use super::secret::OfficeSecret;
+use super::{Charter, OfficeId, PublicKey, Signer, Unbelieved};
+use crate::limits;
+
+/// What a statement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum About {
+    /// Who had to leave: an [`ExpulsionList`].
+    Expulsion,
+    /// An [`OfficeSecret`].
+    Secret,
+}
+
+/// A statement as it is passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What kind it is.
+    pub about: About,
+    /// The certificate of the registrar that signed it; empty if that was the root.
+    pub by: Vec<u8>,
+    /// It.
+    pub statement: Vec<u8>,
+}
+
+/// What came of hearing a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It was known.
+    Nothing,
+    /// Somebody had to leave.
+    Expulsion,
+    /// Secrets are others than before.
+    Secret,
+}
+
+/// See the module's text.
+#[derive(Debug, Clone)]
+pub struct Book {
+    charter: Charter,
+    office: OfficeId,
+    expelled: Expelled,
+    /// The newest list of each issuer.
+    lists: BTreeMap<PublicKey, (u64, Told)>,
+    /// The greatest first.
+    secrets: Vec<(OfficeSecret, Told)>,
+}
+
+impl Book {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(charter: Charter) -> Self {
+        let office = charter.id();
+        Self { charter, office, expelled: Expelled::default(), lists: BTreeMap::new(), secrets: Vec::new() }
+    }
+
+    /// Of which office.
+    #[must_use]
+    pub const fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn office(&self) -> OfficeId {
+        self.office
+    }
+
+    /// Who had to leave.
+    #[must_use]
+    pub const fn expelled(&self) -> &Expelled {
+        &self.expelled
+    }
+
+    /// The secrets that are known, the one that counts first.
+    pub fn secrets(&self) -> impl Iterator<Item = &OfficeSecret> {
+        self.secrets.iter().map(|(secret, _)| secret)
+    }
+
+    /// Everything that another member should hear.
+    pub fn all(&self) -> impl Iterator<Item = &Told> {
+        // Older ones first: whoever stops listening knows the less important ones.
+        self.lists.values().map(|(_, told)| told).chain(self.secrets.iter().rev().map(|(_, told)| told))
+    }
+
+    /// Whose certificates these are, if they hold now.
+    ///
+    /// # Errors
+    /// [`Unbelieved`].
+    pub fn verify(&self, chain: &Chain, now: u64) -> Result<Certificate, Unbelieved> {
+        chain.verify(&self.charter, &self.expelled, now)
+    }
+
+    /// A statement that somebody passed on.
+    ///
+    /// # Errors
+    /// [`Unbelieved`]: nothing of it counts.
+    pub fn hear(&mut self, told: &Told, now: u64) -> Result<Heard, Unbelieved> {
+        match told.about {
+            About::Expulsion => self.hear_list(told, now),
+            About::Secret => self.hear_secret(told, now),
+        }
+    }
+
+    fn hear_list(&mut self, told: &Told, now: u64) -> Result<Heard, Unbelieved> {
+        if self.lists.values().any(|(_, known)| known == told) {
+            return Ok(Heard::Nothing);
+        }
+        let (list, issuer) = ExpulsionList::open(&told.statement, self.office)?;
+        let by_root = self.may_state(issuer, &told.by, list.issued, now)?;
+        if self.lists.get(&issuer).is_some_and(|(number, _)| *number >= list.number) {
+            return Ok(Heard::Nothing);
+        }
+        self.lists.insert(issuer, (list.number, told.clone()));
+        let news = self.expelled.believe(&list, by_root);
+        Ok(if news { Heard::Expulsion } else { Heard::Nothing })
+    }
+
+    fn hear_secret(&mut self, told: &Told, now: u64) -> Result<Heard, Unbelieved> {
+        if self.secrets.iter().any(|(_, known)| known == told) {
+            return Ok(Heard::Nothing);
+        }
+        let (secret, issuer) = OfficeSecret::open(&told.statement, self.office)?;
+        self.may_state(issuer, &told.by, secret.issued, now)?;
+        let newest = self.secrets().next().map_or(secret.epoch, |newest| newest.epoch);
+        if secret.epoch.saturating_sub(newest) > limits::OFFICE_EPOCH_STEP {
+            return Err(Unbelieved::Future);
+        }
+        if self.secrets().any(|known| *known == secret) {
+            return Ok(Heard::Nothing);
+        }
+        let at = self.secrets.partition_point(|(known, _)| *known > secret);
+        if at >= limits::OFFICE_SECRETS {
+            return Ok(Heard::Nothing);
+        }
+        self.secrets.insert(at, (secret, told.clone()));
+        self.secrets.truncate(limits::OFFICE_SECRETS);
+        Ok(Heard::Secret)
+    }
+
+    /// Whether this issuer could make a statement then; true if it is the root.
+    fn may_state(
+        &self,
+        issuer: PublicKey,
+        certificate: &[u8],
+        issued: u64,
+        now: u64,
+    ) -> Result<bool, Unbelieved> {
+        if issued > now.saturating_add(limits::CLOCK_SKEW.as_secs()) {
+            return Err(Unbelieved::Future);
+        }
+        if issuer == self.charter.root {
+            return Ok(true);
+        }
+        let chain = Chain(vec![certificate.to_vec()]);
+        let registrar = chain.verify(&self.charter, &self.expelled, issued)?;
+        if registrar.role != Role::Registrar || registrar.subject != issuer {
+            return Err(Unbelieved::Issuer);
+        }
+        Ok(false)
+    }
+
+    /// The list of this issuer with more on it, signed; a registrar's list takes up all that other registrars said, so that it
+    /// alone is enough for who joins later. What has no effect any longer is left out.
+    #[must_use]
+    pub fn expel(&self, signer: &Signer, by: &[u8], more: &[(PublicKey, Void)], now: u64) -> Told {
+        let issuer = signer.public();
+        let by_root = issuer == self.charter.root;
+        let mut entries = self.expelled.entries(by_root);
+        for (subject, void) in more {
+            let entry = entries.entry(*subject).or_insert(*void);
+            entry.below = entry.below.max(void.below);
+            entry.until = entry.until.max(void.until);
+        }
+        entries.retain(|_, void| void.until.saturating_add(limits::CLOCK_SKEW.as_secs()) > now);
+        let number = self.lists.get(&issuer).map_or(0, |(number, _)| *number) + 1;
+        let list = ExpulsionList { number, issued: now, entries };
+        let by = if by_root { Vec::new() } else { by.to_vec() };
+        Told { about: About::Expulsion, by, statement: list.sign(self.office, signer) }
+    }
+
+    /// A new secret of these random bytes, signed.
+    #[must_use]
+    pub fn renew_secret(&self, signer: &Signer, by: &[u8], random: [u8; 32], now: u64) -> Told {
+        let epoch = self.secrets().next().map_or(0, |newest| newest.epoch + 1);
+        let by = if signer.public() == self.charter.root { Vec::new() } else { by.to_vec() };
+        let secret = OfficeSecret::new(epoch, now, random);
+        Told { about: About::Secret, by, statement: secret.sign(self.office, signer) }
+    }
+}

@@ -1,0 +1,126 @@
+//! The root's key where it is kept: behind a password on the registrar's disk, and as a text on paper.
+//!
+//! On the disk it is locked as the key of a share is ([`crate::content::share`]), with the office's id in the place of the share's.
+//! The text is `swarm-root:` and base64url without filling (RFC 4648) of:
+//!
+//! | field | bytes | |
+//! |---|---|---|
+//! | version | 1 | 1 |
+//! | office | 32 | its id |
+//! | seed | 32 | of the key |
+//! | check | 4 | the first bytes of the BLAKE3 of all before |
+
+use std::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{Charter, OfficeId, Signer, VERSION};
+use crate::content::seal::ShareKey;
+use crate::content::share::{Fragment, LOCKED, LockError, lock, unlock};
+use crate::id::ContentId;
+
+const SCHEME: &str = "swarm-root:";
+const LEN: usize = 1 + 32 + 32 + 4;
+
+/// The seed of a root's key. Never shown, wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct RootSeed([u8; 32]);
+
+impl std::fmt::Debug for RootSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RootSeed(..)")
+    }
+}
+
+impl RootSeed {
+    /// The seed of these random bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// What signs with it.
+    #[must_use]
+    pub fn signer(&self) -> Signer {
+        Signer::from_seed(&self.0)
+    }
+
+    /// Locked with a password; `salt` and `nonce` are random.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn lock(
+        &self,
+        office: OfficeId,
+        password: &str,
+        salt: &[u8; 16],
+        nonce: &[u8; 24],
+    ) -> Result<Vec<u8>, LockError> {
+        let id = ContentId::from_bytes(*office.as_bytes());
+        match lock(&ShareKey::from_bytes(self.0), id, password, salt, nonce)? {
+            Fragment::Locked(locked) => Ok(locked.to_vec()),
+            Fragment::Key(_) => Err(LockError::Version),
+        }
+    }
+
+    /// Opens what [`RootSeed::lock`] made.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn unlock(locked: &[u8], charter: &Charter, password: &str) -> Result<Self, LockError> {
+        let locked: &[u8; LOCKED] = locked.try_into().map_err(|_| LockError::Version)?;
+        let id = ContentId::from_bytes(*charter.id().as_bytes());
+        let seed = Self(*unlock(locked, id, password)?.expose());
+        if seed.signer().public() == charter.root { Ok(seed) } else { Err(LockError::Password) }
+    }
+
+    /// As it is written down.
+    #[must_use]
+    pub fn backup(&self, office: OfficeId) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
+        bytes.push(VERSION);
+        bytes.extend(office.as_bytes());
+        bytes.extend(self.0);
+        let check = blake3::hash(&bytes);
+        bytes.extend(&check.as_bytes()[..4]);
+        Zeroizing::new(format!("{SCHEME}{}", *Zeroizing::new(BASE64URL_NOPAD.encode(&bytes))))
+    }
+}
+
+/// A text that is no backup of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBackup {
+    /// Something else.
+    #[error("a backup of an office's root begins with \"{SCHEME}\"")]
+    Scheme,
+    /// Cut off, or mistyped.
+    #[error("the backup is cut off or has a mistake in it: compare it with what was written down")]
+    Damaged,
+}
+
+/// What a backup says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Of which office.
+    pub office: OfficeId,
+    /// The key.
+    pub seed: RootSeed,
+}
+
+impl FromStr for Backup {
+    type Err = BadBackup;
+
+    /// Spaces and line ends in the text are ignored: it was on paper.
+    fn from_str(text: &str) -> Result<Self, BadBackup> {
+        let text: Zeroizing<String> = Zeroizing::new(text.split_whitespace().collect());
+        let text = text.strip_prefix(SCHEME).ok_or(BadBackup::Scheme)?;
+        let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| BadBackup::Damaged)?);
+        let (body, check) = bytes.split_last_chunk::<4>().ok_or(BadBackup::Damaged)?;
+        if bytes.len() != LEN || blake3::hash(body).as_bytes()[..4] != *check || body[0] != VERSION {
+            return Err(BadBackup::Damaged);
+        }
+        let array = |at: usize| -> [u8; 32] { body[at..at + 32].try_into().unwrap_or([0; 32]) };
+        Ok(Self { office: OfficeId(array(1)), seed: RootSeed(array(33)) })
+    }
+}
