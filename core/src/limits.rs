@@ -95,6 +95,8 @@ pub const VOUCHER_MEMBERS: usize = 1000;
 pub const VOUCHER_BYTES: usize = 256 + 32 * (VOUCHER_IDS + VOUCHER_MEMBERS);
 /// Members a node of an office keeps sessions with, whatever it fetches: what one says reaches all.
 pub const OFFICE_CONTACTS: usize = 4;
+/// Members that are told of when somebody asks who is called something.
+pub const OFFICE_CALLED: usize = 4;
 /// Offices of one node.
 pub const OFFICES: usize = 16;
 /// Members that are remembered by name.

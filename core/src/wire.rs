@@ -39,6 +39,9 @@
 //! | 23 | Certified | both, in an office | certificates: newer ones of the sender, or new ones for the receiver |
 //! | 24 | Renew | member, to a registrar | my certificate is old |
 //! | 25 | Voucher | holder, in an office | why it may offer this blob: comes before the Offer |
+//! | 26 | Members | both, in an office | others of the office, and where they are |
+//! | 27 | Who | both, in an office | who is called that, or has a key that begins so? |
+//! | 28 | Known members | who was asked | their certificates |
 
 pub mod dht;
 pub mod frame;
@@ -145,6 +148,9 @@ pub enum Message {
     Certified { chain: Vec<Vec<u8>> },
     Renew,
     Voucher { blob: Handle, voucher: Vec<u8>, chain: Vec<Vec<u8>> },
+    Members { peers: Vec<PeerAddrs> },
+    Who { name: String },
+    Called { chains: Vec<Vec<Vec<u8>>> },
 }
 
 /// A node of a site that fetches a blob across the site's border makes itself known.
@@ -210,6 +216,9 @@ impl Message {
             Self::Certified { chain } => body(23, chain),
             Self::Renew => body(24, &()),
             Self::Voucher { blob, voucher, chain } => body(25, &(blob, voucher, chain)),
+            Self::Members { peers } => body(26, peers),
+            Self::Who { name } => body(27, name),
+            Self::Called { chains } => body(28, chains),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -253,6 +262,9 @@ impl Message {
             23 => Self::Certified { chain: read(kind, bytes)? },
             24 => read::<()>(kind, bytes).map(|()| Self::Renew)?,
             25 => read(kind, bytes).map(|(blob, voucher, chain)| Self::Voucher { blob, voucher, chain })?,
+            26 => Self::Members { peers: read(kind, bytes)? },
+            27 => Self::Who { name: read(kind, bytes)? },
+            28 => Self::Called { chains: read(kind, bytes)? },
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)
@@ -268,7 +280,7 @@ impl Message {
                     && h.relayed.len() <= limits::RELAYS
                     && h.relayed.iter().all(|addr| addr.len() <= limits::ADDR_BYTES)
             }
-            Self::Peers { peers, .. } => {
+            Self::Peers { peers, .. } | Self::Members { peers } => {
                 peers.len() <= limits::EXCHANGE_PEERS
                     && peers.iter().all(|p| {
                         p.peer.len() <= limits::ADDR_BYTES
@@ -284,8 +296,10 @@ impl Message {
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
             Self::Told { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
-            Self::Certified { chain } | Self::Voucher { chain, .. } => {
-                chain.len() <= 2 && chain.iter().all(|one| one.len() <= limits::CERTIFICATE_BYTES)
+            Self::Certified { chain } | Self::Voucher { chain, .. } => is_chain(chain),
+            Self::Who { name } => name.len() <= limits::OFFICE_NAME_BYTES,
+            Self::Called { chains } => {
+                chains.len() <= limits::OFFICE_CALLED && chains.iter().all(|chain| is_chain(chain))
             }
             Self::Grant { count, .. } | Self::Refuse { count, .. } => {
                 *count as usize <= limits::REQUESTS_PER_PEER
@@ -294,6 +308,11 @@ impl Message {
         };
         if ok { Ok(self) } else { Err(BadFrame::TooMany(kind)) }
     }
+}
+
+/// As many certificates as a member shows, and none too long.
+fn is_chain(chain: &[Vec<u8>]) -> bool {
+    chain.len() <= 2 && chain.iter().all(|one| one.len() <= limits::CERTIFICATE_BYTES)
 }
 
 fn body<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, BadFrame> {

@@ -502,7 +502,7 @@ impl Actor {
 
     fn peer_down(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.remove(key) {
-            if peer.gave() || peer.member.is_some() {
+            if peer.gave() {
                 self.memory.met(peer.id, &peer.addr);
             }
             self.discovery.lost(peer.id, Instant::now());

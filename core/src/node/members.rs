@@ -24,7 +24,11 @@ use crate::store::record::Domain;
 
 /// How long somebody who had to leave is told of to others before a command ends, where no node stays.
 const TELL_WITHIN: Duration = Duration::from_secs(15);
-const LOOK: Duration = Duration::from_millis(200);
+/// Who has joined is a member whether or not it has met one.
+const MEET_WITHIN: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
+/// How long others are asked who is called something.
+const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Others pass it on: so long it takes until they have read it.
 const SENT: Duration = Duration::from_millis(500);
 
@@ -52,6 +56,7 @@ pub(super) async fn run(context: Context, command: Command) -> Result<Event, Fai
         Command::Expel { office, who, password } => {
             let office = context.offices.find(office.as_deref())?;
             let root = unlock(&office, password).await?;
+            ask_who(&office, std::slice::from_ref(&who)).await?;
             let members = said(ask_office(&office, |reply| OfficeAsk::Expel { who, root, reply }).await?)?;
             let told = tell(&office).await?;
             Ok(Event::Members { office: row(&office).await?, members: vec![members], told })
@@ -72,6 +77,23 @@ pub(super) async fn run(context: Context, command: Command) -> Result<Event, Fai
             Ok(Event::Offices { offices: vec![row(&office).await?] })
         }
     }
+}
+
+/// Who is called something that this node has not met, others may know.
+pub(super) async fn ask_who(office: &Office, names: &[String]) -> Result<(), Failure> {
+    let until = Instant::now() + WHO_WITHIN;
+    for name in names {
+        loop {
+            let name = name.clone();
+            let known = ask_office(office, |reply| OfficeAsk::Who { name, reply }).await?;
+            if known || Instant::now() >= until {
+                break;
+            }
+            // Members may only just be found, who are asked next.
+            sleep(LOOK * 4).await;
+        }
+    }
+    Ok(())
 }
 
 /// All offices at a glance.
@@ -229,16 +251,17 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
         ..super::actor::Hints::default()
     };
     office.net.ask(Ask::Meet(hints)).await;
-    met(&office, TELL_WITHIN).await?;
+    // Where the registrar is will be remembered once it was met.
+    wait_for_one(&office, MEET_WITHIN).await?;
     Ok(Event::Offices { offices: vec![row(&office).await?] })
 }
 
 /// Waits until a member is connected.
-async fn met(office: &Office, within: Duration) -> Result<u32, Failure> {
+async fn wait_for_one(office: &Office, within: Duration) -> Result<u32, Failure> {
     let until = Instant::now() + within;
     loop {
         let now = row(office).await?;
-        if now.connected > 0 || now.members <= 1 || Instant::now() >= until {
+        if now.connected > 0 || Instant::now() >= until {
             return Ok(now.connected);
         }
         sleep(LOOK).await;
@@ -247,7 +270,10 @@ async fn met(office: &Office, within: Duration) -> Result<u32, Failure> {
 
 /// Until somebody knows who passes it on.
 async fn tell(office: &Office) -> Result<u32, Failure> {
-    let told = met(office, TELL_WITHIN).await?;
+    if row(office).await?.members <= 1 {
+        return Ok(0);
+    }
+    let told = wait_for_one(office, TELL_WITHIN).await?;
     sleep(SENT).await;
     Ok(told)
 }

@@ -38,6 +38,8 @@ pub(super) struct Standing {
     pub(super) invites: BTreeMap<[u8; 16], InviteSecret>,
     /// How many members are known.
     pub(super) members: usize,
+    /// Why this node is not what it should be there, for a person.
+    pub(super) trouble: Option<String>,
 }
 
 /// The ends of the channels between an office's desk and its door.

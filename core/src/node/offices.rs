@@ -10,7 +10,7 @@ use super::actor::Ask;
 use super::event::{Failure, Fault, Limits};
 use super::launch::{Launch, launch};
 use super::office::papers::Papers;
-use super::office::{Desk, Door, Ways, now};
+use super::office::{Desk, Door, Standing, Ways, now};
 use super::pace;
 use super::session::Shared;
 use super::writer::Writer;
@@ -29,6 +29,14 @@ pub(super) struct Office {
     pub(super) net: Net,
     /// The store, as it sees it.
     pub(super) store: Store,
+    standing: watch::Receiver<Arc<Standing>>,
+}
+
+impl Office {
+    /// Why nothing can be done there.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.standing.borrow().trouble.clone()
+    }
 }
 
 /// What each of their networks is made with.
@@ -144,7 +152,7 @@ impl Offices {
         let (standing, stood) = watch::channel(Arc::new(Desk::first_standing(&papers).map_err(odd)?));
         let (relays, known) = watch::channel(std::collections::BTreeSet::new());
         let (told, knocks) = mpsc::channel(limits::COMMAND_QUEUE);
-        let door = Door { standing: stood, knocks: told, relays: known };
+        let door = Door { standing: stood.clone(), knocks: told, relays: known };
         let desk = Desk::new(papers, Ways { standing, relays, knocks }, now()).map_err(odd)?;
         let place = self.all.borrow().len() as u16 + 1;
         let options = of_office(&with.options, place);
@@ -166,7 +174,7 @@ impl Offices {
             office: Some((desk, door)),
         })
         .await?;
-        let office = Office { id, name, net: launched.net, store };
+        let office = Office { id, name, net: launched.net, store, standing: stood };
         self.all.send_modify(|all| all.push(office.clone()));
         Ok(office)
     }

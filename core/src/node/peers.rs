@@ -280,7 +280,7 @@ impl Peer {
 
     /// We went to it, and it gave.
     pub(super) fn gave(&self) -> bool {
-        self.dialled && self.session.traffic.down() > 0
+        self.dialled && (self.session.traffic.down() > 0 || self.member.is_some())
     }
 
     /// Where others can reach it: the address it is seen at, with the ports it says it listens on.

@@ -73,6 +73,11 @@ impl Context {
 
     fn in_office(self, name: Option<&str>) -> Result<Self, Failure> {
         let office = self.offices.find(name)?;
+        if let Some(trouble) = office.trouble() {
+            let shown = crate::content::path::escape(&office.name);
+            let hint = Some("a new invitation makes it a member again: swarm office join".to_owned());
+            return Err(Failure { hint, ..failure(Fault::User, format!("{shown}: {trouble}")) });
+        }
         Ok(self.within(&office))
     }
 }

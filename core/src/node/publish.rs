@@ -92,6 +92,7 @@ async fn may_offer(context: &Context, to: &[String]) -> Result<(), Failure> {
     };
     match office {
         Some(office) => {
+            members::ask_who(&office, to).await?;
             let to = to.to_vec();
             members::said(members::ask_office(&office, |reply| OfficeAsk::MayOffer { to, reply }).await?)
         }

@@ -19,7 +19,7 @@ use crate::office::book::{About, Heard, Told};
 use crate::office::certificate::{Chain, Role};
 use crate::office::root::RootSeed;
 use crate::schedule::PeerKey;
-use crate::wire::Message;
+use crate::wire::{Message, PeerAddrs};
 
 /// What is asked of the network of an office. Answers that are errors are in words.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(in crate::node) enum OfficeAsk {
     Vouch { ids: Vec<ContentId>, to: Vec<String>, reply: oneshot::Sender<Result<(), String>> },
     /// The names of those that something is for, if not for all.
     For { id: ContentId, reply: oneshot::Sender<Option<Vec<String>>> },
+    /// Others are asked who is called that. True if it is clear by now.
+    Who { name: String, reply: oneshot::Sender<bool> },
     /// Who is known.
     Members(oneshot::Sender<Vec<MemberRow>>),
     /// At a glance.
@@ -68,9 +70,20 @@ impl Actor {
 
     /// A member introduced itself.
     pub(super) fn greet_member(&mut self, key: PeerKey) {
-        if let Some(desk) = &self.office {
-            let digest = desk.digest();
-            self.peers.send(key, Message::Book(digest));
+        let Some(desk) = &self.office else { return };
+        self.peers.send(key, Message::Book(desk.digest()));
+        // A few others, so that not all hangs on one. Who comes next is sent to others.
+        let others: Vec<PeerAddrs> = self
+            .peers
+            .ready()
+            .into_iter()
+            .rev()
+            .filter(|other| *other != key)
+            .take(limits::EXCHANGE_PEERS)
+            .filter_map(|other| self.peers.get(other)?.reachable())
+            .collect();
+        if !others.is_empty() {
+            self.peers.send(key, Message::Members { peers: others });
         }
     }
 
@@ -141,6 +154,19 @@ impl Actor {
                 if let Some(chain) = desk.renew(&member, now()) {
                     self.peers.send(key, Message::Certified { chain: chain.0 });
                 }
+            }
+            Message::Members { peers } => {
+                let Some(by) = self.peers.get(key).map(|p| (p.id, p.class)) else { return };
+                self.named(by, peers);
+            }
+            Message::Who { name } => {
+                let chains: Vec<_> = desk.called(&name).into_iter().map(|chain| chain.0).collect();
+                if !chains.is_empty() {
+                    self.peers.send(key, Message::Called { chains });
+                }
+            }
+            Message::Called { chains } => {
+                chains.into_iter().for_each(|chain| desk.told_of(&Chain(chain), now()));
             }
             Message::Voucher { blob, voucher, chain } => {
                 if let Some(id) = self.transfers.id_of(blob) {
@@ -247,6 +273,13 @@ impl Actor {
             OfficeAsk::MayOffer { to, reply } => drop(reply.send(desk.may_offer(&to).map(drop))),
             OfficeAsk::Vouch { ids, to, reply } => drop(reply.send(desk.vouch(&ids, &to, now()))),
             OfficeAsk::For { id, reply } => drop(reply.send(desk.names(id, now()))),
+            OfficeAsk::Who { name, reply } => {
+                let known = desk.knows(&name);
+                let _ = reply.send(known);
+                if !known && name.len() <= limits::OFFICE_NAME_BYTES {
+                    self.tell_members(&Message::Who { name }, None);
+                }
+            }
             OfficeAsk::Members(reply) => drop(reply.send(desk.rows(&connected))),
             OfficeAsk::Office(reply) => {
                 let _ = reply.send(Some(desk.office(&listen, connected.len())));

@@ -96,6 +96,9 @@ impl Actor {
                 | Message::Told { .. }
                 | Message::Certified { .. }
                 | Message::Renew
+                | Message::Members { .. }
+                | Message::Who { .. }
+                | Message::Called { .. }
                 | Message::Voucher { .. }),
                 true,
             ) => self.office_message(key, message),
@@ -223,9 +226,13 @@ impl Actor {
 
     fn exchanged(&mut self, key: PeerKey, blob: u32, peers: Vec<wire::PeerAddrs>) {
         let Some(by) = self.peers.get(key).map(|p| (p.id, p.class)) else { return };
-        if self.transfers.id_of(blob).is_none() {
-            return;
+        if self.transfers.id_of(blob).is_some() {
+            self.named(by, peers);
         }
+    }
+
+    /// Peers that another one names.
+    pub(super) fn named(&mut self, by: (PeerId, Class), peers: Vec<wire::PeerAddrs>) {
         let own = *self.network.local_peer_id();
         for named in peers {
             let Ok(peer) = PeerId::from_bytes(&named.peer) else { continue };

@@ -100,7 +100,7 @@ impl Desk {
             asked: None,
             trouble: None,
         };
-        desk.members.met(&desk.own.clone(), at);
+        desk.members.met(&desk.own, &desk.chain, at);
         // One that would have needed the root has ended with the process that had it.
         desk.invites.retain(|_, invite| invite.role != Role::Registrar && invite.expires > at);
         desk.stand(at);
@@ -112,7 +112,14 @@ impl Desk {
         let last = papers.chain.0.last().ok_or(Unbelieved::Malformed)?;
         let (own, _) = Certificate::open(last, papers.book.office())?;
         let (book, chain) = (papers.book.clone(), papers.chain.clone());
-        Ok(Standing { book, chain, own, invites: BTreeMap::new(), members: papers.members.len() })
+        Ok(Standing {
+            book,
+            chain,
+            own,
+            invites: BTreeMap::new(),
+            members: papers.members.len(),
+            trouble: None,
+        })
     }
 
     /// Tells the door what holds from now on.
@@ -134,6 +141,7 @@ impl Desk {
             own: self.own.clone(),
             invites: open,
             members: self.members.len(),
+            trouble: self.trouble.clone(),
         };
         self.ways.standing.send_replace(Arc::new(standing));
     }
@@ -171,7 +179,7 @@ impl Desk {
     pub(in crate::node) fn knocked(&mut self, knock: Knock, at: u64) {
         match knock {
             Knock::Member { peer, certificate, chain } => {
-                self.members.met(&certificate, at);
+                self.members.met(&certificate, &chain, at);
                 let membership = Membership { certificate: *certificate, chain };
                 self.guests.insert(peer, (Instant::now(), membership));
             }
@@ -234,7 +242,7 @@ impl Desk {
             open.used.push(*key.as_bytes());
         }
         self.keep_invites().map_err(|e| e.to_string())?;
-        self.members.met(&certificate, at);
+        self.members.met(&certificate, &chain, at);
         Ok(chain)
     }
 
@@ -298,7 +306,7 @@ impl Desk {
         let fresh = Certificate { serial, issued: at, expires: at + limits::MEMBER_SECS, ..old.clone() };
         let chain = Chain(vec![pen.by, fresh.sign(self.book.office(), pen.signer)]);
         self.book.verify(&chain, at).ok()?;
-        self.members.met(&fresh, at);
+        self.members.met(&fresh, &chain, at);
         Some(chain)
     }
 
@@ -322,7 +330,7 @@ impl Desk {
     ) -> Result<Option<Membership>, Unbelieved> {
         let certificate = self.book.verify(&chain, at)?;
         if certificate.subject == from {
-            self.members.met(&certificate, at);
+            self.members.met(&certificate, &chain, at);
             return Ok(Some(Membership { certificate, chain }));
         }
         if certificate.subject != self.own.subject {
@@ -340,8 +348,25 @@ impl Desk {
             tracing::error!(%error, "the new certificate cannot be kept");
         }
         (self.own, self.chain) = (own, chain);
-        self.members.met(&self.own.clone(), at);
+        self.members.met(&self.own, &self.chain, at);
         self.stand(at);
+    }
+
+    /// Who may be called that, for somebody who asks.
+    pub(in crate::node) fn called(&self, name: &str) -> Vec<Chain> {
+        self.members.called(name)
+    }
+
+    /// Somebody says who is called what we asked for.
+    pub(in crate::node) fn told_of(&mut self, chain: &Chain, at: u64) {
+        if let Ok(certificate) = self.book.verify(chain, at) {
+            self.members.met(&certificate, chain, 0);
+        }
+    }
+
+    /// Whether it is clear who is meant.
+    pub(in crate::node) fn knows(&self, name: &str) -> bool {
+        self.members.find(name).is_ok()
     }
 
     /// Which office it is.

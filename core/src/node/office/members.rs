@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::office::PublicKey;
-use crate::office::certificate::{Certificate, Role};
+use crate::office::certificate::{Certificate, Chain, Role};
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub(in crate::node) struct Member {
     pub(in crate::node) expires: u64,
     /// When it was last met, or taken in.
     pub(in crate::node) met: u64,
+    /// Its certificates, for others who ask who it is.
+    pub(in crate::node) chain: Chain,
 }
 
 /// See the module's text.
@@ -36,11 +38,16 @@ impl Members {
         postcard::to_allocvec(&self.all).unwrap_or_default()
     }
 
-    /// This one was met.
-    pub(in crate::node) fn met(&mut self, certificate: &Certificate, now: u64) {
+    /// This one was met, or (at 0) told of.
+    pub(in crate::node) fn met(&mut self, certificate: &Certificate, chain: &Chain, now: u64) {
         let Certificate { subject, role, serial, expires, name, .. } = certificate;
         let (role, serial, expires, name) = (*role, *serial, *expires, name.clone());
-        self.all.insert(*subject, Member { name, role, serial, expires, met: now });
+        let before = self.all.get(subject);
+        if before.is_some_and(|before| before.serial > serial) {
+            return;
+        }
+        let met = before.map_or(now, |before| before.met.max(now));
+        self.all.insert(*subject, Member { name, role, serial, expires, met, chain: chain.clone() });
         if self.all.len() > limits::OFFICE_MEMBERS
             && let Some(oldest) = self.all.iter().min_by_key(|(_, member)| member.met).map(|(key, _)| *key)
         {
@@ -59,6 +66,15 @@ impl Members {
 
     pub(in crate::node) fn iter(&self) -> impl Iterator<Item = (&PublicKey, &Member)> {
         self.all.iter()
+    }
+
+    /// The certificates of those who may be meant, a few.
+    pub(in crate::node) fn called(&self, text: &str) -> Vec<Chain> {
+        let fits = |(key, member): &(&PublicKey, &Member)| {
+            member.name == text || (text.len() >= 4 && key.to_string().starts_with(text))
+        };
+        let found = self.all.iter().filter(fits).take(limits::OFFICE_CALLED);
+        found.map(|(_, member)| member.chain.clone()).collect()
     }
 
     /// Who is meant: by name, or by the first characters of the key.
