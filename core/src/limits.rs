@@ -97,6 +97,8 @@ pub const VOUCHER_BYTES: usize = 256 + 32 * (VOUCHER_IDS + VOUCHER_MEMBERS);
 pub const OFFICE_CONTACTS: usize = 4;
 /// Members that are told of when somebody asks who is called something.
 pub const OFFICE_CALLED: usize = 4;
+/// Members that are known to lack the newest secret, at once.
+pub const OFFICE_BEHIND: usize = 1024;
 /// Offices of one node.
 pub const OFFICES: usize = 16;
 /// Members that are remembered by name.

@@ -10,6 +10,7 @@ mod fuzz;
 mod hostile;
 mod lan;
 mod main_job;
+mod offices;
 mod quota;
 mod serve;
 mod shares;

@@ -141,7 +141,9 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Ou
         ui.talk("get it elsewhere with:");
         ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
     }
-    if let Some(who) = blob.serve {
+    if !args.to.is_empty() {
+        ui.talk(&format!("of the office, {} may fetch it", args.to.join(", ")));
+    } else if let Some(who) = blob.serve {
         let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
         ui.talk(&format!("{}{more}", who.in_words()));
     }

@@ -172,7 +172,7 @@ pub(super) struct Actor {
     /// If this is the network of an office.
     office: Option<Desk>,
     /// Members that announce themselves on the local network.
-    beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>)>,
+    beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
     /// Has them asked where they are.
     look: Arc<Notify>,
     /// Ends with the actor.
@@ -221,7 +221,7 @@ pub(super) struct Parts {
     pub(super) limit_lan: bool,
     pub(super) seed: u64,
     pub(super) office: Option<Desk>,
-    pub(super) beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>)>,
+    pub(super) beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
     pub(super) look: Arc<Notify>,
     pub(super) tasks: JoinSet<()>,
 }
@@ -335,10 +335,7 @@ impl Actor {
                     self.sharing.opened(id, blob, &access, &mut self.peers);
                 }
                 Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
-                Some((peer, addrs)) = self.beacons.recv() => {
-                    let now = Instant::now();
-                    addrs.iter().for_each(|addr| self.discovery.found(addr, Some(peer), Source::Lan, now));
-                }
+                Some((peer, addrs, epoch)) = self.beacons.recv() => self.announced(peer, &addrs, epoch),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
                 Some(news) = self.dht.news() => {
                     self.dht.heard(news, Instant::now());
@@ -502,8 +499,8 @@ impl Actor {
 
     fn peer_down(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.remove(key) {
-            if peer.gave() {
-                self.memory.met(peer.id, &peer.addr);
+            if let Some((peer, addr)) = peer.worth() {
+                self.memory.met(peer, &addr);
             }
             self.discovery.lost(peer.id, Instant::now());
             self.sharing.peer_down(key);

@@ -46,6 +46,7 @@ pub(super) struct Standing {
 pub(super) struct Ways {
     pub(super) standing: watch::Sender<Arc<Standing>>,
     pub(super) relays: watch::Sender<BTreeSet<PeerId>>,
+    pub(super) behind: watch::Sender<BTreeMap<PeerId, u32>>,
     pub(super) knocks: mpsc::Receiver<Knock>,
 }
 

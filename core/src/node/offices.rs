@@ -151,9 +151,10 @@ impl Offices {
         let name = papers.book.charter().name.clone();
         let (standing, stood) = watch::channel(Arc::new(Desk::first_standing(&papers).map_err(odd)?));
         let (relays, known) = watch::channel(std::collections::BTreeSet::new());
+        let (behind, late) = watch::channel(std::collections::BTreeMap::new());
         let (told, knocks) = mpsc::channel(limits::COMMAND_QUEUE);
-        let door = Door { standing: stood.clone(), knocks: told, relays: known };
-        let desk = Desk::new(papers, Ways { standing, relays, knocks }, now()).map_err(odd)?;
+        let door = Door { standing: stood.clone(), knocks: told, relays: known, behind: late };
+        let desk = Desk::new(papers, Ways { standing, relays, behind, knocks }, now()).map_err(odd)?;
         let place = self.all.borrow().len() as u16 + 1;
         let options = of_office(&with.options, place);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);

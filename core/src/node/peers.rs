@@ -226,7 +226,7 @@ impl Peers {
 
     /// Whom it was worth going to, and where.
     pub(super) fn givers(&self) -> impl Iterator<Item = (PeerId, Multiaddr)> {
-        self.peers.values().filter(|peer| peer.gave()).map(|peer| (peer.id, peer.addr.clone()))
+        self.peers.values().filter_map(Peer::worth)
     }
 
     /// Payload bytes sent and received since start.
@@ -278,9 +278,15 @@ impl Peer {
         }
     }
 
-    /// We went to it, and it gave.
-    pub(super) fn gave(&self) -> bool {
-        self.dialled && (self.session.traffic.down() > 0 || self.member.is_some())
+    /// Who it is worth going to in another run, and where: who gave when we went to it, and any member of an office.
+    pub(super) fn worth(&self) -> Option<(PeerId, Multiaddr)> {
+        let gave = self.dialled && (self.session.traffic.down() > 0 || self.member.is_some());
+        if gave {
+            return Some((self.id, self.addr.clone()));
+        }
+        self.member.as_ref()?;
+        let first = self.reachable()?.addrs.into_iter().next()?;
+        Some((self.id, Multiaddr::try_from(first).ok()?))
     }
 
     /// Where others can reach it: the address it is seen at, with the ports it says it listens on.

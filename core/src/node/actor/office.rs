@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use super::Actor;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::discovery::ip_of;
+use crate::node::discovery::{Source, ip_of};
 use crate::node::event::{MemberRow, OfficeRow};
+use crate::node::memory;
 use crate::node::office::desk::Membership;
 use crate::node::office::{Knock, now};
 use crate::office::PublicKey;
@@ -60,6 +61,15 @@ impl Actor {
         desk.knocks(now());
         let membership = desk.guest(peer)?;
         desk.holds(&membership, now()).then_some(Some(membership))
+    }
+
+    /// A member announced itself on the local network, by a secret of this number.
+    pub(super) fn announced(&mut self, peer: PeerId, addrs: &[Multiaddr], epoch: u32) {
+        if let Some(desk) = &self.office {
+            desk.behind(peer, epoch);
+        }
+        let now = Instant::now();
+        addrs.iter().for_each(|addr| self.discovery.found(addr, Some(peer), Source::Lan, now));
     }
 
     pub(super) fn knocked(&mut self, knock: Knock) {
@@ -246,6 +256,8 @@ impl Actor {
         let Some(desk) = &mut self.office else { return };
         match ask {
             OfficeAsk::Invite { role, uses, secs, root, reply } => {
+                // Who comes later, when this node was started anew, finds it where the invitation says.
+                memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &listen);
                 let _ = reply.send(desk.invite((role, uses, secs), root, &invited, now()));
             }
             OfficeAsk::Expel { who, root, reply } => match desk.expel(&who, root.as_ref(), now()) {
@@ -297,6 +309,10 @@ impl Actor {
         };
         let link_local = |addr: &Multiaddr| matches!(ip_of(addr), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
         let mut all: Vec<&Multiaddr> = listen.iter().filter(|addr| !link_local(addr)).collect();
+        let is_loopback = |addr: &&Multiaddr| ip_of(addr).is_some_and(|ip| ip.is_loopback());
+        if !all.iter().all(|addr| is_loopback(addr)) {
+            all.retain(|addr| !is_loopback(addr));
+        }
         all.sort_by_key(rank);
         all.into_iter().take(limits::INVITE_ADDRS).cloned().collect()
     }

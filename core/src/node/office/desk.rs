@@ -566,6 +566,20 @@ impl Desk {
         true
     }
 
+    /// A member announces itself by a secret of this number. Only one that is known is called by an old one: whoever had to leave
+    /// knows that, too, and would be told who we are.
+    pub(in crate::node) fn behind(&self, peer: PeerId, epoch: u32) {
+        let known = super::key_of(&peer)
+            .is_some_and(|key| self.members.get(key).is_some() && !self.book.expelled().names(key));
+        let newest = epoch == self.epoch();
+        self.ways.behind.send_if_modified(|all| {
+            match known && !newest && all.len() < limits::OFFICE_BEHIND {
+                true => all.insert(peer, epoch) != Some(epoch),
+                false => all.remove(&peer).is_some(),
+            }
+        });
+    }
+
     /// A relay that is called for no more than a way: it need not be of the office.
     pub(in crate::node) fn relay(&self, peer: PeerId) {
         let known = super::key_of(&peer).is_some_and(|key| self.members.get(key).is_some());

@@ -11,7 +11,7 @@
 //! Certificates and what stands in their place come after their length, 4 bytes (little endian). A secret that is not the newest lets
 //! a member in who was away when it was changed, and nobody of whom any list says that he had to leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -53,6 +53,8 @@ pub(in crate::node) struct Door {
     pub(in crate::node) knocks: mpsc::Sender<Knock>,
     /// Who is called for something else: a relay need not be of the office.
     pub(in crate::node) relays: watch::Receiver<BTreeSet<PeerId>>,
+    /// Known members that announce themselves by an older secret, and its number.
+    pub(in crate::node) behind: watch::Receiver<BTreeMap<PeerId, u32>>,
 }
 
 type Connection = (PeerId, StreamMuxerBox);
@@ -82,7 +84,10 @@ impl Door {
     async fn call(&self, peer: PeerId, muxer: &mut StreamMuxerBox) -> io::Result<Knock> {
         let standing = Arc::clone(&self.standing.borrow());
         let (me, them) = (standing.own.subject, key_of(&peer).ok_or_else(|| shut("it has an odd key"))?);
-        let secret = standing.book.secrets().next().ok_or_else(|| shut("we know no secret"))?;
+        // A member who was away when the secret was changed knows an older one.
+        let behind = self.behind.borrow().get(&peer).copied();
+        let secret = standing.book.secrets().find(|secret| behind.is_none_or(|epoch| secret.epoch == epoch));
+        let secret = secret.ok_or_else(|| shut("we know no secret"))?;
         let mut stream = open(muxer).await?;
         let conversation = async {
             let mut opening = [0; NAME + PROOF];
@@ -101,13 +106,11 @@ impl Door {
             Ok(Knock::Member { peer, certificate, chain })
         };
         // What a closed door looks like from outside.
-        let closed = |e: io::Error| match e.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                shut(
-                    "it did not open the door: it is not of this office, or does not count this node as of it",
-                )
-            }
-            _ => e,
+        let closed = |e: io::Error| match is_ours(&e) {
+            true => e,
+            false => shut(
+                "it did not open the door: it is not of this office, or does not count this node as of it",
+            ),
         };
         with(muxer, conversation).await.map_err(closed)
     }
@@ -193,6 +196,11 @@ pub(super) fn same(one: [u8; PROOF], other: [u8; PROOF]) -> bool {
 
 pub(super) fn shut(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned())
+}
+
+/// Whether it was we who shut the door, and not the other end or the connection.
+pub(super) fn is_ours(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {

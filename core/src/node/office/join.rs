@@ -16,7 +16,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::door::{NAME, PROOF, open, read, same, shut, with, write};
+use super::door::{NAME, PROOF, is_ours, open, read, same, shut, with, write};
 use super::{key_of, now, signer};
 use crate::limits;
 use crate::node::discovery::split_peer;
@@ -122,12 +122,11 @@ async fn present(
         stream.close().await?;
         Ok(welcome)
     };
-    let welcome = with(muxer, conversation).await.map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            shut("the door stayed shut: the invitation has ended, was used up, or is of another office")
-        }
-        _ => e,
-    })?;
+    let closed = |e: io::Error| match is_ours(&e) {
+        true => e,
+        false => shut("the door stayed shut: the invitation has ended, was used up, or is of another office"),
+    };
+    let welcome = with(muxer, conversation).await.map_err(closed)?;
     postcard::from_bytes(&welcome).map_err(|_| shut("it says what cannot be read"))
 }
 

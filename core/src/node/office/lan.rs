@@ -23,6 +23,7 @@ use super::{Standing, now, peer_of, random};
 use crate::limits;
 use crate::node::discovery::ip_of;
 use crate::office::beacon::{Beacon, LEN};
+use crate::office::secret::OfficeSecret;
 
 /// RFC 6762.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -60,7 +61,7 @@ pub(in crate::node) struct Announcer {
     /// Somebody is looked for.
     pub(in crate::node) look: Arc<Notify>,
     /// Members, and where they are.
-    pub(in crate::node) found: mpsc::Sender<(PeerId, Vec<Multiaddr>)>,
+    pub(in crate::node) found: mpsc::Sender<(PeerId, Vec<Multiaddr>, u32)>,
 }
 
 struct State {
@@ -235,8 +236,8 @@ impl State {
         let Some(bytes) = announcement(&self.service, packet) else { return };
         let Some(nonce) = bytes.first_chunk::<24>() else { return };
         let standing = Arc::clone(&self.with.standing.borrow());
-        let read = |secret: &crate::office::secret::OfficeSecret| Beacon::open(&bytes, &secret.lan_key());
-        let Some(beacon) = standing.book.secrets().find_map(read) else { return };
+        let read = |secret: &OfficeSecret| Some((Beacon::open(&bytes, &secret.lan_key())?, secret.epoch));
+        let Some((beacon, epoch)) = standing.book.secrets().find_map(read) else { return };
         // One that is played back must not make anybody show himself.
         let fresh = beacon.time.abs_diff(second) <= limits::BEACON_FRESH.as_secs();
         if beacon.peer == standing.own.subject || !fresh || !self.is_new(*nonce) {
@@ -256,7 +257,7 @@ impl State {
         let addrs: Vec<Multiaddr> =
             beacon.addrs.into_iter().filter_map(|addr| Multiaddr::try_from(addr).ok()).collect();
         if let Some(peer) = peer_of(beacon.peer) {
-            let _ = self.with.found.send((peer, addrs)).await;
+            let _ = self.with.found.send((peer, addrs, epoch)).await;
         }
     }
 
