@@ -307,7 +307,7 @@ impl Node {
             measured: pace.measured.clone(),
             events: told,
         };
-        let launched = launch(Launch {
+        let launched = Box::pin(launch(Launch {
             options,
             keypair: key,
             store,
@@ -315,7 +315,7 @@ impl Node {
             events,
             limits: pace.now.clone(),
             office: None,
-        })
+        }))
         .await?;
         self.actor = Some(launched.actor);
         self.router = launched.router;
@@ -327,7 +327,7 @@ impl Node {
             measured: pace.measured,
             limits: pace.now,
         };
-        self.caller.context.offices = Arc::new(Offices::start(with).await);
+        self.caller.context.offices = Arc::new(Box::pin(Offices::start(with)).await);
         self.caller.context.say_default().await;
         Ok(())
     }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::beacon::{self, Beacon};
+use super::book::{About, Book, Heard, Told};
 use super::certificate::{Certificate, Chain, Role};
 use super::expulsion::{Expelled, ExpulsionList, Void};
 use super::invite::{BadInvite, Invite, InviteSecret};
+use super::root::{Backup, BadBackup, RootSeed};
 use super::secret::{End, OfficeSecret};
+use super::voucher::{Believed, For, Voucher};
 use super::*;
 use crate::id::ContentId;
 
@@ -256,6 +260,183 @@ fn the_vectors_hold() {
     let invite = Invite { addrs: vec![vec![4, 10, 0, 0, 1, 6, 15, 161]], ..invite() };
     assert_eq!(invite.to_string(), vectors["invite"]);
     assert_eq!(hex(&invite.secret.name()), vectors["invite_name"]);
+    assert_eq!(hex(&voucher(For::All).sign(id, &signer(3))), vectors["voucher"]);
+    let named = For::Members([signer(4).public(), signer(5).public()].into());
+    assert_eq!(hex(&voucher(named).sign(id, &signer(3))), vectors["voucher_named"]);
+    assert_eq!(hex(&beacon().seal(&secret.lan_key(), [7; 24])), vectors["beacon"]);
+    assert_eq!(*RootSeed::from_bytes([1; 32]).backup(id), vectors["backup"]);
+}
+
+fn voucher(members: For) -> Voucher {
+    Voucher { issued: NOW, ids: [1, 2].map(|n| ContentId::from_bytes([n; 32])).into(), members }
+}
+
+fn beacon() -> Beacon {
+    let addrs = vec![vec![4, 10, 0, 0, 1, 6, 15, 161]];
+    Beacon { asks: true, time: NOW, peer: signer(3).public(), addrs }
+}
+
+/// What the certificate of the registrar (2) is, by which its statements are believed.
+fn by() -> Vec<u8> {
+    certificate(2, Role::Registrar).sign(charter().id(), &signer(1))
+}
+
+fn book() -> Book {
+    Book::new(charter())
+}
+
+fn told(about: About, by: &[u8], statement: Vec<u8>) -> Told {
+    Told { about, by: by.to_vec(), statement }
+}
+
+#[test]
+fn a_book_believes_registrars_and_nobody_else() {
+    let id = charter().id();
+    let mut book = book();
+    let statement = |signer: &Signer| list(&[(3, 11)]).sign(id, signer);
+    // A member's word, a registrar's without what makes it one, or with another's.
+    let member = certificate(3, Role::Publisher).sign(id, &signer(1));
+    for (by, by_whom) in [(member, 3), (Vec::new(), 2), (by(), 3)] {
+        let told = told(About::Expulsion, &by, statement(&signer(by_whom)));
+        assert!(book.hear(&told, NOW).is_err());
+    }
+    let good = told(About::Expulsion, &by(), statement(&signer(2)));
+    assert_eq!(book.hear(&good, NOW), Ok(Heard::Expulsion));
+    assert_eq!(book.hear(&good, NOW), Ok(Heard::Nothing));
+    let one = certificate(3, Role::Member);
+    assert_eq!(book.verify(&chain(&one), NOW), Err(Unbelieved::Expelled));
+    // It holds on when the registrar's own time is over, also for who hears of it only then.
+    let mut late = self::book();
+    assert_eq!(late.hear(&good, NOW + 300 * DAY), Ok(Heard::Expulsion));
+    // A registrar that the root made leave is believed nothing more; what it said before stays.
+    let root = told(About::Expulsion, &[], list(&[(2, 11)]).sign(id, &signer(1)));
+    assert_eq!(book.hear(&root, NOW), Ok(Heard::Expulsion));
+    let more = ExpulsionList { number: 2, ..list(&[(4, 11)]) }.sign(id, &signer(2));
+    assert_eq!(book.hear(&told(About::Expulsion, &by(), more), NOW), Err(Unbelieved::Expelled));
+    assert_eq!(book.verify(&chain(&one), NOW), Err(Unbelieved::Expelled));
+    // What is from the future is not believed yet.
+    let ahead = ExpulsionList { issued: NOW + 2 * DAY, ..list(&[(4, 11)]) }.sign(id, &signer(1));
+    assert_eq!(book.hear(&told(About::Expulsion, &[], ahead), NOW), Err(Unbelieved::Future));
+}
+
+#[test]
+fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
+    let mut book = book();
+    let registrar = signer(2);
+    let mut members: Vec<(PublicKey, Void)> = Vec::new();
+    for of in 10..20 {
+        members.push((signer(of).public(), Void { below: 5, until: NOW + DAY * u64::from(of) }));
+        let told = book.expel(&registrar, &by(), &members[members.len() - 1..], NOW);
+        assert_eq!(book.hear(&told, NOW), Ok(Heard::Expulsion));
+    }
+    for n in 0..20 {
+        let told = book.renew_secret(&registrar, &by(), [n; 32], NOW + u64::from(n));
+        assert_eq!(book.hear(&told, NOW), Ok(Heard::Secret));
+    }
+    assert_eq!(book.secrets().count(), limits::OFFICE_SECRETS);
+    assert_eq!(book.secrets().next().unwrap().epoch, 19);
+    assert!(book.secrets().zip(book.secrets().skip(1)).all(|(newer, older)| newer > older));
+    // The newest list of an issuer is all that is passed on of it, and says everything; lists come before secrets.
+    let all: Vec<Told> = book.all().cloned().collect();
+    assert_eq!(all.iter().filter(|told| told.about == About::Expulsion).count(), 1);
+    assert_eq!(all[0].about, About::Expulsion);
+    let mut other = self::book();
+    all.iter().for_each(|told| assert!(other.hear(told, NOW).is_ok()));
+    assert_eq!(other.expelled(), book.expelled());
+    assert!(other.secrets().eq(book.secrets()));
+    // What has no effect any longer is left out of the next list.
+    let late = NOW + 17 * DAY;
+    let told = book.expel(&registrar, &by(), &[], late);
+    let (list, _) = ExpulsionList::open(&told.statement, charter().id()).unwrap();
+    assert!(list.entries.len() < 10 && !list.entries.is_empty());
+    // A jump that would use up all numbers is refused, an old secret is not news.
+    let id = charter().id();
+    let far = OfficeSecret::new(u32::MAX, NOW, [1; 32]).sign(id, &registrar);
+    assert_eq!(book.hear(&self::told(About::Secret, &by(), far), NOW), Err(Unbelieved::Future));
+    let old = OfficeSecret::new(0, NOW, [1; 32]).sign(id, &registrar);
+    assert_eq!(book.hear(&self::told(About::Secret, &by(), old), NOW), Ok(Heard::Nothing));
+}
+
+#[test]
+fn vouchers_say_who_may_be_offered_what() {
+    let id = charter().id();
+    let book = book();
+    let read = |voucher: &Voucher, by: u8, chain: &Chain, book: &Book| {
+        Believed::read(&voucher.sign(id, &signer(by)), chain, book, NOW)
+    };
+    let publisher = chain(&certificate(3, Role::Publisher));
+    let all = read(&voucher(For::All), 3, &publisher, &book).unwrap();
+    assert!(all.is_of(ContentId::from_bytes([1; 32])) && !all.is_of(ContentId::from_bytes([3; 32])));
+    assert!(all.is_for(signer(9).public()) && all.members().is_none());
+    // A member offers to those it names, and not to all; nobody for another.
+    let member = chain(&certificate(3, Role::Member));
+    assert_eq!(read(&voucher(For::All), 3, &member, &book), Err(Unbelieved::Issuer));
+    let few = For::Members([signer(4).public()].into());
+    let named = read(&voucher(few.clone()), 3, &member, &book).unwrap();
+    assert!(named.is_for(signer(4).public()) && named.is_for(signer(3).public()));
+    assert!(!named.is_for(signer(5).public()));
+    assert_eq!(read(&voucher(few), 5, &member, &book), Err(Unbelieved::Subject));
+    // It counts what the publisher was when it was made, and whether he had to leave since.
+    let early = Voucher { issued: NOW - 3 * DAY, ..voucher(For::All) };
+    assert_eq!(read(&early, 3, &publisher, &book), Err(Unbelieved::Future));
+    let bytes = voucher(For::All).sign(id, &signer(3));
+    assert!(Believed::read(&bytes, &publisher, &book, NOW + 400 * DAY).is_ok());
+    let mut left = book;
+    left.hear(&told(About::Expulsion, &by(), list(&[(3, 11)]).sign(id, &signer(2))), NOW).unwrap();
+    assert_eq!(Believed::read(&bytes, &publisher, &left, NOW), Err(Unbelieved::Expelled));
+    let (opened, issuer) = Voucher::open(&bytes, id).unwrap();
+    assert_eq!((opened, issuer), (voucher(For::All), signer(3).public()));
+    assert!((0..bytes.len()).all(|len| Voucher::open(&bytes[..len], id).is_err()));
+    let most = Voucher {
+        issued: NOW,
+        ids: (0..limits::VOUCHER_IDS).map(|n| ContentId::from_bytes([n as u8; 32])).collect(),
+        members: For::Members(
+            (0..limits::VOUCHER_MEMBERS)
+                .map(|n| PublicKey::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes()))
+                .collect(),
+        ),
+    };
+    let bytes = most.sign(id, &signer(3));
+    assert!(bytes.len() <= limits::VOUCHER_BYTES);
+    assert_eq!(Voucher::open(&bytes, id).unwrap().0, most);
+}
+
+#[test]
+fn announcements_are_for_members_and_all_alike() {
+    let key = OfficeSecret::new(1, NOW, [5; 32]).lan_key();
+    let sealed = beacon().seal(&key, [7; 24]);
+    assert_eq!(Beacon::open(&sealed, &key), Some(beacon()));
+    assert_eq!(Beacon::open(&sealed, &OfficeSecret::new(1, NOW, [6; 32]).lan_key()), None);
+    let many = Beacon { addrs: vec![vec![4; limits::INVITE_ADDR_BYTES]; 20], ..beacon() };
+    let other = many.seal(&key, [8; 24]);
+    assert_eq!((sealed.len(), other.len()), (beacon::LEN, beacon::LEN));
+    assert!(Beacon::open(&other, &key).unwrap().addrs.len() < limits::BEACON_ADDRS);
+    assert!(sealed.windows(8).all(|window| !other.windows(8).any(|w| w == window)));
+    for at in 0..sealed.len() {
+        let mut bent = sealed.clone();
+        bent[at] ^= 1;
+        assert_eq!(Beacon::open(&bent, &key), None);
+    }
+    assert!((0..sealed.len()).all(|len| Beacon::open(&sealed[..len], &key).is_none()));
+}
+
+#[test]
+fn the_root_is_locked_and_written_down() {
+    let seed = RootSeed::from_bytes([1; 32]);
+    let (charter, id) = (charter(), charter().id());
+    let locked = seed.lock(id, "right", &[2; 16], &[3; 24]).unwrap();
+    assert!(!locked.windows(32).any(|window| window == [1; 32]));
+    assert!(RootSeed::unlock(&locked, &charter, "right").unwrap() == seed);
+    assert!(RootSeed::unlock(&locked, &charter, "wrong").is_err());
+    let other = Charter { name: "Other".to_owned(), ..charter };
+    assert!(RootSeed::unlock(&locked, &other, "right").is_err(), "it opens nothing else");
+    let text = seed.backup(id);
+    let typed = format!(" {}\n {} ", &text[..30], &text[30..]);
+    assert!(typed.parse::<Backup>().unwrap() == Backup { office: id, seed });
+    assert_eq!(text[1..].parse::<Backup>().unwrap_err(), BadBackup::Scheme);
+    for cut in 11..text.len() {
+        assert_eq!(text[..cut].parse::<Backup>().unwrap_err(), BadBackup::Damaged);
+    }
 }
 
 proptest! {
@@ -267,6 +448,8 @@ proptest! {
             prop_assert!(Certificate::open(bytes, id).is_err());
             prop_assert!(ExpulsionList::open(bytes, id).is_err());
             prop_assert!(OfficeSecret::open(bytes, id).is_err());
+            prop_assert!(Voucher::open(bytes, id).is_err());
+            prop_assert!(Beacon::open(bytes, &[1; 32]).is_none());
             let _ = Charter::decode(bytes);
         }
     }

@@ -158,6 +158,17 @@ def make_office():
     invited, address = bytes([8]) * 16, bytes([4, 10, 0, 0, 1, 6, 15, 161])
     code = b"\x01" + office + invited + b"\x01" + bytes([len(address)]) + address
     code += blake3.digest(code)[:4]
+
+    def voucher(members):
+        members = sorted(keys(member)[0] for member in members)
+        body = begin + struct.pack("<QB", NOW, 2) + bytes([1]) * 32 + bytes([2]) * 32
+        return statement("swarm 2026-11 office voucher v1", body + struct.pack("<I", len(members)) + b"".join(members), 3)
+
+    announced = b"\x01\x01" + struct.pack("<Q", NOW) + keys(3)[0] + b"\x01" + bytes([len(address)]) + address
+    beacon = bytes([7]) * 24 + seal(bytes([7]) * 24, b"", announced.ljust(320, b"\0"),
+                                    blake3.derive_key("swarm 2026-11 office lan v1", secret))
+    backup = b"\x01" + office + bytes([1]) * 32
+    backup += blake3.digest(backup)[:4]
     return {
         "comment": "see core/src/office.rs; the seed of key n is 32 bytes of n, 1 is the root, 2 a registrar",
         "charter": charter.hex(), "id": office.hex(),
@@ -166,6 +177,8 @@ def make_office():
         "lan_key": blake3.derive_key("swarm 2026-11 office lan v1", secret).hex(), "tracker_key": tracker.hex(),
         "invite": "swarm-join:" + text(code),
         "invite_name": blake3.derive_key("swarm 2026-11 office invitation v1", invited)[:16].hex(),
+        "voucher": voucher([]).hex(), "voucher_named": voucher([4, 5]).hex(), "beacon": beacon.hex(),
+        "backup": "swarm-root:" + text(backup),
     }
 
 

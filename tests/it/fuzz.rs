@@ -1,7 +1,7 @@
 //! The fuzz targets without a fuzzer: over the checked-in corpus, and over some thousand mutations of it that are the same
 //! on every machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,9 @@ use swarm_core::id::ContentId;
 use swarm_core::office::certificate::{Certificate, Role};
 use swarm_core::office::expulsion::{ExpulsionList, Void};
 use swarm_core::office::invite::{Invite, InviteSecret};
+use swarm_core::office::root::RootSeed;
 use swarm_core::office::secret::OfficeSecret;
+use swarm_core::office::voucher::{For, Voucher};
 use swarm_core::office::{Charter, OfficeId, PublicKey, Signer};
 use swarm_core::wire::frame::DataHeader;
 use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, Why};
@@ -146,6 +148,9 @@ fn seeds() -> BTreeMap<&'static str, Seeds> {
         ("expulsion", numbered(vec![body(expulsion().sign(office(), &signer()))])),
         ("office_secret", numbered(vec![body(OfficeSecret::new(3, 9, [4; 32]).sign(office(), &signer()))])),
         ("invite", numbered(invites())),
+        ("voucher", numbered(vec![body(voucher(For::All)), body(voucher(For::Members(one())))])),
+        ("book", numbered(vec![body(expulsion().sign(office(), &signer())), vec![7; 90]])),
+        ("beacon", numbered(vec![backup(), vec![7; 360]])),
     ])
 }
 
@@ -196,6 +201,14 @@ fn messages() -> Vec<Message> {
         Message::Ping(u64::MAX),
         Message::Pong(1),
         Message::Unwant { blob: u32::MAX },
+        Message::Book([9; 32]),
+        Message::Told { about: 1, by: vec![1; 200], statement: vec![2; 300] },
+        Message::Certified { chain: vec![vec![1; 200], vec![2; 200]] },
+        Message::Renew,
+        Message::Voucher { blob: 1, voucher: vec![3; 200], chain: vec![vec![1; 200]] },
+        Message::Members { peers: vec![PeerAddrs { peer: vec![0, 36], addrs: vec![vec![4, 127, 0, 0, 1]] }] },
+        Message::Who { name: "host7".to_owned() },
+        Message::Called { chains: vec![vec![vec![1; 200]], vec![]] },
     ]
 }
 
@@ -343,6 +356,18 @@ fn expulsion() -> ExpulsionList {
     let void = |below| Void { below, until: 9 };
     let entries = [(PublicKey::from_bytes([3; 32]), void(1)), (PublicKey::from_bytes([4; 32]), void(2))];
     ExpulsionList { number: 5, issued: 6, entries: entries.into() }
+}
+
+fn voucher(members: For) -> Vec<u8> {
+    Voucher { issued: 5, ids: [id()].into(), members }.sign(office(), &signer())
+}
+
+fn one() -> BTreeSet<PublicKey> {
+    [PublicKey::from_bytes([3; 32])].into()
+}
+
+fn backup() -> Vec<u8> {
+    RootSeed::from_bytes([1; 32]).backup(office()).as_bytes().to_vec()
 }
 
 fn invites() -> Vec<Vec<u8>> {

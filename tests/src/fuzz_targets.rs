@@ -18,10 +18,14 @@ use swarm_core::content::share::{Description, Fragment, Outside, open_envelope, 
 use swarm_core::content::tree::{HashList, Kind};
 use swarm_core::id::ContentId;
 use swarm_core::limits;
+use swarm_core::office::beacon::Beacon;
+use swarm_core::office::book::{About, Book, Heard, Told};
 use swarm_core::office::certificate::Certificate;
 use swarm_core::office::expulsion::{Expelled, ExpulsionList};
 use swarm_core::office::invite::Invite;
+use swarm_core::office::root::Backup;
 use swarm_core::office::secret::OfficeSecret;
+use swarm_core::office::voucher::Voucher;
 use swarm_core::office::{self, Charter, OfficeId, Signer, sign_body};
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
 use swarm_core::wire::{Have, LIST, Message};
@@ -30,7 +34,7 @@ use swarm_core::wire::{Have, LIST, Message};
 pub type FuzzTarget = fn(&[u8]);
 
 /// All of them, by the names of their folders in the corpus.
-pub const TARGETS: [(&str, FuzzTarget); 14] = [
+pub const TARGETS: [(&str, FuzzTarget); 17] = [
     ("control_frame", control_frame),
     ("data_header", data_header),
     ("have_map", have_map),
@@ -45,6 +49,9 @@ pub const TARGETS: [(&str, FuzzTarget); 14] = [
     ("expulsion", expulsion),
     ("office_secret", office_secret),
     ("invite", invite),
+    ("voucher", voucher),
+    ("book", book),
+    ("beacon", beacon),
 ];
 
 /// A control stream: lengths and frames, one after the other.
@@ -267,6 +274,49 @@ pub fn invite(bytes: &[u8]) {
     }
     if let Ok(charter) = Charter::decode(bytes) {
         assert!(office::is_name(&charter.name) && charter.encode() == bytes);
+    }
+}
+
+/// A voucher, or what stands before its signature.
+pub fn voucher(bytes: &[u8]) {
+    let (office, signer) = office();
+    for bytes in statements(office::VOUCHER, bytes) {
+        let Ok((read, issuer)) = Voucher::open(&bytes, office) else { continue };
+        assert!(issuer == signer.public() && bytes.len() <= limits::VOUCHER_BYTES);
+        assert!((1..=limits::VOUCHER_IDS).contains(&read.ids.len()));
+        assert!(read.sign(office, &signer) == bytes, "one form");
+    }
+}
+
+/// What a member tells of its office: a list and then a secret, signed by the root or not at all.
+pub fn book(bytes: &[u8]) {
+    let (_, signer) = office();
+    let charter = Charter { root: signer.public(), made: 1, name: "x".to_owned() };
+    let id = charter.id();
+    let mut book = Book::new(charter);
+    for (about, context) in [(About::Expulsion, office::EXPULSION), (About::Secret, office::SECRET)] {
+        // The fuzzer does not know the office's id.
+        let body = [&[1][..], id.as_bytes(), bytes.get(33..).unwrap_or_default()].concat();
+        for statement in [bytes.to_vec(), sign_body(context, &body, &signer)] {
+            let told = Told { about, by: Vec::new(), statement };
+            if book.hear(&told, 1 << 40).is_ok() {
+                assert_eq!(book.hear(&told, 1 << 40), Ok(Heard::Nothing), "nothing is new twice");
+            }
+        }
+    }
+    let all: Vec<Told> = book.all().cloned().collect();
+    let mut again = Book::new(book.charter().clone());
+    all.iter().for_each(|told| assert!(again.hear(told, 1 << 40).is_ok(), "what is told on is believed"));
+    assert!(again.expelled() == book.expelled() && again.secrets().eq(book.secrets()));
+}
+
+/// An announcement on the local network, and the backup of a root.
+pub fn beacon(bytes: &[u8]) {
+    assert!(Beacon::open(bytes, &[1; 32]).is_none(), "sealed by nobody");
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(read) = text.parse::<Backup>() {
+        let one_line: String = text.split_whitespace().collect();
+        assert_eq!(*read.seed.backup(read.office), one_line, "one form");
     }
 }
 

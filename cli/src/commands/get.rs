@@ -212,6 +212,7 @@ mod tests {
             timeout: Some(std::time::Duration::from_millis(1500)),
             include: Vec::new(),
             exclude: Vec::new(),
+            public: false,
             secret: args::Secret::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod network;
 mod office;
+mod report;
 mod traversal;
 mod webs;
 mod words;
@@ -21,7 +22,6 @@ use super::bans::Bans;
 use super::behaviour::Behaviour;
 use super::dht::Dht;
 use super::discovery::{Discovery, Name, Source, split_peer};
-use super::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use super::memory::{self, Memory};
 use super::office::{Desk, Knock, now as office_now};
 use super::peers::Peers;
@@ -43,6 +43,7 @@ use crate::store::record::{Domain, State};
 use crate::store::{Blob, Store};
 pub(super) use network::{in_short, root_cause};
 pub(super) use office::OfficeAsk;
+pub(super) use report::Report;
 
 /// The swarm of libp2p: its word, its type; ours is called a node.
 type Network = libp2p::Swarm<Behaviour>;
@@ -104,45 +105,6 @@ pub(super) enum Ask {
     Report(oneshot::Sender<Report>),
     /// End.
     Quit,
-}
-
-/// How things are on the network.
-#[derive(Debug)]
-pub(super) struct Report {
-    pub(super) peer: PeerId,
-    pub(super) listen: Vec<Multiaddr>,
-    pub(super) peers: Vec<PeerRow>,
-    pub(super) banned: Vec<Ban>,
-    pub(super) refused: Vec<(String, u64)>,
-    pub(super) notices: Vec<String>,
-    pub(super) trackers: Vec<TrackerRow>,
-    pub(super) dht: Option<String>,
-    pub(super) dht_serves: Vec<Multiaddr>,
-    pub(super) reached: String,
-    pub(super) router: Option<String>,
-    pub(super) uploaded: u64,
-    pub(super) downloaded: u64,
-    pub(super) transfers: Vec<(ContentId, View)>,
-    pub(super) holders: BTreeMap<ContentId, u32>,
-}
-
-impl Report {
-    /// That of another network of the same node beside it.
-    pub(super) fn join(&mut self, other: Self) {
-        self.peers.extend(other.peers);
-        self.banned.extend(other.banned);
-        for (reason, count) in other.refused {
-            match self.refused.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, all)) => *all += count,
-                None => self.refused.push((reason, count)),
-            }
-        }
-        self.notices.extend(other.notices);
-        self.uploaded += other.uploaded;
-        self.downloaded += other.downloaded;
-        self.transfers.extend(other.transfers);
-        self.holders.extend(other.holders);
-    }
 }
 
 /// Everything the loop owns.
@@ -559,34 +521,6 @@ impl Actor {
             |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
         let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
         WhyReport { facts, names, routes: self.routes() }
-    }
-
-    fn report(&mut self) -> Report {
-        let (uploaded, downloaded) = self.peers.traffic();
-        let behaviour = self.network.behaviour();
-        let mut refused: Vec<(String, u64)> = behaviour.gate.refused().rows();
-        refused.push(("extra streams".to_owned(), behaviour.streams.refused()));
-        refused.extend(self.dht.refused().iter().map(|(reason, n)| (format!("by the DHT: {reason}"), *n)));
-        refused.retain(|(_, n)| *n > 0);
-        let views = self.transfers.views();
-        let holders = views.iter().map(|(id, v)| (*id, v.progress.holders)).collect();
-        Report {
-            peer: *self.network.local_peer_id(),
-            listen: self.listen.borrow().clone(),
-            peers: self.peers.rows(|key| self.transfers.rate(key)),
-            banned: self.peers.bans.rows(),
-            refused,
-            notices: self.notices.clone(),
-            trackers: self.trackers.rows(),
-            dht: self.dht.row(),
-            dht_serves: self.dht.serves(),
-            reached: self.reach.state(&self.listen.borrow()),
-            router: self.mapped.as_ref().map(|mapped| mapped.borrow().state.clone()),
-            uploaded,
-            downloaded,
-            transfers: views,
-            holders,
-        }
     }
 }
 

@@ -57,7 +57,7 @@ struct Job {
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
     let started = Instant::now();
     let link = resolve(&context.store, get.target.expose())?;
-    let context = context.to_fetch(&get.network, &link)?;
+    let context = context.for_fetching(&get.network, &link)?;
     // Of a node that is of an office it has to be said what others on the network may fetch.
     let unsaid = (get.network == Network::Public && !context.offices.is_empty()).then_some(Audience::Lan);
     let get = Get { serve: get.serve.or(unsaid), ..get };

@@ -29,7 +29,7 @@ const ENTRIES: usize = 500;
 pub(super) async fn run(context: Context, command: Command, events: Sender<Event>) {
     let told = events.clone();
     let result = match command {
-        Command::Publish(publish) => match context.to_offer(&publish.network, publish.serve) {
+        Command::Publish(publish) => match context.for_offering(&publish.network, publish.serve) {
             Ok(context) => publish::publish(context, publish, told).await,
             Err(failed) => Err(failed),
         },

@@ -165,7 +165,7 @@ impl Offices {
             measured: with.measured.clone(),
             events: told,
         };
-        let launched = launch(Launch {
+        let launched = Box::pin(launch(Launch {
             options: &options,
             keypair,
             store: store.clone(),
@@ -173,7 +173,7 @@ impl Offices {
             events,
             limits: with.limits.clone(),
             office: Some((desk, door)),
-        })
+        }))
         .await?;
         let office = Office { id, name, net: launched.net, store, standing: stood };
         self.all.send_modify(|all| all.push(office.clone()));

@@ -21,7 +21,7 @@ pub(super) fn tag(domain: Domain) -> Option<String> {
 
 impl Context {
     /// For something that is to be offered.
-    pub(super) fn to_offer(self, network: &Network, serve: Option<Audience>) -> Result<Self, Failure> {
+    pub(super) fn for_offering(self, network: &Network, serve: Option<Audience>) -> Result<Self, Failure> {
         let context = match network {
             Network::Public => self,
             // Who says that anyone may have it has not published it into an office by mistake.
@@ -36,7 +36,7 @@ impl Context {
             }),
             (Domain::Public, Some(Audience::Office)) => {
                 // Says that there is none, or that several are.
-                context.clone().in_office(None)?;
+                context.in_office(None)?;
                 Err(failure(Fault::User, "what is published with --public is of no office"))
             }
             _ => Ok(context),
@@ -44,7 +44,7 @@ impl Context {
     }
 
     /// For something that is to be fetched. What is here stays where it is; a link that leads somewhere is believed.
-    pub(super) fn to_fetch(self, network: &Network, link: &Link) -> Result<Self, Failure> {
+    pub(super) fn for_fetching(self, network: &Network, link: &Link) -> Result<Self, Failure> {
         let leads = !(link.peers.is_empty()
             && link.trackers.is_empty()
             && link.dht.is_empty()

@@ -22,6 +22,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 
+use super::discovery::{ip_of, split_peer};
+use super::event;
 use crate::id::ContentId;
 use crate::limits;
 use crate::office::secret::OfficeSecret;
@@ -30,9 +32,6 @@ use crate::wire::tracker::{Announce, Answer, Key, key_of};
 use conn::Link;
 pub(super) use conn::Reply;
 use ledger::Ledger;
-
-use super::discovery::{ip_of, split_peer};
-use super::event;
 
 /// What a tracker may ask for: seconds from one announcement to the next, at the latest.
 const INTERVAL: (u32, u32) = (15, 3600);
@@ -160,6 +159,7 @@ pub(super) struct Named {
 pub(super) struct Trackers {
     key: Keypair,
     site: Option<String>,
+    /// What an office tells them is blinded with this.
     blind: Option<OfficeSecret>,
     set: BTreeMap<Key, Stand>,
     wanted: BTreeSet<Key>,
@@ -174,8 +174,6 @@ pub(super) struct Trackers {
 
 impl Trackers {
     /// Announces to these, under this identity.
-    ///
-    /// What an office tells them is blinded with its secret.
     pub(super) fn new(
         given: Vec<Multiaddr>,
         key: Keypair,
@@ -199,7 +197,7 @@ impl Trackers {
         }
     }
 
-    /// All swarms have other names from now on.
+    /// Other names from now on.
     pub(super) fn blinded(&mut self, secret: OfficeSecret) {
         let stands: Vec<Stand> = self.set.values().copied().collect();
         stands.iter().for_each(|stand| self.drops(stand.id));

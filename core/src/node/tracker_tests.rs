@@ -53,7 +53,7 @@ fn another_stands_in_for_one_that_is_gone_and_the_first_stay() {
 
 fn trackers(count: u16) -> Trackers {
     let addrs = (0..count).map(|n| format!("/ip4/127.0.0.1/tcp/{}", 1 + n).parse().unwrap()).collect();
-    let mut trackers = Trackers::new(addrs, Keypair::generate_ed25519(), None);
+    let mut trackers = Trackers::new(addrs, Keypair::generate_ed25519(), None, None);
     trackers.all.iter_mut().for_each(|tracker| tracker.link = Link::nowhere());
     trackers
 }

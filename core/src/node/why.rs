@@ -33,7 +33,7 @@ pub(super) struct Report {
 
 pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
     let link = resolve(&context.store, text)?;
-    let context = context.to_fetch(&Network::Usual, &link)?;
+    let context = context.for_fetching(&Network::Usual, &link)?;
     let mut id = link.id;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let record = context.store.record(id);

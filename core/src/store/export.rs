@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::disk::{self, DiskError};
 use super::extents::{Extents, Tree};
 use super::have::HaveFile;
-use super::record::{Payload, Place, Record, State};
+use super::record::{Domain, Payload, Place, Record, State};
 use super::{Begin, Blob, Store, StoreError, path_of, recover, shares};
 use crate::content::bitmap::Bitmap;
 use crate::content::manifest::Manifest;
@@ -51,15 +51,7 @@ impl Store {
         let geometry = begin.list.geometry();
         let dir = self.inner.layout.blob_dir(id);
         let here = self.record(id);
-        let domains = match &here {
-            Some(here) if here.state == State::Partial && !here.is_of(begin.domain) => {
-                return Err(StoreError::User(format!(
-                    "{id} is being fetched in another network: swarm rm it first, or go on there"
-                )));
-            }
-            Some(here) => here.domains.clone(),
-            None => vec![begin.domain],
-        };
+        let domains = domains_of(here.as_ref(), &begin)?;
         let said = here.as_ref().and_then(|r| r.audience).or_else(|| self.audience(begin.of?));
         // What is whole here stays what it is until the copy is whole, too: whatever is wanted of it may be a lie.
         let is_copy = here.as_ref().is_some_and(|r| r.state == State::Complete);
@@ -247,6 +239,20 @@ impl Store {
             let _ = fs::remove_file(self.inner.layout.data(ours.id, false));
         }
         Ok(())
+    }
+}
+
+/// Where a blob may be offered that is begun: where it already is, or there.
+fn domains_of(here: Option<&Record>, begin: &Begin) -> Result<Vec<Domain>, StoreError> {
+    match here {
+        Some(here) if here.state == State::Partial && !here.is_of(begin.domain) => {
+            let id = here.id;
+            Err(StoreError::User(format!(
+                "{id} is being fetched in another network: swarm rm it first, or go on there"
+            )))
+        }
+        Some(here) => Ok(here.domains.clone()),
+        None => Ok(vec![begin.domain]),
     }
 }
 

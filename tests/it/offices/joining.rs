@@ -125,12 +125,7 @@ fn secrets_stay_where_they_belong() {
     let join = machines[1].home.bare_command(args);
     let joined = Process::spawn(lan.on(2, &join)).wait();
     joined.success();
-    let seen = [
-        founded.err.clone(),
-        daemon.err(),
-        joined.err.clone(),
-        machines[0].run(&["--json", "status"]).text(),
-    ];
+    let seen = [founded.err, daemon.err(), joined.err, machines[0].run(&["--json", "status"]).text()];
     let body = |text: &str| text.split_once(':').unwrap().1.to_owned();
     for secret in [ROOT.to_owned(), body(&backup), body(&code)] {
         for text in &seen {

@@ -9,6 +9,7 @@ use libp2p::core::muxing::StreamMuxerExt as _;
 use libp2p::core::transport::{DialOpts, PortUse, Transport as _};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, multiaddr::Protocol};
+use serde_json::Value;
 use swarm_tests::fixture::{Capture, Lan, MIB, b3, wait_until};
 
 use super::{Machine, PATIENCE, office};
@@ -100,6 +101,73 @@ fn called(capture: &Capture, host: u8) -> bool {
     })
 }
 
+/// It gets nothing: not by calling, not by an invitation of its own making, not in the network of all nodes.
+fn tries_to_come_in(lan: &Lan, machines: &[Machine<'_>], id: &str, addrs: &[&str]) {
+    let stranger = Machine::new(lan, 11);
+    for addr in addrs {
+        assert_eq!(knock(lan, 11, addr, None), 0);
+        assert_eq!(knock(lan, 11, addr, Some(&[0; 48])), 0);
+        assert_eq!(knock(lan, 11, addr, Some(&[7; 200])), 0);
+    }
+    // Neither with an invitation of its own making nor with one of an office of its own.
+    let forged = {
+        let code = machines[0].invite(&["--uses", "1"]);
+        let mut bytes =
+            data_encoding::BASE64URL_NOPAD.decode(&code.as_bytes()["swarm-join:".len()..]).unwrap();
+        bytes[33] ^= 1;
+        let body = bytes.len() - 4;
+        let check = blake3::hash(&bytes[..body]);
+        bytes[body..].copy_from_slice(&check.as_bytes()[..4]);
+        format!("swarm-join:{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+    };
+    let refused = stranger.join(&forged);
+    refused.exits(3);
+    assert!(refused.last()["message"].as_str().unwrap().contains("stayed shut"), "{}", refused.text());
+    // Of the network of all nodes it gets nothing either.
+    assert!(!stranger.gets(id, 4, &[]));
+}
+
+/// Half announcements and rubbish for everybody, and connections on which nothing is said to one.
+fn floods(lan: &Lan, addr: &str, packets: &[Vec<u8>]) -> Vec<TcpStream> {
+    let target: Multiaddr = addr.parse().unwrap();
+    let port = target.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    lan.inside(11, || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let mut junk: Vec<Vec<u8>> =
+            packets.iter().map(|packet| packet[..packet.len() / 2].to_vec()).collect();
+        junk.push(vec![0xff; 1200]);
+        let until = Instant::now() + Duration::from_secs(2);
+        let mut open = Vec::new();
+        while Instant::now() < until {
+            for junk in &junk {
+                let _ = socket.send_to(junk, ("224.0.0.251", MDNS));
+            }
+            let to = SocketAddr::from(([10, 77, 0, 5], port.unwrap()));
+            open.extend(TcpStream::connect_timeout(&to, Duration::from_millis(20)));
+        }
+        open
+    })
+}
+
+/// The content did not pass in the open, and nothing of the office did.
+fn saw_nothing(capture: &Capture, office: &Value, id: &str) {
+    assert!(capture.bytes() > 9 * (3 << 20), "the switch was not seen: {} bytes", capture.bytes());
+    let office_id = data_encoding::HEXLOWER.decode(office["id"].as_str().unwrap().as_bytes()).unwrap();
+    let raw_id = data_encoding::HEXLOWER.decode(id.as_bytes()).unwrap();
+    for (what, bytes) in [
+        ("the content", TITLE),
+        ("its name", b"figures-q3"),
+        ("the office's name", b"Northwind"),
+        ("a node's name", b"host7"),
+        ("the id", id.as_bytes()),
+        ("the id in binary", &raw_id),
+        ("the office's id", office["id"].as_str().unwrap().as_bytes()),
+        ("the office's id in binary", &office_id),
+    ] {
+        assert!(!capture.saw(bytes), "{what} was seen by a stranger");
+    }
+}
+
 /// D50 with QUIC and multicast kept, D51: an office of ten, and a stranger that captures, floods, replays and tries to join.
 #[test]
 fn d50_a_stranger_on_the_same_switch_learns_nothing() {
@@ -116,32 +184,10 @@ fn d50_a_stranger_on_the_same_switch_learns_nothing() {
     let id = machines[0].publish(&file, &[]);
     let listens: Vec<String> = serde_json::from_value(machines[4].office()["listen"].clone()).unwrap();
     let of_host = |addr: &&String| addr.contains("10.77.0.5");
-    let (quic, tcp): (Vec<&String>, Vec<&String>) =
-        listens.iter().filter(of_host).partition(|addr| addr.contains("quic"));
+    let (quic, tcp): (Vec<&str>, Vec<&str>) =
+        listens.iter().filter(of_host).map(String::as_str).partition(|addr| addr.contains("quic"));
 
-    // It tries to come in, and gets nothing.
-    let stranger = Machine::new(&lan, 11);
-    for addr in [tcp[0], quic[0]] {
-        assert_eq!(knock(&lan, 11, addr, None), 0);
-        assert_eq!(knock(&lan, 11, addr, Some(&[0; 48])), 0);
-        assert_eq!(knock(&lan, 11, addr, Some(&[7; 200])), 0);
-    }
-    // Neither with an invitation of its own making nor with one of an office of its own.
-    let forged = {
-        let code = machines[0].invite(&["--uses", "1"]);
-        let mut bytes =
-            data_encoding::BASE64URL_NOPAD.decode(code["swarm-join:".len()..].as_bytes()).unwrap();
-        bytes[33] ^= 1;
-        let body = bytes.len() - 4;
-        let check = blake3::hash(&bytes[..body]);
-        bytes[body..].copy_from_slice(&check.as_bytes()[..4]);
-        format!("swarm-join:{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
-    };
-    let refused = stranger.join(&forged);
-    refused.exits(3);
-    assert!(refused.last()["message"].as_str().unwrap().contains("stayed shut"), "{}", refused.text());
-    // Of the network of all nodes it gets nothing either.
-    assert!(!stranger.gets(&id, 4, &[]));
+    tries_to_come_in(&lan, &machines, &id, &[tcp[0], quic[0]]);
 
     // While it floods, the others fetch.
     let waiting: Vec<_> = machines[1..]
@@ -149,24 +195,7 @@ fn d50_a_stranger_on_the_same_switch_learns_nothing() {
         .map(|machine| machine.spawn(&["--json", "get", &id, "-o", "out", "--timeout", "50s"]))
         .collect();
     let packets = capture.datagrams(MDNS);
-    let target: Multiaddr = tcp[0].parse().unwrap();
-    let port = target.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
-    let flood = lan.inside(11, || {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let mut junk: Vec<Vec<u8>> =
-            packets.iter().map(|packet| packet[..packet.len() / 2].to_vec()).collect();
-        junk.push(vec![0xff; 1200]);
-        let until = Instant::now() + Duration::from_secs(2);
-        let mut open = Vec::new();
-        while Instant::now() < until {
-            for junk in &junk {
-                let _ = socket.send_to(junk, ("224.0.0.251", MDNS));
-            }
-            let to = SocketAddr::from(([10, 77, 0, 5], port.unwrap()));
-            open.extend(TcpStream::connect_timeout(&to, Duration::from_millis(20)));
-        }
-        open
-    });
+    let flood = floods(&lan, tcp[0], &packets);
     assert!(!flood.is_empty());
     for (process, machine) in waiting.into_iter().zip(&machines[1..]) {
         process.wait().success();
@@ -174,23 +203,7 @@ fn d50_a_stranger_on_the_same_switch_learns_nothing() {
     }
     drop(flood);
 
-    // What it captured: the file came across in the open nowhere, and nothing of the office did.
-    assert!(capture.bytes() > 9 * (3 << 20), "the switch was not seen: {} bytes", capture.bytes());
-    let office = machines[0].office();
-    let office_id = data_encoding::HEXLOWER.decode(office["id"].as_str().unwrap().as_bytes()).unwrap();
-    let raw_id = data_encoding::HEXLOWER.decode(id.as_bytes()).unwrap();
-    for (what, bytes) in [
-        ("the content", TITLE),
-        ("its name", b"figures-q3"),
-        ("the office's name", b"Northwind"),
-        ("a node's name", b"host7"),
-        ("the id", id.as_bytes()),
-        ("the id in binary", &raw_id),
-        ("the office's id", office["id"].as_str().unwrap().as_bytes()),
-        ("the office's id in binary", &office_id),
-    ] {
-        assert!(!capture.saw(bytes), "{what} was seen by a stranger");
-    }
+    saw_nothing(&capture, &machines[0].office(), &id);
     let packets: Vec<Vec<u8>> = capture.datagrams(MDNS);
     let announced: Vec<Vec<u8>> =
         packets.into_iter().filter(|p| p.windows(13).any(|w| w == b"_swarm-member")).collect();

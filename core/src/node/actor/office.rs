@@ -125,11 +125,9 @@ impl Actor {
         let Some(desk) = &mut self.office else { return };
         let Some(member) = self.peers.get(key).and_then(|peer| peer.member.clone()) else { return };
         match message {
-            Message::Book(digest) => {
-                if digest != desk.digest() {
-                    for told in desk.all() {
-                        self.peers.send(key, as_message(&told));
-                    }
+            Message::Book(digest) if digest != desk.digest() => {
+                for told in desk.all() {
+                    self.peers.send(key, as_message(&told));
                 }
             }
             Message::Told { about, by, statement } => {
@@ -310,7 +308,7 @@ impl Actor {
         let link_local = |addr: &Multiaddr| matches!(ip_of(addr), Some(std::net::IpAddr::V6(ip)) if ip.is_unicast_link_local());
         let mut all: Vec<&Multiaddr> = listen.iter().filter(|addr| !link_local(addr)).collect();
         let is_loopback = |addr: &&Multiaddr| ip_of(addr).is_some_and(|ip| ip.is_loopback());
-        if !all.iter().all(|addr| is_loopback(addr)) {
+        if !all.iter().all(is_loopback) {
             all.retain(|addr| !is_loopback(addr));
         }
         all.sort_by_key(rank);

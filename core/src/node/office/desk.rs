@@ -1,26 +1,26 @@
 //! The desk of an office: what a node knows and signs there. Decides; the actor tells others.
 
+mod registrar;
+mod vouchers;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::oneshot;
 
-use super::join::Welcome;
 use super::papers::{self, Invitation, Papers};
-use super::{Knock, Standing, Ways, peer_of, random, signer};
+use super::{Knock, Standing, Ways, peer_of, signer};
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::event::{MemberRow, OfficeRow};
 use crate::office::book::{Book, Heard, Told};
 use crate::office::certificate::{Certificate, Chain, Role};
-use crate::office::expulsion::Void;
-use crate::office::invite::{Invite, InviteSecret};
+use crate::office::invite::InviteSecret;
 use crate::office::root::RootSeed;
-use crate::office::voucher::{Believed, For, Voucher};
-use crate::office::{OfficeId, PublicKey, Signer, Unbelieved, is_name};
-use crate::store::{DiskError, Store};
+use crate::office::voucher::Believed;
+use crate::office::{OfficeId, PublicKey, Signer, Unbelieved};
+use crate::store::Store;
 
 /// Who came through the door and had no session within this time is forgotten.
 const GUEST_FOR: Duration = Duration::from_secs(60);
@@ -63,13 +63,6 @@ pub(in crate::node) struct Desk {
     asked: Option<Instant>,
     /// What is wrong, for a person.
     trouble: Option<String>,
-}
-
-/// Who signs what needs a root or a registrar.
-struct Pen<'a> {
-    signer: &'a Signer,
-    /// What makes it a registrar; nothing of the root.
-    by: Vec<u8>,
 }
 
 impl Desk {
@@ -154,15 +147,6 @@ impl Desk {
         self.own.role == Role::Registrar && self.chain.0.len() == 1
     }
 
-    fn pen<'a>(&'a self, root: Option<&'a Signer>) -> Result<Pen<'a>, String> {
-        match root {
-            Some(signer) if signer.public() == self.book.charter().root => Ok(Pen { signer, by: Vec::new() }),
-            Some(_) => Err("that is not the root of this office".to_owned()),
-            None if self.is_registrar() => Ok(Pen { signer: &self.signer, by: self.chain.0[0].clone() }),
-            None => Err("only a registrar can do this, and this node is none".to_owned()),
-        }
-    }
-
     /// The next who knocks.
     pub(in crate::node) async fn knock(&mut self) -> Option<Knock> {
         self.ways.knocks.recv().await
@@ -185,71 +169,6 @@ impl Desk {
             }
             Knock::Newcomer { invite, key, name, reply } => self.newcomer(invite, (key, name), reply, at),
         }
-    }
-
-    fn newcomer(
-        &mut self,
-        invite: [u8; 16],
-        (key, name): (PublicKey, String),
-        reply: oneshot::Sender<Option<Vec<u8>>>,
-        at: u64,
-    ) {
-        let chain = match self.take_in(invite, key, &name, at) {
-            Ok(chain) => chain,
-            Err(why) => {
-                tracing::info!(?key, %why, "a newcomer was not taken in");
-                return drop(reply.send(None));
-            }
-        };
-        let told = self.book.all().cloned().collect();
-        let welcome = Welcome { charter: self.book.charter().encode(), chain, told };
-        let _ = reply.send(postcard::to_allocvec(&welcome).ok());
-        let _ = papers::keep_members(&self.store, &self.members);
-        self.stand(at);
-    }
-
-    fn take_in(&mut self, invite: [u8; 16], key: PublicKey, name: &str, at: u64) -> Result<Chain, String> {
-        let epoch = self.epoch();
-        let (role, known) = {
-            let open = self.invites.get(&invite).filter(|i| i.expires > at && i.epoch == epoch);
-            let open = open.ok_or("its invitation has ended")?;
-            let known = open.used.contains(key.as_bytes());
-            if !known && open.left == 0 {
-                return Err("its invitation was used up".to_owned());
-            }
-            (open.role, known)
-        };
-        let name = if is_name(name) { name.to_owned() } else { "node".to_owned() };
-        let before = self.members.get(key).map_or(0, |member| member.serial + 1);
-        let serial = at.max(before).max(self.book.expelled().floor(key));
-        let secs = if role == Role::Registrar { limits::REGISTRAR_SECS } else { limits::MEMBER_SECS };
-        let certificate = Certificate { subject: key, role, serial, issued: at, expires: at + secs, name };
-        let chain = match role {
-            Role::Registrar => {
-                let root = self.roots.get(&invite).ok_or("the root is locked")?.signer();
-                Chain(vec![certificate.sign(self.book.office(), &root)])
-            }
-            Role::Member | Role::Publisher => {
-                let pen = self.pen(None)?;
-                Chain(vec![pen.by, certificate.sign(self.book.office(), pen.signer)])
-            }
-        };
-        self.book.verify(&chain, at).map_err(|e| e.to_string())?;
-        if let Some(open) = self.invites.get_mut(&invite)
-            && !known
-        {
-            open.left -= 1;
-            open.used.push(*key.as_bytes());
-        }
-        self.keep_invites().map_err(|e| e.to_string())?;
-        self.members.met(&certificate, &chain, at);
-        Ok(chain)
-    }
-
-    fn keep_invites(&self) -> Result<(), DiskError> {
-        let kept: Vec<Invitation> =
-            self.invites.values().filter(|i| i.role != Role::Registrar).cloned().collect();
-        papers::keep_invites(&self.store, &kept)
     }
 
     /// Who this is, if it came through the door.
@@ -394,178 +313,6 @@ impl Desk {
         self.book.secrets().next().cloned()
     }
 
-    /// A new invitation. With the root for a registrar.
-    pub(in crate::node) fn invite(
-        &mut self,
-        (role, uses, secs): (Role, u32, u64),
-        root: Option<RootSeed>,
-        addrs: &[Multiaddr],
-        at: u64,
-    ) -> Result<String, String> {
-        self.pen(None)?;
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.clone());
-        }
-        self.stand(at);
-        if self.invites.len() >= limits::INVITES {
-            return Err(format!("{} invitations are open: wait until some have ended", limits::INVITES));
-        }
-        let secret = random()?;
-        let invite = InviteSecret::from_bytes(secret);
-        let name = invite.name();
-        if let Some(root) = root {
-            if root.signer().public() != self.book.charter().root {
-                return Err("that is not the root of this office".to_owned());
-            }
-            self.roots.insert(name, root);
-        } else if role == Role::Registrar {
-            return Err("inviting a registrar takes the root's password".to_owned());
-        }
-        let (expires, epoch) = (at + secs.min(limits::INVITE_SECS), self.epoch());
-        let invitation = Invitation { secret, role, left: uses.max(1), expires, epoch, used: Vec::new() };
-        self.invites.insert(name, invitation);
-        self.keep_invites().map_err(|e| e.to_string())?;
-        self.stand(at);
-        let addrs = addrs.iter().map(Multiaddr::to_vec).collect();
-        Ok(Invite { office: self.book.office(), secret: invite, addrs }.to_string())
-    }
-
-    /// Makes somebody leave, and changes the secret. What others are to be told: first who had to leave, then the secret, which
-    /// he must not be told any longer.
-    pub(in crate::node) fn expel(
-        &mut self,
-        who: &str,
-        root: Option<&RootSeed>,
-        at: u64,
-    ) -> Result<(MemberRow, [Told; 2]), String> {
-        let key = self.members.find(who)?;
-        if key == self.own.subject {
-            return Err("that is this node itself: swarm office leave".to_owned());
-        }
-        let member = self.members.get(key).cloned().ok_or("nobody is called that")?;
-        if member.role == Role::Registrar && root.is_none() {
-            return Err(format!("{} is a registrar: it takes the root's password", member.name));
-        }
-        let root = root.map(RootSeed::signer);
-        let pen = self.pen(root.as_ref())?;
-        let below = (member.serial + 1).max(at + limits::CLOCK_SKEW.as_secs() + 1);
-        let until = member.expires.max(at + limits::REGISTRAR_SECS) + limits::CLOCK_SKEW.as_secs();
-        let list = self.book.expel(pen.signer, &pen.by, &[(key, Void { below, until })], at);
-        if list.statement.len() > limits::EXPULSION_BYTES {
-            return Err("the list of who had to leave is full until some of it has expired".to_owned());
-        }
-        let secret = self.book.renew_secret(pen.signer, &pen.by, random()?, at);
-        let told = [list, secret];
-        for told in &told {
-            self.book.hear(told, at).map_err(|e| e.to_string())?;
-        }
-        papers::keep_book(&self.store, &self.book).map_err(|e| e.to_string())?;
-        self.believed(at);
-        self.keep_invites().map_err(|e| e.to_string())?;
-        let row = self.row(&key, &member, &BTreeSet::new());
-        Ok((row, told))
-    }
-
-    /// Changes the secret.
-    pub(in crate::node) fn rotate(&mut self, at: u64) -> Result<Told, String> {
-        let pen = self.pen(None)?;
-        let told = self.book.renew_secret(pen.signer, &pen.by, random()?, at);
-        self.book.hear(&told, at).map_err(|e| e.to_string())?;
-        papers::keep_book(&self.store, &self.book).map_err(|e| e.to_string())?;
-        self.believed(at);
-        self.keep_invites().map_err(|e| e.to_string())?;
-        Ok(told)
-    }
-
-    /// The root makes this node a registrar, or goes on with that.
-    pub(in crate::node) fn appoint(&mut self, root: &RootSeed, at: u64) -> Result<(), String> {
-        let signer = root.signer();
-        if signer.public() != self.book.charter().root {
-            return Err("that is not the root of this office".to_owned());
-        }
-        let serial = at.max(self.own.serial + 1).max(self.book.expelled().floor(self.own.subject));
-        let (role, expires) = (Role::Registrar, at + limits::REGISTRAR_SECS);
-        let own = Certificate { role, serial, issued: at, expires, ..self.own.clone() };
-        let chain = Chain(vec![own.sign(self.book.office(), &signer)]);
-        self.became(own, chain, at);
-        Ok(())
-    }
-
-    /// Whether this node may offer something to these members, or to all; their keys.
-    pub(in crate::node) fn may_offer(&self, to: &[String]) -> Result<For, String> {
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.clone());
-        }
-        if to.is_empty() {
-            return match self.own.role {
-                Role::Member => Err("only a publisher may offer something to the whole office: name members with --to, or ask \
-                     a registrar to make this node a publisher"
-                    .to_owned()),
-                Role::Publisher | Role::Registrar => Ok(For::All),
-            };
-        }
-        if to.len() > limits::VOUCHER_MEMBERS {
-            return Err(format!("more than {} members", limits::VOUCHER_MEMBERS));
-        }
-        let keys: Result<BTreeSet<PublicKey>, String> =
-            to.iter().map(|name| self.members.find(name)).collect();
-        Ok(For::Members(keys?))
-    }
-
-    /// Says who may be offered this, for all who will hold it.
-    pub(in crate::node) fn vouch(&mut self, ids: &[ContentId], to: &[String], at: u64) -> Result<(), String> {
-        let members = self.may_offer(to)?;
-        let voucher = Voucher { issued: at, ids: ids.iter().copied().collect(), members };
-        let voucher = voucher.sign(self.book.office(), &self.signer);
-        let chain = self.chain.clone();
-        let believed = Believed::read(&voucher, &chain, &self.book, at).map_err(|e| e.to_string())?;
-        let vouched = Arc::new(Vouched { believed, voucher, chain });
-        for id in ids {
-            self.keep_voucher(*id, &vouched).map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn keep_voucher(&mut self, id: ContentId, vouched: &Arc<Vouched>) -> Result<(), DiskError> {
-        let bytes = postcard::to_allocvec(&(&vouched.voucher, &vouched.chain)).unwrap_or_default();
-        self.store.keep_voucher(id, &bytes)?;
-        self.vouchers.insert(id, Some(Arc::clone(vouched)));
-        Ok(())
-    }
-
-    /// What says who may be offered this, if it is still believed.
-    pub(in crate::node) fn voucher(&mut self, id: ContentId, at: u64) -> Option<Arc<Vouched>> {
-        if let Some(known) = self.vouchers.get(&id) {
-            return known.clone();
-        }
-        let kept = self.store.voucher(id);
-        let read = kept.and_then(|bytes| postcard::from_bytes::<(Vec<u8>, Chain)>(&bytes).ok());
-        let believed = read.and_then(|(voucher, chain)| {
-            let believed = Believed::read(&voucher, &chain, &self.book, at).ok()?;
-            believed.is_of(id).then(|| Arc::new(Vouched { believed, voucher, chain }))
-        });
-        self.vouchers.insert(id, believed.clone());
-        believed
-    }
-
-    /// A peer shows why it may offer us this. An honest one shows none that is not for us; one of somebody who has had to leave
-    /// since it was made is none of its fault.
-    pub(in crate::node) fn shown(&mut self, id: ContentId, voucher: Vec<u8>, chain: Chain, at: u64) -> bool {
-        let Ok(believed) = Believed::read(&voucher, &chain, &self.book, at) else { return false };
-        if !believed.is_of(id) || !believed.is_for(self.own.subject) {
-            return false;
-        }
-        let wider = believed.members().is_none();
-        let known = self.voucher(id, at);
-        if known.is_none_or(|known| wider && known.believed.members().is_some()) {
-            let vouched = Arc::new(Vouched { believed, voucher, chain });
-            if let Err(error) = self.keep_voucher(id, &vouched) {
-                tracing::warn!(%error, "who may be offered this cannot be kept");
-            }
-        }
-        true
-    }
-
     /// A member announces itself by a secret of this number. Only one that is known is called by an old one: whoever had to leave
     /// knows that, too, and would be told who we are.
     pub(in crate::node) fn behind(&self, peer: PeerId, epoch: u32) {
@@ -652,14 +399,5 @@ impl Desk {
             epoch: self.epoch(),
             trouble: self.trouble.clone(),
         }
-    }
-
-    /// The names of the members that something is for; none for all.
-    pub(in crate::node) fn names(&mut self, id: ContentId, at: u64) -> Option<Vec<String>> {
-        let vouched = self.voucher(id, at)?;
-        let members = vouched.believed.members()?;
-        let name =
-            |key: &PublicKey| self.members.get(*key).map_or_else(|| key.to_string(), |m| m.name.clone());
-        Some(members.iter().map(name).collect())
     }
 }

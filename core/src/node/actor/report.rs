@@ -1,0 +1,79 @@
+//! How things are on a network, for a person.
+
+use std::collections::BTreeMap;
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::Actor;
+use crate::id::ContentId;
+use crate::node::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
+use crate::node::transfers::View;
+
+/// How things are on the network.
+#[derive(Debug)]
+pub(in crate::node) struct Report {
+    pub(in crate::node) peer: PeerId,
+    pub(in crate::node) listen: Vec<Multiaddr>,
+    pub(in crate::node) peers: Vec<PeerRow>,
+    pub(in crate::node) banned: Vec<Ban>,
+    pub(in crate::node) refused: Vec<(String, u64)>,
+    pub(in crate::node) notices: Vec<String>,
+    pub(in crate::node) trackers: Vec<TrackerRow>,
+    pub(in crate::node) dht: Option<String>,
+    pub(in crate::node) dht_serves: Vec<Multiaddr>,
+    pub(in crate::node) reached: String,
+    pub(in crate::node) router: Option<String>,
+    pub(in crate::node) uploaded: u64,
+    pub(in crate::node) downloaded: u64,
+    pub(in crate::node) transfers: Vec<(ContentId, View)>,
+    pub(in crate::node) holders: BTreeMap<ContentId, u32>,
+}
+
+impl Report {
+    /// That of another network of the same node beside it.
+    pub(in crate::node) fn join(&mut self, other: Self) {
+        self.peers.extend(other.peers);
+        self.banned.extend(other.banned);
+        for (reason, count) in other.refused {
+            match self.refused.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, all)) => *all += count,
+                None => self.refused.push((reason, count)),
+            }
+        }
+        self.notices.extend(other.notices);
+        self.uploaded += other.uploaded;
+        self.downloaded += other.downloaded;
+        self.transfers.extend(other.transfers);
+        self.holders.extend(other.holders);
+    }
+}
+
+impl Actor {
+    pub(super) fn report(&mut self) -> Report {
+        let (uploaded, downloaded) = self.peers.traffic();
+        let behaviour = self.network.behaviour();
+        let mut refused: Vec<(String, u64)> = behaviour.gate.refused().rows();
+        refused.push(("extra streams".to_owned(), behaviour.streams.refused()));
+        refused.extend(self.dht.refused().iter().map(|(reason, n)| (format!("by the DHT: {reason}"), *n)));
+        refused.retain(|(_, n)| *n > 0);
+        let views = self.transfers.views();
+        let holders = views.iter().map(|(id, v)| (*id, v.progress.holders)).collect();
+        Report {
+            peer: *self.network.local_peer_id(),
+            listen: self.listen.borrow().clone(),
+            peers: self.peers.rows(|key| self.transfers.rate(key)),
+            banned: self.peers.bans.rows(),
+            refused,
+            notices: self.notices.clone(),
+            trackers: self.trackers.rows(),
+            dht: self.dht.row(),
+            dht_serves: self.dht.serves(),
+            reached: self.reach.state(&self.listen.borrow()),
+            router: self.mapped.as_ref().map(|mapped| mapped.borrow().state.clone()),
+            uploaded,
+            downloaded,
+            transfers: views,
+            holders,
+        }
+    }
+}
