@@ -103,6 +103,9 @@ pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
     }
 }
 
+/// What begins so opens an office.
+const CODES: [&str; 2] = ["swarm-join:", "swarm-root:"];
+
 /// The part of a link that everybody may see.
 pub(crate) fn without_key(text: &str) -> &str {
     text.split('#').next().unwrap_or_default()
@@ -112,6 +115,14 @@ pub(crate) fn without_key(text: &str) -> &str {
 pub(crate) fn without_keys(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(char::is_whitespace) {
+        if let Some((scheme, at)) = CODES.iter().find_map(|scheme| Some((scheme, word.find(scheme)?))) {
+            let (open, code) = word.split_at(at + scheme.len());
+            let end = code.find(|c: char| !c.is_ascii_alphanumeric() && !"-_=".contains(c));
+            shown.push_str(open);
+            shown.push_str("...");
+            shown.push_str(end.map_or("", |at| &code[at..]));
+            continue;
+        }
         let has_link = word.to_ascii_lowercase().contains("swarm:");
         match word.split_once('#').filter(|_| has_link) {
             Some((open, key)) => {
@@ -216,6 +227,8 @@ mod tests {
             ("unexpected argument 'SWARM:ab#locked=Zm9v' found", "unexpected argument 'SWARM:ab#...' found"),
             ("swarm:ab#key=Zm9v\n# a heading", "swarm:ab#...\n# a heading"),
             ("a #hash and swarm: alone", "a #hash and swarm: alone"),
+            ("swarm office join 'swarm-join:AfD_jqDF' --as x", "swarm office join 'swarm-join:...' --as x"),
+            ("unexpected 'swarm-root:AAaa'", "unexpected 'swarm-root:...'"),
         ] {
             assert_eq!(without_keys(said), shown);
         }

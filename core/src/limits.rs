@@ -68,7 +68,7 @@ pub const EXPULSION_BYTES: usize = 60 * KIB;
 /// How far the clocks of two machines may be apart.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 /// Secrets of an office that are kept: who was away for so many changes is recognised when he comes back.
-pub const OFFICE_SECRETS: usize = 8;
+pub const OFFICE_SECRETS: usize = 32;
 /// How far an office's secret may be ahead of the newest that is known: nobody can use up all numbers.
 pub const OFFICE_EPOCH_STEP: u32 = 1 << 16;
 /// How long the certificate of a member holds, seconds.
@@ -77,6 +77,19 @@ pub const MEMBER_SECS: u64 = 90 * 24 * 3600;
 pub const REGISTRAR_SECS: u64 = 2 * 365 * 24 * 3600;
 /// A member's certificate that is older is made anew by any registrar it meets, seconds.
 pub const RENEW_AFTER_SECS: u64 = 30 * 24 * 3600;
+/// How long what is void may be said to be so: longer than any certificate holds, seconds.
+pub const VOID_SECS: u64 = REGISTRAR_SECS + 2 * 24 * 3600;
+/// Who is made to leave needs a serial this much later to come back: whatever the clock and the knowledge of who made him leave
+/// (seconds, as serials follow the clock).
+pub const SERIAL_AHEAD: u64 = 10 * 365 * 24 * 3600;
+/// The greatest serial of a certificate.
+pub const SERIAL: u64 = 1 << 40;
+/// What somebody says first at the door has to come within this.
+pub const DOOR_OPENING: Duration = Duration::from_secs(3);
+/// Messages about the office that a member may send in ten seconds.
+pub const OFFICE_MESSAGES: u32 = 400;
+/// Vouchers that are kept for one content.
+pub const VOUCHERS: usize = 4;
 /// What two nodes may say at the door of an office, bytes: two certificates.
 pub const CHAIN_BYTES: usize = 2 * CERTIFICATE_BYTES + 16;
 /// What a newcomer is handed, bytes: lists of many registrars.

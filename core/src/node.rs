@@ -140,6 +140,11 @@ impl Context {
         }
     }
 
+    /// This node is of an office, and nothing was said of what others may fetch.
+    fn is_unsaid(&self) -> bool {
+        !self.offices.is_empty() && matches!(self.said, None | Some(Audience::Office))
+    }
+
     /// The same in an office.
     fn office_default(&self) -> Audience {
         match self.said {
@@ -150,6 +155,9 @@ impl Context {
 
     /// Who may fetch this.
     fn audience(&self, record: &Record) -> Audience {
+        if record.domains.is_empty() {
+            return Audience::Nobody;
+        }
         let unsaid = if record.office().is_some() { self.office_default() } else { self.public_default() };
         self.store.audience(record.id).unwrap_or(unsaid)
     }
@@ -299,6 +307,8 @@ impl Node {
         self.paces = pace.tasks;
         let all = self.caller.context.store.clone();
         let store = all.within(Domain::Public);
+        // Before anybody can ask.
+        let options = &Options { audience: Some(self.caller.context.public_default()), ..options.clone() };
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
         let shared = session::Shared {
             writes: writer::Writer::start(&store, &told),
@@ -321,7 +331,7 @@ impl Node {
         self.router = launched.router;
         self.caller.context.net = Some(launched.net);
         let with = offices::With {
-            options: options.clone(),
+            options: Options { audience: self.caller.context.said, ..options.clone() },
             store: all,
             ways: pace.ways,
             measured: pace.measured,

@@ -23,7 +23,7 @@
 //! | version | 1 | 1 |
 //! | root | 32 | its public key |
 //! | made | 8 | when |
-//! | name length, name | 1, name length | 1 to 64 bytes of UTF-8 without control characters |
+//! | name length, name | 1, name length | 1 to 64 bytes of UTF-8, without control and invisible characters, no space around it |
 //!
 //! The office's id is the BLAKE3 of the charter in derive-key mode under [`CHARTER`]: whoever knows the id knows the root.
 
@@ -113,6 +113,16 @@ impl PublicKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = Unbelieved;
+
+    fn from_str(text: &str) -> Result<Self, Unbelieved> {
+        let bytes = data_encoding::BASE32_NOPAD.decode(text.to_uppercase().as_bytes());
+        let bytes = bytes.map_err(|_| Unbelieved::Malformed)?;
+        Ok(Self(bytes.try_into().map_err(|_| Unbelieved::Malformed)?))
     }
 }
 
@@ -232,7 +242,14 @@ impl Charter {
 /// Whether this may be the name of an office or a node.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    (1..=limits::OFFICE_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+    (1..=limits::OFFICE_NAME_BYTES).contains(&name.len())
+        && name.trim() == name
+        && !name.chars().any(|c| c.is_control() || is_invisible(c))
+}
+
+/// What makes one name look like another: characters without a shape, and those that change the direction.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The end of a statement: who signs, and the signature.

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -326,15 +326,15 @@ fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
     let mut members: Vec<(PublicKey, Void)> = Vec::new();
     for of in 10..20 {
         members.push((signer(of).public(), Void { below: 5, until: NOW + DAY * u64::from(of) }));
-        let told = book.expel(&registrar, &by(), &members[members.len() - 1..], NOW);
+        let told = book.expel(&registrar, &by(), &members[members.len() - 1..], &BTreeSet::new(), NOW);
         assert_eq!(book.hear(&told, NOW), Ok(Heard::Expulsion));
     }
-    for n in 0..20 {
+    for n in 0..40 {
         let told = book.renew_secret(&registrar, &by(), [n; 32], NOW + u64::from(n));
         assert_eq!(book.hear(&told, NOW), Ok(Heard::Secret));
     }
     assert_eq!(book.secrets().count(), limits::OFFICE_SECRETS);
-    assert_eq!(book.secrets().next().unwrap().epoch, 19);
+    assert_eq!(book.secrets().next().unwrap().epoch, 39);
     assert!(book.secrets().zip(book.secrets().skip(1)).all(|(newer, older)| newer > older));
     // The newest list of an issuer is all that is passed on of it, and says everything; lists come before secrets.
     let all: Vec<Told> = book.all().cloned().collect();
@@ -346,7 +346,7 @@ fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
     assert!(other.secrets().eq(book.secrets()));
     // What has no effect any longer is left out of the next list.
     let late = NOW + 17 * DAY;
-    let told = book.expel(&registrar, &by(), &[], late);
+    let told = book.expel(&registrar, &by(), &[], &BTreeSet::new(), late);
     let (list, _) = ExpulsionList::open(&told.statement, charter().id()).unwrap();
     assert!(list.entries.len() < 10 && !list.entries.is_empty());
     // A jump that would use up all numbers is refused, an old secret is not news.
@@ -355,6 +355,60 @@ fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
     assert_eq!(book.hear(&self::told(About::Secret, &by(), far), NOW), Err(Unbelieved::Future));
     let old = OfficeSecret::new(0, NOW, [1; 32]).sign(id, &registrar);
     assert_eq!(book.hear(&self::told(About::Secret, &by(), old), NOW), Ok(Heard::Nothing));
+}
+
+/// A registrar that expelled somebody is itself expelled: who it expelled does not come back, not even for who reads the lists in
+/// another order, or hears of them only then.
+#[test]
+fn nobody_comes_back_because_who_expelled_him_had_to_leave() {
+    let id = charter().id();
+    let second = certificate(4, Role::Registrar).sign(id, &signer(1));
+    let one = Chain(vec![second, certificate(3, Role::Member).sign(id, &signer(4))]);
+    let mut book = book();
+    let void = |below| Void { below, until: NOW + 90 * DAY };
+    let first = book.expel(&signer(2), &by(), &[(signer(3).public(), void(11))], &BTreeSet::new(), NOW);
+    book.hear(&first, NOW).unwrap();
+    let registrars = [signer(2).public(), signer(4).public()].into();
+    let root = book.expel(&signer(1), &[], &[(signer(2).public(), void(11))], &registrars, NOW);
+    book.hear(&root, NOW).unwrap();
+    let mut late = self::book();
+    assert_eq!(late.hear(&root, NOW), Ok(Heard::Expulsion));
+    assert!(late.hear(&first, NOW).is_err());
+    for book in [&book, &late] {
+        assert_eq!(book.verify(&one, NOW), Err(Unbelieved::Expelled));
+    }
+    // A registrar that says it of another has no effect, also not when the root takes up what registrars said.
+    let rogue = book.expel(
+        &signer(4),
+        &certificate(4, Role::Registrar).sign(id, &signer(1)),
+        &[(signer(4).public(), void(99))],
+        &registrars,
+        NOW,
+    );
+    book.hear(&rogue, NOW).unwrap();
+    let root = book.expel(&signer(1), &[], &[], &registrars, NOW);
+    book.hear(&root, NOW).unwrap();
+    let other = Chain(vec![
+        certificate(4, Role::Registrar).sign(id, &signer(1)),
+        certificate(5, Role::Member).sign(id, &signer(4)),
+    ]);
+    assert!(book.verify(&other, NOW).is_ok());
+    // An issuer that has forgotten its last list: what was on that stays, and its next one counts.
+    let mut forgetful = self::book();
+    let again = forgetful.expel(&signer(1), &[], &[(signer(6).public(), void(11))], &registrars, NOW + 1);
+    assert_eq!(book.hear(&again, NOW), Ok(Heard::Expulsion));
+    forgetful.hear(&again, NOW).unwrap();
+    assert_eq!(forgetful.hear(&root, NOW), Ok(Heard::Expulsion), "of an older one, too");
+    assert!(forgetful.expelled().by_root(signer(2).public(), 10));
+    // Nothing is void for longer than certificates hold.
+    let endless = ExpulsionList {
+        entries: [(signer(8).public(), Void { below: 1, until: u64::MAX })].into(),
+        ..list(&[])
+    };
+    let mut expelled = Expelled::default();
+    expelled.believe(&endless, true);
+    expelled.forget(NOW + limits::VOID_SECS + DAY);
+    assert_eq!(expelled, Expelled::default());
 }
 
 #[test]

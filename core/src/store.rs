@@ -254,16 +254,18 @@ impl Store {
         Ok(())
     }
 
-    /// A blob is of this network no longer; what is of no other is for nobody until it is published anew.
+    /// A blob is of this network no longer; what is of no other is of none until it is published or fetched anew.
     ///
     /// # Errors
     /// The disk.
     pub fn leave(&self, id: ContentId, domain: Domain) -> Result<(), StoreError> {
+        self.within(domain).drop_voucher(id)?;
         Ok(self.replace(id, |record| {
             let mut record = record?;
             record.domains.retain(|of| *of != domain);
             if record.domains.is_empty() {
-                (record.domains, record.audience) = (vec![Domain::Public], Some(Audience::Nobody));
+                // What was said was said of the members.
+                record.audience = None;
             }
             Some(record)
         })?)

@@ -65,6 +65,11 @@ async fn join(
     text: &str,
     (node, status): (Option<String>, &Status),
 ) -> Outcome {
+    if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none() {
+        ui.warn(
+            "an invitation among the arguments is for everybody on this machine to read: put it into a file",
+        );
+    }
     let code = office::code(text)?;
     let invite: Invite = code
         .expose()

@@ -334,7 +334,7 @@ pub fn sanitize_name(offered: &str) -> String {
 }
 
 /// The longest start of a text that has at most `bytes` bytes.
-pub(super) fn cut(text: &str, bytes: usize) -> &str {
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     &text[..end]
 }

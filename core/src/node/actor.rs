@@ -7,7 +7,7 @@ mod traversal;
 mod webs;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,8 @@ pub(super) struct Actor {
     domain: Domain,
     /// If this is the network of an office.
     office: Option<Desk>,
+    /// Members that are called although there are others enough.
+    urgent: BTreeSet<PeerId>,
     /// Members that announce themselves on the local network.
     beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
     /// Has them asked where they are.
@@ -220,7 +222,7 @@ impl Actor {
             events: parts.events,
             opened: mpsc::channel(limits::COMMAND_QUEUE),
             shared: parts.shared,
-            peers: Peers::new(bans),
+            peers: Peers::new(bans, parts.seed),
             transfers: Transfers::new(parts.seed),
             sharing: Sharing::default(),
             discovery,
@@ -236,6 +238,7 @@ impl Actor {
             audience,
             domain,
             office: parts.office,
+            urgent: BTreeSet::new(),
             beacons: parts.beacons,
             look: parts.look,
             _tasks: parts.tasks,
@@ -284,7 +287,7 @@ impl Actor {
                         given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
                         self.memory.save(&self.store);
                         if let Some(desk) = &mut self.office {
-                            desk.save_members();
+                            desk.save_members(true);
                         }
                         self.dht.save(&self.store, true);
                         return self.trackers.leave().await;
@@ -408,7 +411,7 @@ impl Actor {
 
     /// Who may fetch this of us, and why.
     fn access(&mut self, id: ContentId) -> Access {
-        let office = self.office.as_mut().map(|desk| desk.voucher(id, office_now()));
+        let office = self.office.as_mut().map(|desk| desk.vouchers(id, office_now()));
         Access { audience: self.audience(id), office }
     }
 
@@ -445,6 +448,9 @@ impl Actor {
     }
 
     fn withdraw(&mut self, id: ContentId) {
+        if let Some(desk) = &mut self.office {
+            desk.forget(id);
+        }
         self.trackers.drops(id);
         self.dht.drops(id);
         self.sharing.withdraw(id, &mut self.peers);
@@ -463,6 +469,9 @@ impl Actor {
         if let Some(peer) = self.peers.remove(key) {
             if let Some((peer, addr)) = peer.worth() {
                 self.memory.met(peer, &addr);
+            }
+            if let Some(desk) = &mut self.office {
+                desk.peer_down(key);
             }
             self.discovery.lost(peer.id, Instant::now());
             self.sharing.peer_down(key);

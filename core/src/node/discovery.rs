@@ -223,15 +223,23 @@ impl Discovery {
     }
 
     /// Whom to dial now: given peers always, all others while something is wanted and there is `room`.
-    pub(super) fn due(&mut self, wanting: bool, room: impl FnOnce() -> usize, now: Instant) -> Vec<Dial> {
-        let due = |c: &Candidate| {
+    /// Those that are `urgent` as well, in any case.
+    pub(super) fn due(
+        &mut self,
+        wanting: bool,
+        room: impl FnOnce() -> usize,
+        urgent: &BTreeSet<PeerId>,
+        now: Instant,
+    ) -> Vec<Dial> {
+        let is_urgent = |name: &Name| matches!(name, Name::Peer(peer) if urgent.contains(peer));
+        let due = |name: &Name, c: &Candidate| {
             // What became known meanwhile is tried beside what may take long to fail, but not without end.
             let again = c.state == State::Dialling && c.under_way < 2 && !c.further.is_empty();
-            (wanting || c.source == Source::Given)
+            (wanting || c.source == Source::Given || is_urgent(name))
                 && (again || (c.state == State::Idle && now >= c.next && !c.addrs.is_empty()))
         };
         let due: Vec<Name> =
-            self.candidates.iter().filter(|(_, c)| due(c)).map(|(name, _)| name.clone()).collect();
+            self.candidates.iter().filter(|(name, c)| due(name, c)).map(|(name, _)| name.clone()).collect();
         if due.is_empty() {
             return Vec::new();
         }
@@ -240,7 +248,7 @@ impl Discovery {
         let mut dials = Vec::new();
         for name in due {
             let Some(candidate) = self.candidates.get_mut(&name) else { continue };
-            if candidate.source != Source::Given && room == 0 {
+            if candidate.source != Source::Given && room == 0 && !is_urgent(&name) {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }

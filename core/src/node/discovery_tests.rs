@@ -12,9 +12,9 @@ fn given_peers_are_dialled_always_others_when_wanted() {
     let (mut d, now) = (Discovery::default(), Instant::now());
     d.found(&addr("/ip4/10.0.0.1/tcp/1"), None, Source::Given, now);
     d.found(&addr("/ip4/10.0.0.2/tcp/1"), Some(PeerId::random()), Source::Lan, now);
-    assert_eq!(d.due(false, || 9, now).len(), 1);
-    assert_eq!(d.due(true, || 9, now).len(), 1, "the first is being dialled");
-    assert_eq!(d.due(true, || 9, now).len(), 0);
+    assert_eq!(d.due(false, || 9, &BTreeSet::new(), now).len(), 1);
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 1, "the first is being dialled");
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 0);
 }
 
 #[test]
@@ -24,9 +24,9 @@ fn a_failed_dial_waits_longer_each_time_and_a_healed_one_is_found_soon() {
     d.found(&addr("/ip4/10.0.0.2/tcp/1"), Some(peer), Source::Lan, now);
     for _ in 0..20 {
         now += RETRY_WANTING;
-        assert_eq!(d.due(true, || 9, now).len(), 1, "never longer than RETRY_WANTING");
+        assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 1, "never longer than RETRY_WANTING");
         d.failed(&Name::Peer(peer), "refused".into(), true, now);
-        assert_eq!(d.due(true, || 9, now).len(), 0);
+        assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 0);
     }
 }
 
@@ -38,19 +38,19 @@ fn a_peers_list_is_limited() {
     d.exchanged(&addr("/ip4/127.0.0.1/tcp/22"), PeerId::random(), wan, now);
     d.exchanged(&addr("/ip4/10.0.0.1/tcp/22"), PeerId::random(), wan, now);
     d.exchanged(&addr("/ip4/127.0.0.1/tcp/22"), PeerId::random(), lan, now);
-    assert_eq!(d.due(true, || 99, now).len(), 0);
+    assert_eq!(d.due(true, || 99, &BTreeSet::new(), now).len(), 0);
     for port in 0..1000 {
         d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
     }
-    let dials = d.due(true, || 9999, now);
+    let dials = d.due(true, || 9999, &BTreeSet::new(), now);
     assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
     // Once two of them failed, the address is left alone for the window.
     for dial in &dials {
         d.failed(&dial.name, "refused".into(), true, now);
     }
     let later = now + limits::DIAL_WINDOW * 2;
-    assert_eq!(d.due(true, || 9999, later).len(), 0);
-    assert!(!d.due(true, || 9999, now + limits::DIAL_IP_WINDOW + RETRY_IDLE).is_empty());
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), later).len(), 0);
+    assert!(!d.due(true, || 9999, &BTreeSet::new(), now + limits::DIAL_IP_WINDOW + RETRY_IDLE).is_empty());
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_peers_list_of_many_hosts_is_limited_too() {
     for host in 0..100 {
         d.exchanged(&addr(&format!("/ip4/8.8.8.{host}/tcp/1")), PeerId::random(), wan, now);
     }
-    assert_eq!(d.due(true, || 9999, now).len(), limits::DIALS_PER_SOURCE);
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), now).len(), limits::DIALS_PER_SOURCE);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
         d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), wan, now);
     }
     for _ in 0..3 {
-        let dials = d.due(true, || 9999, now);
+        let dials = d.due(true, || 9999, &BTreeSet::new(), now);
         assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
         for dial in dials {
             let Name::Peer(peer) = dial.name else { panic!("a peer") };
@@ -79,7 +79,7 @@ fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
         }
         now += LOOK_AGAIN;
     }
-    assert_eq!(d.due(true, || 9999, now).len(), 0);
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), now).len(), 0);
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn an_address_gets_its_name_when_connected() {
     let (mut d, now) = (Discovery::default(), Instant::now());
     let peer = PeerId::random();
     d.found(&addr("/ip4/10.0.0.1/tcp/1"), None, Source::Given, now);
-    assert_eq!(d.due(false, || 9, now).len(), 1);
+    assert_eq!(d.due(false, || 9, &BTreeSet::new(), now).len(), 1);
     d.connected(peer, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
-    assert_eq!(d.due(true, || 9, now + RETRY_IDLE).len(), 0);
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_IDLE).len(), 0);
     d.lost(peer, now);
-    assert_eq!(d.due(false, || 9, now + RETRY_FIRST).len(), 1, "still a given peer");
+    assert_eq!(d.due(false, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1, "still a given peer");
 }
 
 const FAR: Tracker = Tracker::new(1, Some(IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8))), true);
@@ -130,7 +130,11 @@ fn d48_a_tracker_sends_nobody_where_it_has_no_business() {
         for (tracker, may) in [FAR, GIVEN, NEAR, HERE].into_iter().zip(may) {
             let (mut d, now) = (Discovery::default(), Instant::now());
             d.tracked(&[addr(text)], PeerId::random(), tracker, now);
-            assert_eq!(d.due(true, || 9, now).len(), usize::from(may), "{text} by {tracker:?}");
+            assert_eq!(
+                d.due(true, || 9, &BTreeSet::new(), now).len(),
+                usize::from(may),
+                "{text} by {tracker:?}"
+            );
         }
     }
 }
@@ -142,16 +146,16 @@ fn d48_a_trackers_list_is_limited() {
     for port in 1..=60_000 {
         d.tracked(&[addr(&format!("/ip4/45.1.2.3/tcp/{port}"))], PeerId::random(), FAR, now);
     }
-    let dials = d.due(true, || 9999, now);
+    let dials = d.due(true, || 9999, &BTreeSet::new(), now);
     assert_eq!(dials.len(), limits::DIALS_PER_ADDR);
     dials.iter().for_each(|dial| d.failed(&dial.name, "refused".into(), true, now));
-    assert_eq!(d.due(true, || 9999, now + limits::DIAL_WINDOW * 2).len(), 0);
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), now + limits::DIAL_WINDOW * 2).len(), 0);
     // Many hosts: so many at a time.
     let (mut d, hosts) = (Discovery::default(), 1..200);
     for host in hosts.clone() {
         d.tracked(&[addr(&format!("/ip4/45.1.2.{host}/tcp/1"))], PeerId::random(), FAR, now);
     }
-    assert_eq!(d.due(true, || 9999, now).len(), limits::DIALS_PER_SOURCE);
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), now).len(), limits::DIALS_PER_SOURCE);
     // What is known already costs nothing.
     let (mut d, peers) = (Discovery::default(), [(); 5].map(|()| PeerId::random()));
     for _ in 0..20 {
@@ -160,7 +164,7 @@ fn d48_a_trackers_list_is_limited() {
         }
     }
     d.tracked(&[addr("/ip4/45.1.3.1/tcp/1")], PeerId::random(), FAR, now);
-    assert_eq!(d.due(true, || 9999, now).len(), 6);
+    assert_eq!(d.due(true, || 9999, &BTreeSet::new(), now).len(), 6);
 }
 
 /// D48: who is known otherwise is not dialled without limit at what a tracker adds to it.
@@ -178,7 +182,7 @@ fn d48_hearsay_about_a_known_peer_is_hearsay() {
     let mut at_victim = 0;
     for _ in 0..50 {
         now += RETRY_WANTING;
-        for dial in d.due(true, || 9, now) {
+        for dial in d.due(true, || 9, &BTreeSet::new(), now) {
             at_victim +=
                 usize::from(dial.addrs.iter().any(|a| ip_of(a) == ip_of(&addr("/ip4/45.1.2.3/tcp/1"))));
             d.failed(&dial.name, "refused".into(), true, now);
@@ -213,6 +217,6 @@ fn both_ports_of_a_named_peer_are_tried() {
         d.exchanged(&addr(&format!("/ip4/10.0.0.2/tcp/{port}")), peer, by, now);
         d.exchanged(&addr(&format!("/ip4/10.0.0.2/udp/{port}/quic-v1")), peer, by, now);
     }
-    let dials = d.due(true, || 9, now);
+    let dials = d.due(true, || 9, &BTreeSet::new(), now);
     assert_eq!(dials.iter().map(|dial| dial.addrs.len()).collect::<Vec<_>>(), [2 * PORTS_OF_HOST]);
 }

@@ -59,7 +59,7 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
     let link = resolve(&context.store, get.target.expose())?;
     let context = context.for_fetching(&get.network, &link)?;
     // Of a node that is of an office it has to be said what others on the network may fetch.
-    let unsaid = (get.network == Network::Public && !context.offices.is_empty()).then_some(Audience::Lan);
+    let unsaid = (get.network == Network::Public && context.is_unsaid()).then_some(Audience::Lan);
     let get = Get { serve: get.serve.or(unsaid), ..get };
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;

@@ -202,7 +202,7 @@ fn not_here(id: ContentId) -> Failure {
 
 async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let id = resolve(&context.store, id)?.id;
-    let context = context.where_it_is(id);
+    let context = context.where_it_is(id)?;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let report = report(&context).await;
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
@@ -222,6 +222,10 @@ async fn serve(context: Context, text: &str, audience: Option<Audience>) -> Resu
             let hint = Some("swarm publish --public publishes it for others".to_owned());
             let text = "what is of an office is for its members, not for anyone";
             return Err(Failure { hint, ..failure(Fault::User, text) });
+        }
+        (None, Some(_)) if record.domains.is_empty() => {
+            let text = "it was of an office that this node has left: publish it again";
+            return Err(failure(Fault::User, text));
         }
         (None, Some(Audience::Office)) => {
             let hint = Some("swarm publish --office NAME publishes it into one".to_owned());
@@ -317,7 +321,7 @@ async fn verify(
                 result.bad.push((id.to_string(), u64::from(bad.count())));
                 if repair {
                     let count = u64::from(bad.count());
-                    get::repair(&context.clone().where_it_is(id), &blob, &bad, &events).await?;
+                    get::repair(&context.clone().where_it_is(id)?, &blob, &bad, &events).await?;
                     result.repaired += count;
                 }
             }

@@ -273,7 +273,9 @@ async fn tell(office: &Office) -> Result<u32, Failure> {
     if row(office).await?.members <= 1 {
         return Ok(0);
     }
-    let told = wait_for_one(office, TELL_WITHIN).await?;
+    // A node that stays tells them as they come.
+    let within = if office.stays { MEET_WITHIN } else { TELL_WITHIN };
+    let told = wait_for_one(office, within).await?;
     sleep(SENT).await;
     Ok(told)
 }
@@ -291,6 +293,7 @@ async fn leave(context: Context, name: Option<&str>) -> Result<Event, Failure> {
         store.delete_folder().map_err(|e| failure(Fault::Disk, e.to_string()))
     });
     done.await??;
+    context.offices.look(&context.store);
     context.say_default().await;
     list(&context).await
 }

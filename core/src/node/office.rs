@@ -36,8 +36,8 @@ pub(super) struct Standing {
     pub(super) own: Certificate,
     /// Open invitations, by name.
     pub(super) invites: BTreeMap<[u8; 16], InviteSecret>,
-    /// How many members are known.
-    pub(super) members: usize,
+    /// The keys of the members that are known.
+    pub(super) known: Arc<BTreeSet<PublicKey>>,
     /// Why this node is not what it should be there, for a person.
     pub(super) trouble: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! The offices of a node: which there are, and the network of each. They come and go while it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -19,6 +20,10 @@ use crate::limits;
 use crate::office::OfficeId;
 use crate::options::Options;
 use crate::store::Store;
+use crate::store::record::Domain;
+
+/// A file in the folder of an office.
+const PLACE: &str = "place";
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -26,6 +31,10 @@ pub(super) struct Office {
     pub(super) id: OfficeId,
     /// As people call it.
     pub(super) name: String,
+    /// Which of the ports after the given one it has.
+    place: u16,
+    /// Its node is one that stays.
+    pub(super) stays: bool,
     pub(super) net: Net,
     /// The store, as it sees it.
     pub(super) store: Store,
@@ -53,22 +62,31 @@ pub(super) struct With {
 #[derive(Debug)]
 pub(super) struct Offices {
     with: Option<With>,
-    /// Of a node without a network: whether it is of any.
-    of_some: bool,
+    /// Whether there is any in the store, running or not.
+    of_some: AtomicBool,
     all: watch::Sender<Vec<Office>>,
 }
 
 impl Offices {
     /// Of a node that has no network.
     pub(super) fn offline(store: &Store) -> Self {
-        let of_some = store.offices().into_iter().any(|id| Papers::is_settled(store, id));
-        Self { with: None, of_some, all: watch::Sender::new(Vec::new()) }
+        let new = Self { with: None, of_some: AtomicBool::new(false), all: watch::Sender::new(Vec::new()) };
+        new.look(store);
+        new
+    }
+
+    /// Looks whether there is any in the store.
+    pub(super) fn look(&self, store: &Store) {
+        let any = store.offices().into_iter().any(|id| Papers::is_settled(store, id));
+        self.of_some.store(any, Ordering::Relaxed);
     }
 
     /// Starts the networks of all offices of this store. One that cannot start is left out, and said why.
     pub(super) async fn start(with: With) -> Self {
         let store = with.store.clone();
-        let new = Self { with: Some(with), of_some: false, all: watch::Sender::new(Vec::new()) };
+        let (of_some, all) = (AtomicBool::new(false), watch::Sender::new(Vec::new()));
+        let new = Self { with: Some(with), of_some, all };
+        new.look(&store);
         for id in store.offices() {
             if Papers::is_settled(&store, id)
                 && let Err(error) = new.open(id).await
@@ -84,14 +102,19 @@ impl Offices {
         self.all.borrow().clone()
     }
 
-    /// Whether there are any.
+    /// Whether this node is of none: not even of one that cannot be used at present.
     pub(super) fn is_empty(&self) -> bool {
-        !self.of_some && self.all.borrow().is_empty()
+        !self.of_some.load(Ordering::Relaxed)
     }
 
     /// What they are made with; nothing of a node that has no network.
     pub(super) fn with(&self) -> Option<&With> {
         self.with.as_ref()
+    }
+
+    /// Whether there is one whose id begins so.
+    pub(super) fn is_known(&self, tag: &str) -> bool {
+        self.all.borrow().iter().any(|office| office.id.to_string().starts_with(tag))
     }
 
     /// The one with this id.
@@ -113,6 +136,10 @@ impl Offices {
         let names = || all.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", ");
         match (found.as_slice(), text) {
             ([one], _) => Ok((*one).clone()),
+            ([], _) if all.is_empty() && !self.is_empty() => Err(Failure {
+                hint: Some("its log says why; --public is for the network of all nodes".to_owned()),
+                ..failure(Fault::User, "the office of this node cannot be used at present")
+            }),
             ([], _) if all.is_empty() => Err(Failure {
                 hint: Some("swarm office join with an invitation, or swarm office init NAME".to_owned()),
                 ..failure(Fault::User, "this node is of no office")
@@ -143,6 +170,9 @@ impl Offices {
         let odd = |e: crate::office::Unbelieved| {
             StartError::Store(format!("what is kept of an office cannot be used: {e}"))
         };
+        if let Some(running) = self.get(id) {
+            return Ok(running);
+        }
         if self.all.borrow().len() >= limits::OFFICES {
             return Err(StartError::Option(format!("more than {} offices", limits::OFFICES)));
         }
@@ -155,7 +185,7 @@ impl Offices {
         let (told, knocks) = mpsc::channel(limits::COMMAND_QUEUE);
         let door = Door { standing: stood.clone(), knocks: told, relays: known, behind: late };
         let desk = Desk::new(papers, Ways { standing, relays, behind, knocks }, now()).map_err(odd)?;
-        let place = self.all.borrow().len() as u16 + 1;
+        let place = self.place(&store);
         let options = of_office(&with.options, place);
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
         let shared = Shared {
@@ -175,9 +205,43 @@ impl Offices {
             office: Some((desk, door)),
         }))
         .await?;
-        let office = Office { id, name, net: launched.net, store, standing: stood };
+        let office = Office {
+            id,
+            name,
+            place,
+            stays: with.options.resident,
+            net: launched.net,
+            store,
+            standing: stood,
+        };
+        self.look(&with.store);
         self.all.send_modify(|all| all.push(office.clone()));
         Ok(office)
+    }
+
+    /// The place that an office had before, or the first that is free: a firewall may know its ports.
+    fn place(&self, store: &Store) -> u16 {
+        let all = self.all.borrow();
+        let free = |place: &u16| *place > 0 && all.iter().all(|office| office.place != *place);
+        let before = store.kept(PLACE).and_then(|bytes| Some(u16::from_le_bytes(bytes.try_into().ok()?)));
+        let others: Vec<u16> = match &self.with {
+            Some(with) => with
+                .store
+                .offices()
+                .into_iter()
+                .filter_map(|id| {
+                    let kept = with.store.within(Domain::Office(id)).kept(PLACE)?;
+                    Some(u16::from_le_bytes(kept.try_into().ok()?))
+                })
+                .collect(),
+            None => Vec::new(),
+        };
+        let first = || (1..).find(|place| free(place) && !others.contains(place)).unwrap_or(1);
+        let place = before.filter(free).unwrap_or_else(first);
+        if let Err(error) = store.keep(PLACE, &place.to_le_bytes()) {
+            tracing::warn!(%error, "the ports of the office cannot be kept");
+        }
+        place
     }
 
     /// Ends the network of one, in order.

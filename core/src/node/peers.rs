@@ -22,6 +22,9 @@ use crate::wire::{Hello, Message, PeerAddrs};
 /// A peer that we have just met may still say what it has.
 const NEWCOMER: Duration = Duration::from_secs(2);
 
+/// See [`limits::OFFICE_MESSAGES`].
+const OFFICE_WINDOW: Duration = Duration::from_secs(10);
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -38,6 +41,8 @@ pub(super) struct Peer {
     pub(super) near: bool,
     /// In an office: who it is there.
     pub(super) member: Option<Membership>,
+    /// Since when its messages about the office are counted, and how many they were.
+    office_said: (Instant, u32),
     since: Instant,
     heard: Instant,
     heard_bytes: u64,
@@ -70,11 +75,11 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// None yet.
-    pub(super) fn new(bans: Bans) -> Self {
+    /// None yet. Keys begin somewhere by this number: no two networks of a node have the same.
+    pub(super) fn new(bans: Bans, seed: u64) -> Self {
         Self {
             bans,
-            next: 0,
+            next: seed >> 32 << 31,
             peers: BTreeMap::new(),
             by_id: HashMap::new(),
             doomed: Vec::new(),
@@ -264,6 +269,7 @@ impl Peer {
             dialled: false,
             near: false,
             member: None,
+            office_said: (Instant::now(), 0),
             since: heard,
             id,
             connection,
@@ -276,6 +282,15 @@ impl Peer {
             ping: None,
             rtt: None,
         }
+    }
+
+    /// One more message about the office; false if those are too many.
+    pub(super) fn may_say(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.office_said.0) >= OFFICE_WINDOW {
+            self.office_said = (now, 0);
+        }
+        self.office_said.1 += 1;
+        self.office_said.1 <= limits::OFFICE_MESSAGES
     }
 
     /// Who it is worth going to in another run, and where: who gave when we went to it, and any member of an office.

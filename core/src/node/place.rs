@@ -6,7 +6,7 @@ use super::{Context, failure};
 use crate::content::link::Link;
 use crate::id::ContentId;
 use crate::options::Audience;
-use crate::store::record::Domain;
+use crate::store::record::{Domain, State};
 
 /// Hex digits of an office's id in a link.
 const TAG: usize = 16;
@@ -49,25 +49,43 @@ impl Context {
             && link.trackers.is_empty()
             && link.dht.is_empty()
             && link.webseeds.is_empty());
-        match (network, &link.office) {
+        let context = match (network, &link.office) {
             (Network::Public, _) => Ok(self),
             (Network::Office(name), _) => self.in_office(Some(name)),
-            (Network::Usual, _) if self.store.record(link.id).is_some() => Ok(self.where_it_is(link.id)),
-            (Network::Usual, Some(tag)) => self.in_office(Some(tag)).map_err(|_| {
-                failure(Fault::User, "the link is of an office, and this node is not of that one")
-            }),
+            (Network::Usual, Some(tag)) if self.offices.is_known(tag) => self.in_office(Some(tag)),
+            (Network::Usual, Some(_)) => {
+                Err(failure(Fault::User, "the link is of an office, and this node is not of that one"))
+            }
+            (Network::Usual, None) if self.is_here(link.id) => self.where_it_is(link.id),
             (Network::Usual, None) if leads || self.offices.is_empty() => Ok(self),
             (Network::Usual, None) => self.in_office(None),
+        }?;
+        // Before anybody is asked for it.
+        let begun = context.store.record(link.id).filter(|record| record.state == State::Partial);
+        if begun.is_some_and(|record| !record.domains.is_empty() && !record.is_of(context.domain)) {
+            return Err(failure(
+                Fault::User,
+                format!("{} is being fetched in another network: swarm rm it first, or go on there", link.id),
+            ));
         }
+        Ok(context)
+    }
+
+    fn is_here(&self, id: ContentId) -> bool {
+        self.store.record(id).is_some_and(|record| !record.domains.is_empty())
     }
 
     /// For something that is here.
-    pub(super) fn where_it_is(self, id: ContentId) -> Self {
-        let record = self.store.record(id);
-        let office = record.and_then(|record| record.office()).and_then(|id| self.offices.get(id));
-        match office {
-            Some(office) => self.within(&office),
-            None => self,
+    pub(super) fn where_it_is(self, id: ContentId) -> Result<Self, Failure> {
+        let Some(record) = self.store.record(id) else { return Ok(self) };
+        match record.office() {
+            None => Ok(self),
+            Some(office) => match self.offices.get(office) {
+                Some(office) => Ok(self.within(&office)),
+                // Only the store is looked at.
+                None if self.net.is_none() => Ok(self),
+                None => Err(failure(Fault::User, "it is of an office that cannot be used at present")),
+            },
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn publish(
     let to = publish.to.clone();
     may_offer(&context, &to).await?;
     // Of a node that is of an office it has to be said what others on the network may fetch.
-    let unsaid = (context.domain == Domain::Public && !context.offices.is_empty()).then_some(Audience::Lan);
+    let unsaid = (context.domain == Domain::Public && context.is_unsaid()).then_some(Audience::Lan);
     let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
     let domain = context.domain;
     let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());

@@ -18,33 +18,33 @@ use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
 pub(super) struct Access {
     pub(super) audience: Audience,
     /// In an office: what says whom the blob is for.
-    pub(super) office: Option<Option<Arc<Vouched>>>,
+    pub(super) office: Option<Vec<Arc<Vouched>>>,
 }
 
 impl Access {
     /// Whether this peer may.
     pub(super) fn admits(&self, peer: &Peer) -> bool {
-        let vouched = match &self.office {
-            None => true,
-            Some(None) => false,
-            Some(Some(vouched)) => {
-                peer.member.as_ref().is_some_and(|m| vouched.believed.is_for(m.certificate.subject))
-            }
-        };
-        vouched && self.audience.admits(peer.near, peer.member.is_some())
+        let vouched = |all: &Vec<Arc<Vouched>>| vouched_for(all, peer).is_some();
+        self.office.as_ref().is_none_or(vouched) && self.audience.admits(peer.near, peer.member.is_some())
     }
 
     /// Whether nobody may.
     pub(super) fn is_nobody(&self) -> bool {
-        self.audience == Audience::Nobody || matches!(self.office, Some(None))
+        self.audience == Audience::Nobody || self.office.as_ref().is_some_and(Vec::is_empty)
     }
+}
+
+/// What says that a blob is for this peer.
+fn vouched_for<'a>(all: &'a [Arc<Vouched>], peer: &Peer) -> Option<&'a Arc<Vouched>> {
+    let member = peer.member.as_ref()?.certificate.subject;
+    all.iter().find(|vouched| vouched.believed.is_for(member))
 }
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
     /// What is said before an offer in an office.
-    vouchers: HashMap<ContentId, Arc<Vouched>>,
+    vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
     /// Blobs that are open, for whoever wants them.
     open: HashMap<ContentId, Arc<Blob>>,
     /// Who wants what, under which number.
@@ -214,8 +214,8 @@ impl Sharing {
         if !blob.is_shareable() {
             return;
         }
-        if let Some(Some(vouched)) = &access.office {
-            self.vouchers.insert(blob.id(), Arc::clone(vouched));
+        if let Some(vouched) = &access.office {
+            self.vouchers.insert(blob.id(), vouched.clone());
         }
         self.dismiss(blob.id(), access, peers);
         self.admit(blob.id(), access, peers);
@@ -321,8 +321,14 @@ impl Sharing {
     }
 }
 
-fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, vouched: Option<&Arc<Vouched>>, peers: &mut Peers) {
-    if let Some(vouched) = vouched {
+fn offer(
+    key: PeerKey,
+    handle: Handle,
+    blob: &Arc<Blob>,
+    vouchers: Option<&Vec<Arc<Vouched>>>,
+    peers: &mut Peers,
+) {
+    if let Some(vouched) = vouchers.and_then(|all| vouched_for(all, peers.get(key)?)) {
         let (voucher, chain) = (vouched.voucher.clone(), vouched.chain.0.clone());
         peers.send(key, Message::Voucher { blob: handle, voucher, chain });
     }

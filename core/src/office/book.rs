@@ -4,7 +4,7 @@
 //! It is believed if the registrar was one when it made the statement, by the statement's own word (nobody who was made to leave by the
 //! root is believed anything more), so that what was said long ago still holds for who joins today.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,11 @@ impl Book {
         &self.expelled
     }
 
+    /// What was believed in an earlier run of who had to leave: it stays, whatever becomes of those who said it.
+    pub fn recall(&mut self, expelled: &Expelled) {
+        self.expelled.join(expelled);
+    }
+
     /// The secrets that are known, the one that counts first.
     pub fn secrets(&self) -> impl Iterator<Item = &OfficeSecret> {
         self.secrets.iter().map(|(secret, _)| secret)
@@ -119,11 +124,11 @@ impl Book {
         }
         let (list, issuer) = ExpulsionList::open(&told.statement, self.office)?;
         let by_root = self.may_state(issuer, &told.by, list.issued, now)?;
-        if self.lists.get(&issuer).is_some_and(|(number, _)| *number >= list.number) {
-            return Ok(Heard::Nothing);
-        }
-        self.lists.insert(issuer, (list.number, told.clone()));
+        // Also of an older one: its issuer may have begun anew from an even older one, and know less today than it did.
         let news = self.expelled.believe(&list, by_root);
+        if self.lists.get(&issuer).is_none_or(|(number, _)| *number < list.number) {
+            self.lists.insert(issuer, (list.number, told.clone()));
+        }
         Ok(if news { Heard::Expulsion } else { Heard::Nothing })
     }
 
@@ -171,20 +176,33 @@ impl Book {
         Ok(false)
     }
 
-    /// The list of this issuer with more on it, signed; a registrar's list takes up all that other registrars said, so that it
-    /// alone is enough for who joins later. What has no effect any longer is left out.
+    /// The list of this issuer with more on it, signed. It takes up all that any registrar said, so that it alone is enough for who
+    /// joins later, and nobody comes back because who made him leave has had to leave himself; the root's but for what a registrar
+    /// says of `registrars`, which does not count. What has no effect any longer is left out.
     #[must_use]
-    pub fn expel(&self, signer: &Signer, by: &[u8], more: &[(PublicKey, Void)], now: u64) -> Told {
+    pub fn expel(
+        &self,
+        signer: &Signer,
+        by: &[u8],
+        more: &[(PublicKey, Void)],
+        registrars: &BTreeSet<PublicKey>,
+        now: u64,
+    ) -> Told {
         let issuer = signer.public();
         let by_root = issuer == self.charter.root;
-        let mut entries = self.expelled.entries(by_root);
+        let mut entries = self.expelled.entries(false);
+        if by_root {
+            entries.retain(|subject, _| !registrars.contains(subject));
+            for (subject, void) in self.expelled.entries(true) {
+                entries.entry(subject).or_insert(void).widen(void);
+            }
+        }
         for (subject, void) in more {
-            let entry = entries.entry(*subject).or_insert(*void);
-            entry.below = entry.below.max(void.below);
-            entry.until = entry.until.max(void.until);
+            entries.entry(*subject).or_insert(*void).widen(*void);
         }
         entries.retain(|_, void| void.until.saturating_add(limits::CLOCK_SKEW.as_secs()) > now);
-        let number = self.lists.get(&issuer).map_or(0, |(number, _)| *number) + 1;
+        // By the clock as well: an issuer that has forgotten its last list still makes a newer one.
+        let number = self.lists.get(&issuer).map_or(0, |(number, _)| number.saturating_add(1)).max(now);
         let list = ExpulsionList { number, issued: now, entries };
         let by = if by_root { Vec::new() } else { by.to_vec() };
         Told { about: About::Expulsion, by, statement: list.sign(self.office, signer) }
@@ -193,7 +211,7 @@ impl Book {
     /// A new secret of these random bytes, signed.
     #[must_use]
     pub fn renew_secret(&self, signer: &Signer, by: &[u8], random: [u8; 32], now: u64) -> Told {
-        let epoch = self.secrets().next().map_or(0, |newest| newest.epoch + 1);
+        let epoch = self.secrets().next().map_or(0, |newest| newest.epoch.saturating_add(1));
         let by = if signer.public() == self.charter.root { Vec::new() } else { by.to_vec() };
         let secret = OfficeSecret::new(epoch, now, random);
         Told { about: About::Secret, by, statement: secret.sign(self.office, signer) }

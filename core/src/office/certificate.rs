@@ -5,7 +5,7 @@
 //! | version, office | 1, 32 | see [`super`] |
 //! | subject | 32 | the node's public key |
 //! | role | 1 | 0 member, 1 publisher, 2 registrar |
-//! | serial | 8 | grows with every certificate of this subject |
+//! | serial | 8 | grows with every certificate of this subject; at most 2^40 |
 //! | issued, expires | 8, 8 | |
 //! | name length, name | 1, name length | what the node is called, as names of offices are |
 //! | issuer, signature | 32, 64 | the root's, or of a registrar |
@@ -92,6 +92,10 @@ impl Certificate {
         let (serial, issued, expires) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let name = fields.name()?;
         fields.end()?;
+        // There must always be a greater one, by which it is made void.
+        if serial > limits::SERIAL {
+            return Err(Unbelieved::Malformed);
+        }
         Ok((Self { subject, role, serial, issued, expires, name }, issuer))
     }
 

@@ -13,16 +13,26 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{EXPULSION, OfficeId, PublicKey, Signer, Unbelieved, begin, open, sign};
 use crate::limits;
 
 /// What is void of somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Void {
     /// All certificates with a smaller serial.
     pub below: u64,
     /// None of those is valid any longer by then.
     pub until: u64,
+}
+
+impl Void {
+    /// Both this and that.
+    pub fn widen(&mut self, other: Self) {
+        self.below = self.below.max(other.below);
+        self.until = self.until.max(other.until);
+    }
 }
 
 /// One issuer's list.
@@ -76,7 +86,7 @@ impl ExpulsionList {
 }
 
 /// All that a node has ever believed of who had to leave.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Expelled {
     root: BTreeMap<PublicKey, Void>,
     registrars: BTreeMap<PublicKey, Void>,
@@ -90,10 +100,20 @@ impl Expelled {
         for (subject, void) in &list.entries {
             let known = all.entry(*subject).or_insert(Void { below: 0, until: 0 });
             news |= void.below > known.below;
-            known.below = known.below.max(void.below);
-            known.until = known.until.max(void.until);
+            // No certificate holds longer: what says more would only stay on all lists for ever.
+            let until = void.until.min(list.issued.saturating_add(limits::VOID_SECS));
+            known.widen(Void { until, ..*void });
         }
         news
+    }
+
+    /// Believes all that another believes.
+    pub fn join(&mut self, other: &Self) {
+        for (all, others) in [(&mut self.root, &other.root), (&mut self.registrars, &other.registrars)] {
+            for (subject, void) in others {
+                all.entry(*subject).or_insert(*void).widen(*void);
+            }
+        }
     }
 
     /// Forgets what has no effect any longer, a day after (clocks differ).

@@ -100,7 +100,8 @@ impl Voucher {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Believed {
     voucher: Voucher,
-    issuer: PublicKey,
+    /// Who issued it.
+    pub issuer: PublicKey,
     /// What the issuer is called.
     pub name: String,
 }

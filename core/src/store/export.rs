@@ -221,7 +221,8 @@ impl Store {
             taken = !now.as_ref().is_some_and(stays);
             // What was said of it meanwhile counts.
             let audience = now.as_ref().map_or(ours.audience, |now| now.audience.or(ours.audience));
-            let domains = now.map_or_else(|| ours.domains.clone(), |now| now.domains);
+            let domains = now.map(|now| now.domains).filter(|d| !d.is_empty());
+            let domains = domains.unwrap_or_else(|| ours.domains.clone());
             taken.then(|| Record {
                 place,
                 state: State::Complete,
@@ -245,6 +246,7 @@ impl Store {
 /// Where a blob may be offered that is begun: where it already is, or there.
 fn domains_of(here: Option<&Record>, begin: &Begin) -> Result<Vec<Domain>, StoreError> {
     match here {
+        Some(here) if here.domains.is_empty() => Ok(vec![begin.domain]),
         Some(here) if here.state == State::Partial && !here.is_of(begin.domain) => {
             let id = here.id;
             Err(StoreError::User(format!(

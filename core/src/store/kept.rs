@@ -91,6 +91,14 @@ impl Store {
         disk::read(&self.voucher_file(id)?).ok()
     }
 
+    pub(super) fn drop_voucher(&self, id: ContentId) -> Result<(), DiskError> {
+        let Some(path) = self.voucher_file(id) else { return Ok(()) };
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
     fn voucher_file(&self, id: ContentId) -> Option<PathBuf> {
         let Some(Domain::Office(office)) = self.view else { return None };
         Some(self.inner.layout.blob_dir(id).join(format!("voucher-{office}")))

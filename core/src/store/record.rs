@@ -88,7 +88,7 @@ pub struct Record {
     pub audience: Option<Audience>,
     /// For the content of a share whose plain bytes are kept here: what they are sealed with, beside the key.
     pub seal: Option<Seal>,
-    /// Where it may be offered, ascending; at least one.
+    /// Where it may be offered, ascending; nowhere, if it was of an office that this node has left.
     pub domains: Vec<Domain>,
 }
 

@@ -91,7 +91,7 @@ fn the_root_makes_registrars() {
 /// Who leaves keeps no key and offers nothing any longer.
 #[test]
 fn who_leaves_has_left() {
-    let lan = Lan::new(3);
+    let lan = Lan::new(4);
     let machines = office(&lan, 3, "Acme");
     let file = machines[0].home.file("update", MIB, 1);
     let id = machines[0].publish(&file, &[]);
@@ -105,6 +105,14 @@ fn who_leaves_has_left() {
     // The others do without it.
     machines[0].ask(&["allow", &id, "nobody"]);
     assert!(!machines[2].gets(&id, 4, &[]));
+    // Who comes back and publishes it again offers it to the office, and to nobody else.
+    let code = machines[0].invite(&["--role", "publisher"]);
+    machines[1].join(&code).success();
+    let again = machines[1].publish(&machines[1].home.path("out"), &["--serve", "lan"]);
+    assert_eq!(again, id);
+    assert!(machines[2].gets(&id, 20, &[]));
+    let stranger = Machine::new(&lan, 4);
+    assert!(!stranger.gets(&id, 4, &[]));
 }
 
 /// Neither passwords nor invitations nor the root are in what is logged, listed or said.

@@ -154,7 +154,7 @@ impl Actor {
         let contacts = self.contacts_lacking();
         let wanting = !self.transfers.is_idle() || for_others > 0 || contacts > 0;
         let room = || self.transfers.room(&self.peers).max(for_others).max(contacts);
-        for dial in self.discovery.due(wanting, room, now) {
+        for dial in self.discovery.due(wanting, room, &self.urgent, now) {
             let opts = match &dial.name {
                 Name::Peer(peer) => DialOpts::peer_id(*peer)
                     .condition(PeerCondition::Always)

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::node::discovery::{Source, ip_of};
 use crate::node::event::{MemberRow, OfficeRow};
 use crate::node::memory;
-use crate::node::office::desk::Membership;
+use crate::node::office::desk::{Membership, Shown};
 use crate::node::office::{Knock, now};
 use crate::office::PublicKey;
 use crate::office::book::{About, Heard, Told};
@@ -113,17 +113,32 @@ impl Actor {
         }
     }
 
-    /// Whether an offer of what we call by this number counts.
-    pub(super) fn is_vouched(&mut self, handle: u32) -> bool {
-        let Some(desk) = &mut self.office else { return true };
-        let me = desk.me();
-        let vouched = self.transfers.id_of(handle).and_then(|id| desk.voucher(id, now()));
-        vouched.is_some_and(|vouched| vouched.believed.is_for(me))
+    /// Whether an offer of what we call by this number counts: in an office, whoever makes it has shown that it may.
+    pub(super) fn is_vouched(&self, key: PeerKey, handle: u32) -> bool {
+        let Some(desk) = &self.office else { return true };
+        let shown = self.transfers.id_of(handle).is_some_and(|id| desk.has_shown(key, id));
+        // A web server is no member: the link named it, and its bytes verify.
+        shown || self.is_web(key)
+    }
+
+    /// A peer gave us something of what we call by this number: what it showed is what we go by.
+    pub(super) fn gave(&mut self, key: PeerKey, handle: u32) {
+        let Some(desk) = &mut self.office else { return };
+        let Some(id) = self.transfers.id_of(handle) else { return };
+        if desk.gave(key, id, now()) {
+            self.audience_changed(id);
+        }
     }
 
     pub(super) fn office_message(&mut self, key: PeerKey, message: Message) {
         let Some(desk) = &mut self.office else { return };
-        let Some(member) = self.peers.get(key).and_then(|peer| peer.member.clone()) else { return };
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(member) = peer.member.clone() else { return };
+        // Each costs something: to look for names, to check signatures, to tell all lists.
+        let counts = !matches!(message, Message::Voucher { .. });
+        if counts && !peer.may_say(Instant::now()) {
+            return self.peers.doom(key, "says too much about the office", false);
+        }
         match message {
             Message::Book(digest) if digest != desk.digest() => {
                 for told in desk.all() {
@@ -141,21 +156,24 @@ impl Actor {
                     Ok(Heard::Nothing) => {}
                     Ok(heard) => self.spread(&told, heard, Some(key)),
                     // What a registrar said who had to leave since is no longer believed: whoever passes it on has not heard of that.
-                    Err(error) => tracing::info!(%error, "what a member tells of the office is not believed"),
+                    Err(error) => {
+                        tracing::debug!(%error, "what a member tells of the office is not believed")
+                    }
                 }
             }
             Message::Certified { chain } => {
                 match desk.certified(member.certificate.subject, Chain(chain), now()) {
-                    Ok(Some(newer)) => {
+                    Ok(Shown::Newer(newer)) => {
                         if let Some(peer) = self.peers.get_mut(key) {
                             peer.member = Some(newer);
                         }
                     }
-                    Ok(None) => {
+                    Ok(Shown::Ours) => {
                         let message = Message::Certified { chain: desk.chain().0.clone() };
                         self.tell_members(&message, None);
                     }
-                    Err(error) => tracing::info!(%error, "a certificate that a member shows"),
+                    Ok(Shown::Nothing) => {}
+                    Err(error) => tracing::debug!(%error, "certificates that a member shows"),
                 }
             }
             Message::Renew => {
@@ -178,7 +196,7 @@ impl Actor {
             }
             Message::Voucher { blob, voucher, chain } => {
                 if let Some(id) = self.transfers.id_of(blob) {
-                    desk.shown(id, voucher, Chain(chain), now());
+                    desk.shown(key, id, voucher, Chain(chain), now());
                 }
             }
             _ => {}
@@ -233,11 +251,15 @@ impl Actor {
         let lacking = self.contacts_lacking();
         let Some(desk) = &mut self.office else { return };
         desk.tend(now());
+        self.urgent = desk.urgent(now());
         if desk.wants_renewal(now()) {
             let registrar = |peer: &crate::node::peers::Peer| {
                 peer.member.as_ref().is_some_and(|member| member.certificate.role == Role::Registrar)
             };
-            if let Some(key) = self.peers.those(registrar).first() {
+            // One of them may be unable to.
+            let registrars = self.peers.those(registrar);
+            let next = now() as usize / 60 % registrars.len().max(1);
+            if let Some(key) = registrars.get(next) {
                 self.peers.send(*key, Message::Renew);
             }
         }
@@ -281,7 +303,11 @@ impl Actor {
                 let _ = reply.send(done);
             }
             OfficeAsk::MayOffer { to, reply } => drop(reply.send(desk.may_offer(&to).map(drop))),
-            OfficeAsk::Vouch { ids, to, reply } => drop(reply.send(desk.vouch(&ids, &to, now()))),
+            OfficeAsk::Vouch { ids, to, reply } => {
+                let vouched = desk.vouch(&ids, &to, now());
+                ids.into_iter().for_each(|id| self.audience_changed(id));
+                let _ = reply.send(vouched);
+            }
             OfficeAsk::For { id, reply } => drop(reply.send(desk.names(id, now()))),
             OfficeAsk::Who { name, reply } => {
                 let known = desk.knows(&name);

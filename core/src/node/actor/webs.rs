@@ -32,6 +32,11 @@ pub(super) struct WebSource {
 }
 
 impl Actor {
+    /// Whether this is the session of a web seed.
+    pub(super) fn is_web(&self, key: PeerKey) -> bool {
+        self.webs.iter().any(|web| web.session.as_ref().is_some_and(|(session, _)| *session == key))
+    }
+
     /// A link names these for what we are about to fetch.
     pub(super) fn web_hints(&mut self, id: ContentId, urls: &[String]) {
         for url in urls.iter().take(limits::LINK_WEBSEEDS) {

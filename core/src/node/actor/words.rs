@@ -12,7 +12,7 @@ use crate::node::discovery::{Source, Tracker, class_of, ip_of, is_one_host, spli
 use crate::node::event::Class;
 use crate::node::peers::{same_site, site_of};
 use crate::node::reach::is_relayed;
-use crate::node::session::SessionEvent;
+use crate::node::session::{Outcome, SessionEvent};
 use crate::node::sharing::Next;
 use crate::node::tracker::{self, Reply};
 use crate::schedule::PeerKey;
@@ -32,10 +32,16 @@ impl Actor {
             }
             SessionEvent::List { blob, bytes } => self.transfers.list(key, blob, &bytes, &mut self.peers),
             SessionEvent::Only { blob, bytes } => {
+                if bytes.is_some() {
+                    self.gave(key, blob);
+                }
                 self.transfers.only_chunk(key, blob, bytes, &mut self.peers);
             }
             SessionEvent::Bytes { blob, chunk, bytes } => self.transfers.bytes(key, blob, chunk, bytes),
             SessionEvent::Chunk { blob, chunk, bytes, outcome } => {
+                if matches!(outcome, Outcome::Written) {
+                    self.gave(key, blob);
+                }
                 self.transfers.chunk(key, (blob, chunk, bytes), outcome, &mut self.peers, &mut self.sharing);
             }
             SessionEvent::Sent { blob, whole } => {
@@ -65,7 +71,7 @@ impl Actor {
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
             // In an office nothing is taken of which nobody says that it may be offered.
-            (Message::Offer(offer), true) if self.is_vouched(offer.blob) => {
+            (Message::Offer(offer), true) if self.is_vouched(key, offer.blob) => {
                 self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing)
             }
             (Message::Have { blob, add }, true) => {
@@ -174,8 +180,9 @@ impl Actor {
         let access = self.access(id);
         let admitted = self.peers.get(key).is_some_and(|peer| access.admits(peer));
         // What is not here is of nobody yet: who asks is introduced to others who do.
-        let unknown =
-            access.office == Some(None) && !self.sharing.is_open(id) && self.store.record(id).is_none();
+        let unknown = access.office.as_ref().is_some_and(Vec::is_empty)
+            && !self.sharing.is_open(id)
+            && self.store.record(id).is_none();
         admitted || (unknown && self.admits_in_general(key))
     }
 
@@ -259,6 +266,9 @@ impl Actor {
             let behaviour = self.network.behaviour_mut();
             behaviour.streams.leave(relay);
             behaviour.identify.with(relay);
+            if let Some(desk) = &self.office {
+                desk.relay(relay);
+            }
             let private = ip.is_some_and(|ip| class_of(ip) == Class::Lan);
             behaviour.dcutr.private |= private;
             behaviour.autonat.private |= private;

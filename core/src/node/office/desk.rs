@@ -3,6 +3,10 @@
 mod registrar;
 mod vouchers;
 
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +24,15 @@ use crate::office::invite::InviteSecret;
 use crate::office::root::RootSeed;
 use crate::office::voucher::Believed;
 use crate::office::{OfficeId, PublicKey, Signer, Unbelieved};
+use crate::schedule::PeerKey;
 use crate::store::Store;
 
 /// Who came through the door and had no session within this time is forgotten.
 const GUEST_FOR: Duration = Duration::from_secs(60);
 /// A certificate is not made anew more often than this, seconds.
 const RENEW_PAUSE: u64 = 3600;
+/// Certificates and invitations end by the clock: the door is told so within this.
+const STAND_EVERY: Duration = Duration::from_secs(10);
 /// The members' list is written this often.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
@@ -34,6 +41,16 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 pub(in crate::node) struct Membership {
     pub(in crate::node) certificate: Certificate,
     pub(in crate::node) chain: Chain,
+}
+
+/// What came of certificates that a member has shown in its session.
+pub(in crate::node) enum Shown {
+    /// Newer ones of its own.
+    Newer(Membership),
+    /// New ones of ours, which hold from now on.
+    Ours,
+    /// Nothing new.
+    Nothing,
 }
 
 /// A voucher that is believed, as it is passed on.
@@ -57,7 +74,14 @@ pub(in crate::node) struct Desk {
     /// The root, for invitations of registrars: never written.
     roots: BTreeMap<[u8; 16], RootSeed>,
     members: super::members::Members,
-    vouchers: HashMap<ContentId, Option<Arc<Vouched>>>,
+    /// What we go by, of what is here.
+    vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
+    /// What peers have shown of what we want.
+    shown: BTreeMap<(PeerKey, ContentId), Arc<Vouched>>,
+    /// The keys of the members that are known: only they are let in by an old secret.
+    known: Arc<BTreeSet<PublicKey>>,
+    /// When the door was last told what holds.
+    stood: Instant,
     saved: Instant,
     /// When a registrar was last asked for a new certificate.
     asked: Option<Instant>,
@@ -89,6 +113,9 @@ impl Desk {
             roots: BTreeMap::new(),
             members,
             vouchers: HashMap::new(),
+            shown: BTreeMap::new(),
+            known: Arc::default(),
+            stood: Instant::now(),
             saved: Instant::now(),
             asked: None,
             trouble: None,
@@ -105,22 +132,19 @@ impl Desk {
         let last = papers.chain.0.last().ok_or(Unbelieved::Malformed)?;
         let (own, _) = Certificate::open(last, papers.book.office())?;
         let (book, chain) = (papers.book.clone(), papers.chain.clone());
-        Ok(Standing {
-            book,
-            chain,
-            own,
-            invites: BTreeMap::new(),
-            members: papers.members.len(),
-            trouble: None,
-        })
+        Ok(Standing { book, chain, own, invites: BTreeMap::new(), known: Arc::default(), trouble: None })
     }
 
     /// Tells the door what holds from now on.
     fn stand(&mut self, at: u64) {
-        let epoch = self.epoch();
+        self.stood = Instant::now();
+        let mark = self.mark();
         self.invites.retain(|_, invite| {
-            invite.expires > at && invite.epoch == epoch && (invite.left > 0 || !invite.used.is_empty())
+            invite.expires > at && invite.mark == mark && (invite.left > 0 || !invite.used.is_empty())
         });
+        if self.known.len() != self.members.len() {
+            self.known = Arc::new(self.members.iter().map(|(key, _)| *key).collect());
+        }
         let open = self.invites.iter().map(|(name, i)| (*name, InviteSecret::from_bytes(i.secret))).collect();
         self.roots.retain(|name, _| self.invites.contains_key(name));
         self.trouble = match self.book.verify(&self.chain, at) {
@@ -133,10 +157,19 @@ impl Desk {
             chain: self.chain.clone(),
             own: self.own.clone(),
             invites: open,
-            members: self.members.len(),
+            known: Arc::clone(&self.known),
             trouble: self.trouble.clone(),
         };
         self.ways.standing.send_replace(Arc::new(standing));
+    }
+
+    /// A short name of the secret that counts: invitations end with it.
+    fn mark(&self) -> [u8; 8] {
+        let mut mark = [0; 8];
+        if let Some(secret) = self.book.secrets().next() {
+            mark.copy_from_slice(&blake3::hash(&secret.lan_key()).as_bytes()[..8]);
+        }
+        mark
     }
 
     fn epoch(&self) -> u32 {
@@ -164,6 +197,9 @@ impl Desk {
         match knock {
             Knock::Member { peer, certificate, chain } => {
                 self.members.met(&certificate, &chain, at);
+                if !self.known.contains(&certificate.subject) {
+                    self.stand(at);
+                }
                 let membership = Membership { certificate: *certificate, chain };
                 self.guests.insert(peer, (Instant::now(), membership));
             }
@@ -198,6 +234,13 @@ impl Desk {
     /// Somebody tells of a statement.
     pub(in crate::node) fn hear(&mut self, told: &Told, at: u64) -> Result<Heard, Unbelieved> {
         let heard = self.book.hear(told, at)?;
+        if heard == Heard::Expulsion {
+            // Who had to leave may have any of them.
+            self.invites.clear();
+            if let Err(error) = self.keep_invites() {
+                tracing::error!(%error, "invitations that have ended cannot be forgotten");
+            }
+        }
         if heard != Heard::Nothing {
             self.believed(at);
         }
@@ -208,6 +251,8 @@ impl Desk {
         if let Err(error) = papers::keep_book(&self.store, &self.book) {
             tracing::error!(%error, "what the office says cannot be kept");
         }
+        let book = &self.book;
+        self.shown.retain(|_, shown| Believed::read(&shown.voucher, &shown.chain, book, at).is_ok());
         // Who had to leave may have published something.
         self.vouchers.clear();
         self.stand(at);
@@ -221,7 +266,7 @@ impl Desk {
             return None;
         }
         let pen = self.pen(None).ok()?;
-        let serial = at.max(old.serial + 1).max(self.book.expelled().floor(old.subject));
+        let serial = at.max(old.serial.saturating_add(1)).max(self.book.expelled().floor(old.subject));
         let fresh = Certificate { serial, issued: at, expires: at + limits::MEMBER_SECS, ..old.clone() };
         let chain = Chain(vec![pen.by, fresh.sign(self.book.office(), pen.signer)]);
         self.book.verify(&chain, at).ok()?;
@@ -231,9 +276,8 @@ impl Desk {
 
     /// Whether it is time to ask a registrar for a new certificate.
     pub(in crate::node) fn wants_renewal(&mut self, at: u64) -> bool {
-        let due = self.own.role != Role::Registrar
-            && at.saturating_sub(self.own.issued) >= limits::RENEW_AFTER_SECS
-            && self.asked.is_none_or(|asked| asked.elapsed() >= Duration::from_secs(60));
+        let due =
+            self.is_old(at) && self.asked.is_none_or(|asked| asked.elapsed() >= Duration::from_secs(60));
         if due {
             self.asked = Some(Instant::now());
         }
@@ -246,11 +290,11 @@ impl Desk {
         from: PublicKey,
         chain: Chain,
         at: u64,
-    ) -> Result<Option<Membership>, Unbelieved> {
+    ) -> Result<Shown, Unbelieved> {
         let certificate = self.book.verify(&chain, at)?;
         if certificate.subject == from {
             self.members.met(&certificate, &chain, at);
-            return Ok(Some(Membership { certificate, chain }));
+            return Ok(Shown::Newer(Membership { certificate, chain }));
         }
         if certificate.subject != self.own.subject {
             return Err(Unbelieved::Subject);
@@ -258,8 +302,9 @@ impl Desk {
         // Nobody makes another of us than we are.
         if certificate.serial > self.own.serial && certificate.role >= self.own.role {
             self.became(certificate, chain, at);
+            return Ok(Shown::Ours);
         }
-        Ok(None)
+        Ok(Shown::Nothing)
     }
 
     fn became(&mut self, own: Certificate, chain: Chain, at: u64) {
@@ -273,7 +318,7 @@ impl Desk {
 
     /// Who may be called that, for somebody who asks.
     pub(in crate::node) fn called(&self, name: &str) -> Vec<Chain> {
-        self.members.called(name)
+        self.members.called(name, |key| self.book.expelled().names(key))
     }
 
     /// Somebody says who is called what we asked for.
@@ -285,7 +330,12 @@ impl Desk {
 
     /// Whether it is clear who is meant.
     pub(in crate::node) fn knows(&self, name: &str) -> bool {
-        self.members.find(name).is_ok()
+        self.find(name).is_ok()
+    }
+
+    /// Who is meant, of those who are still members.
+    fn find(&self, name: &str) -> Result<PublicKey, String> {
+        self.members.find(name, |key, serial| self.book.expelled().by_anybody(key, serial))
     }
 
     /// Which office it is.
@@ -303,11 +353,6 @@ impl Desk {
         &self.chain
     }
 
-    /// Our key here.
-    pub(in crate::node) const fn me(&self) -> PublicKey {
-        self.own.subject
-    }
-
     /// What trackers are told in place of an id.
     pub(in crate::node) fn blind(&self) -> Option<crate::office::secret::OfficeSecret> {
         self.book.secrets().next().cloned()
@@ -317,7 +362,7 @@ impl Desk {
     /// knows that, too, and would be told who we are.
     pub(in crate::node) fn behind(&self, peer: PeerId, epoch: u32) {
         let known = super::key_of(&peer)
-            .is_some_and(|key| self.members.get(key).is_some() && !self.book.expelled().names(key));
+            .is_some_and(|key| self.known.contains(&key) && !self.book.expelled().names(key));
         let newest = epoch == self.epoch();
         self.ways.behind.send_if_modified(|all| {
             match known && !newest && all.len() < limits::OFFICE_BEHIND {
@@ -338,19 +383,41 @@ impl Desk {
     /// What is done now and then.
     pub(in crate::node) fn tend(&mut self, at: u64) {
         self.guests.retain(|_, (since, _)| since.elapsed() < GUEST_FOR);
-        if self.members.unsaved && self.saved.elapsed() >= SAVE_EVERY {
-            self.save_members();
+        if self.stood.elapsed() >= STAND_EVERY {
             self.stand(at);
+        }
+        if self.members.unsaved && self.saved.elapsed() >= SAVE_EVERY {
+            self.save_members(false);
         }
     }
 
+    /// Members that should be called although there are others enough: who lacks the newest secret, and, when our own certificate
+    /// is old, registrars.
+    pub(in crate::node) fn urgent(&self, at: u64) -> BTreeSet<PeerId> {
+        let mut urgent: BTreeSet<PeerId> = self.ways.behind.borrow().keys().copied().collect();
+        if self.is_old(at) {
+            let registrars = self.members.iter().filter(|(_, member)| member.role == Role::Registrar);
+            urgent.extend(registrars.filter_map(|(key, _)| peer_of(*key)));
+        }
+        urgent
+    }
+
+    fn is_old(&self, at: u64) -> bool {
+        self.own.role != Role::Registrar && at.saturating_sub(self.own.issued) >= limits::RENEW_AFTER_SECS
+    }
+
     /// Writes down whom it has met.
-    pub(in crate::node) fn save_members(&mut self) {
+    pub(in crate::node) fn save_members(&mut self, now: bool) {
         self.saved = Instant::now();
         self.members.unsaved = false;
-        if let Err(error) = papers::keep_members(&self.store, &self.members) {
-            tracing::warn!(%error, "the members that were met cannot be kept");
-        }
+        let (store, members) = (self.store.clone(), self.members.clone());
+        let save = move || {
+            if let Err(error) = papers::keep_members(&store, &members) {
+                tracing::warn!(%error, "the members that were met cannot be kept");
+            }
+        };
+        // There may be many, and only the end of the node waits for it.
+        if now { save() } else { drop(tokio::task::spawn_blocking(save)) }
     }
 
     fn row(

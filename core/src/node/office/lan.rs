@@ -200,7 +200,7 @@ impl State {
             self.say(false).await;
         }
         if self.tell <= at {
-            let members = self.with.standing.borrow().members as u32;
+            let members = self.with.standing.borrow().known.len() as u32;
             let pause = TELL_EVERY.max(PER_MEMBER * members);
             self.tell = at + pause + part_of(pause);
         }
@@ -243,13 +243,15 @@ impl State {
         if beacon.peer == standing.own.subject || !fresh || !self.is_new(*nonce) {
             return;
         }
-        if standing.book.expelled().names(beacon.peer)
-            && standing.book.secrets().next().and_then(read).is_none()
-        {
+        // By an old secret only who is known to have been away: whoever had to leave knows it as well. Nobody shows himself to it.
+        let newest = standing.book.secrets().next().is_some_and(|secret| secret.epoch == epoch);
+        let may_be_behind =
+            standing.known.contains(&beacon.peer) && !standing.book.expelled().names(beacon.peer);
+        if !newest && !may_be_behind {
             return;
         }
-        if beacon.asks {
-            let spread = (ANSWER_WITHIN + ANSWER_LATER * standing.members as u32).min(ANSWER_AT_LAST);
+        if beacon.asks && newest {
+            let spread = (ANSWER_WITHIN + ANSWER_LATER * standing.known.len() as u32).min(ANSWER_AT_LAST);
             self.answer.get_or_insert((Instant::now() + part_of(spread), 0));
         } else if let Some((_, others)) = &mut self.answer {
             *others += 1;

@@ -1,5 +1,5 @@
 //! What a node keeps of an office, in that office's folder: `charter`, `identity` (its key there), `chain` (its certificates), `book`
-//! (what it believes), `invites`, `members`, and of the root's keeper `root` (locked). All but the key in two generations.
+//! (what it was told and believes), `expelled` (who had to leave, by all that it ever believed), `invites`, `members`, and of the root's keeper `root` (locked). All but the key in two generations.
 
 use libp2p::identity::Keypair;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use crate::store::{DiskError, Store};
 const CHARTER: &str = "charter";
 const CHAIN: &str = "chain";
 const BOOK: &str = "book";
+const EXPELLED: &str = "expelled";
 const INVITES: &str = "invites";
 const MEMBERS: &str = "members";
 const ROOT: &str = "root";
@@ -29,8 +30,8 @@ pub(in crate::node) struct Invitation {
     /// How many may still come.
     pub(in crate::node) left: u32,
     pub(in crate::node) expires: u64,
-    /// The secret of the office when it was made: a later one ends it.
-    pub(in crate::node) epoch: u32,
+    /// A short name of the secret of the office when it was made: another one ends it.
+    pub(in crate::node) mark: [u8; 8],
     /// Who came with it: to come again takes nothing away.
     pub(in crate::node) used: Vec<[u8; 32]>,
 }
@@ -73,6 +74,9 @@ impl Papers {
             .ok_or_else(|| corrupt(&store, BOOK))?;
         let mut book = Book::new(charter);
         let at = now();
+        if let Some(expelled) = store.kept(EXPELLED).and_then(|bytes| postcard::from_bytes(&bytes).ok()) {
+            book.recall(&expelled);
+        }
         for told in &told {
             if let Err(error) = book.hear(told, at) {
                 tracing::warn!(%error, "something that was believed of the office is not any longer");
@@ -118,6 +122,8 @@ pub(super) fn keep_chain(store: &Store, chain: &Chain) -> Result<(), DiskError> 
 
 pub(super) fn keep_book(store: &Store, book: &Book) -> Result<(), DiskError> {
     let told: Vec<&Told> = book.all().collect();
+    // First who had to leave: that is never forgotten, whatever else is.
+    store.keep(EXPELLED, &postcard::to_allocvec(book.expelled()).unwrap_or_default())?;
     store.keep(BOOK, &postcard::to_allocvec(&told).unwrap_or_default())
 }
 

@@ -6,9 +6,11 @@ use libp2p::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::Desk;
+use crate::content::path::cut;
 use crate::limits;
 use crate::node::event::MemberRow;
 use crate::node::office::join::Welcome;
+use crate::node::office::members::Member;
 use crate::node::office::papers::{self, Invitation};
 use crate::node::office::random;
 use crate::office::book::Told;
@@ -53,7 +55,7 @@ impl Desk {
         let told = self.book.all().cloned().collect();
         let welcome = Welcome { charter: self.book.charter().encode(), chain, told };
         let _ = reply.send(postcard::to_allocvec(&welcome).ok());
-        let _ = papers::keep_members(&self.store, &self.members);
+        self.save_members(false);
         self.stand(at);
     }
 
@@ -64,9 +66,9 @@ impl Desk {
         name: &str,
         at: u64,
     ) -> Result<Chain, String> {
-        let epoch = self.epoch();
+        let mark = self.mark();
         let (role, known) = {
-            let open = self.invites.get(&invite).filter(|i| i.expires > at && i.epoch == epoch);
+            let open = self.invites.get(&invite).filter(|i| i.expires > at && i.mark == mark);
             let open = open.ok_or("its invitation has ended")?;
             let known = open.used.contains(key.as_bytes());
             if !known && open.left == 0 {
@@ -74,8 +76,8 @@ impl Desk {
             }
             (open.role, known)
         };
-        let name = if is_name(name) { name.to_owned() } else { "node".to_owned() };
-        let before = self.members.get(key).map_or(0, |member| member.serial + 1);
+        let name = self.free_name(if is_name(name) { name } else { "node" }, key);
+        let before = self.members.get(key).map_or(0, |member| member.serial.saturating_add(1));
         let serial = at.max(before).max(self.book.expelled().floor(key));
         let secs = if role == Role::Registrar { limits::REGISTRAR_SECS } else { limits::MEMBER_SECS };
         let certificate = Certificate { subject: key, role, serial, issued: at, expires: at + secs, name };
@@ -99,6 +101,25 @@ impl Desk {
         self.keep_invites().map_err(|e| e.to_string())?;
         self.members.met(&certificate, &chain, at);
         Ok(chain)
+    }
+
+    /// A name that no other member has: who is meant by a name must not depend on who was asked.
+    fn free_name(&self, wanted: &str, key: PublicKey) -> String {
+        let taken = |name: &str| {
+            let others = self.members.iter().filter(|(other, _)| **other != key);
+            others.into_iter().any(|(other, member)| {
+                member.name.eq_ignore_ascii_case(name)
+                    && !self.book.expelled().by_anybody(*other, member.serial)
+            })
+        };
+        let mut name = wanted.to_owned();
+        let mut number = 2;
+        while taken(&name) {
+            let end = format!("-{number}");
+            name = format!("{}{end}", cut(wanted, limits::OFFICE_NAME_BYTES - end.len()).trim_end());
+            number += 1;
+        }
+        name
     }
 
     pub(super) fn keep_invites(&self) -> Result<(), DiskError> {
@@ -134,8 +155,8 @@ impl Desk {
         } else if role == Role::Registrar {
             return Err("inviting a registrar takes the root's password".to_owned());
         }
-        let (expires, epoch) = (at + secs.min(limits::INVITE_SECS), self.epoch());
-        let invitation = Invitation { secret, role, left: uses.max(1), expires, epoch, used: Vec::new() };
+        let (expires, mark) = (at + secs.min(limits::INVITE_SECS), self.mark());
+        let invitation = Invitation { secret, role, left: uses.max(1), expires, mark, used: Vec::new() };
         self.invites.insert(name, invitation);
         self.keep_invites().map_err(|e| e.to_string())?;
         self.stand(at);
@@ -151,19 +172,24 @@ impl Desk {
         root: Option<&RootSeed>,
         at: u64,
     ) -> Result<(MemberRow, [Told; 2]), String> {
-        let key = self.members.find(who)?;
+        let key = self.find(who)?;
         if key == self.own.subject {
             return Err("that is this node itself: swarm office leave".to_owned());
         }
-        let member = self.members.get(key).cloned().ok_or("nobody is called that")?;
+        let known = self.members.get(key).cloned();
+        let member = known.unwrap_or_else(|| Member::unknown(who));
         if member.role == Role::Registrar && root.is_none() {
             return Err(format!("{} is a registrar: it takes the root's password", member.name));
         }
         let root = root.map(RootSeed::signer);
         let pen = self.pen(root.as_ref())?;
-        let below = (member.serial + 1).max(at + limits::CLOCK_SKEW.as_secs() + 1);
-        let until = member.expires.max(at + limits::REGISTRAR_SECS) + limits::CLOCK_SKEW.as_secs();
-        let list = self.book.expel(pen.signer, &pen.by, &[(key, Void { below, until })], at);
+        // Whatever other registrars have signed meanwhile, and by whatever clock.
+        let below = member.serial.max(at).max(self.book.expelled().floor(key)) + limits::SERIAL_AHEAD;
+        let longest = if root.is_some() { limits::REGISTRAR_SECS } else { limits::MEMBER_SECS };
+        let until = member.expires.max(at + longest) + limits::CLOCK_SKEW.as_secs();
+        let registrars: BTreeSet<PublicKey> =
+            self.members.iter().filter(|(_, m)| m.role == Role::Registrar).map(|(key, _)| *key).collect();
+        let list = self.book.expel(pen.signer, &pen.by, &[(key, Void { below, until })], &registrars, at);
         if list.statement.len() > limits::EXPULSION_BYTES {
             return Err("the list of who had to leave is full until some of it has expired".to_owned());
         }
@@ -173,6 +199,7 @@ impl Desk {
             self.book.hear(told, at).map_err(|e| e.to_string())?;
         }
         papers::keep_book(&self.store, &self.book).map_err(|e| e.to_string())?;
+        self.invites.clear();
         self.believed(at);
         self.keep_invites().map_err(|e| e.to_string())?;
         let row = self.row(&key, &member, &BTreeSet::new());
@@ -196,7 +223,8 @@ impl Desk {
         if signer.public() != self.book.charter().root {
             return Err("that is not the root of this office".to_owned());
         }
-        let serial = at.max(self.own.serial + 1).max(self.book.expelled().floor(self.own.subject));
+        let serial =
+            at.max(self.own.serial.saturating_add(1)).max(self.book.expelled().floor(self.own.subject));
         let (role, expires) = (Role::Registrar, at + limits::REGISTRAR_SECS);
         let own = Certificate { role, serial, issued: at, expires, ..self.own.clone() };
         let chain = Chain(vec![own.sign(self.book.office(), &signer)]);

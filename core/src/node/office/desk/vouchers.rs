@@ -9,6 +9,7 @@ use crate::limits;
 use crate::office::PublicKey;
 use crate::office::certificate::{Chain, Role};
 use crate::office::voucher::{Believed, For, Voucher};
+use crate::schedule::PeerKey;
 use crate::store::DiskError;
 
 impl Desk {
@@ -28,8 +29,7 @@ impl Desk {
         if to.len() > limits::VOUCHER_MEMBERS {
             return Err(format!("more than {} members", limits::VOUCHER_MEMBERS));
         }
-        let keys: Result<BTreeSet<PublicKey>, String> =
-            to.iter().map(|name| self.members.find(name)).collect();
+        let keys: Result<BTreeSet<PublicKey>, String> = to.iter().map(|name| self.find(name)).collect();
         Ok(For::Members(keys?))
     }
 
@@ -42,57 +42,95 @@ impl Desk {
         let believed = Believed::read(&voucher, &chain, &self.book, at).map_err(|e| e.to_string())?;
         let vouched = Arc::new(Vouched { believed, voucher, chain });
         for id in ids {
-            self.keep_voucher(*id, &vouched).map_err(|e| e.to_string())?;
+            // What this node said of it before does not count any longer.
+            let mut all = self.vouchers(*id, at);
+            all.retain(|known| known.believed.issuer != self.own.subject);
+            all.insert(0, Arc::clone(&vouched));
+            self.keep_vouchers(*id, all).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 
-    pub(super) fn keep_voucher(&mut self, id: ContentId, vouched: &Arc<Vouched>) -> Result<(), DiskError> {
-        let bytes = postcard::to_allocvec(&(&vouched.voucher, &vouched.chain)).unwrap_or_default();
-        self.store.keep_voucher(id, &bytes)?;
-        self.vouchers.insert(id, Some(Arc::clone(vouched)));
+    fn keep_vouchers(&mut self, id: ContentId, mut all: Vec<Arc<Vouched>>) -> Result<(), DiskError> {
+        all.truncate(limits::VOUCHERS);
+        let kept: Vec<(&[u8], &Chain)> = all.iter().map(|v| (v.voucher.as_slice(), &v.chain)).collect();
+        self.store.keep_voucher(id, &postcard::to_allocvec(&kept).unwrap_or_default())?;
+        self.vouchers.insert(id, all);
         Ok(())
     }
 
-    /// What says who may be offered this, if it is still believed.
-    pub(in crate::node) fn voucher(&mut self, id: ContentId, at: u64) -> Option<Arc<Vouched>> {
+    /// What says who may be offered this, as far as it is still believed. Of what is not here nothing is known.
+    pub(in crate::node) fn vouchers(&mut self, id: ContentId, at: u64) -> Vec<Arc<Vouched>> {
         if let Some(known) = self.vouchers.get(&id) {
             return known.clone();
         }
-        let kept = self.store.voucher(id);
-        let read = kept.and_then(|bytes| postcard::from_bytes::<(Vec<u8>, Chain)>(&bytes).ok());
-        let believed = read.and_then(|(voucher, chain)| {
+        if self.store.record(id).is_none() {
+            return Vec::new();
+        }
+        let kept = self.store.voucher(id).unwrap_or_default();
+        let read: Vec<(Vec<u8>, Chain)> = postcard::from_bytes(&kept).unwrap_or_default();
+        let believed = |(voucher, chain): (Vec<u8>, Chain)| {
             let believed = Believed::read(&voucher, &chain, &self.book, at).ok()?;
             believed.is_of(id).then(|| Arc::new(Vouched { believed, voucher, chain }))
-        });
-        self.vouchers.insert(id, believed.clone());
-        believed
+        };
+        let all: Vec<Arc<Vouched>> = read.into_iter().filter_map(believed).collect();
+        self.vouchers.insert(id, all.clone());
+        all
     }
 
-    /// A peer shows why it may offer us this. An honest one shows none that is not for us; one of somebody who has had to leave
-    /// since it was made is none of its fault.
-    pub(in crate::node) fn shown(&mut self, id: ContentId, voucher: Vec<u8>, chain: Chain, at: u64) -> bool {
-        let Ok(believed) = Believed::read(&voucher, &chain, &self.book, at) else { return false };
-        if !believed.is_of(id) || !believed.is_for(self.own.subject) {
+    /// A peer shows why it may offer us this; what is not for us, or not believed, counts as nothing shown.
+    pub(in crate::node) fn shown(
+        &mut self,
+        peer: PeerKey,
+        id: ContentId,
+        voucher: Vec<u8>,
+        chain: Chain,
+        at: u64,
+    ) {
+        let Ok(believed) = Believed::read(&voucher, &chain, &self.book, at) else { return };
+        if believed.is_of(id) && believed.is_for(self.own.subject) {
+            self.shown.insert((peer, id), Arc::new(Vouched { believed, voucher, chain }));
+        }
+    }
+
+    /// Whether this peer has shown why it may offer us this.
+    pub(in crate::node) fn has_shown(&self, peer: PeerKey, id: ContentId) -> bool {
+        self.shown.contains_key(&(peer, id))
+    }
+
+    /// A peer has given us some of this, so it did not only say that it may be offered: from now on we go by what it showed.
+    /// Anybody could write a voucher for what he was never given. True if that is new.
+    pub(in crate::node) fn gave(&mut self, peer: PeerKey, id: ContentId, at: u64) -> bool {
+        let Some(shown) = self.shown.get(&(peer, id)).cloned() else { return false };
+        let mut all = self.vouchers(id, at);
+        if all.contains(&shown) || all.len() >= limits::VOUCHERS {
             return false;
         }
-        let wider = believed.members().is_none();
-        let known = self.voucher(id, at);
-        if known.is_none_or(|known| wider && known.believed.members().is_some()) {
-            let vouched = Arc::new(Vouched { believed, voucher, chain });
-            if let Err(error) = self.keep_voucher(id, &vouched) {
-                tracing::warn!(%error, "who may be offered this cannot be kept");
-            }
+        all.push(shown);
+        if let Err(error) = self.keep_vouchers(id, all) {
+            tracing::warn!(%error, "who may be offered this cannot be kept");
         }
         true
     }
 
+    /// A peer has gone.
+    pub(in crate::node) fn peer_down(&mut self, peer: PeerKey) {
+        self.shown.retain(|(by, _), _| *by != peer);
+    }
+
+    /// A content is here no longer, or another than before.
+    pub(in crate::node) fn forget(&mut self, id: ContentId) {
+        self.vouchers.remove(&id);
+    }
+
     /// The names of the members that something is for; none for all.
     pub(in crate::node) fn names(&mut self, id: ContentId, at: u64) -> Option<Vec<String>> {
-        let vouched = self.voucher(id, at)?;
-        let members = vouched.believed.members()?;
+        let mut keys = BTreeSet::new();
+        for vouched in self.vouchers(id, at) {
+            keys.extend(vouched.believed.members()?);
+        }
         let name =
             |key: &PublicKey| self.members.get(*key).map_or_else(|| key.to_string(), |m| m.name.clone());
-        Some(members.iter().map(name).collect())
+        Some(keys.iter().map(name).collect())
     }
 }
