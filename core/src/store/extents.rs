@@ -2,7 +2,7 @@
 //! what they are when they are sealed. Who has the key of a share keeps its plain bytes alone.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use crate::content::geometry::Geometry;
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::seal::{BODY, SEGMENT, Sealer};
 use crate::limits;
+
+/// Parts that the system takes at once (POSIX's `IOV_MAX` is at least 16, Linux' 1024).
+const PARTS: usize = 512;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -115,12 +118,12 @@ impl Extents {
     pub(super) fn write_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
         let Some(seal) = &self.seal else { return self.plain.write_at(offset, bytes) };
         let first = offset / SEGMENT as u64;
+        let mut bodies = Vec::with_capacity(bytes.len().div_ceil(SEGMENT));
         for (number, segment) in (first..).zip(bytes.chunks_mut(SEGMENT)) {
             let malformed = |e| self.error("decrypt into", io::Error::new(io::ErrorKind::InvalidData, e));
-            let plain = seal.open(number, segment, &[]).map_err(malformed)?;
-            self.plain.write_at(seal.body(number).start, plain)?;
+            bodies.push(seal.open(number, segment, &[]).map_err(malformed)?);
         }
-        Ok(())
+        self.plain.write_all_of(seal.body(first).start, &bodies)
     }
 
     /// Flushes what was written.
@@ -225,6 +228,23 @@ impl Plain {
         }
     }
 
+    /// Parts that lie end to end.
+    fn write_all_of(&self, offset: u64, parts: &[&[u8]]) -> Result<(), DiskError> {
+        match self {
+            Self::One { file, path } => {
+                write_parts(file, offset, parts).map_err(|e| DiskError::new("write", path, e))
+            }
+            Self::Tree(_) => {
+                let mut at = offset;
+                for part in parts {
+                    self.write_at(at, part)?;
+                    at += part.len() as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
@@ -239,6 +259,27 @@ impl Plain {
             }),
         }
     }
+}
+
+/// Writes these parts, end to end: one call for all of a chunk, where one for each would touch the pages at its ends twice.
+fn write_parts(file: &File, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut left = &mut slices[..];
+    // Parts without bytes would look as if nothing could be written.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let at_once = left.len().min(PARTS);
+        match rustix::io::pwritev(file, &left[..at_once], offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                IoSlice::advance_slices(&mut left, written);
+                offset += written as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// A folder to write to is never opened through a link, whoever put it there and when; one to read may be one.
