@@ -3,7 +3,7 @@
 
 use swarm_core::content::link::{Link, Target};
 use swarm_core::limits::{LINK_DHT, LINK_PEERS, LINK_TRACKERS};
-use swarm_core::node::command::Command;
+use swarm_core::node::command::{Command, Network};
 use swarm_core::options::Options;
 
 /// The command with `--peer`, `--tracker` and `--dht` in what it is to fetch, as far as a link holds them.
@@ -11,6 +11,11 @@ pub(crate) fn with_hints(mut command: Command, options: &Options) -> Command {
     if let Command::Get(get) = &mut command
         && let Some(link) = linked(get.target.expose(), options)
     {
+        // A bare id is looked for where this node looks for such, whatever else was typed.
+        let is_link = matches!(get.target.expose().parse(), Ok(Target::Link(_)));
+        if !is_link && get.network == Network::Usual {
+            get.network = Network::Own;
+        }
         get.target = link.to_string().into();
     }
     command

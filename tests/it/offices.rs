@@ -1,6 +1,7 @@
 //! Private networks, from the built binary: who is of an office finds the others and fetches from them, and nobody else learns
 //! anything.
 
+mod afar;
 mod expelled;
 mod joining;
 mod roles;

@@ -519,7 +519,9 @@ impl Actor {
     fn routes(&self) -> Vec<String> {
         let mut routes = self.discovery.tried(self.mdns);
         routes.extend(self.trackers.tried());
-        routes.push(self.dht.tried());
+        if self.office.is_none() {
+            routes.push(self.dht.tried());
+        }
         routes.extend(self.web_routes());
         routes
     }

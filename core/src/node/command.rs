@@ -108,6 +108,8 @@ pub enum Network {
     /// In that of the office that this node is of; in that of all nodes if it is of none. Of several it must be said in which.
     #[default]
     Usual,
+    /// The same, wherever the link leads: its hints are those of the command line.
+    Own,
     /// In that of all nodes.
     Public,
     /// In that of the office with this name, or whose id begins so.

@@ -340,7 +340,8 @@ impl Discovery {
         let jitter = pause / 4 * (blake3::hash(format!("{name:?}").as_bytes()).as_bytes()[0].into()) / 256;
         candidate.next = now + pause - jitter;
         candidate.fails += 1;
-        for ip in hosts(&candidate.addrs) {
+        // What we knew ourselves has nobody sent us to, and says nothing of who does.
+        for ip in hearsay_hosts(&candidate.addrs) {
             let tried = self.failed.entry(ip).or_default();
             tried.push_back(now);
             if tried.len() > limits::DIALS_PER_ADDR {
@@ -428,12 +429,7 @@ impl Tracker {
     }
 }
 
-/// Each host of these addresses once: TCP and QUIC of one host are one try.
-fn hosts(addrs: &[(Multiaddr, Source)]) -> BTreeSet<IpAddr> {
-    addrs.iter().filter_map(|(addr, _)| host_of(addr)).collect()
-}
-
-/// The same of those that somebody else named.
+/// Each host of these addresses that somebody else named, once: TCP and QUIC of one host are one try.
 fn hearsay_hosts(addrs: &[(Multiaddr, Source)]) -> BTreeSet<IpAddr> {
     addrs.iter().filter(|(_, source)| source.is_hearsay()).filter_map(|(addr, _)| host_of(addr)).collect()
 }

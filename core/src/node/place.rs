@@ -25,8 +25,10 @@ impl Context {
         let context = match network {
             Network::Public => self,
             // Who says that anyone may have it has not published it into an office by mistake.
-            Network::Usual if self.offices.is_empty() || serve == Some(Audience::Anyone) => self,
-            Network::Usual => self.in_office(None)?,
+            Network::Usual | Network::Own if self.offices.is_empty() || serve == Some(Audience::Anyone) => {
+                self
+            }
+            Network::Usual | Network::Own => self.in_office(None)?,
             Network::Office(name) => self.in_office(Some(name))?,
         };
         match (context.domain, serve) {
@@ -52,13 +54,14 @@ impl Context {
         let context = match (network, &link.office) {
             (Network::Public, _) => Ok(self),
             (Network::Office(name), _) => self.in_office(Some(name)),
-            (Network::Usual, Some(tag)) if self.offices.is_known(tag) => self.in_office(Some(tag)),
-            (Network::Usual, Some(_)) => {
+            (_, Some(tag)) if self.offices.is_known(tag) => self.in_office(Some(tag)),
+            (_, Some(_)) => {
                 Err(failure(Fault::User, "the link is of an office, and this node is not of that one"))
             }
-            (Network::Usual, None) if self.is_here(link.id) => self.where_it_is(link.id),
-            (Network::Usual, None) if leads || self.offices.is_empty() => Ok(self),
-            (Network::Usual, None) => self.in_office(None),
+            (_, None) if self.is_here(link.id) => self.where_it_is(link.id),
+            (_, None) if self.offices.is_empty() => Ok(self),
+            (Network::Usual, None) if leads => Ok(self),
+            (_, None) => self.in_office(None),
         }?;
         // Before anybody is asked for it.
         let begun = context.store.record(link.id).filter(|record| record.state == State::Partial);
