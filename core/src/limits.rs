@@ -65,6 +65,8 @@ pub const OFFICE_NAME_BYTES: usize = 64;
 pub const CERTIFICATE_BYTES: usize = 1 + 32 + 32 + 1 + 3 * 8 + 1 + OFFICE_NAME_BYTES + 32 + 64;
 /// A list of who was expelled, bytes: some 1,300 in the life of a certificate, in one control frame.
 pub const EXPULSION_BYTES: usize = 60 * KIB;
+/// Entries of such a list.
+pub const EXPULSIONS: usize = (EXPULSION_BYTES - 256) / 48;
 /// How far the clocks of two machines may be apart.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 /// Secrets of an office that are kept: who was away for so many changes is recognised when he comes back.

@@ -411,6 +411,50 @@ fn nobody_comes_back_because_who_expelled_him_had_to_leave() {
     assert_eq!(expelled, Expelled::default());
 }
 
+/// Whatever a registrar says of whomever, others can still make somebody leave, also it.
+#[test]
+fn nobody_fills_the_lists_of_others() {
+    let id = charter().id();
+    let mut book = book();
+    for part in 0..3_u32 {
+        let junk = |n: u32| {
+            PublicKey::from_bytes(*blake3::hash(&[part, n].map(u32::to_le_bytes).concat()).as_bytes())
+        };
+        let mut entries: BTreeMap<_, _> =
+            (0..1200).map(|n| (junk(n), Void { below: u64::MAX, until: u64::MAX })).collect();
+        entries.insert(signer(2).public(), Void { below: u64::MAX, until: u64::MAX });
+        let list = ExpulsionList { number: part.into(), issued: NOW, entries }.sign(id, &signer(2));
+        assert_eq!(book.hear(&told(About::Expulsion, &by(), list), NOW), Ok(Heard::Expulsion));
+    }
+    let registrars = [signer(2).public()].into();
+    let below = book.expelled().floor(signer(2).public()).saturating_add(limits::SERIAL_AHEAD);
+    let void = Void { below, until: NOW + 90 * DAY };
+    let root = book.expel(
+        &signer(1),
+        &[],
+        &[(signer(2).public(), void), (signer(3).public(), void)],
+        &registrars,
+        NOW,
+    );
+    assert!(root.statement.len() <= limits::EXPULSION_BYTES);
+    assert_eq!(book.hear(&root, NOW), Ok(Heard::Expulsion));
+    let rogue = certificate(2, Role::Registrar);
+    assert!(
+        book.expelled().by_root(rogue.subject, rogue.serial)
+            && book.expelled().by_root(rogue.subject, limits::SERIAL)
+    );
+    assert_eq!(book.verify(&chain(&certificate(3, Role::Member)), NOW), Err(Unbelieved::Expelled));
+    // The next list still has whom the last one had.
+    let next = book.expel(&signer(1), &[], &[(signer(4).public(), void)], &registrars, NOW);
+    let (next, _) = ExpulsionList::open(&next.statement, id).unwrap();
+    assert!([2, 3, 4].iter().all(|of| next.entries.contains_key(&signer(*of).public())));
+    book.forget(NOW + limits::VOID_SECS + 2 * DAY);
+    assert_eq!(*book.expelled(), Expelled::default());
+    // Nobody makes of himself anything.
+    let itself = Certificate { serial: 99, ..certificate(2, Role::Member) };
+    assert_eq!(self::book().verify(&chain(&itself), NOW), Err(Unbelieved::Issuer));
+}
+
 #[test]
 fn vouchers_say_who_may_be_offered_what() {
     let id = charter().id();

@@ -33,7 +33,7 @@ mod hashing;
 mod have;
 mod import;
 mod import_share;
-mod kept;
+pub(crate) mod kept;
 mod layout;
 mod lock;
 mod meta;

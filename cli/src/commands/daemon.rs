@@ -43,6 +43,9 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
     }
     ui.talk(&format!("node {} runs for {} until Ctrl-C", status.peer, status.home.display()));
     status.listen.iter().for_each(|addr| ui.talk(&format!("  listens on {addr}")));
+    for office in &status.offices {
+        office.listen.iter().for_each(|addr| ui.talk(&format!("  of {} at {addr}", office.name)));
+    }
     for addr in tracker.iter().flat_map(Server::addresses) {
         ui.talk(&format!("  tracker at {addr}"));
     }

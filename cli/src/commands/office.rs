@@ -1,9 +1,8 @@
 //! `swarm office`.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use swarm_core::content::share::Hidden;
 use swarm_core::limits::INVITE_BYTES;
@@ -16,15 +15,16 @@ use super::unexpected;
 use crate::args::office::{Expel, Init, Invite, Join, Office, Renew, Restore};
 use crate::config::Settings;
 use crate::conversation::Conversation;
-use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::exit::{Code, Failed, Outcome};
 use crate::secret;
-use crate::seeding;
 use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
 
 /// What an invitation begins with; anything else is the name of a file.
 const CODE: &str = "swarm-join:";
+/// How often who has joined is looked for.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Does what was asked, with the node that runs or one of our own.
 pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> Outcome {
@@ -71,24 +71,6 @@ async fn ask(ui: &Ui, settings: &Settings, what: command::Office) -> Outcome<Eve
     conversation.finish(answer).await
 }
 
-/// The same; our own node goes on while others are to reach it.
-async fn ask_and_stay(
-    ui: &Ui,
-    settings: &Settings,
-    what: command::Office,
-    show: impl FnOnce(&Event, bool) -> Outcome,
-) -> Outcome {
-    let mut conversation = Conversation::open(ui, settings.resident()).await?;
-    let shown = match conversation.answer(Command::Office(what), |_| Ok(())).await {
-        Ok(event) => show(&event, conversation.is_own()),
-        Err(stop) => Err(stop),
-    };
-    match shown {
-        Ok(()) if conversation.is_own() => seeding::until_stopped(ui, conversation).await,
-        other => conversation.finish(other).await,
-    }
-}
-
 async fn init(ui: &Ui, settings: &Settings, args: &Init) -> Outcome {
     ui.talk("the office's root key is kept behind a password: it makes registrars, and is needed for nothing else");
     let password = secret::new_password(ui, &args.secret)?;
@@ -114,34 +96,63 @@ async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<Stri
         Role::Member | Role::Publisher => None,
     };
     let (role, uses, secs) = (args.role, args.uses, args.expires.as_secs().max(1));
-    let what = command::Office::Invite { office, role, uses, secs, password };
-    let show = |event: &Event, own: bool| {
-        let Event::Invited { code, office } = event else { return Err(unexpected()) };
-        match &args.file {
-            Some(path) => write_secret(path, code.expose())?,
-            None if !ui.is_json() => ui.data(code.expose())?,
-            None => {}
+    let show = |code: &Hidden, office: &OfficeRow| {
+        if args.file.is_none() && !ui.is_json() {
+            ui.data(code.expose())?;
         }
         let as_what = format!("as {}", role.name());
         let many = if uses == 1 { "one node".to_owned() } else { format!("up to {uses} nodes") };
         let within = size::seconds(secs);
-        ui.talk(&format!(
-            "{many} may join {} {as_what}, within {within}: swarm office join CODE",
-            office.name
-        ));
-        if own {
-            ui.talk("until then this command has to run: it opens the door (Ctrl-C ends it)");
-        }
+        ui.talk(&format!("{many} may join {} {as_what}, within {within}: swarm office join", office.name));
+        ui.talk("with the invitation, or a file that it is in");
         Ok(())
     };
-    ask_and_stay(ui, settings, what, show).await
+    let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|e| Failed::io("write", path, &e));
+    let file = args.file.as_ref().map(absolute).transpose()?;
+    let what = command::Office::Invite { office, role, uses, secs, file, password };
+    let mut conversation = Conversation::open(ui, settings.resident()).await?;
+    let shown = match conversation.answer(Command::Office(what), |_| Ok(())).await {
+        Ok(Event::Invited { code, office }) => show(&code, &office).map(|()| office.id),
+        Ok(_) => Err(unexpected()),
+        Err(stop) => Err(stop),
+    };
+    if let (Ok(office), true) = (&shown, conversation.is_own()) {
+        let waited = wait_for_newcomers(ui, &mut conversation, office, (uses, secs)).await;
+        return conversation.finish(waited).await;
+    }
+    conversation.finish(shown.map(drop)).await
 }
 
-/// A file that only its owner can read, whatever was there.
-fn write_secret(path: &Path, text: &str) -> Outcome {
-    let failed = |error: io::Error| Stop::from(Failed::io("write", path, &error));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    writeln!(file, "{text}").and_then(|()| file.sync_all()).map_err(failed)
+/// Until all that were invited have come, or may come no longer.
+async fn wait_for_newcomers(
+    ui: &Ui,
+    conversation: &mut Conversation<'_>,
+    office: &str,
+    (uses, secs): (u32, u64),
+) -> Outcome {
+    ui.talk("until then this command has to run: it opens the door (Ctrl-C ends it)");
+    let until = std::time::Instant::now() + Duration::from_secs(secs);
+    let mut left = uses;
+    while left > 0 && std::time::Instant::now() < until {
+        conversation.unless_signalled(tokio::time::sleep(LOOK)).await?;
+        let asked = conversation.ask(Command::Office(command::Office::List)).await;
+        let offices = loop {
+            match conversation.next().await? {
+                (number, Event::Offices { offices }) if number == asked => break offices,
+                (number, Event::Failed(failure)) if number == asked => {
+                    return Err(Failed::from(failure).into());
+                }
+                _ => {}
+            }
+        };
+        let now = offices.iter().find(|row| row.id == office).map_or(0, |row| row.invited);
+        if now < left && now > 0 {
+            ui.talk(&format!("{} may still join", size::plural(now.into(), "node")));
+        }
+        left = left.min(now);
+    }
+    ui.talk(if left == 0 { "nobody else is invited" } else { "the invitation has ended" });
+    Ok(())
 }
 
 /// The invitation that is meant: itself, or in a file, or on standard input.
@@ -231,6 +242,7 @@ fn told_to(members: u32) -> String {
     match members {
         0 => "nobody could be told yet: keep a node running here, which tells the others as they come"
             .to_owned(),
+        1 => "1 connected member passes it on".to_owned(),
         _ => format!("{} pass it on", size::plural(members.into(), "connected member")),
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
         ui.data(&format!("{key:<9} {value}"))?;
     }
     show_transfers(ui, &status.transfers)?;
-    show_shared(ui, &status.shared)?;
+    show_shared(ui, &status.shared, !nobody)?;
     show_banned(ui, &status.banned)?;
     status.notices.iter().for_each(|notice| ui.warn(notice));
     Ok(())
@@ -104,14 +104,14 @@ fn limits(limits: &Limits) -> Option<String> {
 }
 
 /// Who may fetch what; a few rows, of which most are told by what holds for all.
-fn show_shared(ui: &Ui, shared: &[Shared]) -> Outcome {
+fn show_shared(ui: &Ui, shared: &[Shared], known: bool) -> Outcome {
     if shared.is_empty() {
         return Ok(());
     }
     let columns = [Column::Flexible("NAME"), Column::Left("WHO MAY FETCH"), Column::Left("ID")];
     let row = |shared: &Shared| {
         let id = if ui.is_terminal() { short(&shared.id).to_owned() } else { shared.id.clone() };
-        vec![shared.name.clone(), who(shared), id]
+        vec![shared.name.clone(), who(shared, known), id]
     };
     ui.table(&columns, &shared.iter().take(SHARED).map(row).collect::<Vec<_>>())?;
     if shared.len() > SHARED {
@@ -121,12 +121,21 @@ fn show_shared(ui: &Ui, shared: &[Shared]) -> Outcome {
 }
 
 /// Who may fetch something, in a few words.
-fn who(shared: &Shared) -> String {
-    match (&shared.office, &shared.members, shared.serve) {
-        (Some(_), _, Audience::Nobody) | (None, ..) => shared.serve.to_string(),
-        (Some(office), Some(members), _) => format!("{} of {office}", members.join(", ")),
-        (Some(office), None, Audience::Lan) => format!("{office}, here on the local network"),
-        (Some(office), None, _) => format!("all of {office}"),
+fn who(shared: &Shared, known: bool) -> String {
+    let offices = shared.offices.join(", ");
+    let of_offices = match (&shared.members, shared.serve) {
+        (_, Audience::Nobody) => return shared.serve.to_string(),
+        _ if offices.is_empty() => return shared.serve.to_string(),
+        // Only a running node knows for whom.
+        _ if !known => format!("of {offices}"),
+        (Some(members), _) if members.is_empty() => "nobody: who published it had to leave".to_owned(),
+        (Some(members), _) => format!("{} of {offices}", members.join(", ")),
+        (None, Audience::Lan) => format!("{offices}, here on the local network"),
+        (None, _) => format!("all of {offices}"),
+    };
+    match (shared.public, shared.serve) {
+        (true, Audience::Lan | Audience::Anyone) => format!("{of_offices}; {}", shared.serve),
+        _ => of_offices,
     }
 }
 

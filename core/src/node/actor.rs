@@ -287,7 +287,7 @@ impl Actor {
                         given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
                         self.memory.save(&self.store);
                         if let Some(desk) = &mut self.office {
-                            desk.save_members(true);
+                            desk.close().await;
                         }
                         self.dht.save(&self.store, true);
                         return self.trackers.leave().await;

@@ -141,6 +141,8 @@ pub enum Office {
         uses: u32,
         /// For how long, seconds.
         secs: u64,
+        /// Absolute path of a new file that it is written to, in place of the answer.
+        file: Option<PathBuf>,
         /// Of the root: for a registrar.
         password: Option<Hidden>,
     },

@@ -394,7 +394,11 @@ impl Discovery {
         ] {
             match (of(source).count(), connected(source)) {
                 (0, _) => {}
-                (found, up) => phrases.push(format!("{label}: {found} nodes, {up} connected")),
+                (found, up) => {
+                    let error = of(source).find_map(|(_, c)| c.error.as_ref().filter(|_| up == 0));
+                    let why = error.map(|error| format!(" ({error})")).unwrap_or_default();
+                    phrases.push(format!("{label}: {found} nodes, {up} connected{why}"));
+                }
             }
         }
         phrases

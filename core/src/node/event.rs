@@ -385,10 +385,36 @@ pub struct OfficeRow {
     pub connected: u32,
     /// Members it knows of, itself among them.
     pub members: u32,
+    /// How many may still join by invitations of this node.
+    #[serde(default)]
+    pub invited: u32,
     /// How often the secret was changed.
     pub epoch: u32,
     /// What is wrong.
     pub trouble: Option<String>,
+}
+
+impl OfficeRow {
+    /// One that is here and cannot be used.
+    #[must_use]
+    pub fn broken(id: String, name: String) -> Self {
+        Self {
+            id,
+            name,
+            node: String::new(),
+            peer: String::new(),
+            called: String::new(),
+            role: Role::Member,
+            expires: 0,
+            root: false,
+            listen: Vec::new(),
+            connected: 0,
+            members: 0,
+            invited: 0,
+            epoch: 0,
+            trouble: Some("it cannot be used at present: the log of the node says why".to_owned()),
+        }
+    }
 }
 
 /// A member of an office.
@@ -421,10 +447,13 @@ pub struct Shared {
     pub name: String,
     /// Who may fetch it.
     pub serve: Audience,
-    /// The office that it is of.
+    /// The offices that it is of.
     #[serde(default)]
-    pub office: Option<String>,
-    /// The members that it is for, if not for all.
+    pub offices: Vec<String>,
+    /// It is for others as well, or not of an office at all.
+    #[serde(default)]
+    pub public: bool,
+    /// Of one office: the members that it is for, if not for all. None of them: who published it had to leave.
     #[serde(default)]
     pub members: Option<Vec<String>>,
 }

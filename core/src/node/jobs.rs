@@ -9,6 +9,7 @@ use tokio::sync::mpsc::Sender;
 use super::actor::{Ask, OfficeAsk, Report};
 use super::command::Command;
 use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
+use super::office::papers::Papers;
 use super::transfers::Stage;
 use super::{Context, Flag, blocking, failure, get, members, publish, why};
 use crate::content::geometry::Geometry;
@@ -19,7 +20,7 @@ use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
-use crate::store::record::{Record, State};
+use crate::store::record::{Domain, Record, State};
 use crate::store::{Store, StoreError, path_of};
 
 /// Entries of a listing that travel together.
@@ -348,11 +349,19 @@ async fn peers(context: Context) -> Result<Event, Failure> {
 /// What is whole, by name, and who may fetch it.
 fn shared(context: &Context) -> Vec<Shared> {
     let whole = context.store.records().into_iter().filter(|r| r.of.is_none() && r.state == State::Complete);
-    let name = |id| context.offices.get(id).map_or_else(|| "another office".to_owned(), |office| office.name);
+    let name = |id| match context.offices.get(id) {
+        Some(office) => office.name,
+        None => Papers::name(&context.store, id).unwrap_or_else(|| "another office".to_owned()),
+    };
+    let of = |domain: &Domain| match domain {
+        Domain::Office(id) => Some(name(*id)),
+        Domain::Public => None,
+    };
     let row = |r: Record| Shared {
         id: r.id.to_string(),
         serve: context.audience(&r),
-        office: r.office().map(name),
+        offices: r.domains.iter().filter_map(of).collect(),
+        public: r.is_of(Domain::Public),
         members: None,
         name: r.name,
     };
@@ -364,7 +373,7 @@ fn shared(context: &Context) -> Vec<Shared> {
 
 /// The members that something is for, if it is not for all of its office.
 async fn named(context: &Context, row: &Shared) -> Option<Vec<String>> {
-    row.office.as_ref()?;
+    let [_] = row.offices.as_slice() else { return None };
     let id: ContentId = row.id.parse().ok()?;
     let office = context.offices.get(context.store.record(id)?.office()?)?;
     members::ask_office(&office, |reply| OfficeAsk::For { id, reply }).await.ok().flatten()

@@ -1,9 +1,14 @@
 //! Jobs that are about offices.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroize as _;
 
 use super::actor::{Ask, OfficeAsk};
 use super::command::Office as Command;
@@ -18,7 +23,7 @@ use crate::office::book::Book;
 use crate::office::certificate::{Certificate, Chain, Role};
 use crate::office::invite::Invite;
 use crate::office::root::{Backup, RootSeed};
-use crate::office::{Charter, is_name};
+use crate::office::{Charter, OfficeId, is_name};
 use crate::store::Store;
 use crate::store::record::Domain;
 
@@ -40,12 +45,19 @@ pub(super) async fn run(context: Context, command: Command) -> Result<Event, Fai
     match command {
         Command::List => list(&context).await,
         Command::Init { name, node, password } => init(context, name, node, password).await,
-        Command::Invite { office, role, uses, secs, password } => {
+        Command::Invite { office, role, uses, secs, file, password } => {
             let office = context.offices.find(office.as_deref())?;
             let root = unlock(&office, password).await?;
+            // Before there is an invitation that nobody has.
+            let file = file.map(|path| own_file(&path)).transpose()?;
             let ask = |reply| OfficeAsk::Invite { role, uses, secs, root, reply };
-            let code = said(ask_office(&office, ask).await?)?.into();
-            Ok(Event::Invited { code, office: row(&office).await? })
+            let mut code = said(ask_office(&office, ask).await?)?;
+            if let Some((mut file, path)) = file {
+                let wrote = writeln!(file, "{code}").and_then(|()| file.sync_all());
+                wrote.map_err(|e| failure(Fault::Disk, format!("cannot write {}: {e}", path.display())))?;
+                code.zeroize();
+            }
+            Ok(Event::Invited { code: code.into(), office: row(&office).await? })
         }
         Command::Join { code, node } => join_office(context, &code, node).await,
         Command::Members { office } => {
@@ -96,14 +108,31 @@ pub(super) async fn ask_who(office: &Office, names: &[String]) -> Result<(), Fai
     Ok(())
 }
 
+/// A new file that only its owner can read.
+fn own_file(path: &Path) -> Result<(File, PathBuf), Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let failed = |e| failure(Fault::User, format!("cannot write {}: {e}", path.display()));
+    Ok((file.map_err(failed)?, path.to_owned()))
+}
+
 /// All offices at a glance.
 pub(super) async fn rows(context: &Context) -> Vec<OfficeRow> {
     let mut rows = Vec::new();
     for office in context.offices.all() {
         rows.extend(row(&office).await.ok());
     }
+    rows.extend(broken(context).into_iter().map(|(id, name)| OfficeRow::broken(id.to_string(), name)));
     rows.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     rows
+}
+
+/// Those that are here and do not run.
+fn broken(context: &Context) -> Vec<(OfficeId, String)> {
+    if context.offices.with().is_none() {
+        return Vec::new();
+    }
+    let ids = context.store.offices().into_iter().filter(|id| context.offices.get(*id).is_none());
+    ids.map(|id| (id, Papers::name(&context.store, id).unwrap_or_default())).collect()
 }
 
 async fn list(context: &Context) -> Result<Event, Failure> {
@@ -225,6 +254,11 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
     let disk = |e: crate::store::DiskError| failure(Fault::Disk, e.to_string());
     let (store, keypair) = blocking(move || Papers::begin(&all, id)).await?.map_err(disk)?;
     let joined = join::join(&invite, &keypair, &name).await;
+    if joined.is_err() && !context.store.offices().contains(&id) {
+        // Nothing is left behind that leads nowhere.
+        let folder = store.clone();
+        let _ = blocking(move || folder.delete_folder()).await;
+    }
     let joined = joined.map_err(|why| Failure {
         hint: Some("is the registrar's node running, and can this machine reach it?".to_owned()),
         ..failure(Fault::NotFound, format!("no registrar let this node in: {why}"))
@@ -270,7 +304,8 @@ async fn wait_for_one(office: &Office, within: Duration) -> Result<u32, Failure>
 
 /// Until somebody knows who passes it on.
 async fn tell(office: &Office) -> Result<u32, Failure> {
-    if row(office).await?.members <= 1 {
+    let members = ask_office(office, OfficeAsk::Members).await?;
+    if members.iter().all(|member| member.own || member.expelled) {
         return Ok(0);
     }
     // A node that stays tells them as they come.
@@ -281,8 +316,16 @@ async fn tell(office: &Office) -> Result<u32, Failure> {
 }
 
 async fn leave(context: Context, name: Option<&str>) -> Result<Event, Failure> {
-    let office = context.offices.find(name)?;
-    let (store, id) = (office.store.clone(), office.id);
+    let fits = |(id, called): &(OfficeId, String)| {
+        name.is_none_or(|name| called == name || (name.len() >= 4 && id.to_string().starts_with(name)))
+    };
+    let id = match (context.offices.find(name), broken(&context).into_iter().find(fits)) {
+        (Ok(office), _) => office.id,
+        // Also one that cannot be used any longer.
+        (Err(_), Some((id, _))) => id,
+        (Err(failed), None) => return Err(failed),
+    };
+    let store = context.store.within(Domain::Office(id));
     context.offices.close(id).await;
     let (all, domain) = (context.store.clone(), Domain::Office(id));
     let done = blocking(move || {

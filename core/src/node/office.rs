@@ -36,10 +36,18 @@ pub(super) struct Standing {
     pub(super) own: Certificate,
     /// Open invitations, by name.
     pub(super) invites: BTreeMap<[u8; 16], InviteSecret>,
-    /// The keys of the members that are known.
-    pub(super) known: Arc<BTreeSet<PublicKey>>,
+    /// The members that are known, and the serials of their certificates.
+    pub(super) known: Arc<BTreeMap<PublicKey, u64>>,
     /// Why this node is not what it should be there, for a person.
     pub(super) trouble: Option<String>,
+}
+
+impl Standing {
+    /// Whether this is a member that may have been away when the secret was changed. Whoever had to leave knows old ones, and may
+    /// have made himself another key.
+    pub(super) fn may_be_behind(&self, key: PublicKey) -> bool {
+        self.known.get(&key).is_some_and(|serial| !self.book.expelled().by_anybody(key, *serial))
+    }
 }
 
 /// The ends of the channels between an office's desk and its door.

@@ -77,8 +77,7 @@ impl Offices {
 
     /// Looks whether there is any in the store.
     pub(super) fn look(&self, store: &Store) {
-        let any = store.offices().into_iter().any(|id| Papers::is_settled(store, id));
-        self.of_some.store(any, Ordering::Relaxed);
+        self.of_some.store(!store.offices().is_empty(), Ordering::Relaxed);
     }
 
     /// Starts the networks of all offices of this store. One that cannot start is left out, and said why.
@@ -88,9 +87,7 @@ impl Offices {
         let new = Self { with: Some(with), of_some, all };
         new.look(&store);
         for id in store.offices() {
-            if Papers::is_settled(&store, id)
-                && let Err(error) = new.open(id).await
-            {
+            if let Err(error) = new.open(id).await {
                 tracing::error!(%error, "an office of this node cannot be used");
             }
         }

@@ -83,6 +83,11 @@ impl Book {
         &self.expelled
     }
 
+    /// Forgets what has no effect any longer.
+    pub fn forget(&mut self, now: u64) {
+        self.expelled.forget(now);
+    }
+
     /// What was believed in an earlier run of who had to leave: it stays, whatever becomes of those who said it.
     pub fn recall(&mut self, expelled: &Expelled) {
         self.expelled.join(expelled);
@@ -190,17 +195,23 @@ impl Book {
     ) -> Told {
         let issuer = signer.public();
         let by_root = issuer == self.charter.root;
-        let mut entries = self.expelled.entries(false);
-        if by_root {
-            entries.retain(|subject, _| !registrars.contains(subject));
-            for (subject, void) in self.expelled.entries(true) {
+        let mut entries: BTreeMap<PublicKey, Void> = more.iter().copied().collect();
+        // What matters most comes first: nobody can fill a list so that nobody else has room on it.
+        let last = self
+            .lists
+            .get(&issuer)
+            .and_then(|(_, told)| ExpulsionList::open(&told.statement, self.office).ok());
+        let own = last.map(|(list, _)| list.entries).unwrap_or_default();
+        let root = if by_root { self.expelled.entries(true) } else { BTreeMap::new() };
+        let mut others: Vec<(PublicKey, Void)> = self.expelled.entries(false).into_iter().collect();
+        others.retain(|(subject, _)| !(by_root && registrars.contains(subject)));
+        others.sort_by_key(|(_, void)| std::cmp::Reverse(void.until));
+        for (subject, void) in own.into_iter().chain(root).chain(others) {
+            let room = entries.len() < limits::EXPULSIONS || entries.contains_key(&subject);
+            if room && void.until.saturating_add(limits::CLOCK_SKEW.as_secs()) > now {
                 entries.entry(subject).or_insert(void).widen(void);
             }
         }
-        for (subject, void) in more {
-            entries.entry(*subject).or_insert(*void).widen(*void);
-        }
-        entries.retain(|_, void| void.until.saturating_add(limits::CLOCK_SKEW.as_secs()) > now);
         // By the clock as well: an issuer that has forgotten its last list still makes a newer one.
         let number = self.lists.get(&issuer).map_or(0, |(number, _)| number.saturating_add(1)).max(now);
         let list = ExpulsionList { number, issued: now, entries };

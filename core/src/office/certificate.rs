@@ -130,7 +130,9 @@ impl Chain {
                 let registrar = verify_by_root(registrar, charter, office, expelled, now)?;
                 let (certificate, issuer) = Certificate::open(own, office)?;
                 let may = registrar.role == Role::Registrar && issuer == registrar.subject;
-                if !may || certificate.role == Role::Registrar {
+                // Nobody makes of himself what the root has not made him.
+                let of_itself = certificate.subject == registrar.subject;
+                if !may || of_itself || certificate.role == Role::Registrar {
                     return Err(Unbelieved::Issuer);
                 }
                 certificate.holds(now)?;

@@ -99,10 +99,12 @@ impl Expelled {
         let mut news = false;
         for (subject, void) in &list.entries {
             let known = all.entry(*subject).or_insert(Void { below: 0, until: 0 });
-            news |= void.below > known.below;
+            // A greater serial than any certificate has is as good as any other that is.
+            let below = void.below.min(limits::SERIAL + 1);
+            news |= below > known.below;
             // No certificate holds longer: what says more would only stay on all lists for ever.
             let until = void.until.min(list.issued.saturating_add(limits::VOID_SECS));
-            known.widen(Void { until, ..*void });
+            known.widen(Void { below, until });
         }
         news
     }

@@ -12,6 +12,8 @@ use crate::office::OfficeId;
 
 /// The folder of the offices' folders, under the home folder.
 const OFFICES: &str = "offices";
+/// The file in such a folder that makes it that of an office.
+pub(crate) const CHARTER: &str = "charter";
 /// Bytes of the checksum before the contents.
 const SUM: usize = blake3::OUT_LEN;
 
@@ -42,7 +44,7 @@ impl Store {
         }
     }
 
-    /// The offices that have a folder here.
+    /// The offices of this node: those whose charter is here. A join that broke off leaves none.
     #[must_use]
     pub fn offices(&self) -> Vec<OfficeId> {
         let Ok(entries) = std::fs::read_dir(self.inner.layout.home().join(OFFICES)) else {
@@ -50,6 +52,7 @@ impl Store {
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut ids: Vec<OfficeId> = names.filter_map(|name| name.parse().ok()).collect();
+        ids.retain(|id| self.within(Domain::Office(*id)).kept(CHARTER).is_some());
         ids.sort_unstable();
         ids.truncate(limits::OFFICES);
         ids

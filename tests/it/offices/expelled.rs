@@ -92,3 +92,23 @@ fn who_was_away_comes_back() {
     machines[2].ask(&["rm", &id]);
     assert!(machines[2].gets(&id, 20, &[]));
 }
+
+/// Who was expelled and invited again is a member like any other, also when the secret changes while it is away.
+#[test]
+fn who_was_taken_in_again_is_a_member_like_others() {
+    let lan = Lan::new(2);
+    let mut machines = office(&lan, 2, "Acme");
+    let expelled = machines[0].ask(&["office", "expel", "host2"]);
+    assert_eq!(expelled["members"][0]["expelled"], true);
+    wait_until("it knows", PATIENCE, || machines[1].office()["trouble"] == "this node was expelled");
+    let code = machines[0].invite(&[]);
+    machines[1].join(&code).success();
+    assert!(machines[1].office()["trouble"].is_null());
+    machines[1].stop();
+    machines[0].ask(&["office", "rotate"]);
+    machines[1].start();
+    wait_until("it knows the new secret", PATIENCE, || machines[1].office()["epoch"] == 2);
+    let file = machines[0].home.file("update", MIB, 1);
+    let id = machines[0].publish(&file, &[]);
+    assert!(machines[1].gets(&id, 20, &[]));
+}

@@ -41,6 +41,24 @@ fn a_service_joins_unattended() {
     let _ = daemon.interrupt();
 }
 
+/// Where no node stays, the command that invites opens the door itself, and ends when nobody else is invited.
+#[test]
+fn an_invitation_opens_the_door_by_itself() {
+    let lan = Lan::new(2);
+    let machines: Vec<Machine<'_>> = (1..=2).map(|host| Machine::new(&lan, host)).collect();
+    machines[0].found("Acme");
+    let file = machines[0].home.path("code");
+    let inviting = machines[0].spawn(&["office", "invite", "--file", file.to_str().unwrap()]);
+    wait_until("the door is open", PATIENCE, || inviting.err().contains("opens the door"));
+    // A file that is there is not touched, and no invitation is made for it.
+    machines[0].run(&["office", "invite", "--file", file.to_str().unwrap()]).exits(1);
+    assert_eq!(machines[0].office()["invited"], 1);
+    machines[1].join(std::fs::read_to_string(&file).unwrap().trim()).success();
+    inviting.wait().exits(0);
+    let short = machines[0].run(&["office", "invite", "--expires", "1s"]);
+    assert!(short.exits(0).err.contains("has ended"), "{}", short.err);
+}
+
 /// The root: a wrong password is said, a registrar takes the right one, and what was written down makes another registrar.
 #[test]
 fn the_root_makes_registrars() {

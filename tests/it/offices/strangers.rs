@@ -252,7 +252,7 @@ fn two_offices_never_see_each_other() {
     let all = machines[1].ask(&["status"]);
     let of = |id: &str| {
         let rows = all["shared"].as_array().unwrap();
-        rows.iter().find(|row| row["id"] == id).unwrap()["office"].as_str().map(ToOwned::to_owned)
+        rows.iter().find(|row| row["id"] == id).unwrap()["offices"][0].as_str().map(ToOwned::to_owned)
     };
     assert_eq!((of(&red).as_deref(), of(&blue).as_deref(), of(&open)), (Some("Red"), Some("Blue"), None));
     assert!(machines[0].gets(&red, 20, &[]));

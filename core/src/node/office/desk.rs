@@ -33,6 +33,8 @@ const GUEST_FOR: Duration = Duration::from_secs(60);
 const RENEW_PAUSE: u64 = 3600;
 /// Certificates and invitations end by the clock: the door is told so within this.
 const STAND_EVERY: Duration = Duration::from_secs(10);
+/// What has no effect any longer is looked for this often.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// The members' list is written this often.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
@@ -78,8 +80,14 @@ pub(in crate::node) struct Desk {
     vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
     /// What peers have shown of what we want.
     shown: BTreeMap<(PeerKey, ContentId), Arc<Vouched>>,
-    /// The keys of the members that are known: only they are let in by an old secret.
-    known: Arc<BTreeSet<PublicKey>>,
+    /// The members that are known, and their serials: only they are let in by an old secret.
+    known: Arc<BTreeMap<PublicKey, u64>>,
+    /// What is believed has changed since it was written down.
+    unwritten: bool,
+    /// When what has no effect any longer was last forgotten.
+    forgot: Instant,
+    /// The members' list is being written.
+    saving: Option<tokio::task::JoinHandle<()>>,
     /// When the door was last told what holds.
     stood: Instant,
     saved: Instant,
@@ -115,6 +123,9 @@ impl Desk {
             vouchers: HashMap::new(),
             shown: BTreeMap::new(),
             known: Arc::default(),
+            unwritten: false,
+            forgot: Instant::now(),
+            saving: None,
             stood: Instant::now(),
             saved: Instant::now(),
             asked: None,
@@ -142,8 +153,8 @@ impl Desk {
         self.invites.retain(|_, invite| {
             invite.expires > at && invite.mark == mark && (invite.left > 0 || !invite.used.is_empty())
         });
-        if self.known.len() != self.members.len() {
-            self.known = Arc::new(self.members.iter().map(|(key, _)| *key).collect());
+        if std::mem::take(&mut self.members.changed) {
+            self.known = Arc::new(self.members.iter().map(|(key, member)| (*key, member.serial)).collect());
         }
         let open = self.invites.iter().map(|(name, i)| (*name, InviteSecret::from_bytes(i.secret))).collect();
         self.roots.retain(|name, _| self.invites.contains_key(name));
@@ -197,7 +208,7 @@ impl Desk {
         match knock {
             Knock::Member { peer, certificate, chain } => {
                 self.members.met(&certificate, &chain, at);
-                if !self.known.contains(&certificate.subject) {
+                if !self.known.contains_key(&certificate.subject) {
                     self.stand(at);
                 }
                 let membership = Membership { certificate: *certificate, chain };
@@ -248,9 +259,7 @@ impl Desk {
     }
 
     fn believed(&mut self, at: u64) {
-        if let Err(error) = papers::keep_book(&self.store, &self.book) {
-            tracing::error!(%error, "what the office says cannot be kept");
-        }
+        self.unwritten = true;
         let book = &self.book;
         self.shown.retain(|_, shown| Believed::read(&shown.voucher, &shown.chain, book, at).is_ok());
         // Who had to leave may have published something.
@@ -361,8 +370,7 @@ impl Desk {
     /// A member announces itself by a secret of this number. Only one that is known is called by an old one: whoever had to leave
     /// knows that, too, and would be told who we are.
     pub(in crate::node) fn behind(&self, peer: PeerId, epoch: u32) {
-        let known = super::key_of(&peer)
-            .is_some_and(|key| self.known.contains(&key) && !self.book.expelled().names(key));
+        let known = super::key_of(&peer).is_some_and(|key| self.ways.standing.borrow().may_be_behind(key));
         let newest = epoch == self.epoch();
         self.ways.behind.send_if_modified(|all| {
             match known && !newest && all.len() < limits::OFFICE_BEHIND {
@@ -383,11 +391,17 @@ impl Desk {
     /// What is done now and then.
     pub(in crate::node) fn tend(&mut self, at: u64) {
         self.guests.retain(|_, (since, _)| since.elapsed() < GUEST_FOR);
+        if self.forgot.elapsed() >= FORGET_EVERY {
+            self.forgot = Instant::now();
+            self.book.forget(at);
+            self.unwritten = true;
+        }
+        self.write_down();
         if self.stood.elapsed() >= STAND_EVERY {
             self.stand(at);
         }
         if self.members.unsaved && self.saved.elapsed() >= SAVE_EVERY {
-            self.save_members(false);
+            self.save_members();
         }
     }
 
@@ -407,7 +421,11 @@ impl Desk {
     }
 
     /// Writes down whom it has met.
-    pub(in crate::node) fn save_members(&mut self, now: bool) {
+    pub(in crate::node) fn save_members(&mut self) {
+        // One at a time: an older one must not come last.
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return;
+        }
         self.saved = Instant::now();
         self.members.unsaved = false;
         let (store, members) = (self.store.clone(), self.members.clone());
@@ -416,8 +434,32 @@ impl Desk {
                 tracing::warn!(%error, "the members that were met cannot be kept");
             }
         };
-        // There may be many, and only the end of the node waits for it.
-        if now { save() } else { drop(tokio::task::spawn_blocking(save)) }
+        // There may be many.
+        self.saving = Some(tokio::task::spawn_blocking(save));
+    }
+
+    /// The end: everything is written down.
+    pub(in crate::node) async fn close(&mut self) {
+        self.write_down();
+        for _ in 0..2 {
+            if let Some(saving) = self.saving.take() {
+                let _ = saving.await;
+            }
+            if self.members.unsaved {
+                self.save_members();
+            }
+        }
+    }
+
+    /// What is believed, if that has changed; once for all that came together.
+    fn write_down(&mut self) {
+        if !std::mem::take(&mut self.unwritten) {
+            return;
+        }
+        if let Err(error) = papers::keep_book(&self.store, &self.book) {
+            tracing::error!(%error, "what the office says cannot be kept");
+            self.unwritten = true;
+        }
     }
 
     fn row(
@@ -463,6 +505,7 @@ impl Desk {
             listen: listen.iter().map(ToString::to_string).collect(),
             connected: connected as u32,
             members: self.members.len() as u32,
+            invited: self.invites.values().fold(0, |sum, invite| sum.saturating_add(invite.left)),
             epoch: self.epoch(),
             trouble: self.trouble.clone(),
         }

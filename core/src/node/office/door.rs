@@ -143,9 +143,7 @@ impl Door {
                 .enumerate()
                 .find(known)
                 .ok_or_else(|| shut("it is not of this office"))?;
-            // Whoever had to leave knows old ones, and may have made himself another key.
-            let may_be_behind = standing.known.contains(&them) && !standing.book.expelled().names(them);
-            if age > 0 && !may_be_behind {
+            if age > 0 && !standing.may_be_behind(them) {
                 return Err(shut("it had to leave"));
             }
             stream.write_all(&secret.door(End::Called, them, me)).await?;

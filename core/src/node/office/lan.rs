@@ -245,9 +245,7 @@ impl State {
         }
         // By an old secret only who is known to have been away: whoever had to leave knows it as well. Nobody shows himself to it.
         let newest = standing.book.secrets().next().is_some_and(|secret| secret.epoch == epoch);
-        let may_be_behind =
-            standing.known.contains(&beacon.peer) && !standing.book.expelled().names(beacon.peer);
-        if !newest && !may_be_behind {
+        if !newest && !standing.may_be_behind(beacon.peer) {
             return;
         }
         if beacon.asks && newest {

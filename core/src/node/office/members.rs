@@ -71,12 +71,14 @@ impl Keyed {
 pub(in crate::node) struct Members {
     all: BTreeMap<PublicKey, Member>,
     pub(in crate::node) unsaved: bool,
+    /// Others are known, or by other serials, since this was last taken back.
+    pub(in crate::node) changed: bool,
 }
 
 impl Members {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let all = postcard::from_bytes(bytes).unwrap_or_default();
-        Self { all, unsaved: false }
+        Self { all, unsaved: false, changed: true }
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
@@ -88,9 +90,13 @@ impl Members {
         let Certificate { subject, role, serial, expires, name, .. } = certificate;
         let (role, serial, expires, name) = (*role, *serial, *expires, name.clone());
         let before = self.all.get(subject);
-        if before.is_some_and(|before| before.serial > serial) {
+        // Whom the root has made a registrar, no registrar makes a member.
+        let is_less =
+            |before: &Member| before.role == Role::Registrar && chain.0.len() > before.chain.0.len();
+        if before.is_some_and(|before| before.serial > serial || is_less(before)) {
             return;
         }
+        self.changed |= before.is_none_or(|before| before.serial != serial);
         let met = before.map_or(now, |before| before.met.max(now));
         self.all.insert(*subject, Member { name, role, serial, expires, met, chain: chain.clone() });
         if self.all.len() > limits::OFFICE_MEMBERS

@@ -11,10 +11,10 @@ use crate::node::identity;
 use crate::office::book::{Book, Told};
 use crate::office::certificate::{Chain, Role};
 use crate::office::{Charter, OfficeId};
+use crate::store::kept::CHARTER;
 use crate::store::record::Domain;
 use crate::store::{DiskError, Store};
 
-const CHARTER: &str = "charter";
 const CHAIN: &str = "chain";
 const BOOK: &str = "book";
 const EXPELLED: &str = "expelled";
@@ -76,6 +76,7 @@ impl Papers {
         let at = now();
         if let Some(expelled) = store.kept(EXPELLED).and_then(|bytes| postcard::from_bytes(&bytes).ok()) {
             book.recall(&expelled);
+            book.forget(at);
         }
         for told in &told {
             if let Err(error) = book.hear(told, at) {
@@ -87,6 +88,12 @@ impl Papers {
         let members = Members::read(&store.kept(MEMBERS).unwrap_or_default());
         let keypair = identity::load(&store.folder())?;
         Ok(Self { store, keypair, chain, book, invites, members })
+    }
+
+    /// What an office is called.
+    pub(in crate::node) fn name(store: &Store, id: OfficeId) -> Option<String> {
+        let charter = store.within(Domain::Office(id)).kept(CHARTER)?;
+        Some(Charter::decode(&charter).ok()?.name)
     }
 
     /// Begins with an office: a folder and a key. Nothing else is written yet.
@@ -108,11 +115,6 @@ impl Papers {
         keep_chain(store, chain)?;
         keep_book(store, book)?;
         store.keep(CHARTER, &book.charter().encode())
-    }
-
-    /// Whether there is an office in this folder, or only what a join that broke off has left.
-    pub(in crate::node) fn is_settled(store: &Store, id: OfficeId) -> bool {
-        store.within(Domain::Office(id)).kept(CHARTER).is_some()
     }
 }
 

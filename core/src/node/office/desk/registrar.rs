@@ -55,7 +55,6 @@ impl Desk {
         let told = self.book.all().cloned().collect();
         let welcome = Welcome { charter: self.book.charter().encode(), chain, told };
         let _ = reply.send(postcard::to_allocvec(&welcome).ok());
-        self.save_members(false);
         self.stand(at);
     }
 
@@ -105,13 +104,11 @@ impl Desk {
 
     /// A name that no other member has: who is meant by a name must not depend on who was asked.
     fn free_name(&self, wanted: &str, key: PublicKey) -> String {
-        let taken = |name: &str| {
-            let others = self.members.iter().filter(|(other, _)| **other != key);
-            others.into_iter().any(|(other, member)| {
-                member.name.eq_ignore_ascii_case(name)
-                    && !self.book.expelled().by_anybody(*other, member.serial)
-            })
-        };
+        let others = self.members.iter().filter(|(other, member)| {
+            **other != key && !self.book.expelled().by_anybody(**other, member.serial)
+        });
+        let all: BTreeSet<String> = others.map(|(_, member)| member.name.to_ascii_lowercase()).collect();
+        let taken = |name: &str| all.contains(&name.to_ascii_lowercase());
         let mut name = wanted.to_owned();
         let mut number = 2;
         while taken(&name) {
@@ -184,15 +181,13 @@ impl Desk {
         let root = root.map(RootSeed::signer);
         let pen = self.pen(root.as_ref())?;
         // Whatever other registrars have signed meanwhile, and by whatever clock.
-        let below = member.serial.max(at).max(self.book.expelled().floor(key)) + limits::SERIAL_AHEAD;
+        let below = member.serial.max(at).max(self.book.expelled().floor(key));
+        let below = below.saturating_add(limits::SERIAL_AHEAD);
         let longest = if root.is_some() { limits::REGISTRAR_SECS } else { limits::MEMBER_SECS };
         let until = member.expires.max(at + longest) + limits::CLOCK_SKEW.as_secs();
         let registrars: BTreeSet<PublicKey> =
             self.members.iter().filter(|(_, m)| m.role == Role::Registrar).map(|(key, _)| *key).collect();
         let list = self.book.expel(pen.signer, &pen.by, &[(key, Void { below, until })], &registrars, at);
-        if list.statement.len() > limits::EXPULSION_BYTES {
-            return Err("the list of who had to leave is full until some of it has expired".to_owned());
-        }
         let secret = self.book.renew_secret(pen.signer, &pen.by, random()?, at);
         let told = [list, secret];
         for told in &told {

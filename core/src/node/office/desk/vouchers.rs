@@ -87,6 +87,10 @@ impl Desk {
         chain: Chain,
         at: u64,
     ) {
+        let same = |shown: &Arc<Vouched>| shown.voucher == voucher && shown.chain == chain;
+        if self.shown.get(&(peer, id)).is_some_and(same) {
+            return;
+        }
         let Ok(believed) = Believed::read(&voucher, &chain, &self.book, at) else { return };
         if believed.is_of(id) && believed.is_for(self.own.subject) {
             self.shown.insert((peer, id), Arc::new(Vouched { believed, voucher, chain }));
