@@ -196,18 +196,32 @@ impl Book {
         let issuer = signer.public();
         let by_root = issuer == self.charter.root;
         let mut entries: BTreeMap<PublicKey, Void> = more.iter().copied().collect();
-        // What matters most comes first: nobody can fill a list so that nobody else has room on it.
-        let last = self
-            .lists
-            .get(&issuer)
-            .and_then(|(_, told)| ExpulsionList::open(&told.statement, self.office).ok());
-        let own = last.map(|(list, _)| list.entries).unwrap_or_default();
+        // What matters most comes first, and of what only others say at most half: nobody can fill a list so that nobody else has
+        // room on it.
+        let read = |told: &Told| {
+            ExpulsionList::open(&told.statement, self.office).ok().map(|(list, _)| list.entries)
+        };
+        let own = self.lists.get(&issuer).and_then(|(_, told)| read(told)).unwrap_or_default();
         let root = if by_root { self.expelled.entries(true) } else { BTreeMap::new() };
-        let mut others: Vec<(PublicKey, Void)> = self.expelled.entries(false).into_iter().collect();
+        let theirs: BTreeMap<PublicKey, Void> = if by_root {
+            self.expelled.entries(false)
+        } else {
+            let others = self.lists.iter().filter(|(by, _)| **by != issuer);
+            others.filter_map(|(_, (_, told))| read(told)).flatten().collect()
+        };
+        let is_ours = |(subject, _): &(PublicKey, Void)| {
+            !theirs.contains_key(subject) || (by_root && registrars.contains(subject))
+        };
+        let (ours, taken): (Vec<_>, Vec<_>) = own.into_iter().chain(root).partition(is_ours);
+        let mut others: Vec<(PublicKey, Void)> =
+            self.expelled.entries(false).into_iter().chain(taken).collect();
         others.retain(|(subject, _)| !(by_root && registrars.contains(subject)));
         others.sort_by_key(|(_, void)| std::cmp::Reverse(void.until));
-        for (subject, void) in own.into_iter().chain(root).chain(others) {
-            let room = entries.len() < limits::EXPULSIONS || entries.contains_key(&subject);
+        let half = limits::EXPULSIONS / 2;
+        let (ours, others) =
+            (ours.into_iter().map(|e| (e, limits::EXPULSIONS)), others.into_iter().map(|e| (e, half)));
+        for ((subject, void), most) in ours.chain(others) {
+            let room = entries.len() < most || entries.contains_key(&subject);
             if room && void.until.saturating_add(limits::CLOCK_SKEW.as_secs()) > now {
                 entries.entry(subject).or_insert(void).widen(void);
             }
