@@ -149,6 +149,9 @@ pub(crate) struct Hold {
     /// As it is encrypted: a key in the link is left alone
     #[arg(long, env = "SWARM_BLIND", value_parser = BoolishValueParser::new())]
     pub(crate) blind: bool,
+    /// In the network of all nodes, although this node is of an office
+    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
+    pub(crate) public: bool,
     /// Give up after this long: 30s, 5m, 1h30m [default: never]
     #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
     pub(crate) timeout: Option<Duration>,
@@ -193,6 +196,9 @@ pub(crate) struct Cat {
     /// Id, link, or the first digits of an id this node knows; - reads it from standard input
     #[arg(value_name = "ID")]
     pub(crate) target: String,
+    /// In the network of all nodes, although this node is of an office
+    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
+    pub(crate) public: bool,
     /// Give up after this long: 30s, 5m, 1h30m [default: never]
     #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
     pub(crate) timeout: Option<Duration>,

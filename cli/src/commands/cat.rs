@@ -33,7 +33,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat) -> Outco
         include: Vec::new(),
         exclude: Vec::new(),
         serve: settings.said_of_content(),
-        network: settings.network(false),
+        network: settings.network(args.public),
     });
     let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
     conversation.finish(outcome).await

@@ -27,7 +27,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outc
         include: Vec::new(),
         exclude: Vec::new(),
         serve: settings.said_of_content(),
-        network: settings.network(false),
+        network: settings.network(args.public),
     };
     conversation.ask(Command::Get(get)).await;
     if let Err(stop) = fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {

@@ -103,8 +103,8 @@ async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<Stri
         let as_what = format!("as {}", role.name());
         let many = if uses == 1 { "one node".to_owned() } else { format!("up to {uses} nodes") };
         let within = size::seconds(secs);
-        ui.talk(&format!("{many} may join {} {as_what}, within {within}: swarm office join", office.name));
-        ui.talk("with the invitation, or a file that it is in");
+        ui.talk(&format!("{many} may join {} {as_what}, within {within}:", office.name));
+        ui.talk("  swarm office join and that text, or a file that it is in");
         Ok(())
     };
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|e| Failed::io("write", path, &e));
@@ -130,7 +130,7 @@ async fn wait_for_newcomers(
     office: &str,
     (uses, secs): (u32, u64),
 ) -> Outcome {
-    ui.talk("until then this command has to run: it opens the door (Ctrl-C ends it)");
+    ui.talk("this command opens the door meanwhile: keep it running (Ctrl-C ends it)");
     let until = std::time::Instant::now() + Duration::from_secs(secs);
     let mut left = uses;
     while left > 0 && std::time::Instant::now() < until {

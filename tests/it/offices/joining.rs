@@ -94,6 +94,10 @@ fn the_root_makes_registrars() {
     machines[2].ask(&["office", "restore", "--backup", paper.to_str().unwrap()]);
     let code = machines[2].invite(&[]);
     machines[3].join(&code).success();
+    let before = machines[0].office()["expires"].as_u64();
+    machines[0].ask(&["office", "renew"]);
+    assert!(machines[0].office()["expires"].as_u64() >= before);
+    machines[1].run(&["office", "renew"]).exits(1);
     // And he may make the registrars leave.
     machines[2].ask(&["office", "expel", "host2", "--registrar"]);
     wait_until("the second registrar is out", PATIENCE, || {

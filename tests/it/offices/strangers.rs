@@ -263,6 +263,12 @@ fn two_offices_never_see_each_other() {
         assert!(!machines[machine].gets(id, 3, &[]), "host {} got it", machine + 1);
     }
     assert!(!machines[0].gets(&blue, 3, &["--public"]) && !machines[3].gets(&red, 3, &["--public"]));
+    // Or in the configuration of its node.
+    machines[1].stop();
+    machines[1].start_with(&["--office", "Red"]);
+    let usual = machines[1].home.file("usual", MIB, 4);
+    let usual = machines[1].publish(&usual, &[]);
+    assert!(machines[0].gets(&usual, 20, &[]) && !machines[3].gets(&usual, 3, &[]));
     wait_until("who is of both is connected in both", PATIENCE, || {
         let offices = machines[1].ask(&["office"])["offices"].as_array().cloned().unwrap();
         offices.iter().all(|office| office["connected"].as_u64() > Some(0))

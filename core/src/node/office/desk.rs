@@ -80,6 +80,8 @@ pub(in crate::node) struct Desk {
     vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
     /// What peers have shown of what we want.
     shown: BTreeMap<(PeerKey, ContentId), Arc<Vouched>>,
+    /// Peers that have gone, and when what they have shown is forgotten.
+    gone: Vec<(Instant, PeerKey)>,
     /// The members that are known, and their serials: only they are let in by an old secret.
     known: Arc<BTreeMap<PublicKey, u64>>,
     /// What is believed has changed since it was written down.
@@ -122,6 +124,7 @@ impl Desk {
             members,
             vouchers: HashMap::new(),
             shown: BTreeMap::new(),
+            gone: Vec::new(),
             known: Arc::default(),
             unwritten: false,
             forgot: Instant::now(),
@@ -397,6 +400,7 @@ impl Desk {
             self.unwritten = true;
         }
         self.write_down();
+        self.forget_gone(Instant::now());
         if self.stood.elapsed() >= STAND_EVERY {
             self.stand(at);
         }

@@ -225,7 +225,10 @@ fn a_voucher_counts_once_its_holder_has_given_something() {
     assert_eq!(desk.names(id, NOW), Some(vec!["alice".to_owned()]));
     // Who has gone is asked nothing more, and what is shown for others or of others is nothing.
     desk.peer_down(peer);
-    assert!(!desk.gave(peer, id, NOW));
+    desk.forget_gone(Instant::now());
+    assert!(desk.has_shown(peer, id), "what it delivered may still be written");
+    desk.forget_gone(Instant::now() + Duration::from_secs(60));
+    assert!(!desk.has_shown(peer, id) && !desk.gave(peer, id, NOW));
     let not_mine = For::Members([eve.public()].into());
     for (ids, members) in [([id], not_mine), ([ContentId::from_bytes([9; 32])], For::Members([me].into()))] {
         let odd = Voucher { issued: NOW, ids: ids.into(), members }.sign(office, &eve);

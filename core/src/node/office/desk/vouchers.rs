@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Desk, Vouched};
 use crate::id::ContentId;
@@ -11,6 +12,9 @@ use crate::office::certificate::{Chain, Role};
 use crate::office::voucher::{Believed, For, Voucher};
 use crate::schedule::PeerKey;
 use crate::store::DiskError;
+
+/// What a peer delivered is written by then.
+const GONE_FOR: Duration = Duration::from_secs(30);
 
 impl Desk {
     /// Whether this node may offer something to these members, or to all; their keys.
@@ -117,9 +121,19 @@ impl Desk {
         true
     }
 
-    /// A peer has gone.
+    /// A peer has gone. What it delivered may still be on its way to the disk.
     pub(in crate::node) fn peer_down(&mut self, peer: PeerKey) {
-        self.shown.retain(|(by, _), _| *by != peer);
+        self.gone.push((Instant::now() + GONE_FOR, peer));
+    }
+
+    /// Who has gone long enough ago has shown nothing.
+    pub(super) fn forget_gone(&mut self, now: Instant) {
+        let over: Vec<PeerKey> =
+            self.gone.iter().filter(|(at, _)| *at <= now).map(|(_, peer)| *peer).collect();
+        if !over.is_empty() {
+            self.gone.retain(|(at, _)| *at > now);
+            self.shown.retain(|(by, _), _| !over.contains(by));
+        }
     }
 
     /// A content is here no longer, or another than before.
