@@ -233,6 +233,18 @@ impl Job {
         }
     }
 
+    /// A blob to be fetched for this job: part `of` a directory or a share, or of its own.
+    fn to_begin(
+        &self,
+        list: HashList,
+        name: String,
+        target: Target,
+        of: Option<ContentId>,
+        seal: Option<Seal>,
+    ) -> Begin {
+        Begin { list, name, target, of, audience: self.get.serve, seal, domain: self.context.domain }
+    }
+
     async fn fetch_file(&mut self, id: ContentId, learned: Known) -> Result<Event, Failure> {
         let len = learned.list.geometry().len();
         let name = self.name_for(&learned);
@@ -244,15 +256,7 @@ impl Job {
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let order = if matches!(self.get.output, Output::Store) { Order::Ascending } else { Order::Rarest };
-        let begin = Begin {
-            list: learned.list,
-            name,
-            target,
-            of: None,
-            audience: self.get.serve,
-            seal: None,
-            domain: self.context.domain,
-        };
+        let begin = self.to_begin(learned.list, name, target, None, None);
         let (blob, view) = self.download(begin, learned.only, order).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
@@ -281,15 +285,7 @@ impl Job {
             return self.fetch_tree(id, Arc::new(manifest), None, dest, name).await;
         }
         let name_here = name.clone();
-        let begin = Begin {
-            list: learned.list,
-            name: name_here,
-            target: Target::Store,
-            of: None,
-            audience: self.get.serve,
-            seal: None,
-            domain: self.context.domain,
-        };
+        let begin = self.to_begin(learned.list, name_here, Target::Store, None, None);
         let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
         let manifest = self.keep_manifest(&blob).await?;
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
@@ -361,15 +357,7 @@ impl Job {
                 None => return Ok(None),
             }
         };
-        let begin = Begin {
-            list,
-            name,
-            target,
-            of: Some(id),
-            audience: self.get.serve,
-            seal,
-            domain: self.context.domain,
-        };
+        let begin = self.to_begin(list, name, target, Some(id), seal);
         let (blob, view) = match from_here {
             Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
             None if len == 0 => (self.begin(&begin).await?, View::default()),

@@ -98,6 +98,8 @@ fn who_was_away_comes_back() {
 fn who_was_taken_in_again_is_a_member_like_others() {
     let lan = Lan::new(2);
     let mut machines = office(&lan, 2, "Acme");
+    // Who is not connected is told nothing, and finds shut doors.
+    wait_until("they are connected", PATIENCE, || machines[0].office()["connected"] == 1);
     let expelled = machines[0].ask(&["office", "expel", "host2"]);
     assert_eq!(expelled["members"][0]["expelled"], true);
     wait_until("it knows", PATIENCE, || machines[1].office()["trouble"] == "this node was expelled");

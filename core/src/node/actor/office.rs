@@ -13,7 +13,7 @@ use crate::limits;
 use crate::node::discovery::{Source, ip_of};
 use crate::node::event::{MemberRow, OfficeRow};
 use crate::node::memory;
-use crate::node::office::desk::{Membership, Shown};
+use crate::node::office::desk::{Certified, Membership};
 use crate::node::office::{Knock, now};
 use crate::office::PublicKey;
 use crate::office::book::{About, Heard, Told};
@@ -169,16 +169,16 @@ impl Actor {
             }
             Message::Certified { chain } => {
                 match desk.certified(member.certificate.subject, Chain(chain), now()) {
-                    Ok(Shown::Newer(newer)) => {
+                    Ok(Certified::Newer(newer)) => {
                         if let Some(peer) = self.peers.get_mut(key) {
                             peer.member = Some(newer);
                         }
                     }
-                    Ok(Shown::Ours) => {
+                    Ok(Certified::Ours) => {
                         let message = Message::Certified { chain: desk.chain().0.clone() };
                         self.tell_members(&message, None);
                     }
-                    Ok(Shown::Nothing) => {}
+                    Ok(Certified::Nothing) => {}
                     Err(error) => tracing::debug!(%error, "certificates that a member shows"),
                 }
             }

@@ -38,15 +38,7 @@ impl Job {
         // An earlier run may have had it all, and ended before it looked inside.
         if self.context.store.record(id).is_none_or(|record| record.state != State::Complete) {
             let (name, target) = (NAMELESS.to_owned(), Target::Store);
-            let begin = Begin {
-                list: learned.list,
-                name,
-                target,
-                of: None,
-                audience: self.get.serve,
-                seal: None,
-                domain: self.context.domain,
-            };
+            let begin = self.to_begin(learned.list, name, target, None, None);
             let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
             let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
             blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
@@ -170,15 +162,7 @@ impl Job {
         let Some(learned) = self.learn(content, Some((Kind::File, len))).await? else { return Ok(None) };
         // Not even a name of ours, which would tell who has no key.
         let name = String::new();
-        let begin = Begin {
-            list: learned.list,
-            name,
-            target: Target::Store,
-            of: Some(id),
-            audience: self.get.serve,
-            seal: None,
-            domain: self.context.domain,
-        };
+        let begin = self.to_begin(learned.list, name, Target::Store, Some(id), None);
         let (blob, view) = self.download(begin, learned.only, Order::Rarest).await?;
         let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
         blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;

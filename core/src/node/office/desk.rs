@@ -45,8 +45,16 @@ pub(in crate::node) struct Membership {
     pub(in crate::node) chain: Chain,
 }
 
+/// What a peer has shown of something that we want.
+#[derive(Debug)]
+struct Shown {
+    vouched: Arc<Vouched>,
+    /// It has given some of it since.
+    counts: bool,
+}
+
 /// What came of certificates that a member has shown in its session.
-pub(in crate::node) enum Shown {
+pub(in crate::node) enum Certified {
     /// Newer ones of its own.
     Newer(Membership),
     /// New ones of ours, which hold from now on.
@@ -79,7 +87,7 @@ pub(in crate::node) struct Desk {
     /// What we go by, of what is here.
     vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
     /// What peers have shown of what we want.
-    shown: BTreeMap<(PeerKey, ContentId), Arc<Vouched>>,
+    shown: BTreeMap<(PeerKey, ContentId), Shown>,
     /// Peers that have gone, and when what they have shown is forgotten.
     gone: Vec<(Instant, PeerKey)>,
     /// The members that are known, and their serials: only they are let in by an old secret.
@@ -264,7 +272,10 @@ impl Desk {
     fn believed(&mut self, at: u64) {
         self.unwritten = true;
         let book = &self.book;
-        self.shown.retain(|_, shown| Believed::read(&shown.voucher, &shown.chain, book, at).is_ok());
+        let holds = |vouched: &Vouched| Believed::read(&vouched.voucher, &vouched.chain, book, at).is_ok();
+        self.shown.retain(|_, shown| holds(&shown.vouched));
+        // What counted is read anew from what is kept, and counts again with the next chunk.
+        self.shown.values_mut().for_each(|shown| shown.counts = false);
         // Who had to leave may have published something.
         self.vouchers.clear();
         self.stand(at);
@@ -302,11 +313,11 @@ impl Desk {
         from: PublicKey,
         chain: Chain,
         at: u64,
-    ) -> Result<Shown, Unbelieved> {
+    ) -> Result<Certified, Unbelieved> {
         let certificate = self.book.verify(&chain, at)?;
         if certificate.subject == from {
             self.members.met(&certificate, &chain, at);
-            return Ok(Shown::Newer(Membership { certificate, chain }));
+            return Ok(Certified::Newer(Membership { certificate, chain }));
         }
         if certificate.subject != self.own.subject {
             return Err(Unbelieved::Subject);
@@ -314,9 +325,9 @@ impl Desk {
         // Nobody makes another of us than we are.
         if certificate.serial > self.own.serial && certificate.role >= self.own.role {
             self.became(certificate, chain, at);
-            return Ok(Shown::Ours);
+            return Ok(Certified::Ours);
         }
-        Ok(Shown::Nothing)
+        Ok(Certified::Nothing)
     }
 
     fn became(&mut self, own: Certificate, chain: Chain, at: u64) {

@@ -180,12 +180,12 @@ fn certificates_are_renewed_by_registrars_and_only_in_time() {
     assert!(desk.wants_renewal(due) && !desk.wants_renewal(due), "not twice in a minute");
     let mine = membership(&hq, desk.chain().clone(), due);
     let fresh = hq.renew(&mine, due).unwrap();
-    assert!(matches!(desk.certified(hq.own.subject, fresh.clone(), due), Ok(Shown::Ours)));
+    assert!(matches!(desk.certified(hq.own.subject, fresh.clone(), due), Ok(Certified::Ours)));
     assert_eq!(desk.own.expires, due + limits::MEMBER_SECS);
-    assert!(matches!(desk.certified(hq.own.subject, fresh.clone(), due), Ok(Shown::Nothing)));
+    assert!(matches!(desk.certified(hq.own.subject, fresh.clone(), due), Ok(Certified::Nothing)));
     // One that is not ours, or somebody's who does not show it himself, counts for nothing.
     assert!(desk.certified(key(7), hq.chain().clone(), due).is_err());
-    assert!(matches!(desk.certified(hq.own.subject, hq.chain().clone(), due), Ok(Shown::Newer(_))));
+    assert!(matches!(desk.certified(hq.own.subject, hq.chain().clone(), due), Ok(Certified::Newer(_))));
     assert_eq!(desk.urgent(due + 31 * DAY).len(), 1, "now it knows where to go");
     // A member renews nobody, and a registrar no registrar.
     assert!(desk.renew(&membership(&hq, fresh, due), due + 2 * DAY).is_none());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Desk, Vouched};
+use super::{Desk, Shown, Vouched};
 use crate::id::ContentId;
 use crate::limits;
 use crate::office::PublicKey;
@@ -91,13 +91,14 @@ impl Desk {
         chain: Chain,
         at: u64,
     ) {
-        let same = |shown: &Arc<Vouched>| shown.voucher == voucher && shown.chain == chain;
+        let same = |known: &Shown| known.vouched.voucher == voucher && known.vouched.chain == chain;
         if self.shown.get(&(peer, id)).is_some_and(same) {
             return;
         }
         let Ok(believed) = Believed::read(&voucher, &chain, &self.book, at) else { return };
         if believed.is_of(id) && believed.is_for(self.own.subject) {
-            self.shown.insert((peer, id), Arc::new(Vouched { believed, voucher, chain }));
+            let vouched = Arc::new(Vouched { believed, voucher, chain });
+            self.shown.insert((peer, id), Shown { vouched, counts: false });
         }
     }
 
@@ -109,12 +110,15 @@ impl Desk {
     /// A peer has given us some of this, so it did not only say that it may be offered: from now on we go by what it showed.
     /// Anybody could write a voucher for what he was never given. True if that is new.
     pub(in crate::node) fn gave(&mut self, peer: PeerKey, id: ContentId, at: u64) -> bool {
-        let Some(shown) = self.shown.get(&(peer, id)).cloned() else { return false };
+        // Asked of every chunk: only the first tells anything.
+        let Some(shown) = self.shown.get_mut(&(peer, id)).filter(|shown| !shown.counts) else { return false };
+        shown.counts = true;
+        let vouched = Arc::clone(&shown.vouched);
         let mut all = self.vouchers(id, at);
-        if all.contains(&shown) || all.len() >= limits::VOUCHERS {
+        if all.contains(&vouched) || all.len() >= limits::VOUCHERS {
             return false;
         }
-        all.push(shown);
+        all.push(vouched);
         if let Err(error) = self.keep_vouchers(id, all) {
             tracing::warn!(%error, "who may be offered this cannot be kept");
         }
