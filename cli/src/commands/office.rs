@@ -240,7 +240,7 @@ async fn expel(ui: &Ui, settings: &Settings, args: &Expel, office: Option<String
 
 fn told_to(members: u32) -> String {
     match members {
-        0 => "nobody could be told yet: keep a node running here, which tells the others as they come"
+        0 => "no other member is connected: they hear of it from the first node they meet that knows"
             .to_owned(),
         1 => "1 connected member passes it on".to_owned(),
         _ => format!("{} pass it on", size::plural(members.into(), "connected member")),
