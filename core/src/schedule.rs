@@ -29,6 +29,7 @@ mod lane;
 pub mod learn;
 pub mod pick;
 pub mod rarity;
+mod read;
 mod seed;
 mod take;
 mod tell;
@@ -49,6 +50,7 @@ use holders::Holder;
 use inflight::InFlight;
 pub use io::{Failure, Input, Output};
 use pick::Picker;
+use read::Reading;
 use seed::Seed;
 use take::Taking;
 
@@ -105,15 +107,21 @@ impl Scheduler {
             Input::PeerUp { peer, near, elsewhere } => {
                 self.peers.entry(peer).or_insert_with(|| Holder::new(near, elsewhere, now));
             }
+            Input::RoundTrip { peer, took } => {
+                if let Some(holder) = self.peers.get_mut(&peer) {
+                    holder.is_away(took);
+                }
+            }
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
             Input::Serve { blob, geometry, have, origin } => {
                 self.serve(blob, geometry, &have, origin, now, out)
             }
-            Input::Withdraw { blob } => self.withdraw(blob),
+            Input::Withdraw { blob } => self.withdraw(blob, now),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
                 let b = self.blobs.entry(blob).or_insert_with(|| Blob::new(geometry, have, now));
                 b.picker = Some(picker);
+                b.reading = (order == Order::Ascending).then(|| Reading::new(now));
                 b.complete = false;
                 self.check_complete(blob, out);
             }
@@ -138,7 +146,7 @@ impl Scheduler {
                 }
             }
             Input::TakesNot { peer, blob } => {
-                self.forget_taker(peer, blob);
+                self.forget_taker(peer, blob, now);
                 self.give(now, out);
             }
             Input::Needs { peer, blob, add, drop } => {
@@ -147,6 +155,12 @@ impl Scheduler {
                     b.needs(peer, &add, &drop, now);
                 }
                 self.give(now, out);
+            }
+            Input::Reads { peer, blob } => {
+                let link = self.blobs.get_mut(&blob).and_then(|b| b.links.get_mut(&peer));
+                if let Some(taker) = link.and_then(|link| link.taker.as_mut()) {
+                    taker.reads = true;
+                }
             }
             Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
             Input::Refused { peer, blob, count, busy } => self.refused(peer, blob, count, busy, now, out),
@@ -177,7 +191,11 @@ impl Scheduler {
         if !self.blobs.values().any(busy) {
             return None;
         }
-        let news = self.blobs.values().any(|b| b.news).then(|| self.taking.news_every());
+        let every = |b: &Blob| match b.reading {
+            Some(_) => self.taking.news_every().min(limits::READ_NEWS),
+            None => self.taking.news_every(),
+        };
+        let news = self.blobs.values().filter(|b| b.news).map(every).min();
         let wake = self.giving.wake().map(|at| at.saturating_sub(now).max(limits::TICK_MIN));
         Some(limits::TICK.min(news.unwrap_or(limits::TICK)).min(wake.unwrap_or(limits::TICK)))
     }
@@ -236,12 +254,12 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    fn withdraw(&mut self, blob: BlobKey) {
+    fn withdraw(&mut self, blob: BlobKey, now: Now) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         b.share = false;
         let takers: Vec<PeerKey> =
             b.links.iter().filter(|(_, l)| l.taker.is_some()).map(|(p, _)| *p).collect();
-        takers.into_iter().for_each(|peer| self.forget_taker(peer, blob));
+        takers.into_iter().for_each(|peer| self.forget_taker(peer, blob, now));
         if self.blobs.get(&blob).is_some_and(|b| b.picker.is_none()) {
             self.blobs.remove(&blob);
         }
@@ -249,7 +267,7 @@ impl Scheduler {
 
     fn peer_down(&mut self, peer: PeerKey, now: Now, out: &mut Vec<Output>) {
         for blob in self.blobs.keys().copied().collect::<Vec<_>>() {
-            self.forget_taker(peer, blob);
+            self.forget_taker(peer, blob, now);
             self.forget_holder(peer, blob, now, out);
             if let Some(b) = self.blobs.get_mut(&blob) {
                 b.links.remove(&peer);
@@ -319,3 +337,5 @@ impl Scheduler {
 #[cfg(test)]
 #[path = "schedule_tests.rs"]
 mod tests;
+#[cfg(test)]
+mod world_tests;

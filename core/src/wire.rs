@@ -42,6 +42,7 @@
 //! | 26 | Members | both, in an office | others of the office, and where they are |
 //! | 27 | Who | both, in an office | who is called that, or has a key that begins so? |
 //! | 28 | Known members | who was asked | their certificates |
+//! | 29 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
 
 pub mod dht;
 pub mod frame;
@@ -151,6 +152,7 @@ pub enum Message {
     Members { peers: Vec<PeerAddrs> },
     Who { name: String },
     Called { chains: Vec<Vec<Vec<u8>>> },
+    Reads { blob: Handle },
 }
 
 /// A node of a site that fetches a blob across the site's border makes itself known.
@@ -219,6 +221,7 @@ impl Message {
             Self::Members { peers } => body(26, peers),
             Self::Who { name } => body(27, name),
             Self::Called { chains } => body(28, chains),
+            Self::Reads { blob } => body(29, blob),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -265,6 +268,7 @@ impl Message {
             26 => Self::Members { peers: read(kind, bytes)? },
             27 => Self::Who { name: read(kind, bytes)? },
             28 => Self::Called { chains: read(kind, bytes)? },
+            29 => Self::Reads { blob: read(kind, bytes)? },
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)

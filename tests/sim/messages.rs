@@ -72,6 +72,7 @@ impl World {
             Output::Need { peer, add, drop, .. } => {
                 self.send(host, peer, Message::Need { blob, add: Have::of(&add), drop: Have::of(&drop) });
             }
+            Output::Reads { peer, .. } => self.send(host, peer, Message::Reads { blob }),
             Output::Gateways { peer, beats, .. } => {
                 let beats = beats
                     .iter()
@@ -179,6 +180,7 @@ impl World {
                 self.hosts[to].books.ended(peer, chunk);
                 self.tell(to, Input::Failed { peer, blob, chunk, why });
             }
+            Message::Reads { .. } => self.tell(to, Input::Reads { peer, blob }),
             Message::Unwant { .. } => self.tell(to, Input::TakesNot { peer, blob }),
             other => panic!("not sent here: {other:?}"),
         }

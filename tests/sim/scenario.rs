@@ -16,6 +16,8 @@ pub struct Spec {
     pub origin: bool,
     /// How it behaves.
     pub habit: Habit,
+    /// It reads along, so many bytes per second: it takes chunks in order.
+    pub reads: Option<u64>,
     /// It comes later.
     pub joins: Option<Time>,
     /// It goes for good so long after it has all.
@@ -145,6 +147,9 @@ pub struct Finish {
     pub came: f64,
     /// Seconds until it had all; `None` if it never did.
     pub done: Option<f64>,
+    /// If it reads along: seconds until it had the first chunk, and the latest chunk's time, in times of when it was due
+    /// ([`crate::sim::table::PLAYS_AFTER`] seconds after the start the first one is).
+    pub read: Option<(f64, f64)>,
 }
 
 /// What came of it.

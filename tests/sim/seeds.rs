@@ -46,6 +46,7 @@ pub fn scenario(seed: u64) -> Scenario {
             down,
             site: below(usize::from(sites)) as u16,
             origin,
+            reads: None,
             habit: if origin { Habit::Honest } else { habit },
             joins: (!origin && below(6) == 0).then(|| below(20_000) * MS),
             leaves: (!origin && below(10) == 0).then(|| below(5000) * MS),

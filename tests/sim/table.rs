@@ -33,9 +33,14 @@ pub struct Figures {
     pub unfinished: usize,
     /// A property that did not hold.
     pub violation: Option<String>,
+    /// Of those who read along: the last one's first chunk, in seconds, and the latest chunk of all, in times of when it was due.
+    pub reads: Option<(f64, f64)>,
     /// Control messages of each kind (see [`super::scenario::Outcome::kinds`]) for each chunk delivered.
     pub messages: [f64; 6],
 }
+
+/// A player begins after so many seconds.
+pub const PLAYS_AFTER: f64 = 2.0;
 
 const MS: u64 = 1_000_000;
 const CHUNKS: u64 = 1024;
@@ -62,7 +67,8 @@ fn scenario(seed: u64, hosts: Vec<Spec>, latency: u64) -> Scenario {
 }
 
 fn host(up: u64, down: u64, site: u16, origin: bool) -> Spec {
-    Spec { up: mbit(up), down: mbit(down), site, origin, habit: Habit::Honest, joins: None, leaves: None }
+    let (up, down) = (mbit(up), mbit(down));
+    Spec { up, down, site, origin, habit: Habit::Honest, reads: None, joins: None, leaves: None }
 }
 
 /// Hosts with equal links.
@@ -159,6 +165,20 @@ pub fn obstructors(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
+/// One publisher and readers who play a film of `film` kbit/s while it arrives, over links of `link` kbit/s: too thin for the
+/// publisher to send everybody everything.
+#[must_use]
+pub fn readers(seed: u64, count: usize, film: u64, link: u64, mib: u64) -> Scenario {
+    let rate = |kbit: u64| kbit * 1000 / 8;
+    let mut scenario = equal(seed, count, 1, 10 * MS);
+    scenario.len = mib << 20;
+    for host in &mut scenario.hosts {
+        (host.up, host.down) = (rate(link), rate(link));
+        host.reads = (!host.origin).then(|| rate(film));
+    }
+    scenario
+}
+
 /// Every row; with `small`, of at most 101 hosts.
 #[must_use]
 pub fn rows(seed: u64, small: bool) -> Vec<Row> {
@@ -192,6 +212,7 @@ pub fn rows(seed: u64, small: bool) -> Vec<Row> {
         1.15,
         None,
     ));
+    rows.push(row("3 play a film at 1.5 x its rate".to_owned(), readers(seed, 3, 4000, 6000, 64), 1.2, Some(1.4)));
     rows.push(row("5 of 100 drip, 5 never read: the others".to_owned(), obstructors(seed, 90), 1.30, None));
     if !small {
         rows.push(row("50/50 Mbit/s, N = 1,000".to_owned(), equal(seed, 1000, 50, 10 * MS), 1.10, None));
@@ -231,6 +252,8 @@ pub fn run(scenario: Scenario) -> Figures {
     };
     let mut ratios: Vec<f64> = outcome.finishes.iter().map(ratio).collect();
     ratios.sort_by(f64::total_cmp);
+    let read = outcome.finishes.iter().filter_map(|finish| finish.read);
+    let reads = read.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)));
     let at = |i: usize| ratios.get(i).copied().unwrap_or(0.0);
     Figures {
         median: at(ratios.len() / 2),
@@ -238,6 +261,7 @@ pub fn run(scenario: Scenario) -> Figures {
         origin: outcome.origin,
         border: lines.then(|| outcome.borders_in.iter().copied().fold(0.0, f64::max)),
         unfinished: outcome.unfinished(),
+        reads,
         violation: outcome.violation,
         messages: outcome.kinds.map(|count| count as f64 / delivered),
     }
@@ -248,7 +272,9 @@ impl Figures {
     #[must_use]
     pub fn reach(&self, row: &Row) -> bool {
         let once = self.border.unwrap_or(self.origin);
-        self.violation.is_none()
+        let plays = self.reads.is_none_or(|(_, latest)| latest <= 1.0);
+        plays
+            && self.violation.is_none()
             && self.unfinished == 0
             && self.slowest <= row.target
             && row.once.is_none_or(|most| once <= most)

@@ -16,6 +16,7 @@ use swarm_core::wire::Message;
 use super::check::Books;
 use super::links::{Block, Hop, Links};
 use super::scenario::{Finish, Habit, Outcome, Scenario, Spec, Time};
+use super::table::PLAYS_AFTER;
 
 pub(super) const BLOB: BlobKey = BlobKey(1);
 /// A session's key is its connection's number above the other host's.
@@ -141,6 +142,19 @@ pub(super) const fn split(peer: PeerKey) -> (usize, u64) {
     ((peer.0 & ((1 << HOST_BITS) - 1)) as usize, peer.0 >> HOST_BITS)
 }
 
+/// When a reader had the first chunk, and how late the latest was: see [`Finish::read`].
+fn read_along(written: &[(Time, u32)], chunk: u64, rate: u64) -> (f64, f64) {
+    let mut times: Vec<(u32, Time)> = written.iter().map(|(at, chunk)| (*chunk, *at)).collect();
+    times.sort_unstable();
+    let (mut reached, mut latest) = (0.0_f64, 0.0_f64);
+    for (number, at) in &times {
+        reached = reached.max(*at as f64 / 1e9);
+        let due = PLAYS_AFTER + f64::from(*number) * chunk as f64 / rate as f64;
+        latest = latest.max(reached / due);
+    }
+    (times.first().map_or(0.0, |(_, at)| *at as f64 / 1e9), latest)
+}
+
 impl Host {
     pub(super) const fn end_life(&mut self, now: Time) {
         self.life += 1;
@@ -256,7 +270,8 @@ impl World {
             self.tell(host, Input::Serve { blob: BLOB, geometry, have, origin });
         }
         if !origin {
-            self.tell(host, Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
+            let order = if self.hosts[host].spec.reads.is_some() { Order::Ascending } else { Order::Rarest };
+            self.tell(host, Input::Want { blob: BLOB, geometry, have, skip: None, order });
         }
         if !self.calm {
             self.push(self.now, Event::Seek { host, life });
@@ -276,6 +291,8 @@ impl World {
             self.hosts[x].sessions.insert(y, Session { conn, arrives: 0 });
             let elsewhere = (!local).then(|| self.hosts[y].spec.site.into());
             self.tell(x, Input::PeerUp { peer: peer_key(conn, y), near, elsewhere });
+            let took = Duration::from_nanos(2 * self.links.latency(x, y));
+            self.tell(x, Input::RoundTrip { peer: peer_key(conn, y), took });
         }
         for (x, y) in [(a, b), (b, a)] {
             if self.wants(x) {
@@ -456,7 +473,12 @@ impl World {
         let mut o = std::mem::take(&mut self.outcome);
         o.finishes = self
             .honest()
-            .map(|(host, h)| Finish { host, came: seconds(h.came), done: h.done.map(seconds) })
+            .map(|(host, h)| Finish {
+                host,
+                came: seconds(h.came),
+                done: h.done.map(seconds),
+                read: h.spec.reads.map(|rate| read_along(&h.written, self.geometry.chunk_size(), rate)),
+            })
             .collect();
         for (i, h) in self.hosts.iter().enumerate() {
             let (sent, got) = self.links.bytes(i);

@@ -22,6 +22,9 @@ use crate::wire::{Hello, Message, PeerAddrs};
 /// A peer that we have just met may still say what it has.
 const NEWCOMER: Duration = Duration::from_secs(2);
 
+/// The round trip to a peer is measured so often, also while it is busy.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
 /// See [`limits::OFFICE_MESSAGES`].
 const OFFICE_WINDOW: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,7 @@ pub(super) struct Peer {
     heard: Instant,
     heard_bytes: u64,
     ping: Option<(u64, Instant)>,
+    pinged: Instant,
     rtt: Option<Duration>,
 }
 
@@ -193,13 +197,21 @@ impl Peers {
         }
     }
 
-    /// The answer to a ping.
-    pub(super) fn pong(&mut self, key: PeerKey, number: u64, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&key)
-            && let Some((_, sent)) = peer.ping.take_if(|(n, _)| *n == number)
-        {
-            peer.rtt = Some(now.duration_since(sent));
+    /// Asks a peer for a sign of life, unless that was asked already.
+    pub(super) fn ping(&mut self, key: PeerKey, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&key).filter(|peer| peer.ping.is_none()) {
+            (peer.ping, peer.pinged) = (Some((key.0, now)), now);
+            self.send(key, Message::Ping(key.0));
         }
+    }
+
+    /// The answer to a ping: how long it took, if it was asked for.
+    pub(super) fn pong(&mut self, key: PeerKey, number: u64, now: Instant) -> Option<Duration> {
+        let peer = self.peers.get_mut(&key)?;
+        let (_, sent) = peer.ping.take_if(|(n, _)| *n == number)?;
+        let took = now.duration_since(sent);
+        peer.rtt = Some(took);
+        Some(took)
     }
 
     /// Probes peers that have been silent, and drops those whose probe stayed without an answer.
@@ -218,14 +230,13 @@ impl Peers {
                 {
                     silent.push(*key);
                 }
-                None if quiet > limits::PING_EVERY => {
-                    peer.ping = Some((key.0, now));
+                None if quiet > limits::PING_EVERY || now.duration_since(peer.pinged) > MEASURE_EVERY => {
                     pings.push(*key);
                 }
                 _ => {}
             }
         }
-        pings.into_iter().for_each(|key| self.send(key, Message::Ping(key.0)));
+        pings.into_iter().for_each(|key| self.ping(key, now));
         silent.into_iter().for_each(|key| self.doom(key, "silent for too long", false));
     }
 
@@ -280,6 +291,7 @@ impl Peer {
             heard,
             heard_bytes: 0,
             ping: None,
+            pinged: heard,
             rtt: None,
         }
     }

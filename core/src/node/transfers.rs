@@ -262,6 +262,12 @@ impl Transfers {
         }
     }
 
+    /// A round trip to a peer was measured.
+    pub(super) fn round_trip(&mut self, peer: PeerKey, took: Duration) {
+        let input = Input::RoundTrip { peer, took };
+        self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
+    }
+
     pub(super) fn peer_down(&mut self, peer: PeerKey, peers: &mut Peers, sharing: &mut Sharing) {
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
             self.lost(key, peer, peers);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::border::Border;
 use super::give::Taker;
 use super::pick::Picker;
+use super::read::Reading;
 use super::seed::Seed;
 use super::{BlobKey, Now, Output, PeerKey};
 use crate::content::bitmap::Bitmap;
@@ -28,11 +29,15 @@ pub(super) struct Blob {
     /// There are news since they were last told.
     pub(super) news: bool,
     pub(super) told: Now,
-    /// At the end: chunks on their way for too long.
+    /// While somebody reads along.
+    pub(super) reading: Option<Reading>,
+    /// At the end, or next for a reader: chunks on their way for too long.
     pub(super) late: Option<Bitmap>,
     pub(super) hedged: u64,
     /// How often requests were taken back since a chunk came, for their holders were so slow.
     pub(super) crawls: u32,
+    /// The same, for their holders were silent.
+    pub(super) stalls: u32,
     pub(super) paused: bool,
     pub(super) complete: bool,
 }
@@ -48,6 +53,8 @@ pub(super) struct Link {
     pub(super) told_have: Bitmap,
     /// It holds some: what it knows we would take of it. A request says by itself that we take that chunk no more.
     pub(super) told_need: Option<Bitmap>,
+    /// It holds some, and knows that somebody reads along.
+    pub(super) told_reads: bool,
     /// What it was asked for, and owes us.
     pub(super) owed: Bitmap,
 }
@@ -64,9 +71,11 @@ impl Blob {
             border: None,
             news: false,
             told: now,
+            reading: None,
             late: None,
             hedged: 0,
             crawls: 0,
+            stalls: 0,
             paused: false,
             complete: false,
         }
@@ -94,6 +103,7 @@ impl Blob {
             taker: None,
             told_have: Bitmap::new(chunks),
             told_need: None,
+            told_reads: false,
             owed: Bitmap::new(chunks),
         };
         self.links.entry(peer).or_insert_with(none)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Blob, BlobKey, Now, PeerKey, Scheduler};
+use super::{BlobKey, Now, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
@@ -16,12 +16,14 @@ impl Scheduler {
         let patience = [patience(false), patience(true)];
         for (blob, b) in &mut self.blobs {
             let ending = b.picker.as_ref().is_some_and(|p| p.wanted().is_empty() && !p.is_complete());
-            if !ending {
+            let reading = b.reading.filter(|_| b.picker.as_ref().is_some_and(|p| !p.is_complete()));
+            if !ending && reading.is_none() {
                 b.late = None;
                 continue;
             }
+            let counts = |chunk| ending || reading.is_some_and(|reading| reading.is_near(chunk));
             let mut late = Bitmap::new(b.geometry.chunks());
-            for (chunk, request) in self.inflight.requests(*blob) {
+            for (chunk, request) in self.inflight.requests(*blob).filter(|(chunk, _)| counts(*chunk)) {
                 let local = b.links.get(&request.peer).is_some_and(|link| link.local);
                 let trusted = self.peers.get(&request.peer).is_some_and(super::Holder::is_trusted);
                 let patience = if trusted { patience[usize::from(local)] } else { limits::HEDGE_AFTER };
@@ -42,8 +44,11 @@ impl Scheduler {
     /// O(chunks in flight), which is bounded, and only at the end of a blob.
     pub(super) fn hedge(&mut self, peer: PeerKey, blob: BlobKey) -> Option<(u32, u64)> {
         let b = self.blobs.get_mut(&blob)?;
-        // A second copy of one who has let us down before would be the last.
-        if !self.peers.get(&peer).is_some_and(super::Holder::is_trusted) {
+        // A second copy of one who has let us down before would be the last: it must be better than who has the first.
+        let holder = self.peers.get(&peer)?;
+        let owes = |owner: &PeerKey| self.peers.get(owner).is_some_and(super::Holder::has_delivered);
+        let trusted = holder.is_trusted();
+        if !trusted && !holder.has_delivered() {
             return None;
         }
         // Across the border only what is ours to import: the others of our site would ask for it, too.
@@ -53,6 +58,7 @@ impl Scheduler {
         let best = self.inflight.requests(blob).filter(|(chunk, r)| {
             r.peer != peer
                 && late.get(*chunk)
+                && (trusted || !owes(&r.peer))
                 && mine.is_none_or(|mine| mine.get(*chunk))
                 && picker.peer_has(peer, *chunk)
                 && b.hedged + r.size <= budget(b.geometry.len())
@@ -62,14 +68,6 @@ impl Scheduler {
         b.hedged += size;
         picker.doubled(chunk);
         Some((chunk, size))
-    }
-}
-
-impl Blob {
-    /// What we would take: what nobody was asked for, or at the end what is late.
-    pub(super) fn need(&self) -> Option<&Bitmap> {
-        let picker = self.picker.as_ref()?;
-        Some(self.late.as_ref().filter(|_| picker.wanted().is_empty()).unwrap_or_else(|| picker.wanted()))
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::holders::Holder;
 use super::lane::{GRANT_FOR, Lane};
 use super::pick::Random;
 use super::seed::Seed;
@@ -36,6 +37,8 @@ pub(super) struct Taker {
     asked: u32,
     /// When one was sent, or the first of these asked for.
     progress: Now,
+    /// It reads along: it is offered chunks in order.
+    pub(super) reads: bool,
     /// It does not read what it is sent: see [`Scheduler::pass_over_stuck`].
     stuck: bool,
     pause_until: Now,
@@ -43,6 +46,14 @@ pub(super) struct Taker {
     pub(super) moved: Now,
     /// Chunks sent to it.
     pub(super) sent: u32,
+}
+
+/// A grant that was answered.
+struct Answer {
+    /// When it was given out.
+    since: Now,
+    /// Its place was given to somebody else meanwhile.
+    late: bool,
 }
 
 /// A place of our uplink that was offered.
@@ -115,6 +126,7 @@ impl Taker {
             free: u32::from(chunks == 1),
             asked: 0,
             progress: Duration::ZERO,
+            reads: false,
             stuck: false,
             pause_until: Duration::ZERO,
             moved: Duration::ZERO,
@@ -162,9 +174,8 @@ impl Scheduler {
     fn grant_one(&mut self, blob: BlobKey, local: bool, now: Now, out: &mut Vec<Output>) -> bool {
         let Some(b) = self.blobs.get_mut(&blob) else { return false };
         let chunk = b.geometry.chunk_size();
-        let slots = if b.seed.is_some() { limits::SEED_SLOTS } else { limits::UPLOAD_SLOTS };
         let lane = self.giving.lane(local);
-        let budget = lane.budget(chunk, slots, local);
+        let budget = lane.budget(chunk, slots(b.seed.as_ref()));
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
@@ -177,9 +188,12 @@ impl Scheduler {
             let first = choose(b, local, places, now, random, gives);
             let peer = first.or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))?;
             let taker = b.links.get(&peer)?.taker.as_ref()?;
-            let hint = b.seed.as_ref().and_then(|seed| seed.assign(&taker.taken, random));
+            let hint = b.seed.as_ref().and_then(|seed| match taker.reads {
+                true => seed.next_for(&taker.taken),
+                false => seed.assign(&taker.taken, random),
+            });
             let waits = now.saturating_sub(taker.moved) >= limits::SEED_REST;
-            Some((peer, hint, !rests || waits || hint.is_some()))
+            Some((peer, hint, !rests || waits || hint.is_some() || taker.reads))
         };
         let mut drawn = draw();
         for _ in 1..DRAWS {
@@ -229,12 +243,15 @@ impl Scheduler {
     ) {
         let Some(of) = self.dealing(peer, blob) else { return };
         let has = chunk < of.have.len() && of.have.get(chunk);
-        let granted = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), now);
-        if !granted || !has {
+        let answer = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), now);
+        // Whoever keeps grants to use them all at once has at most what is free, and one chunk at a time beyond that.
+        let is_room = of.taker.asked == 0 || of.lane.has_room(of.size, slots(of.seed.as_ref()));
+        let granted = answer.filter(|answer| has && (!answer.late || is_room));
+        let Some(Answer { since, .. }) = granted else {
             let why = if has { super::Failure::Busy } else { super::Failure::Missing };
             out.push(Output::Decline { peer, blob, chunk, why });
             return self.give(now, out);
-        }
+        };
         if of.taker.asked == 0 {
             of.taker.progress = now;
         }
@@ -249,7 +266,7 @@ impl Scheduler {
             }
         }
         if !of.taker.stuck {
-            of.lane.takes(of.size, now);
+            of.lane.takes(of.size, since, now);
         }
         if let Some(b) = self.blobs.get_mut(&blob) {
             b.takes(peer, chunk);
@@ -277,7 +294,8 @@ impl Scheduler {
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
         let again = if local { lane.turnaround / 2 } else { lane.turnaround * 2 };
-        let pause = again.max(Duration::from_micros(quarter)).max(GRANT_FOR);
+        let quarter = Duration::from_micros(quarter).min(limits::BUSY_PAUSE);
+        let pause = again.max(quarter).max(GRANT_FOR);
         taker.pause_until = now + pause;
         self.giving.wake_at(now + pause);
         self.give(now, out);
@@ -299,10 +317,10 @@ impl Scheduler {
                 // What it takes back is no sign that it reads.
                 if whole || taker.asked == 0 {
                     taker.stuck = false;
-                    lane.takes(u64::from(taker.asked) * size, now);
+                    lane.takes(u64::from(taker.asked) * size, now, now);
                 }
             } else {
-                lane.asked = lane.asked.saturating_sub(size);
+                lane.gone(size, now);
             }
             if whole {
                 taker.progress = now;
@@ -324,9 +342,10 @@ impl Scheduler {
         self.giving.wake = self.giving.wake.filter(|at| *at > now);
         for b in self.blobs.values_mut() {
             let size = b.geometry.chunk_size();
-            for link in b.links.values_mut() {
+            for (peer, link) in &mut b.links {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
-                let patience = lane.patience();
+                let distance = self.peers.get(peer).map_or(Duration::ZERO, Holder::distance);
+                let patience = lane.patience().max(distance * 2 + limits::GRANT_PATIENCE);
                 let old = |grant: &Grant| now.saturating_sub(grant.since) > patience;
                 while taker.grants.front().is_some_and(old)
                     && let Some(grant) = taker.grants.pop_front()
@@ -355,21 +374,21 @@ impl Scheduler {
                 let waits = taker.asked > 0 && !taker.stuck;
                 if waits && now.saturating_sub(taker.progress) > lane.longest(taker.progress) {
                     taker.stuck = true;
-                    lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
+                    lane.gone(u64::from(taker.asked) * size, now);
                 }
             }
         }
     }
 
     /// A taker is gone, with all it was granted and had asked for.
-    pub(super) fn forget_taker(&mut self, peer: PeerKey, blob: BlobKey) {
+    pub(super) fn forget_taker(&mut self, peer: PeerKey, blob: BlobKey, now: Now) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let size = b.geometry.chunk_size();
         let Some(link) = b.links.get_mut(&peer) else { return };
         let (lane, Some(taker)) = (self.giving.lane(link.local), link.taker.take()) else { return };
         lane.granted = lane.granted.saturating_sub(u64::from(taker.live) * size);
         if !taker.stuck {
-            lane.asked = lane.asked.saturating_sub(u64::from(taker.asked) * size);
+            lane.gone(u64::from(taker.asked) * size, now);
         }
         if let Some(seed) = &mut b.seed {
             let promised = taker.grants.iter().chain(&taker.late).filter_map(|grant| grant.hint);
@@ -396,7 +415,8 @@ impl Taker {
         }
     }
 
-    /// Answers `count` granted chunks, oldest first. False if there were none, not even late ones.
+    /// Answers `count` granted chunks, oldest first. Yields the last of these grants; none if there were none, not even late
+    /// ones.
     fn answered(
         &mut self,
         mut count: u32,
@@ -404,8 +424,8 @@ impl Taker {
         lane: &mut Lane,
         mut seed: Option<&mut Seed>,
         now: Now,
-    ) -> bool {
-        let mut any = false;
+    ) -> Option<Answer> {
+        let mut given = None;
         for (grants, live) in [(&mut self.late, false), (&mut self.grants, true)] {
             while count > 0
                 && let Some(grant) = grants.front_mut()
@@ -414,7 +434,7 @@ impl Taker {
                 lane.answered(grant.since, now);
                 grant.count -= part;
                 count -= part;
-                any = true;
+                given = Some(Answer { since: grant.since, late: !live });
                 if live {
                     lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
                     self.live -= part;
@@ -427,8 +447,13 @@ impl Taker {
         }
         let free = count.min(self.free);
         self.free -= free;
-        any || free > 0
+        given.or((free > 0).then_some(Answer { since: now, late: false }))
     }
+}
+
+/// Chunks that may be on their way out at once.
+const fn slots(seed: Option<&Seed>) -> u64 {
+    if seed.is_some() { limits::SEED_SLOTS } else { limits::UPLOAD_SLOTS }
 }
 
 /// The taker for the next place: of two at random, the one that has no grant yet, else has less (two choices spread well,

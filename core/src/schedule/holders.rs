@@ -29,6 +29,8 @@ pub struct Holder {
     window: u64,
     rate: u64,
     measured: (Now, u64),
+    /// The round trip, the least lately.
+    distance: Duration,
     delivered_any: bool,
     /// When the last whole chunk came.
     delivered: Now,
@@ -58,6 +60,7 @@ impl Holder {
             window: limits::FIRST_WINDOW,
             rate: 0,
             measured: (now, 0),
+            distance: Duration::ZERO,
             delivered_any: false,
             delivered: Duration::ZERO,
             owes_since: now,
@@ -118,15 +121,39 @@ impl Holder {
         self.delivered_any
     }
 
+    /// It has delivered a whole chunk.
+    #[must_use]
+    pub const fn has_delivered(&self) -> bool {
+        !self.delivered.is_zero()
+    }
+
     /// It has offered or sent us something lately, or is new.
     #[must_use]
+    pub fn is_there(&self, now: Now) -> bool {
+        now.saturating_sub(self.served) < limits::REQUEST_TIMEOUT
+    }
+
+    /// The same, and it owes us nothing that it was silent about.
+    #[must_use]
     pub fn is_of_use(&self, now: Now) -> bool {
-        self.silences == 0 && now.saturating_sub(self.served) < limits::REQUEST_TIMEOUT
+        self.silences == 0 && self.is_there(now)
     }
 
     /// It offers a place of its uplink.
     pub const fn offered(&mut self, now: Now) {
         self.served = now;
+    }
+
+    /// The round trip; zero before it is known.
+    #[must_use]
+    pub const fn distance(&self) -> Duration {
+        self.distance
+    }
+
+    /// A round trip was measured. The least counts, and is believed a little less each time: paths change.
+    pub fn is_away(&mut self, round_trip: Duration) {
+        let believed = self.distance + self.distance / 8;
+        self.distance = if believed.is_zero() { round_trip } else { round_trip.min(believed) };
     }
 
     /// Of the bytes it owes, those that can be expected soon.
@@ -144,7 +171,7 @@ impl Holder {
     /// Another request is allowed now. One always is, whatever its size.
     #[must_use]
     pub fn may_ask(&self, size: u64, now: Now) -> bool {
-        let window = self.window.max(FIRST_CHUNKS * size);
+        let window = self.window.max(FIRST_CHUNKS * size).max(under_way(limits::START_RATE, self.distance));
         now >= self.pause_until
             && (self.requests == 0
                 || self.is_trusted() && self.out < window && self.requests < limits::REQUESTS_PER_PEER)
@@ -189,11 +216,12 @@ impl Holder {
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
     }
 
-    /// Asked for something and silent for too long.
+    /// Asked for something and silent for too long: so many times the usual patience.
     #[must_use]
-    pub fn is_stalled(&self, now: Now) -> bool {
+    pub fn is_stalled(&self, times: u32, now: Now) -> bool {
         let patience = if self.delivered_any { limits::REQUEST_TIMEOUT / 4 } else { FIRST_BYTE };
-        self.requests > 0 && now.saturating_sub(self.progress) > patience * (1 << self.silences.min(2))
+        let times = times.max(1 << self.silences.min(2));
+        self.requests > 0 && now.saturating_sub(self.progress) > patience * times
     }
 
     /// It lost its requests: small window, and a pause that doubles each time.
@@ -216,4 +244,9 @@ impl Holder {
         self.window = (self.window / 2).max(limits::CHUNK_MIN);
         self.pause_until = now + Duration::from_millis(250);
     }
+}
+
+/// Bytes that are under way at a rate (bytes per second) during some time.
+pub(super) fn under_way(rate: u64, time: Duration) -> u64 {
+    (u128::from(rate) * time.as_micros() / 1_000_000) as u64
 }

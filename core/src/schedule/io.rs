@@ -1,5 +1,7 @@
 //! What the scheduler is told and what it tells.
 
+use std::time::Duration;
+
 use super::{Beat, BlobKey, Order, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
@@ -28,6 +30,13 @@ pub enum Input {
         near: u8,
         /// The site it is of, if not ours.
         elsewhere: Option<u64>,
+    },
+    /// A round trip to a peer was measured.
+    RoundTrip {
+        /// The session.
+        peer: PeerKey,
+        /// How long it took.
+        took: Duration,
     },
     /// It is gone.
     PeerDown {
@@ -124,6 +133,13 @@ pub enum Input {
         add: Bitmap,
         /// Chunks it has, or is being sent.
         drop: Bitmap,
+    },
+    /// A taker reads along: it takes chunks in order.
+    Reads {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
     },
     /// A holder has a place of its uplink for us.
     Granted {
@@ -291,6 +307,13 @@ pub enum Output {
         add: Bitmap,
         /// Chunks that are here or on their way.
         drop: Bitmap,
+    },
+    /// Tell this holder that we take chunks in order.
+    Reads {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
     },
     /// Tell this neighbour which nodes of our site fetch across its border.
     Gateways {

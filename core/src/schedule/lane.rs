@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Now;
+use super::holders::under_way;
 use crate::limits;
 
 /// See the module's text.
@@ -17,15 +18,33 @@ pub(super) struct Lane {
     pub(super) rate: u64,
     /// Bytes sent since, of the present measurement.
     meter: (Now, u64),
+    /// When the rate was last measured.
+    measured: Now,
     /// When a whole chunk last went out.
     last_sent: Now,
     /// From a grant to its answer, the least lately: distance, not queues.
     pub(super) turnaround: Duration,
     turnaround_next: (Duration, Now),
+    /// Grants are given out for so many eighths of a turnaround: see [`Lane::starved`].
+    reach: u32,
+    /// Since when nothing was left to send.
+    empty_since: Now,
+    /// How long that was while answers were on their way, since the reach was last reviewed.
+    idle: Duration,
+    reviewed: Now,
 }
 
 /// The rate is measured over at least this long.
 const METER: Duration = Duration::from_millis(100);
+/// Beyond what a chunk takes on a thin line, a pause of this length between two chunks is not the line's.
+const GAP: Duration = Duration::from_secs(1);
+/// The rate is forgotten when nothing was measured for this long: a line that was cut is not slow.
+const RATE_FOR: Duration = Duration::from_secs(10);
+/// The least and the most eighths of a turnaround that grants are given out for. Some of what is granted is declined, and a
+/// packet that is lost holds up all that is behind it for a turnaround.
+const REACH: std::ops::RangeInclusive<u32> = 16..=48;
+/// The reach is reviewed so often.
+const REVIEW_EVERY: Duration = Duration::from_millis(250);
 /// The least turnaround is forgotten after this.
 const TURNAROUND_FOR: Duration = Duration::from_secs(5);
 /// See [`Lane::patience`].
@@ -48,26 +67,51 @@ impl Lane {
             asked: 0,
             rate: 0,
             meter: (Duration::ZERO, 0),
+            measured: Duration::ZERO,
             last_sent: Duration::ZERO,
             turnaround: Duration::ZERO,
             turnaround_next: (Duration::MAX, Duration::ZERO),
+            reach: *REACH.start(),
+            empty_since: Duration::ZERO,
+            idle: Duration::ZERO,
+            reviewed: Duration::ZERO,
         }
     }
 
-    /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes.
-    ///
-    /// Of what is granted for a turnaround some is declined: half as much again covers that. (Not outside our site:
-    /// there grants are kept until they can be used.)
-    pub(super) fn budget(&self, chunk: u64, slots: u64, local: bool) -> u64 {
-        let turnaround = if local { self.turnaround * 3 / 2 } else { self.turnaround };
-        let ahead = (u128::from(self.rate) * (turnaround + SLACK).as_micros() / 1_000_000) as u64;
-        let least = if self.rate == 0 { limits::FIRST_WINDOW } else { 0 };
+    /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes: the slots, and what goes out
+    /// until a grant is answered.
+    pub(super) fn budget(&self, chunk: u64, slots: u64) -> u64 {
+        let ahead = under_way(self.rate, self.turnaround * self.reach / 8 + SLACK);
+        let first = under_way(limits::START_RATE, self.turnaround).max(limits::FIRST_WINDOW);
+        let least = if self.rate == 0 { first } else { 0 };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
+    }
+
+    /// One more chunk fits the budget.
+    pub(super) fn has_room(&self, chunk: u64, slots: u64) -> bool {
+        self.granted + self.asked + chunk <= self.budget(chunk, slots)
+    }
+
+    /// A grant given out at `since` is answered after nothing was left to send: had more been granted, the line had not
+    /// been idle. The reach grows while that is often so, and shrinks slowly when it is not.
+    fn starved(&mut self, since: Now, now: Now) {
+        if self.asked == 0 && self.rate > 0 {
+            self.idle += now.saturating_sub(since.max(self.empty_since).max(self.reviewed));
+        }
+        let over = now.saturating_sub(self.reviewed);
+        if over >= REVIEW_EVERY.max(self.turnaround * 2) {
+            self.reach = match self.idle * 50 > over {
+                true => self.reach * 5 / 4,
+                false => self.reach - self.reach / 32,
+            };
+            self.reach = self.reach.clamp(*REACH.start(), *REACH.end());
+            (self.idle, self.reviewed) = (Duration::ZERO, now);
+        }
     }
 
     /// Chunks one grant is for.
     pub(super) fn quantum(&self, chunk: u64) -> u32 {
-        let work = (u128::from(self.rate) * GRANT_FOR.as_micros() / 1_000_000) as u64;
+        let work = under_way(self.rate, GRANT_FOR);
         (work.min(limits::RUN_BYTES) / chunk).max(1) as u32
     }
 
@@ -88,12 +132,24 @@ impl Lane {
         if self.turnaround.is_zero() { FIRST_PATIENCE } else { self.turnaround * 3 + limits::GRANT_PATIENCE }
     }
 
-    /// A chunk was asked for.
-    pub(super) const fn takes(&mut self, bytes: u64, now: Now) {
+    /// A chunk was asked for, against a grant of `since`.
+    pub(super) fn takes(&mut self, bytes: u64, since: Now, now: Now) {
+        self.starved(since, now);
         if self.asked == 0 {
             self.meter = (now, 0);
+            if now.saturating_sub(self.measured) > RATE_FOR {
+                self.rate = 0;
+            }
         }
         self.asked += bytes;
+    }
+
+    /// Bytes asked for went out, or need not any longer.
+    pub(super) const fn gone(&mut self, bytes: u64, now: Now) {
+        self.asked = self.asked.saturating_sub(bytes);
+        if self.asked == 0 {
+            self.empty_since = now;
+        }
     }
 
     /// How long a taker to whom nothing went since then may have to wait, at worst.
@@ -107,13 +163,19 @@ impl Lane {
     }
 
     pub(super) fn sent(&mut self, bytes: u64, now: Now) {
+        // Since then those whom it is for read nothing, or the line was cut: that is no sign of how fast it is.
+        let gap = now.saturating_sub(self.last_sent.max(self.meter.0));
+        if gap > GAP + Duration::from_micros(bytes * 1_000_000 / limits::THIN_LINE) {
+            self.meter = (now, 0);
+        }
         self.meter.1 += bytes;
         self.last_sent = now;
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER && self.meter.1 > 2 * bytes {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
-            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample) / 4 };
-            self.meter = (now, 0);
+            // It follows up at once, so that what is granted may double from one turnaround to the next.
+            self.rate = if sample > self.rate { sample } else { (self.rate * 3 + sample) / 4 };
+            (self.meter, self.measured) = ((now, 0), now);
         }
     }
 }

@@ -93,6 +93,12 @@ impl Picker {
         self.missing
     }
 
+    /// The chunk is neither here nor skipped.
+    #[must_use]
+    pub fn is_missing(&self, chunk: u32) -> bool {
+        matches!(self.state[chunk as usize], ChunkState::Wanted | ChunkState::InFlight(_))
+    }
+
     /// Chunks that are missing and that nobody was asked for.
     #[must_use]
     pub const fn wanted(&self) -> &Bitmap {
@@ -279,6 +285,25 @@ impl Picker {
         let may = |c: u32| wanted.get(c) && self.peer_has(peer, c) && allowed.is_none_or(|a| a.get(c));
         let first = first.filter(|c| *c < wanted.len() && may(*c));
         let chunk = first.or_else(|| self.by_order(peer, allowed, random))?;
+        self.rarity.unlist(chunk);
+        self.state[chunk as usize] = ChunkState::InFlight(1);
+        Some(chunk)
+    }
+
+    /// The same for a reader, of the chunks that lie `ahead` of it: the first of these `rather` that can be; of a holder of
+    /// everything, one that no neighbour has or is sent; else the next.
+    pub fn pick_next(
+        &mut self,
+        peer: PeerKey,
+        rather: (Option<u32>, Option<u32>),
+        ahead: &Bitmap,
+    ) -> Option<u32> {
+        let has_all = matches!(self.holders.get(&peer)?, Holding::Whole);
+        let may = |c: &u32| ahead.get(*c) && self.wanted().get(*c) && self.peer_has(peer, *c);
+        let given = |c: Option<u32>| c.filter(|c| *c < ahead.len()).filter(may);
+        let fresh = || ahead.iter().filter(may).find(|c| has_all && self.rarity.copies(*c) == 0);
+        let next = || ahead.iter().find(may);
+        let chunk = given(rather.0).or_else(|| given(rather.1)).or_else(fresh).or_else(next)?;
         self.rarity.unlist(chunk);
         self.state[chunk as usize] = ChunkState::InFlight(1);
         Some(chunk)

@@ -46,6 +46,12 @@ impl Seed {
         (usize::from(self.spread.copies(chunk)) < limits::SCARCE_COPIES).then_some(chunk)
     }
 
+    /// The same for one who reads along: the first chunk that nobody has.
+    pub(super) fn next_for(&self, taken: &Bitmap) -> Option<u32> {
+        let needed = self.spread.listed().without(taken);
+        needed.iter().find(|chunk| self.spread.copies(*chunk) == 0)
+    }
+
     /// Neighbours have come to have, or be sent, so many chunks more.
     pub(super) fn taken(&mut self, chunks: u32, now: Now) {
         self.meter.1 += chunks;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::endgame::smooth;
-use super::holders::Holder;
+use super::holders::{Holder, under_way};
 use super::{BlobKey, Failure, Link, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
@@ -15,6 +15,8 @@ pub(super) struct Taking {
     /// Bytes per second, smoothed.
     rate: u64,
     meter: (Now, u64),
+    /// The highest rate of this and of the last few measurements, and how many are left until it is forgotten.
+    peak: (u64, u32),
     /// From a request to its verified chunk, smoothed: of our site, and of all others. What crosses a thin line waits there.
     service: [Duration; 2],
     /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
@@ -33,7 +35,9 @@ enum Unused {
 }
 
 /// The rate is measured over at least this long.
-const METER: Duration = Duration::from_millis(200);
+const METER: Duration = Duration::from_millis(100);
+/// A peak of the rate counts for so many measurements.
+const PEAK_FOR: u32 = 10;
 /// A chunk that takes this many times longer than chunks took lately is asked of another holder...
 const CRAWL: u32 = 8;
 /// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
@@ -41,7 +45,8 @@ const CRAWLS: u32 = 6;
 
 impl Taking {
     pub(super) fn new() -> Self {
-        Self { rate: 0, meter: (Duration::ZERO, 0), service: [Duration::ZERO; 2], held: VecDeque::new() }
+        let meter = (Duration::ZERO, 0);
+        Self { rate: 0, meter, peak: (0, 0), service: [Duration::ZERO; 2], held: VecDeque::new() }
     }
 
     /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
@@ -65,6 +70,11 @@ impl Taking {
         self.service[if local { 0 } else { 1 }]
     }
 
+    /// Bytes per second, smoothed.
+    pub(super) const fn rate(&self) -> u64 {
+        self.rate
+    }
+
     /// How often neighbours are told news: after about as many bytes.
     pub(super) fn news_every(&self) -> Duration {
         let micros = limits::NEWS_BYTES * 1_000_000 / self.rate.max(1);
@@ -76,15 +86,22 @@ impl Taking {
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
-            self.rate = if self.rate == 0 { sample } else { (self.rate * 3 + sample) / 4 };
+            self.rate = if self.rate == 0 { sample } else { (self.rate * 7 + sample) / 8 };
+            self.peak = match self.peak {
+                (peak, left) if left > 0 && sample < peak => (peak, left - 1),
+                _ => (sample, PEAK_FOR),
+            };
             self.meter = (now, 0);
         }
     }
 
-    /// What may be on its way at once, of chunks of this size.
-    fn window(&self, size: u64, first_copy: bool) -> u64 {
-        let ahead = self.rate / 1000 * limits::TAKE_AHEAD.as_millis() as u64;
+    /// What may be on its way at once, of chunks of this size, when some more is asked of a holder at this `distance`: a few
+    /// chunks, and twice what arrives during a round trip, so that the window grows as long as that makes the rate grow
+    /// (as the window of BBR does, Cardwell et al. 2016).
+    fn window(&self, size: u64, first_copy: bool, distance: Duration) -> u64 {
         let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
+        let rate = if self.peak.0 == 0 { limits::START_RATE / 2 } else { self.peak.0 };
+        let ahead = under_way(self.rate, limits::TAKE_AHEAD) + under_way(rate, distance * 2);
         (chunks * size + ahead).max(2 * limits::FIRST_WINDOW)
     }
 }
@@ -158,9 +175,12 @@ impl Scheduler {
         hint: Option<u32>,
         now: Now,
     ) -> Result<(u32, u64), Unused> {
+        self.read_on(blob, now);
+        let late = |b: &super::Blob| b.reading.is_some() && b.late.as_ref().is_some_and(|late| !late.is_empty());
+        let late = self.blobs.get(&blob).is_some_and(late);
         let b = self.blobs.get_mut(&blob).ok_or(Unused::NoNeed)?;
         let size = b.geometry.chunk_size();
-        let picker = b.picker.as_mut().filter(|p| !p.is_complete()).ok_or(Unused::NoNeed)?;
+        let picker = b.picker.as_ref().filter(|p| !p.is_complete()).ok_or(Unused::NoNeed)?;
         if b.paused {
             return Err(Unused::Busy);
         }
@@ -179,14 +199,30 @@ impl Scheduler {
                 return Err(Unused::Hold);
             }
         }
-        let window = self.taking.window(size, first_copy);
+        let window = |distance| self.taking.window(size, first_copy, distance);
+        let windows = (window(holder.distance()), window(Duration::ZERO));
         if !holder.may_ask(size, now)
-            || !has_room(&self.peers, self.inflight.bytes_total(), holder, size, window)
+            || !has_room(&self.peers, self.inflight.bytes_total(), holder, size, windows)
         {
             return Err(Unused::Busy);
         }
-        let allowed = b.border.as_ref().filter(|_| !holder.is_local()).map(super::Border::mine);
-        if let Some(chunk) = picker.pick(peer, hint, allowed, &mut self.random) {
+        let local = holder.is_local();
+        // For a reader what is late comes before what lies ahead.
+        if late && let Some(hedge) = self.hedge(peer, blob) {
+            return Ok(hedge);
+        }
+        let b = self.blobs.get_mut(&blob).ok_or(Unused::NoNeed)?;
+        let picker = b.picker.as_mut().ok_or(Unused::NoNeed)?;
+        let allowed = b.border.as_ref().filter(|_| !local).map(super::Border::mine);
+        let next = match &b.reading {
+            Some(reading) => {
+                let ahead = reading.ahead_of(picker.wanted());
+                let ahead = allowed.map_or_else(|| ahead.clone(), |allowed| ahead.and(allowed));
+                picker.pick_next(peer, (reading.urgent(), hint), &ahead)
+            }
+            None => picker.pick(peer, hint, allowed, &mut self.random),
+        };
+        if let Some(chunk) = next {
             let size = b.geometry.chunk(chunk).map_or(0, |c| b.geometry.size(c) as u64);
             return Ok((chunk, size));
         }
@@ -249,7 +285,7 @@ impl Scheduler {
         }
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         b.picker = None;
-        (b.border, b.late) = (None, None);
+        (b.border, b.late, b.reading) = (None, None, None);
         b.links.values_mut().for_each(|link| link.told_need = None);
         if !b.share {
             self.blobs.remove(&blob);
@@ -285,7 +321,7 @@ impl Scheduler {
             picker.have(chunk);
         }
         b.here(chunk);
-        b.crawls = 0;
+        (b.crawls, b.stalls) = (0, 0);
         if let Some(late) = &mut b.late {
             late.clear(chunk);
         }
@@ -335,9 +371,7 @@ impl Scheduler {
     /// A holder that has sent nothing for too long, or so little that others are faster, loses its requests; it may give again
     /// after a pause that doubles.
     pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
-        let stalled: Vec<PeerKey> =
-            self.peers.iter().filter(|(_, h)| h.is_stalled(now)).map(|(key, _)| *key).collect();
-        for peer in stalled {
+        for peer in self.stalled(now) {
             let mut touched = Vec::new();
             for (blob, chunk) in self.inflight.of_peer(peer) {
                 self.end_request(peer, blob, chunk);
@@ -345,7 +379,12 @@ impl Scheduler {
                 touched.push(blob);
             }
             touched.dedup();
-            touched.into_iter().for_each(|blob| self.tell_all(blob, now, out));
+            for blob in touched {
+                if let Some(b) = self.blobs.get_mut(&blob) {
+                    b.stalls += 1;
+                }
+                self.tell_all(blob, now, out);
+            }
             if let Some(holder) = self.peers.get_mut(&peer) {
                 holder.stalled(now);
             }
@@ -368,6 +407,18 @@ impl Scheduler {
         }
     }
 
+    /// Holders that have been silent for too long. Where no chunk comes whomever we ask, the line may be full of what others
+    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for.
+    fn stalled(&self, now: Now) -> Vec<PeerKey> {
+        let patience = |peer: PeerKey| {
+            let asked = self.inflight.of_peer(peer);
+            let vain = asked.iter().filter_map(|(blob, _)| self.blobs.get(blob)).map(|b| b.stalls + b.crawls);
+            1 << (vain.max().unwrap_or(0) / 2).min(CRAWLS)
+        };
+        let silent = self.peers.iter().filter(|(_, h)| h.is_stalled(1, now));
+        silent.filter(|(peer, h)| h.is_stalled(patience(**peer), now)).map(|(key, _)| *key).collect()
+    }
+
     /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last
     /// anybody who says that it has them.
     fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey, u32)> {
@@ -378,7 +429,7 @@ impl Scheduler {
                 let Some(holder) = self.peers.get(&request.peer) else { continue };
                 let usual = self.taking.service(holder.is_local()) * CRAWL;
                 // Where all are slow, ever more patience: else none of them would ever be done.
-                let patience = limits::REQUEST_TIMEOUT.max(usual) * (1 << b.crawls.min(CRAWLS));
+                let patience = limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
                 // While an earlier one was on its way this one waited.
                 let age = now.saturating_sub(request.since.max(holder.delivered_at()));
                 let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
@@ -386,7 +437,7 @@ impl Scheduler {
                     *peer != request.peer
                         && picker.peer_has(*peer, chunk)
                         && (age > patience * 3
-                            || self.peers.get(peer).is_some_and(|h| h.is_proven() && h.is_of_use(now)))
+                            || self.peers.get(peer).is_some_and(|h| h.has_delivered() && h.is_there(now)))
                 };
                 if age > patience && slow() && b.links.keys().any(better) {
                     crawling.push((request.peer, *key, chunk));
@@ -424,17 +475,27 @@ impl Scheduler {
 }
 
 /// One more chunk of this holder fits the window. Those that are slow count for what they deliver soon, and all that have
-/// delivered nothing yet share half of it: neither keeps the fast from giving.
-fn has_room(peers: &BTreeMap<PeerKey, Holder>, total: u64, holder: &Holder, size: u64, window: u64) -> bool {
+/// delivered nothing yet share half of it (of the one `near`, when somebody has delivered something): neither keeps the fast
+/// from giving.
+fn has_room(
+    peers: &BTreeMap<PeerKey, Holder>,
+    total: u64,
+    holder: &Holder,
+    size: u64,
+    (window, near): (u64, u64),
+) -> bool {
     if total == 0 {
         return true;
     }
-    let (mut counted, mut unproven) = (0, 0);
-    for h in peers.values().filter(|h| h.outstanding() > 0) {
+    let (mut counted, mut unproven, mut newcomers) = (0, 0, window / 2);
+    for h in peers.values() {
+        if h.has_delivered() {
+            newcomers = near / 2;
+        }
         counted += h.soon();
         unproven += if h.is_proven() { 0 } else { h.outstanding() };
     }
     total + size <= limits::IN_FLIGHT_BYTES
         && counted + size <= window
-        && (holder.is_proven() || unproven + size <= window / 2)
+        && (holder.is_proven() || unproven + size <= newcomers)
 }

@@ -2,14 +2,18 @@
 //! neighbour at once before it is offered something, so that its answer is up to date.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::{Blob, BlobKey, Link, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
+use crate::limits;
 
 impl Scheduler {
     /// Tells all neighbours if it is time.
     pub(super) fn tell_due(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
-        let every = self.taking.news_every();
+        self.read_on(blob, now);
+        let reads = self.blobs.get(&blob).is_some_and(|b| b.reading.is_some());
+        let every = self.taking.news_every().min(if reads { limits::READ_NEWS } else { Duration::MAX });
         let due = |b: &Blob| {
             let complete = b.picker.as_ref().is_some_and(super::Picker::is_complete);
             b.news && (now >= b.told + every || complete)
@@ -40,12 +44,15 @@ impl Blob {
         }
         let Some(link) = self.links.get(&peer) else { return };
         let Some(told) = &link.told_need else { return };
+        if self.reading.is_some() && !link.told_reads {
+            out.push(Output::Reads { peer, blob });
+        }
         let need = self.need_of(link);
         // Nearly always there is nothing new: nothing is copied then.
         if *told != *need {
             let (need, add, drop) = (need.clone().into_owned(), need.without(told), told.without(&need));
             if let Some(link) = self.links.get_mut(&peer) {
-                link.told_need = Some(need);
+                (link.told_need, link.told_reads) = (Some(need), self.reading.is_some());
             }
             out.push(Output::Need { peer, blob, add, drop });
         }
@@ -59,7 +66,7 @@ impl Blob {
         };
         // What is wanted nobody owes; what is late somebody does.
         let late = self.late.is_some() && !link.owed.is_empty();
-        let need = if late { Cow::Owned(need.without(&link.owed)) } else { Cow::Borrowed(need) };
+        let need = if late { Cow::Owned(need.without(&link.owed)) } else { need };
         match self.border.as_ref().filter(|_| !link.local) {
             None => need,
             Some(border) => Cow::Owned(need.and(border.mine())),

@@ -6,6 +6,7 @@
 //! sim --table --seed 7         with other coin flips
 //! sim --table --only crash     those whose name contains this
 //! sim --hosts 8 --rate 50 --size 64 --latency 30   one network like the testbed's: hosts, Mbit/s, MiB, ms one way
+//! sim --readers 3 --film 4000 --link 6000 --size 64   a publisher and readers of a film: kbit/s of the film and of each link
 //! sim --faults 2000            so many small worlds in which much goes wrong
 //! sim --faults 1 --seed 7      that of one seed, ...
 //! sim --faults 1 --seed 7 --trace   ... with every message
@@ -55,11 +56,21 @@ fn main() -> ExitCode {
              other {other:.2}"
         );
         figures.unfinished == 0
+    } else if let Some(readers) = args.number("--readers") {
+        let number = |flag, default| args.number(flag).unwrap_or(default);
+        let (film, link, size) = (number("--film", 4000), number("--link", 6000), number("--size", 64));
+        let figures = table::run(table::readers(seed, readers as usize, film, link, size));
+        let (first, latest) = figures.reads.unwrap_or_default();
+        println!(
+            "first chunk after {first:.2} s, latest chunk at {latest:.2} of the time it was due, origin {:.3}",
+            figures.origin
+        );
+        latest <= 1.0
     } else if args.has("--table") {
         print_table(seed, args.has("--small"), args.value("--only").unwrap_or(""))
     } else {
         eprintln!(
-            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace] | --hosts N"
+            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace] | --hosts N | --readers N"
         );
         return ExitCode::from(2);
     };
@@ -103,6 +114,9 @@ fn print_row(row: &Row, figures: &Figures) {
         border,
         if figures.reach(row) { "" } else { "  missed" }
     );
+    if let Some((first, latest)) = figures.reads {
+        println!("    first chunk after {first:.2} s, latest chunk at {latest:.2} of the time it was due");
+    }
     if let Some(violation) = &figures.violation {
         println!("    {violation}");
     }

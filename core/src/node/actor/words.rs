@@ -88,7 +88,11 @@ impl Actor {
             }
             (Message::Peers { blob, peers }, true) => self.exchanged(key, blob, peers),
             (Message::Ping(n), true) => self.peers.send(key, Message::Pong(n)),
-            (Message::Pong(n), true) => self.peers.pong(key, n, Instant::now()),
+            (Message::Pong(n), true) => {
+                if let Some(took) = self.peers.pong(key, n, Instant::now()) {
+                    self.transfers.round_trip(key, took);
+                }
+            }
             (Message::Seek { id, on }, true) => self.sought(key, id, on),
             (Message::Known(id), true) => {
                 if self.seeking.found(key, id) {
@@ -126,6 +130,7 @@ impl Actor {
             Message::Refuse { blob, count, busy } => {
                 transfers.refused(key, (blob, count, busy), peers, sharing)
             }
+            Message::Reads { blob } => transfers.reads(key, blob, peers, sharing),
             Message::Gateways { id, beats } => transfers.gateways(key, id, &beats, peers, sharing),
             _ => {}
         }
@@ -151,6 +156,8 @@ impl Actor {
             peer.hello = Some(hello);
             let class = peer.class;
             self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
+            // Before any bulk is between: how much may be under way follows from it.
+            self.peers.ping(key, Instant::now());
             self.greet_member(key);
             self.seek();
         }

@@ -50,6 +50,11 @@ impl Transfers {
                         peers.send(peer, Message::Need { blob, add, drop });
                     }
                 }
+                Output::Reads { peer, blob } => {
+                    if let Some(blob) = self.downloads.get(&blob).map(|d| d.handle) {
+                        peers.send(peer, Message::Reads { blob });
+                    }
+                }
                 Output::Grant { peer, blob, count, hint } => {
                     if let Some(blob) = self.theirs(peer, blob, sharing) {
                         peers.send(peer, Message::Grant { blob, count, hint });

@@ -114,6 +114,13 @@ impl Transfers {
         self.hear(Input::Sent { peer, blob, whole }, peers, sharing);
     }
 
+    /// A peer takes the chunks of a blob in order.
+    pub(in crate::node) fn reads(&mut self, peer: PeerKey, handle: Handle, peers: &mut Peers, sharing: &Sharing) {
+        let Some(source) = sharing.taken(peer, handle) else { return };
+        let blob = self.key(source.id());
+        self.hear(Input::Reads { peer, blob }, peers, sharing);
+    }
+
     /// A holder has a place of its uplink for us.
     pub(in crate::node) fn granted(
         &mut self,

@@ -1,0 +1,98 @@
+//! Reading along: somebody plays a blob, or pipes it on, while it arrives.
+//!
+//! Only what lies a few seconds ahead of the first missing chunk (the *head*) is asked for. The head itself is asked of
+//! anybody when nothing is here yet or when nobody has sent it for a while. Beyond it a reader takes the chunk that a
+//! publisher would rather send, else one that no neighbour has or is sent: so several readers of one place divide what the
+//! publisher sends, and give it to each other in time.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::holders::under_way;
+use super::pick::Picker;
+use super::{Blob, BlobKey, Now, Scheduler};
+use crate::content::bitmap::Bitmap;
+use crate::limits;
+
+/// A head that nobody was asked for is left to neighbours for this long, or twice what chunks take lately.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Chunks from the head on that are asked of a second holder when they are late.
+const URGENT: u32 = 2;
+
+/// Where a reader is in a blob.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The first chunk that is not here.
+    head: u32,
+    since: Now,
+    /// Chunks from the head on that are asked for.
+    ahead: u32,
+    /// The head is asked of anybody.
+    hurry: bool,
+}
+
+impl Reading {
+    pub(super) const fn new(now: Now) -> Self {
+        Self { head: 0, since: now, ahead: limits::READ_CHUNKS, hurry: true }
+    }
+
+    /// Of these chunks, those that lie ahead.
+    pub(super) fn ahead_of(&self, chunks: &Bitmap) -> Bitmap {
+        let mut ahead = Bitmap::new(chunks.len());
+        let end = self.head.saturating_add(self.ahead).min(chunks.len());
+        (self.head..end).filter(|c| chunks.get(*c)).for_each(|c| ahead.set(c));
+        ahead
+    }
+
+    /// The head, if anybody may be asked for it.
+    pub(super) fn urgent(&self) -> Option<u32> {
+        self.hurry.then_some(self.head)
+    }
+
+    /// A chunk that is asked of a second holder when it is late.
+    pub(super) const fn is_near(&self, chunk: u32) -> bool {
+        chunk < self.head + URGENT
+    }
+
+    /// Goes on to the first chunk that is not here.
+    fn follow(&mut self, picker: &Picker, ahead: u32, patience: Duration, now: Now) {
+        let before = self.head;
+        while self.head < picker.wanted().len() && !picker.is_missing(self.head) {
+            self.head += 1;
+        }
+        if self.head != before {
+            self.since = now;
+        }
+        self.ahead = ahead;
+        self.hurry = self.head == 0 || now.saturating_sub(self.since) >= patience;
+    }
+}
+
+impl Scheduler {
+    /// Brings a reader's place up to date.
+    pub(super) fn read_on(&mut self, blob: BlobKey, now: Now) {
+        let (rate, service) = (self.taking.rate(), self.taking.service(true));
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let (Some(reading), Some(picker)) = (&mut b.reading, &b.picker) else { return };
+        let chunks = under_way(rate, limits::READ_AHEAD) / b.geometry.chunk_size();
+        let ahead = (chunks as u32).max(limits::READ_CHUNKS);
+        let before = (reading.head, reading.ahead);
+        reading.follow(picker, ahead, PATIENCE.max(service * 2), now);
+        b.news |= before != (reading.head, reading.ahead);
+    }
+}
+
+impl Blob {
+    /// What we would take: what nobody was asked for (of that, when somebody reads along, what lies ahead), and what is late.
+    pub(super) fn need(&self) -> Option<Cow<'_, Bitmap>> {
+        let wanted = self.picker.as_ref()?.wanted();
+        Some(match (&self.reading, &self.late) {
+            (Some(reading), late) => {
+                let ahead = reading.ahead_of(wanted);
+                Cow::Owned(late.as_ref().map_or_else(|| ahead.clone(), |late| ahead.or(late)))
+            }
+            (None, Some(late)) if wanted.is_empty() => Cow::Borrowed(late),
+            (None, _) => Cow::Borrowed(wanted),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! What hung in one of 50,000 bad days of the simulator, each as few inputs as show it.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const BLOB: BlobKey = BlobKey(1);
+const CHUNK: u64 = limits::CHUNK_MIN;
+
+fn ms(ms: u64) -> Now {
+    Duration::from_millis(ms)
+}
+
+/// A scheduler, what it said last, and a blob of some small chunks.
+struct Desk {
+    scheduler: Scheduler,
+    geometry: Geometry,
+    out: Vec<Output>,
+}
+
+impl Desk {
+    fn new(chunks: u64) -> Self {
+        let geometry = Geometry::new(chunks * CHUNK).unwrap();
+        Self { scheduler: Scheduler::new(7), geometry, out: Vec::new() }
+    }
+
+    fn full(&self) -> Bitmap {
+        Bitmap::full(self.geometry.chunks())
+    }
+
+    fn none(&self) -> Bitmap {
+        Bitmap::new(self.geometry.chunks())
+    }
+
+    fn tell(&mut self, input: Input, now: Now) {
+        self.out.clear();
+        self.scheduler.handle(input, now, &mut self.out);
+    }
+
+    /// It has all, and this peer needs all.
+    fn gives_to(&mut self, peer: PeerKey, now: Now) {
+        let (blob, geometry, have) = (BLOB, self.geometry, self.full());
+        self.tell(Input::Serve { blob, geometry, have, origin: false }, now);
+        self.tell(Input::PeerUp { peer, near: 1, elsewhere: None }, now);
+        self.tell(Input::Takes { peer, blob }, now);
+        self.tell(Input::Needs { peer, blob, add: self.full(), drop: self.none() }, now);
+    }
+
+    /// It wants all, and these peers have all.
+    fn takes_from(&mut self, peers: &[PeerKey], order: Order, now: Now) {
+        let (blob, geometry) = (BLOB, self.geometry);
+        self.tell(Input::Want { blob, geometry, have: self.none(), skip: None, order }, now);
+        for peer in peers.iter().copied() {
+            self.tell(Input::PeerUp { peer, near: 1, elsewhere: None }, now);
+            self.tell(Input::Holds { peer, blob, have: self.full() }, now);
+        }
+    }
+
+    fn grants(&self) -> usize {
+        self.out.iter().filter(|o| matches!(o, Output::Grant { .. })).count()
+    }
+
+    fn sends(&self) -> usize {
+        self.out.iter().filter(|o| matches!(o, Output::Send { .. })).count()
+    }
+
+    fn asked(&self) -> Vec<u32> {
+        let chunk = |o: &Output| if let Output::Request { chunk, .. } = o { Some(*chunk) } else { None };
+        self.out.iter().filter_map(chunk).collect()
+    }
+
+    fn cancels(&self) -> usize {
+        self.out.iter().filter(|o| matches!(o, Output::Cancel { .. })).count()
+    }
+}
+
+/// A line that was cut for long looked slow for ever: whoever declined once was offered nothing for minutes.
+#[test]
+fn a_line_that_was_cut_is_not_taken_for_slow() {
+    let peer = PeerKey(1);
+    let mut desk = Desk::new(64);
+    desk.gives_to(peer, ms(0));
+    for chunk in 0..4 {
+        desk.tell(Input::Asked { peer, blob: BLOB, chunk }, ms(20));
+    }
+    for (number, at) in (0..4).zip([30, 80, 130, 60_000]) {
+        desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(at));
+        assert!(number < 3 || desk.scheduler.upload_rate() > 100_000, "{}", desk.scheduler.upload_rate());
+    }
+    desk.tell(Input::Refused { peer, blob: BLOB, count: 1, busy: true }, ms(60_010));
+    let soon = (0..20).any(|step| {
+        desk.tell(Input::Tick, ms(60_100 + step * 100));
+        desk.grants() > 0
+    });
+    assert!(soon, "it is offered something again within two seconds");
+}
+
+/// Whoever keeps grants to use them all at once filled a thin line behind which all others waited.
+#[test]
+fn kept_grants_are_used_one_at_a_time() {
+    let (hoarder, other) = (PeerKey(1), PeerKey(2));
+    let mut desk = Desk::new(64);
+    desk.gives_to(hoarder, ms(0));
+    let mut kept = desk.grants();
+    for at in (0..20_000).step_by(100) {
+        desk.tell(Input::Tick, ms(at));
+        kept += desk.grants();
+    }
+    assert!(kept > limits::LATE_GRANTS as usize, "{kept} grants were not answered");
+    desk.gives_to(other, ms(20_000));
+    let others = desk.grants() as u32;
+    (0..others).for_each(|chunk| desk.tell(Input::Asked { peer: other, blob: BLOB, chunk }, ms(20_001)));
+    let mut sent = 0;
+    for chunk in 0..64 {
+        desk.tell(Input::Asked { peer: hoarder, blob: BLOB, chunk }, ms(20_002));
+        sent += desk.sends();
+    }
+    assert!(sent <= 2, "{sent} chunks are sent to it at once");
+}
+
+/// Behind a full line each chunk takes longer than patience: asked of one after the other, it never came.
+#[test]
+fn patience_grows_while_nothing_comes() {
+    let peers = [PeerKey(1), PeerKey(2), PeerKey(3)];
+    let mut desk = Desk::new(1);
+    desk.takes_from(&peers, Order::Rarest, ms(0));
+    let (mut asked, mut waits, mut longest) = (None, ms(0), ms(0));
+    for at in (0..400_000).step_by(100) {
+        desk.tell(Input::Tick, ms(at));
+        if desk.cancels() > 0 {
+            longest = longest.max(ms(at) - waits);
+            asked = None;
+        }
+        for peer in peers {
+            if asked.is_none() {
+                desk.tell(Input::Granted { peer, blob: BLOB, count: 1, hint: None }, ms(at));
+                if !desk.asked().is_empty() {
+                    (asked, waits) = (Some(peer), ms(at));
+                }
+            }
+        }
+    }
+    assert!(longest > ms(60_000), "it waits {longest:?} at most");
+}
+
+/// A dripping holder had all the chunks, and one that was silent once and gives again got none of them.
+#[test]
+fn a_newcomer_is_not_asked_for_everything() {
+    let (known, new) = (PeerKey(1), PeerKey(2));
+    let mut desk = Desk::new(512);
+    desk.takes_from(&[known, new], Order::Rarest, ms(0));
+    for peer in [known, new] {
+        desk.tell(Input::RoundTrip { peer, took: ms(150) }, ms(0));
+    }
+    desk.tell(Input::Granted { peer: known, blob: BLOB, count: 1, hint: None }, ms(1));
+    let chunk = desk.asked()[0];
+    desk.tell(Input::Bytes { peer: known, blob: BLOB, chunk, bytes: CHUNK }, ms(2));
+    desk.tell(Input::Verified { peer: Some(known), blob: BLOB, chunk }, ms(2));
+    desk.tell(Input::Granted { peer: new, blob: BLOB, count: 256, hint: None }, ms(3));
+    assert!(desk.asked().len() as u64 * CHUNK <= limits::FIRST_WINDOW, "{} chunks", desk.asked().len());
+}
+
+/// Over a long path a lone holder is asked for as much as is under way at once, however small the chunks are.
+#[test]
+fn windows_follow_the_distance() {
+    let peer = PeerKey(1);
+    let asked = |took| {
+        let mut desk = Desk::new(1024);
+        desk.takes_from(&[peer], Order::Rarest, ms(0));
+        desk.tell(Input::RoundTrip { peer, took }, ms(0));
+        desk.tell(Input::Granted { peer, blob: BLOB, count: 512, hint: None }, ms(1));
+        desk.asked().len() as u64 * CHUNK
+    };
+    assert!(asked(ms(150)) >= limits::START_RATE * 150 / 1000 / 2, "{}", asked(ms(150)));
+    assert!(asked(ms(1)) <= limits::FIRST_WINDOW, "{}", asked(ms(1)));
+}
+
+/// A reader's order holds towards a publisher, too, whatever that would rather send.
+#[test]
+fn a_reader_asks_for_what_lies_ahead() {
+    let (publisher, neighbour) = (PeerKey(1), PeerKey(2));
+    let mut desk = Desk::new(1024);
+    desk.takes_from(&[publisher], Order::Ascending, ms(0));
+    assert!(desk.out.contains(&Output::Reads { peer: publisher, blob: BLOB }));
+    desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 1, hint: Some(900) }, ms(1));
+    assert_eq!(desk.asked(), [0], "the first chunk comes first");
+    desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 1, hint: Some(900) }, ms(2));
+    assert_eq!(desk.asked(), [1], "and nothing that lies far ahead");
+    desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 1, hint: Some(5) }, ms(3));
+    assert_eq!(desk.asked(), [5], "of what lies ahead, what the publisher would rather send");
+    desk.tell(Input::PeerUp { peer: neighbour, near: 1, elsewhere: None }, ms(4));
+    let mut have = desk.none();
+    [3, 7].into_iter().for_each(|chunk| have.set(chunk));
+    desk.tell(Input::Holds { peer: neighbour, blob: BLOB, have }, ms(4));
+    desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 2, hint: None }, ms(5));
+    assert_eq!(desk.asked(), [2, 4], "a neighbour has the third");
+    desk.tell(Input::Granted { peer: neighbour, blob: BLOB, count: 1, hint: None }, ms(6));
+    assert_eq!(desk.asked(), [3]);
+}
