@@ -134,9 +134,9 @@ def small(bench):
 def by_mdns(bench, hosts, source):
     """One get in the second namespace from a seeder in the first, with a link that names no address."""
     swarm, out = Swarm(bench), bench.fresh("swarm-out")
-    seeder, link, _ = swarm.publish(source, net=hosts[0])
+    seeder, link, _ = swarm.publish(source, host=hosts[0])
     try:
-        proc, seconds, _ = swarm.get(without_peers(link), out, SMALL, net=hosts[1])
+        proc, seconds, _ = swarm.get(without_peers(link), out, SMALL, host=hosts[1])
         bench.same(source, out)
         return {"ms": seconds * 1000, "get_rss_mib": proc.peak_mib()}
     finally:
