@@ -2,7 +2,7 @@
 
 `send ADDRESS PORT [CONGESTION [CONNECTIONS]]` says `ready` and sends zeros to who connects until those hang up;
 `receive ADDRESS PORT SECONDS [WARM_UP [CONNECTIONS]]` reads them, and says what came within the seconds that follow
-some of warming up (1). Both say what CPU it took. `ping ADDRESS PORT` connects ten times and says the least time that
+some of warming up (1). Both say what CPU it took, the sender also its congestion control. `ping ADDRESS PORT` connects ten times and says the least time that
 one took, which is the round-trip time: the far kernel answers.
 """
 
@@ -38,11 +38,12 @@ def send(address, port, congestion="", connections="1"):
             cpu = cpu or time.process_time()
             if congestion:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+            used = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode()
             threads.append(threading.Thread(target=lambda one=connection: sent.append(serve(one))))
             threads[-1].start()
         for thread in threads:
             thread.join()
-        print(json.dumps({"bytes": sum(sent), "cpu": time.process_time() - cpu}), flush=True)
+        print(json.dumps({"bytes": sum(sent), "cpu": time.process_time() - cpu, "congestion": used}), flush=True)
 
 
 def receive(address, port, seconds, warm_up="1", connections="1"):

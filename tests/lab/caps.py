@@ -27,7 +27,7 @@ def bulk(*args):
 
 
 def transfer(lab, sender, receiver, rtt=0, connections=1):
-    """A transfer from host to host: Mbit/s of payload, and CPU seconds per GB of both ends."""
+    """A transfer from host to host: Mbit/s of payload, CPU seconds per GB of both ends, the congestion control."""
     server = lab.spawn("tcp-send", sender.argv(*bulk("send", sender.address, PORT, "", connections)), pipe=True)
     try:
         server.line("^ready", 20)
@@ -37,7 +37,7 @@ def transfer(lab, sender, receiver, rtt=0, connections=1):
         got = json.loads(call.output())
         sent = json.loads(server.line("^{.*", 60)[0].group(0))
         cpu = [end["cpu"] / end["bytes"] * 1e9 for end in (got, sent)]
-        return got["bytes"] * 8 / got["seconds"] / 1e6, sum(cpu)
+        return got["bytes"] * 8 / got["seconds"] / 1e6, sum(cpu), sent["congestion"]
     finally:
         server.stop()
 
@@ -68,11 +68,13 @@ def check(lab, rate, line, congestion, rtt=0):
         connections = max(1, math.ceil(cap * 1e6 / 8 * ms / 1000 / IN_FLIGHT))
         for attempt in range(1, ATTEMPTS + 1):
             network.forget()
-            goodput, cpu = transfer(lab, sender, receiver, ms, connections)
+            goodput, cpu, used = transfer(lab, sender, receiver, ms, connections)
             met = goodput / (cap * PAYLOAD / PACKET)
-            print(json.dumps({"row": "tcp", "where": where, "cap_mbit": cap, "rtt_ms": ms, "congestion": congestion,
+            print(json.dumps({"row": "tcp", "where": where, "cap_mbit": cap, "rtt_ms": ms, "congestion": used,
                               "connections": connections, "goodput_mbit": round(goodput, 3), "met": round(met, 4),
                               "cpu_s_per_gb": round(cpu, 2)}), flush=True)
+            if congestion and used != congestion:
+                raise Failed(f"the hosts use {used}, not {congestion}")
             if abs(met - 1) <= WITHIN:
                 break
             if attempt == ATTEMPTS:

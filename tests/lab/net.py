@@ -92,8 +92,6 @@ class Network:
         self.lab.undo.append(lambda: subprocess.run(["ip", "netns", "del", full], capture_output=True, check=False))
         run("ip", "netns", "add", full)
         run("ip", "-n", full, "link", "set", "lo", "up")
-        if self.congestion:
-            sysctl(full, "net/ipv4/tcp_congestion_control", self.congestion)
         return full
 
     def _site(self, core, number, count, routed):
@@ -111,8 +109,12 @@ class Network:
             run("ip", "-n", name, "link", "set", "dev", "eth0", "address", mac(number, index + 2))
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
+            # By the routes: the parameter of a namespace takes only what the machine allows to everybody.
+            control = ["congctl", self.congestion] if self.congestion else []
+            run("ip", "-n", name, "route", "replace", f"{net}.0/24", "dev", "eth0", "proto", "kernel", "scope", "link",
+                "src", f"{net}.{index + 2}", *control)
             if routed:
-                run("ip", "-n", name, "route", "add", "default", "via", f"{net}.1")
+                run("ip", "-n", name, "route", "add", "default", "via", f"{net}.1", *control)
             shape(name, "eth0", self.rate)
             shape(hub, f"p{index}", self.rate)
             self.hosts.append(Host(name, f"{net}.{index + 2}", number, f"p{index}"))
