@@ -33,9 +33,10 @@ ROLLOUT = dict(hosts=16, rate=50, size=64, rtt=40)
 TWO_SITES = dict(sites=[8, 8], rate=1000, line=20, size=64, rtt=40)
 LEGEND = f"""pair: MB/s, start of the getter to its exit; the ratio is swarm over the better of the two others, round by
 round. rollout: slowest host over the bound; the ratio is that at the distance over that without. two sites: bytes
-that came in by the line, over the file. wire: share of one processor that the wire took, the receiver's part of TCP
-included; LATE: more than {wires.LATE_SHARE:.1%} of its frames were more than 1 ms late, or some were dropped: that figure
-says little. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
+that came in by the line, over the file. idle: what was left of all processors; near 0 they are the limit, and ratios
+say more than figures. wire: the share of one processor that the wire took; its own part is some 4 us a frame, the rest
+is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or some were dropped:
+the row says little. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
 
 
 def controls(wanted):
@@ -72,7 +73,7 @@ class Pair:
     def __init__(self, row, names, control):
         self.row, self.control, self.name = row, control, f"{pair_name(row)}{', ' + control if control else ''}"
         self.series = {name: report.Series(self.name, name) for name in names}
-        self.wire_shares, self.counted, self.errors = [], None, []
+        self.wire_shares, self.idle, self.counted = [], [], None
 
     def measure(self, lab):
         """All rounds."""
@@ -100,8 +101,9 @@ class Pair:
         # The wire idles while a publisher starts and files are compared: its share is that of the transfer.
         share = (network.wires.cpu() - cpu) / sample["seconds"]
         self.wire_shares.append(share)
+        self.idle.append(measure.idle_share(before))
         print(json.dumps({"row": self.name, "client": name, "round": number + 1, "wire_cpu": round(share, 3),
-                          "idle": round(measure.idle_share(before), 3),
+                          "idle": round(self.idle[-1], 3),
                           "took": round(time.perf_counter() - began, 1)}
                          | {key: round(value, 3) for key, value in sample.items() if value is not None}), flush=True)
         return sample
@@ -122,7 +124,8 @@ class Pair:
         for name in CONTESTANTS:
             values = self.series[name].values("mb_s") if name in self.series else []
             figures.append(f"{statistics.median(values):.1f}" if values else "-")
-        return [[self.name, *figures, *verdict(check), *wire_cells(self.wire_shares, [self.counted])]]
+        return [[self.name, *figures, *verdict(check),
+                 *machine_cells(self.idle, self.wire_shares, [self.counted])]]
 
     def failed(self):
         """Whether somebody did not get the file."""
@@ -165,8 +168,8 @@ class Rollout:
             figures = [""] * len(CONTESTANTS)
             figures[CONTESTANTS.index(name)] = "-" if None in values else f"{statistics.median(values):.3f}"
             cells.append([self.name, *figures, *verdict(check),
-                          *wire_cells([figures[-1]["wire_cpu"] for figures in rounds],
-                                      [figures[-1]["wire"] for figures in rounds])])
+                          *machine_cells(*([figures[-1][key] for figures in rounds]
+                                           for key in ("idle", "wire_cpu", "wire")))])
         return cells
 
     def failed(self):
@@ -181,10 +184,10 @@ def verdict(check):
             {"PASS": "ok", "MISS": "miss"}.get(check.verdict(), "-")]
 
 
-def wire_cells(shares, counted):
-    """The share of a processor that the wire took, and whether it was late."""
+def machine_cells(idle, shares, counted):
+    """What was left of the processors, the share of one that the wire took, and whether it was late."""
     late = any(one and not wires.good(one) for one in counted)
-    return [f"{statistics.median(shares):.0%}" if shares else "-", "LATE" if late else ""]
+    return [f"{statistics.median(some):.0%}" if some else "-" for some in (idle, shares)] + ["LATE" if late else ""]
 
 
 def rows(chosen):
@@ -217,6 +220,6 @@ def run(within, chosen):
     finally:
         lines = [line for row in done for line in row.lines()]
         if lines:
-            heading = ["row", *CONTESTANTS, "ratio", "min..max", "target", "", "wire", ""]
+            heading = ["row", *CONTESTANTS, "ratio", "min..max", "target", "", "idle", "wire", ""]
             print("\n" + report.grid([heading] + lines) + "\n" + LEGEND)
     return int(any(row.failed() for row in done))

@@ -1,18 +1,19 @@
-/* Wires with a delay and random loss between network interfaces, for kernels without netem. Built by wires.py.
+/* Wires with a delay and random loss between network interfaces, for kernels without netem. Built and run
+by wires.py.
 
    wire [-s SEED] FROM,TO,DELAY_MS,LOSS_PERCENT,SLOTS ...
 
-Each argument is one wire, in one direction: what arrives at the interface FROM leaves by the interface TO after the
-delay, in the order of arrival, unless it is lost. Whether frame k of a wire is lost depends on SEED, the place of
-the wire among the arguments and k alone. At most SLOTS frames are on a wire; more are counted as overflow. One
-process carries all wires of a network. It prints `ready`, carries frames until SIGTERM, prints its counters as a
-line of JSON and ends with 0.
+Each argument is one wire, in one direction: what arrives at the interface FROM leaves by the interface TO
+after the delay, in the order of arrival, unless it is lost. Whether frame k of a wire is lost depends on
+SEED, the place of the wire among the arguments and k alone. At most SLOTS frames are on a wire; more are
+counted as overflow. One process carries all wires of a network. It prints `ready`, carries frames until
+SIGTERM, prints its counters as a line of JSON and ends with 0.
 
-The kernel writes arrivals and their times into a ring of memory (packet(7), PACKET_RX_RING), and sendmmsg takes
-them from there when they are due. Wakes are at least QUANTUM apart, and each sends what is due up to half of that
-later, so that a frame is at most about 100 us early or late and many frames share the cost of a wake. Frames must
-be whole: the hosts have segmentation (tso, gso) and checksum offload (tx) turned off. A frame without checksum is
-counted as unfinished and dropped, a longer one than a slot as cut. */
+The kernel writes arrivals and their times into a ring of memory (packet(7), PACKET_RX_RING), and sendmmsg
+takes them from there when they are due. Wakes are at least QUANTUM apart, and each sends what is due up to
+half of that later, so that a frame is at most some 150 us early or late and many frames share the cost of a
+wake. Frames must be whole: the hosts have segmentation (tso, gso) and checksum offload (tx) turned off. A
+frame without checksum is counted as unfinished and dropped, a longer one than a slot as cut. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,7 +37,7 @@ counted as unfinished and dropped, a longer one than a slot as cut. */
 
 enum { SLOT = 2048, RING_BLOCK = 1 << 16, SLOTS_MOST = 1 << 18, WIRES_MOST = 512, BATCH = 64 };
 enum { SEND_BUFFER = 1 << 26 };
-static const int64_t MS = 1000000, QUANTUM = 200000, SECOND = 1000000000;
+static const int64_t MS = 1000000, QUANTUM = 300000, SECOND = 1000000000;
 
 struct wire {
     int in, out;
@@ -99,7 +100,9 @@ static int open_socket(const char *name, int protocol)
     int version = TPACKET_V2, yes = 1;
     if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version)) fail("PACKET_VERSION");
     if (setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes)) fail("PACKET_IGNORE_OUTGOING");
-    if (!protocol && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes)) fail("PACKET_QDISC_BYPASS");
+    if (!protocol && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes)) {
+        fail("PACKET_QDISC_BYPASS");
+    }
     if (bind(fd, (void *)&address, sizeof address)) fail(name);
     return fd;
 }
@@ -182,7 +185,7 @@ static bool carry(struct wire *wire)
         passing++;
     }
     int sent = passing ? sendmmsg(wire->out, messages, passing, MSG_DONTWAIT) : 0;
-    /* What waits for the send buffer stays on the wire. Another error concerns the first frame alone, which is gone. */
+    /* What waits for the send buffer stays on the wire. Another error is of the first frame: it is gone. */
     bool waits = sent < 0 && errno == EAGAIN, gone = sent < 0 && !waits;
     unsigned through = gone ? 1 : waits ? 0 : (unsigned)sent, counted = 0;
     wire->failed += gone;
@@ -208,7 +211,7 @@ static void rest(unsigned count, const sigset_t *mask)
     bool idle = wake == INT64_MAX;
     for (unsigned i = 0; i < count; i++) {
         if (arrived(&wires[i], wires[i].head)) continue;
-        /* What arrives on an empty wire is not due before its delay is over: a poll is only for short ones. */
+        /* What arrives on an empty wire is not due before its delay is over: a poll is for short ones. */
         if (idle || wires[i].delay < 2 * QUANTUM) watched[some++] = (struct pollfd){ wires[i].in, POLLIN, 0 };
         else if (now + wires[i].delay < wake) wake = now + wires[i].delay;
     }
@@ -237,10 +240,10 @@ static void report(unsigned count)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     double cpu = seconds(usage.ru_utime) + seconds(usage.ru_stime);
-    printf("{\"wires\": %u, \"frames\": %lu, \"bytes\": %lu, \"lost\": %lu, \"overflow\": %lu, \"unfinished\": %lu, "
-           "\"cut\": %lu, \"failed\": %lu, \"late\": %lu, \"late_mean_us\": %.1f, \"late_most_ms\": %.3f, "
-           "\"cpu_s\": %.3f}\n", count, all.frames, all.bytes, all.lost, overflow, all.unfinished, all.cut,
-           all.failed, all.late, all.frames ? all.lateness / 1e3 / all.frames : 0, all.late_most / 1e6, cpu);
+    printf("{\"wires\": %u, \"frames\": %lu, \"bytes\": %lu, \"lost\": %lu, \"overflow\": %lu, "
+           "\"unfinished\": %lu, \"cut\": %lu, \"failed\": %lu, \"late\": %lu, \"late_mean_us\": %.1f, "
+           "\"late_most_ms\": %.3f, \"cpu_s\": %.3f}\n", count, all.frames, all.bytes, all.lost, overflow,
+           all.unfinished, all.cut, all.failed, all.late, all.frames ? all.lateness / 1e3 / all.frames : 0, all.late_most / 1e6, cpu);
 }
 
 int main(int argc, char **argv)
