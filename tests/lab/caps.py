@@ -68,7 +68,6 @@ def check(lab, rate, line, congestion, rtt=0):
             check_distance(lab, where, sender, receiver, ms)
         connections = max(1, math.ceil(cap * 1e6 / 8 * ms / 1000 / IN_FLIGHT))
         for attempt in range(1, ATTEMPTS + 1):
-            network.forget()
             goodput, cpu, used = transfer(lab, sender, receiver, ms, connections)
             met = goodput / (cap * PAYLOAD / PACKET)
             print(json.dumps({"row": "tcp", "where": where, "cap_mbit": cap, "rtt_ms": ms, "congestion": used,

@@ -1,7 +1,7 @@
 """What distance and loss cost: one table, beside nginx + curl and libtorrent on the same network in the same round.
 
 A pair of hosts, a publisher and a getter, is measured as tests/bench does it: MB/s from the start of the getter to its
-exit, file in memory. Whoever is measured finds the path new: TCP's memory of it is removed. A rollout and two sites
+exit, file in memory. Whoever is measured finds the path new: TCP keeps no memory of it. A rollout and two sites
 are rows of tests/lab/run at a distance, the rollout beside the same without. Ratios are of figures of one round, and
 their median counts. Congestion control is the machine's default of each host, set for all programs alike.
 """
@@ -84,7 +84,6 @@ class Pair:
         source = lab.random_file(row["size"])
         for number in range(lab.options.runs):
             for name, series in self.series.items():
-                network.forget()
                 lab.say(f"{self.name}: {name}, round {number + 1}")
                 series.samples.append(self._one(lab, network, name, source, number))
         self.counted = network.end()

@@ -109,6 +109,9 @@ class Network:
             run("ip", "-n", name, "link", "set", "dev", "eth0", "address", mac(number, index + 2))
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
+            if self.wires:
+                # What TCP learned of a path would help, or hinder, whoever is measured next on the same network.
+                sysctl(name, "net/ipv4/tcp_no_metrics_save", 1)
             # By the routes: the parameter of a namespace takes only what the machine allows to everybody.
             control = ["congctl", self.congestion] if self.congestion else []
             run("ip", "-n", name, "route", "replace", f"{net}.0/24", "dev", "eth0", "proto", "kernel", "scope", "link",
@@ -157,11 +160,6 @@ class Network:
         for name, device in ((one, one_device), (other, other_device)):
             run("ip", "-n", name, "link", "set", "dev", device, "mtu", "1500", "multicast", "on", "up")
             run("ip", "netns", "exec", name, "ethtool", "-K", device, *switches)
-
-    def forget(self):
-        """Make all hosts forget what TCP has learned of the paths: whoever comes next finds them new."""
-        for host in self.hosts:
-            run("ip", "-n", host.name, "tcp_metrics", "flush")
 
     def end(self):
         """End the wires; their counters, or nothing where there are none."""
