@@ -36,7 +36,7 @@ round. rollout: slowest host over the bound; the ratio is that at the distance o
 that came in by the line, over the file. idle: what was left of all processors; near 0 they are the limit, and ratios
 say more than figures. wire: the share of one processor that the wire took; its own part is some 4 us a frame, the rest
 is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or some were dropped:
-the row says little. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
+the row suffers from it. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
 
 
 def controls(wanted):
