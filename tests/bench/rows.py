@@ -104,7 +104,7 @@ def pair(bench):
 
 
 def veth(bench):
-    """As pair, over veth with MTU 1500 and offloads on, between two network namespaces: MB/s, CPU and RSS."""
+    """The pair over veth with MTU 1500 and offloads on, between two network namespaces: MB/s, CPU and RSS."""
     left_out = netns.unavailable()
     if left_out:
         series = [Series("veth", name, f"skipped: {left_out}") for name in ("swarm", "nginx-https")]

@@ -1,4 +1,4 @@
-"""What distance and loss cost: one table, beside nginx + curl and libtorrent on the same network in the same round.
+"""A table of what distance and loss cost, beside nginx + curl and libtorrent on the same network in the same round.
 
 A pair of hosts, a publisher and a getter, is measured as tests/bench does it: MB/s from the start of the getter to its
 exit, file in memory. Whoever is measured finds the path new: TCP keeps no memory of it. A rollout and two sites
@@ -34,8 +34,8 @@ TWO_SITES = dict(sites=[8, 8], rate=1000, line=20, size=64, rtt=40)
 LEGEND = f"""pair: MB/s, start of the getter to its exit; the ratio is swarm over the better of the two others, round by
 round. rollout: slowest host over the bound; the ratio is that at the distance over that without. two sites: bytes
 that came in by the line, over the file. idle: what was left of all processors; near 0 they are the limit, and ratios
-say more than figures. wire: the share of one processor that the wire took; its own part is some 4 us a frame, the rest
-is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or some were dropped:
+say more than figures. wire: the share of one processor that the wire took: some 4 us a frame and 20 us a wake, the
+rest is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or some were dropped:
 the row suffers from it. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
 
 
@@ -108,7 +108,7 @@ class Pair:
         return sample
 
     def ratios(self):
-        """What swarm reached of the better other, round by round."""
+        """Shares of the better other that swarm reached, round by round."""
         found = []
         others = [series.samples for name, series in self.series.items() if name != "swarm"]
         for mine, *theirs in zip(self.series["swarm"].samples if "swarm" in self.series else [], *others):
@@ -127,7 +127,7 @@ class Pair:
                  *machine_cells(self.idle, self.wire_shares, [self.counted])]]
 
     def failed(self):
-        """Whether somebody did not get the file."""
+        """True when somebody did not get the file."""
         return any(series.errors for series in self.series.values())
 
 
@@ -172,7 +172,7 @@ class Rollout:
         return cells
 
     def failed(self):
-        """Whether somebody did not get the file."""
+        """True when somebody did not get the file."""
         return any(figures["missing"] for rounds in self.results.values() for pair in rounds for figures in pair)
 
 
@@ -184,7 +184,7 @@ def verdict(check):
 
 
 def machine_cells(idle, shares, counted):
-    """What was left of the processors, the share of one that the wire took, and whether it was late."""
+    """Cells: the idle share of all processors, the share of one that the wire took, and LATE when it was."""
     late = any(one and not wires.good(one) for one in counted)
     return [f"{statistics.median(some):.0%}" if some else "-" for some in (idle, shares)] + ["LATE" if late else ""]
 
@@ -202,7 +202,7 @@ def rows(chosen):
 
 
 def meets(within, chosen, row):
-    """Whether plain TCP meets the links of a row; says so when it does not."""
+    """True when plain TCP meets the links of a row; a message says when it does not."""
     print(f"{row.name}: plain TCP", file=sys.stderr, flush=True)
     shape = row.row["rate"], row.row.get("line"), row.control, row.row["rtt"]
     try:

@@ -67,5 +67,5 @@ class Wires:
 
 
 def good(counted):
-    """Whether the wire carried what it should when it should: 19 of 20 frames within 1 ms, none dropped."""
+    """True when the wire carried 19 of 20 frames within 1 ms and dropped none."""
     return counted["late"] <= LATE_SHARE * counted["frames"] and not counted["overflow"] and not counted["failed"]
