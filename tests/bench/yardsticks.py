@@ -1,8 +1,9 @@
 """The yardsticks: nginx + curl, libtorrent, aria2 and b3sum, each as one seeder and one getter.
 
-Seeder and getter are on loopback, or on the two `hosts` that nginx and libtorrent may be given. Every function runs its contestant once and returns a sample (see report.COLUMNS). The seeder is started anew for each
-run and its CPU time counted only while it serves, so that start-up and hashing do not weigh on it; the getter is
-counted from process start to exit. Where a choice had to be made it favours the yardstick.
+Seeder and getter are on loopback, or on the two `hosts` that nginx and libtorrent may be given. Every function runs
+its contestant once and returns a sample (see report.COLUMNS). The seeder is started anew for each run and its CPU
+time counted only while it serves, so that start-up and hashing do not weigh on it; the getter is counted from process
+start to exit. Where a choice had to be made it favours the yardstick.
 """
 
 import http.server

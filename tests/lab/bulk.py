@@ -2,8 +2,8 @@
 
 `send ADDRESS PORT [CONGESTION [CONNECTIONS]]` says `ready` and sends zeros to who connects until those hang up;
 `receive ADDRESS PORT SECONDS [WARM_UP [CONNECTIONS]]` reads them, and says what came within the seconds that follow
-some of warming up (1). Both say what CPU it took, the sender also its congestion control. `ping ADDRESS PORT` connects ten times and says the least time that
-one took, which is the round-trip time: the far kernel answers.
+some of warming up (1). Both say what CPU it took, the sender also its congestion control. `ping ADDRESS PORT`
+connects ten times and says the least time that one took, which is the round-trip time: the far kernel answers.
 """
 
 import json

@@ -32,11 +32,12 @@ PAIR_LEAST, ROLLOUT_MOST, SITES_MOST = 0.97, 1.25, 1.10
 ROLLOUT = dict(hosts=16, rate=50, size=64, rtt=40)
 TWO_SITES = dict(sites=[8, 8], rate=1000, line=20, size=64, rtt=40)
 LEGEND = f"""pair: MB/s, start of the getter to its exit; the ratio is swarm over the better of the two others, round by
-round. rollout: slowest host over the bound; the ratio is that at the distance over that without. two sites: bytes
-that came in by the line, over the file. idle: what was left of all processors; near 0 they are the limit, and ratios
-say more than figures. wire: the share of one processor that the wire took: some 4 us a frame and 20 us a wake, the
-rest is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or some were dropped:
-the row suffers from it. The queue of a link stays {net.QUEUE} long, socket buffers are the machine's."""
+round. rollout: slowest host over the bound; the ratio is that at the distance over that without. two sites:
+bytes that came in by the line, over the file. idle: what was left of all processors; near 0 they are the limit,
+and ratios say more than figures. wire: the share of one processor that the wire took: some 4 us a frame and 20
+us a wake, the rest is the receivers' part of TCP. LATE: more than {wires.LATE_SHARE:.0%} of its frames were over 1 ms late, or
+some were dropped: the row suffers from it. The queue of a link stays {net.QUEUE} long, socket buffers are the
+machine's."""
 
 
 def controls(wanted):
