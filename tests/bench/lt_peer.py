@@ -1,9 +1,10 @@
 """One libtorrent 2.0 peer, for the system python3 (Debian: python3-libtorrent). Started by yardsticks.py.
 
-`make FILE TORRENT [PIECE LENGTH]` writes a v1 torrent; `seed TORRENT DIR` prints `ready PORT` and seeds until ended;
-`leech TORRENT DIR PORT` downloads from 127.0.0.1:PORT and prints one JSON line. The leecher times itself from before
-its session to the last verified piece, so that neither the start of Python nor the import weighs on the yardstick.
-Settings are libtorrent's defaults but: loopback only, no discovery, plain TCP (no uTP, no encryption).
+`make FILE TORRENT [PIECE LENGTH]` writes a v1 torrent; `seed TORRENT DIR ADDRESS` prints `ready PORT` and seeds until
+ended; `leech TORRENT DIR ADDRESS PEER PORT` downloads from PEER:PORT and prints one JSON line; ADDRESS is the peer's
+own. The leecher times itself from before its session to the last verified piece, so that neither the start of Python
+nor the import weighs on the yardstick. Settings are libtorrent's defaults but: one address only, no discovery, plain
+TCP (no uTP, no encryption).
 """
 
 import json
@@ -14,7 +15,6 @@ import time
 import libtorrent as lt
 
 SETTINGS = {
-    "listen_interfaces": "127.0.0.1:0",
     "enable_dht": False,
     "enable_lsd": False,
     "enable_upnp": False,
@@ -51,9 +51,14 @@ def add(session, torrent, folder, flags=0):
     return session.add_torrent(params)
 
 
-def seed(torrent, folder):
+def listening(address):
+    """A session that listens on a free port of this address."""
+    return lt.session(SETTINGS | {"listen_interfaces": f"{address}:0"})
+
+
+def seed(torrent, folder, address):
     """Seed until ended. seed_mode: the file is known to be whole, as after a fresh download."""
-    session = lt.session(SETTINGS)
+    session = listening(address)
     handle = add(session, torrent, folder, lt.torrent_flags.seed_mode)
     while not handle.status().is_seeding or not session.listen_port():
         session.wait_for_alert(10)
@@ -64,12 +69,12 @@ def seed(torrent, folder):
         session.pop_alerts()
 
 
-def leech(torrent, folder, port):
+def leech(torrent, folder, address, peer, port):
     """Download from the one peer, print seconds, those of them since the first payload, and CPU seconds."""
     start, cpu = time.perf_counter(), time.process_time()
-    session = lt.session(SETTINGS)
+    session = listening(address)
     handle = add(session, torrent, folder)
-    handle.connect_peer(("127.0.0.1", port))
+    handle.connect_peer((peer, port))
     finished, first = False, None
     while not finished:
         session.wait_for_alert(1000 if first else 20)
@@ -88,6 +93,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "make":
         make(*sys.argv[2:])
     elif sys.argv[1] == "seed":
-        seed(*sys.argv[2:4])
+        seed(*sys.argv[2:])
     else:
-        leech(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        leech(*sys.argv[2:6], int(sys.argv[6]))

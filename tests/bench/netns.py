@@ -1,4 +1,4 @@
-"""Two hosts on one machine: a pair of network namespaces joined by a veth pair, for what needs a real neighbour (mDNS).
+"""Two hosts on one machine: a pair of network namespaces joined by a veth pair with MTU 1500 and its offloads on.
 
 Root only. Names carry the pid of this script, so that two runs do not meet, and everything is removed at the end.
 """
@@ -9,6 +9,20 @@ import subprocess
 from procs import Failed, until
 
 HOSTS = ("10.77.0.1", "10.77.0.2")
+
+
+class Host:
+    """One host: its network namespace, or None for this machine's own, and its address."""
+
+    def __init__(self, name, address):
+        self.name, self.address = name, address
+
+    def argv(self, *argv):
+        """The command line that runs a program there."""
+        return ["nsenter", f"--net=/run/netns/{self.name}", *argv] if self.name else list(argv)
+
+
+LOOPBACK = Host(None, "127.0.0.1")
 
 
 def ip(*args):
@@ -25,7 +39,7 @@ def unavailable():
 
 
 def make_pair(bench):
-    """Make both namespaces, up and able to multicast: [(name, address), (name, address)]."""
+    """Make both namespaces, up and able to multicast; the two hosts."""
     names = [f"swarm-bench-{side}-{os.getpid()}" for side in "ab"]
     for name in names:
         bench.undo.append(lambda name=name: subprocess.run(["ip", "netns", "del", name], check=False,
@@ -40,4 +54,4 @@ def make_pair(bench):
         ip("-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
     for name in names:
         until(lambda name=name: "state UP" in ip("-n", name, "link", "show", "eth0"), f"eth0 of {name} to come up")
-    return list(zip(names, HOSTS))
+    return [Host(name, address) for name, address in zip(names, HOSTS)]

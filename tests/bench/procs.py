@@ -135,12 +135,14 @@ class Proc:
             self.unread += more
 
     def port_open(self, port, timeout=20.0):
-        """Wait until the process accepts connections on this port of the loopback interface."""
+        """Wait until somebody listens on this TCP port in the network namespace of the process."""
+        listens = re.compile(rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A ", re.M)
+
         def probe():
             if not self.alive():
                 raise self.failed("ended before it listened")
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", port)) == 0
+            with open(f"/proc/{self.pid}/net/tcp", encoding="ascii") as sockets:
+                return listens.search(sockets.read())
         until(probe, f"{self.name} to listen on port {port}", timeout)
 
     def stop(self, sig=signal.SIGTERM, patience=10.0):

@@ -7,10 +7,10 @@ import shlex
 import signal
 import urllib.parse
 
+from netns import LOOPBACK
 from procs import Failed
 from yardsticks import finish, served
 
-LOOPBACK = ["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]
 LINK = r"^swarm:\S+"
 
 
@@ -20,17 +20,15 @@ class Swarm:
     def __init__(self, bench):
         self.bench, self.binary, self.homes = bench, bench.options.swarm, {}
 
-    def argv(self, home, *args, net=None, before=()):
-        """The command line; `net` = (namespace, address) runs it there with mDNS on, else on loopback without."""
-        if net:
-            where = ["nsenter", f"--net=/run/netns/{net[0]}"]
-            return where + [self.binary, "--home", home, "--listen", f"/ip4/{net[1]}/tcp/0", *before, *args]
-        return [self.binary, "--home", home, *LOOPBACK, *before, *args]
+    def argv(self, home, *args, host=LOOPBACK, before=()):
+        """The command line that runs it on a host: with mDNS, but not on loopback, where nothing is to be found."""
+        quiet = ["--no-mdns"] if host is LOOPBACK else []
+        return host.argv(self.binary, "--home", home, "--listen", f"/ip4/{host.address}/tcp/0", *quiet, *before, *args)
 
-    def publish(self, path, net=None):
+    def publish(self, path, host=LOOPBACK):
         """Start a seeder: the process, its link, the seconds from its start to the link."""
         home = self.bench.fresh("home")
-        proc = self.bench.spawn("swarm-publish", self.argv(home, "publish", path, "--link", net=net), pipe=True)
+        proc = self.bench.spawn("swarm-publish", self.argv(home, "publish", path, "--link", host=host), pipe=True)
         self.homes[proc] = home
         try:
             found, seconds = proc.line(LINK, self.bench.patience(1 << 30))
@@ -39,12 +37,12 @@ class Swarm:
             raise
         return proc, found.group(0), seconds
 
-    def get(self, link, out, size, peers=(), net=None):
+    def get(self, link, out, size, peers=(), host=LOOPBACK):
         """One download: the process, its seconds from start to exit, its CPU seconds."""
         before = [arg for peer in peers for arg in ("--peer", peer)] + ["--json"]
         home = self.bench.fresh("home")
         try:
-            return finish(self.bench, "swarm-get", self.argv(home, "get", link, "-o", out, net=net, before=before),
+            return finish(self.bench, "swarm-get", self.argv(home, "get", link, "-o", out, host=host, before=before),
                           self.bench.patience(size))
         finally:
             self.bench.remove(home)
@@ -56,16 +54,19 @@ class Swarm:
         if stubborn:
             raise stubborn[0].failed("did not end within 10 s of SIGINT")
 
-    def pair(self, source, size, seeders=1):
-        """Publish `source` on so many seeders, get it once, compare; the sample, with the CPU of all seeders."""
+    def pair(self, source, size, seeders=1, hosts=(LOOPBACK, LOOPBACK)):
+        """Publish `source` on so many seeders, get it once, compare; the sample, with the CPU of all seeders.
+
+        The seeders are on the first of the hosts, the getter is on the second.
+        """
         out, started, getter = self.bench.fresh("swarm-out"), [], []
 
         def get():
-            getter.extend(self.get(link, out, size, peers))
+            getter.extend(self.get(link, out, size, peers, hosts[1]))
             return getter
         try:
             for _ in range(seeders):
-                started.append(self.publish(source))
+                started.append(self.publish(source, hosts[0]))
             link, peers = started[0][1], [peer for _, other, _ in started[1:] for peer in link_peers(other)]
             sample = served(self.bench, size, [proc for proc, _, _ in started], get)
             self.bench.same(source, out)

@@ -1,8 +1,9 @@
-"""The yardsticks: nginx + curl, libtorrent, aria2 and b3sum, each as one seeder and one getter on loopback.
+"""The yardsticks: nginx + curl, libtorrent, aria2 and b3sum, each as one seeder and one getter.
 
-Every function runs its contestant once and returns a sample (see report.COLUMNS). The seeder is started anew for each
-run and its CPU time counted only while it serves, so that start-up and hashing do not weigh on it; the getter is
-counted from process start to exit. Where a choice had to be made it favours the yardstick.
+Seeder and getter are on loopback, or on the two `hosts` that nginx and libtorrent may be given. Every function runs
+its contestant once and returns a sample (see report.COLUMNS). The seeder is started anew for each run and its CPU
+time counted only while it serves, so that start-up and hashing do not weigh on it; the getter is counted from process
+start to exit. Where a choice had to be made it favours the yardstick.
 """
 
 import http.server
@@ -15,6 +16,7 @@ import threading
 import time
 import urllib.parse
 
+from netns import LOOPBACK
 from procs import until
 
 GB = 1e9
@@ -31,7 +33,7 @@ http {{
     client_body_temp_path {root}/nginx.tmp; proxy_temp_path {root}/nginx.tmp; fastcgi_temp_path {root}/nginx.tmp;
     uwsgi_temp_path {root}/nginx.tmp; scgi_temp_path {root}/nginx.tmp;
     server {{
-        listen 127.0.0.1:{port}{ssl};
+        listen {address}:{port}{ssl};
         ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem; ssl_protocols TLSv1.3;
         root {folder};
     }}
@@ -60,7 +62,7 @@ def finish(bench, name, argv, timeout, watch=None):
     return proc, seconds, proc.usage.ru_utime + proc.usage.ru_stime
 
 
-def nginx(bench, source, tls):
+def nginx(bench, source, tls, hosts=(LOOPBACK, LOOPBACK)):
     """nginx serves, curl fetches; over TLS 1.3 with a self-signed certificate, or plain."""
     name, size, out = "nginx-https" if tls else "nginx-http", os.path.getsize(source), bench.fresh("curl")
     if tls and not os.path.exists(bench.path("cert.pem")):
@@ -69,16 +71,16 @@ def nginx(bench, source, tls):
                                "-out", bench.path("cert.pem")])
     port, conf = bench.port(), bench.path("nginx.conf")
     text = NGINX.format(user="user root;" if os.geteuid() == 0 else "", root=bench.root, port=port,
-                        ssl=" ssl" if tls else "", folder=os.path.dirname(source))
+                        address=hosts[0].address, ssl=" ssl" if tls else "", folder=os.path.dirname(source))
     if not tls:
         text = "\n".join(line for line in text.splitlines() if "ssl_certificate" not in line)
     with open(conf, "w", encoding="utf-8") as file:
         file.write(text)
-    server = bench.spawn(name, ["nginx", "-p", bench.root, "-e", "stderr", "-c", conf])
+    server = bench.spawn(name, hosts[0].argv("nginx", "-p", bench.root, "-e", "stderr", "-c", conf))
     try:
         server.port_open(port)
-        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/{os.path.basename(source)}"
-        argv = ["curl", "-q", "-sS", "-f", "-k", "--noproxy", "*", "-o", out, url]
+        url = f"{'https' if tls else 'http'}://{hosts[0].address}:{port}/{os.path.basename(source)}"
+        argv = hosts[1].argv("curl", "-q", "-sS", "-f", "-k", "--noproxy", "*", "-o", out, url)
         sample = served(bench, size, [server], lambda: finish(bench, "curl", argv, bench.patience(size)))
         bench.same(source, out)
         return sample
@@ -100,16 +102,18 @@ def lt_peer(*args):
     return [SYSTEM_PYTHON, "-B", os.path.join(os.path.dirname(os.path.abspath(__file__)), "lt_peer.py"), *args]
 
 
-def libtorrent(bench, source):
+def libtorrent(bench, source, hosts=(LOOPBACK, LOOPBACK)):
     """libtorrent 2.0 to libtorrent 2.0. Seconds and CPU are the leecher's own, without Python's start."""
     size, folder, file, own = os.path.getsize(source), bench.fresh("libtorrent"), torrent(bench, source), {}
     os.mkdir(folder)
-    seeder = bench.spawn("libtorrent-seeder", lt_peer("seed", file, os.path.dirname(source)), pipe=True)
+    argv = lt_peer("seed", file, os.path.dirname(source), hosts[0].address)
+    seeder = bench.spawn("libtorrent-seeder", hosts[0].argv(*argv), pipe=True)
     try:
         port = seeder.line(r"^ready (\d+)", 30)[0].group(1)
 
         def leech():
-            proc, _, _ = finish(bench, "libtorrent-leecher", lt_peer("leech", file, folder, port), bench.patience(size))
+            argv = hosts[1].argv(*lt_peer("leech", file, folder, hosts[1].address, hosts[0].address, port))
+            proc, _, _ = finish(bench, "libtorrent-leecher", argv, bench.patience(size))
             own.update(json.loads(proc.output()))
             return proc, own["seconds"], own["cpu"]
         sample = served(bench, size, [seeder], leech)

@@ -28,7 +28,8 @@ def network(lab, row):
     """The hosts of a row, the origin first."""
     sites = row.get("sites", [row.get("hosts")])
     return net.Network(lab, [sites[0] + 1, *sites[1:]], row["rate"], row.get("line"),
-                       congestion=lab.options.congestion)
+                       congestion=row.get("congestion", lab.options.congestion), rtt=row.get("rtt", 0),
+                       loss=row.get("loss", 0), seed=lab.options.seed)
 
 
 def machine():
@@ -121,7 +122,9 @@ class Run:
             os.mkdir(getter.folder)
         if self.client.waits:
             self._start(getters)
+        wires = self.network.wires
         before, own, start = self._wire(), time.process_time(), time.perf_counter()
+        carried = wires.cpu() if wires else 0.0
         if self.client.waits:
             for getter in getters:
                 self.client.go(getter)
@@ -130,12 +133,14 @@ class Run:
         self._follow(getters, start, before["origin"])
         seconds = time.perf_counter() - start
         own, idle = time.process_time() - own, idle_share(before["machine"])
-        ours = own + (self.origin.cpu() or self.died_cpu) + sum(getter.cpu() for getter in getters)
+        wires_cpu = wires.cpu() - carried if wires else 0.0
+        ours = own + wires_cpu + (self.origin.cpu() or self.died_cpu) + sum(getter.cpu() for getter in getters)
         figures = self._figures(getters, start, before, self._wire())
         # What share of the processors nobody wanted (if none, they are the limit, not the links), what share went to
         # others than the nodes and us (the kernel's own threads, or somebody else on the machine), and of one, to us.
         others = 1 - idle - ours / (seconds * os.cpu_count())
-        figures.update(idle=round(idle, 3), others=round(others, 3), lab_cpu=round(own / seconds, 3))
+        figures.update(idle=round(idle, 3), others=round(others, 3), lab_cpu=round(own / seconds, 3),
+                       wire_cpu=round(wires_cpu / seconds, 3) if wires else None, wire=self.network.end())
         self._end(getters)
         return figures
 
@@ -209,7 +214,8 @@ class Run:
         payload = None if None in payloads or len(done) < many else sum(payloads)
         user = None if self.killed else sum(user_seconds(getter.proc.pid) for getter in getters if getter.proc.alive())
         return {
-            "row": row["name"], "client": self.client.name, "hosts": many, "completed": len(done),
+            "row": row["name"], "client": self.client.name, "rtt_ms": row.get("rtt", 0), "loss": row.get("loss", 0),
+            "congestion": row.get("congestion", self.lab.options.congestion), "hosts": many, "completed": len(done),
             "missing": many - len(done), "bound_s": round(self.bound, 3),
             "slowest": round(done[-1] / self.bound, 3) if len(done) == many else None,
             "median": round(statistics.median(done) / self.bound, 3) if done else None,

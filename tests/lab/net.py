@@ -1,13 +1,19 @@
 """Hosts on one machine: network namespaces on a bridge, each with a shaped link, and sites joined by a thin line.
 
 Names carry the pid of this script; everything is removed at the end. Shaping is TBF, both ways, with queues of 50 ms
-and MTU 1500, and offloads are off, so that what is shaped are the packets a real wire carries.
+and MTU 1500, and offloads are off, so that what is shaped are the packets a real wire carries. The queues stay 50 ms
+long at any distance, and the sizes of socket buffers are the machine's, for all alike.
+
+With a round-trip time or loss (wires.py) there is a wire in the link of each host, or, where there are sites, in the
+line of each: any two hosts, or sites, are the whole time apart, and a frame between them passes one wire.
 """
 
 import ctypes
 import os
 import subprocess
 
+import netns
+import wires
 from procs import Failed
 
 QUEUE = "50ms"
@@ -49,29 +55,36 @@ class Counters:
         return found
 
 
-class Host:
+class Host(netns.Host):
     """One host: its namespace, its address, its site, and the port of the bridge where its link ends."""
 
     def __init__(self, name, address, site, port):
-        self.name, self.address, self.site, self.port = name, address, site, port
-
-    def argv(self, *argv):
-        """The command line that runs a program there."""
-        return ["nsenter", f"--net=/run/netns/{self.name}", *argv]
+        super().__init__(name, address)
+        self.site, self.port = site, port
 
 
 class Network:
-    """`sites` is how many hosts each site has; the first host is the origin."""
+    """`sites` is how many hosts each site has; the first host is the origin.
 
-    def __init__(self, lab, sites, rate, line=None, congestion=None):
+    `rtt` (ms) and `loss` (percent, in each direction) hold between any two hosts, or between any two sites.
+    """
+
+    def __init__(self, lab, sites, rate, line=None, congestion=None, rtt=0, loss=0, seed=1):
         self.lab, self.rate, self.line, self.hosts, self.routers, self.hubs = lab, rate, line, [], [], []
-        self.congestion = congestion
+        self.congestion, self.wires = congestion, None
         self.prefix = f"swl{lab.pid}"
         core = self._namespace("core")
+        if rtt or loss:
+            middle = self._namespace("wires")
+            sysctl(middle, "net/ipv6/conf/all/disable_ipv6", 1, optional=True)
+            sysctl(middle, "net/ipv6/conf/default/disable_ipv6", 1, optional=True)
+            self.wires = wires.Wires(lab, middle, rtt, loss, seed)
         if len(sites) > 1:
             sysctl(core, "net/ipv4/ip_forward", "1")
         for number, count in enumerate(sites):
             self._site(core, number, count, len(sites) > 1)
+        if self.wires:
+            self.wires.start()
         self.core, self.origin = Counters(core), Counters(self.hosts[0].name)
 
     def _namespace(self, name):
@@ -79,8 +92,6 @@ class Network:
         self.lab.undo.append(lambda: subprocess.run(["ip", "netns", "del", full], capture_output=True, check=False))
         run("ip", "netns", "add", full)
         run("ip", "-n", full, "link", "set", "lo", "up")
-        if self.congestion:
-            sysctl(full, "net/ipv4/tcp_congestion_control", self.congestion)
         return full
 
     def _site(self, core, number, count, routed):
@@ -93,19 +104,26 @@ class Network:
         net = f"10.77.{number + 1}"
         for index in range(count):
             name = self._namespace(f"s{number}h{index}")
-            self._join(name, "eth0", hub, f"p{index}")
+            self._connect(hub, f"p{index}", name, "eth0", self.rate, not routed)
             run("ip", "-n", hub, "link", "set", "dev", f"p{index}", "master", "br0")
             run("ip", "-n", name, "link", "set", "dev", "eth0", "address", mac(number, index + 2))
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
+            if self.wires:
+                # What TCP learned of a path would help, or hinder, whoever is measured next on the same network.
+                sysctl(name, "net/ipv4/tcp_no_metrics_save", 1)
+            # By the routes: the parameter of a namespace takes only what the machine allows to everybody.
+            control = ["congctl", self.congestion] if self.congestion else []
+            run("ip", "-n", name, "route", "replace", f"{net}.0/24", "dev", "eth0", "proto", "kernel", "scope", "link",
+                "src", f"{net}.{index + 2}", *control)
             if routed:
-                run("ip", "-n", name, "route", "add", "default", "via", f"{net}.1")
+                run("ip", "-n", name, "route", "add", "default", "via", f"{net}.1", *control)
             shape(name, "eth0", self.rate)
             shape(hub, f"p{index}", self.rate)
             self.hosts.append(Host(name, f"{net}.{index + 2}", number, f"p{index}"))
         self.hubs.append(Counters(hub))
         if routed:
-            self._join(core, f"to{number}", hub, "up")
+            self._connect(core, f"to{number}", hub, "up", self.line, True)
             run("ip", "-n", hub, "link", "set", "dev", "up", "master", "br0")
             run("ip", "-n", core, "addr", "add", f"{net}.1/24", "dev", f"to{number}")
             shape(core, f"to{number}", self.line)
@@ -117,12 +135,35 @@ class Network:
             others = [last for last in range(1 if routed else 2, count + 2) if last != index + 2]
             know(f"{self.prefix}-s{number}h{index}", "eth0", number, others)
 
-    @staticmethod
-    def _join(one, one_device, other, other_device):
+    def _connect(self, near, near_device, far, far_device, mbit, wired):
+        """Join two namespaces by a link of so many Mbit/s, with a wire towards `far` where this one is to have it.
+
+        What comes back is passed on by the kernel, which drops what the wire has taken: it is for no address of its.
+        """
+        if not self.wires or not wired:
+            self._join(near, near_device, far, far_device)
+            return
+        middle, number = self.wires.namespace, len(self.wires.specs)
+        one, other = f"n{number}", f"f{number}"
+        self._join(near, near_device, middle, one)
+        self._join(middle, other, far, far_device)
+        run("tc", "-n", middle, "qdisc", "add", "dev", other, "ingress")
+        run("tc", "-n", middle, "filter", "add", "dev", other, "parent", "ffff:", "protocol", "all", "u32",
+            "match", "u32", "0", "0", "action", "mirred", "egress", "redirect", "dev", one)
+        self.wires.lay(one, other, mbit)
+
+    def _join(self, one, one_device, other, other_device):
         run("ip", "-n", one, "link", "add", one_device, "type", "veth", "peer", "name", other_device, "netns", other)
+        # A wire carries finished frames only. Without wires nobody ever looks at a checksum.
+        offloads = ["tso", "gso", "gro", *(["tx"] if self.wires else [])]
+        switches = [word for offload in offloads for word in (offload, "off")]
         for name, device in ((one, one_device), (other, other_device)):
             run("ip", "-n", name, "link", "set", "dev", device, "mtu", "1500", "multicast", "on", "up")
-            run("ip", "netns", "exec", name, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off")
+            run("ip", "netns", "exec", name, "ethtool", "-K", device, *switches)
+
+    def end(self):
+        """End the wires; their counters, or nothing where there are none."""
+        return self.wires.end() if self.wires else None
 
     def left_origin(self):
         """Bytes on the wire that have left the origin so far."""

@@ -4,7 +4,7 @@ import statistics
 
 COLUMNS = [("slowest", "slowest", 7), ("median", "median", 6), ("origin", "origin_wire", 6), ("line", "line_in", 5),
            ("CPU/GB", "cpu_s_per_gb", 6), ("MiB", "anonymous_mib", 5), ("first", "first_s", 5),
-           ("control", "control_mb_gb", 7), ("idle", "idle", 5)]
+           ("control", "control_mb_gb", 7), ("idle", "idle", 5), ("wire", "wire_cpu", 5)]
 NAMES = {"slowest": "slowest/bound", "origin_wire": "origin's wire bytes/F", "line_in": "bytes in by the line/F",
          "missing": "complete", "cpu_s_per_gb": "CPU s/GB of a node", "anonymous_mib": "anonymous MiB of a node",
          "first_s": "first chunk, s"}
@@ -12,7 +12,8 @@ RATIOS = ("slowest", "median", "origin_wire", "line_in")
 LEGEND = """slowest, median: over the bound. origin, line: wire bytes out of the origin and into a site, over F.
 CPU/GB: of a getter, mean, kernel included. MiB: anonymous, largest getter. first: s until the last host had a chunk.
 control: MB per GB delivered that are neither file nor TCP/IP headers. idle: what was left of the processors; near 0
-they are the limit, not the links, and times say little."""
+they are the limit, not the links, and times say little. wire: of one processor, what the wires with distance and loss
+took, the receivers' part of TCP included."""
 
 
 def median(results, field):
