@@ -178,7 +178,8 @@ impl Peers {
     /// Tells a peer something, in words that it takes.
     pub(super) fn send(&mut self, key: PeerKey, message: Message) {
         for message in message.fit() {
-            let waits = message.is_of_office() && self.get_mut(key).is_some_and(|peer| !peer.may_hear_in_turn());
+            let waits =
+                message.is_of_office() && self.get_mut(key).is_some_and(|peer| !peer.may_hear_in_turn());
             if let (true, Some(peer)) = (waits, self.get_mut(key)) {
                 // Whoever is that far behind hears everything when it comes back.
                 if peer.office_waits.len() < limits::OFFICE_WAITING {

@@ -354,13 +354,7 @@ impl Sharing {
     }
 }
 
-fn offer(
-    key: PeerKey,
-    handle: Handle,
-    blob: &Arc<Blob>,
-    vouched: Option<&Vouched>,
-    peers: &mut Peers,
-) {
+fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, vouched: Option<&Vouched>, peers: &mut Peers) {
     if let Some(vouched) = vouched {
         let (voucher, chain) = (vouched.voucher.clone(), vouched.chain.0.clone());
         peers.send(key, Message::Voucher { blob: handle, voucher, chain });

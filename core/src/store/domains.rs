@@ -31,8 +31,7 @@ impl Store {
         let Some(record) = self.record(id) else { return Ok(()) };
         let payload = record.payload.and_then(|p| self.record(p.id)).filter(|p| p.of == Some(id));
         let parts: Vec<Record> = payload.into_iter().chain([record]).filter(|r| !r.is_of(domain)).collect();
-        let has_bytes =
-            |r: &Record| r.len > 0 && (r.state != State::Partial || self.verified(r.id) > 0);
+        let has_bytes = |r: &Record| r.len > 0 && (r.state != State::Partial || self.verified(r.id) > 0);
         if parts.iter().any(|part| part.office().is_some() && has_bytes(part)) {
             let short = id.short();
             return Err(StoreError::User(format!(
@@ -79,7 +78,11 @@ mod tests {
         drop(blob);
         store.move_part_to(id, offices[0]).unwrap();
         let record = store.record(id).unwrap();
-        assert_eq!((record.domains, record.audience), (vec![offices[0]], None), "what was said was said of others");
+        assert_eq!(
+            (record.domains, record.audience),
+            (vec![offices[0]], None),
+            "what was said was said of others"
+        );
         assert!(store.within(Domain::Public).record(id).is_none());
         let again = begin(&store, &bytes, offices[0]);
         assert!(again.has(chunk), "what is verified is kept");
