@@ -90,6 +90,8 @@ pub const SERIAL: u64 = 1 << 40;
 pub const DOOR_OPENING: Duration = Duration::from_secs(3);
 /// Messages about the office that a member may send in ten seconds.
 pub const OFFICE_MESSAGES: u32 = 400;
+/// Such messages that wait until a member may be told more: all lists and secrets, several times.
+pub const OFFICE_WAITING: usize = 4096;
 /// Vouchers that are kept for one content.
 pub const VOUCHERS: usize = 4;
 /// What two nodes may say at the door of an office, bytes: two certificates.
@@ -146,7 +148,7 @@ pub const DATA_FRAME: usize = 64 * KIB;
 pub const DATA_FRAME_SLOW: usize = 16 * KIB;
 /// Bytes the kernel takes of a TCP connection beyond what it has sent: least and most.
 pub const UNSENT_BYTES: Range<u32> = 32 << 10..4 << 20;
-/// Blobs one peer may have open in a session.
+/// Blobs one peer may have open in a session. Whoever wants more takes turns: see `node/transfers/wants`.
 pub const SESSION_BLOBS: usize = 256;
 /// Runs of chunks a have-message spells out before a bitmap (at most 4 KiB) is shorter.
 pub const HAVE_RUNS: usize = 512;
@@ -307,6 +309,8 @@ pub const EXTRA_STREAMS: usize = 64;
 pub const NOTICES: usize = 16;
 /// Bans remembered, least recently used go first.
 pub const BANS: usize = 10_000;
+/// Bans of this node by others that are remembered; the earliest to end go first.
+pub const BANNED_BY: usize = 256;
 /// Banned ids of one address of the internet until the address is banned.
 pub const BANNED_IDS_PER_IP: usize = 5;
 /// The first ban of a peer that delivered a bad chunk.

@@ -8,6 +8,7 @@ pub mod transport;
 mod actor;
 mod background;
 mod bans;
+mod barred;
 mod behaviour;
 mod dht;
 mod discovery;
@@ -21,6 +22,7 @@ mod limiter;
 mod members;
 mod memory;
 pub mod moderation;
+mod notices;
 mod office;
 mod offices;
 mod pace;
@@ -35,6 +37,7 @@ mod session;
 mod sharing;
 mod shown;
 mod socket;
+mod sources;
 mod stream;
 mod stream_handler;
 mod tested;
@@ -217,6 +220,8 @@ pub struct Node {
     router: Option<Router>,
     /// Tasks that end with the node.
     paces: Vec<AbortHandle>,
+    /// Ends what looks at the store.
+    stopping: Flag,
     warm_up: WarmUp,
 }
 
@@ -287,6 +292,7 @@ impl Node {
             actor: None,
             router: None,
             paces: Vec::new(),
+            stopping: Flag::default(),
             warm_up: WarmUp(None),
         };
         if !options.offline {
@@ -339,6 +345,8 @@ impl Node {
         };
         self.caller.context.offices = Arc::new(Box::pin(Offices::start(with)).await);
         self.caller.context.say_default().await;
+        let watch = sources::watch(self.caller.context.clone(), Arc::clone(&self.stopping));
+        self.paces.push(watch);
         Ok(())
     }
 
@@ -355,6 +363,7 @@ impl Node {
 
     /// Ends in order: sessions; flush; lock.
     pub async fn stop(mut self) {
+        self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.caller.context.offices.stop().await;
         if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
             let _ = net.asks.send(Ask::Quit).await;

@@ -24,6 +24,7 @@
 pub mod blob;
 mod changes;
 mod disk;
+mod domains;
 mod export;
 mod extents;
 mod finish;
@@ -40,6 +41,7 @@ mod meta;
 pub mod record;
 mod recover;
 mod shares;
+mod sources;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +63,8 @@ pub use import::Import;
 pub use import_share::Secret;
 use layout::Layout;
 pub use lock::LockError;
-use record::{Domain, Place, Record, Seal, State};
+use record::{Domain, Place, Record, Seal};
+pub use sources::{Settled, Sight};
 
 /// Why an operation of the store did not work. Says whose fault it was.
 #[derive(Debug, thiserror::Error)]
@@ -254,23 +257,6 @@ impl Store {
         Ok(())
     }
 
-    /// A blob is of this network no longer; what is of no other is of none until it is published or fetched anew.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn leave(&self, id: ContentId, domain: Domain) -> Result<(), StoreError> {
-        self.within(domain).drop_voucher(id)?;
-        Ok(self.replace(id, |record| {
-            let mut record = record?;
-            record.domains.retain(|of| *of != domain);
-            if record.domains.is_empty() {
-                // What was said was said of the members.
-                record.audience = None;
-            }
-            Some(record)
-        })?)
-    }
-
     /// All records, by id.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
@@ -323,16 +309,6 @@ impl Store {
     #[must_use]
     pub fn known_list(&self, id: ContentId) -> Option<HashList> {
         read_list(&self.inner.layout, id).ok()
-    }
-
-    /// The source of a blob no longer has the published bytes: remember it and do not serve it.
-    pub fn mark_changed(&self, id: ContentId) {
-        if let Some(mut record) = self.record(id)
-            && record.state == State::Complete
-        {
-            record.state = State::Changed;
-            let _ = self.save(&record);
-        }
     }
 
     /// Waits until `bytes` more may be written without outrunning the disk by more than

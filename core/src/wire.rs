@@ -41,10 +41,12 @@
 //! | 25 | Voucher | holder, in an office | why it may offer this blob: comes before the Offer |
 //! | 26 | Members | both, in an office | others of the office, and where they are |
 //! | 27 | Who | both, in an office | who is called that, or has a key that begins so? |
-//! | 28 | Known members | who was asked | their certificates |
-//! | 29 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
+//! | 28 | Called | who was asked | certificates of those who are called so |
+//! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
+//! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
 
 pub mod dht;
+mod fit;
 pub mod frame;
 pub mod have;
 pub mod tracker;
@@ -152,6 +154,7 @@ pub enum Message {
     Members { peers: Vec<PeerAddrs> },
     Who { name: String },
     Called { chains: Vec<Vec<Vec<u8>>> },
+    Banned { secs: u64, reason: String },
     Reads { blob: Handle },
 }
 
@@ -186,6 +189,21 @@ pub enum BadFrame {
 }
 
 impl Message {
+    /// Tells whether it is about the office: whoever hears too many of those ends the session. Vouchers are not among them.
+    #[must_use]
+    pub const fn is_of_office(&self) -> bool {
+        matches!(
+            self,
+            Self::Book(_)
+                | Self::Told { .. }
+                | Self::Certified { .. }
+                | Self::Renew
+                | Self::Members { .. }
+                | Self::Who { .. }
+                | Self::Called { .. }
+        )
+    }
+
     /// The frame's bytes, without the length before them: kind and body.
     ///
     /// # Errors
@@ -221,7 +239,8 @@ impl Message {
             Self::Members { peers } => body(26, peers),
             Self::Who { name } => body(27, name),
             Self::Called { chains } => body(28, chains),
-            Self::Reads { blob } => body(29, blob),
+            Self::Banned { secs, reason } => body(29, &(secs, reason)),
+            Self::Reads { blob } => body(30, blob),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -268,7 +287,8 @@ impl Message {
             26 => Self::Members { peers: read(kind, bytes)? },
             27 => Self::Who { name: read(kind, bytes)? },
             28 => Self::Called { chains: read(kind, bytes)? },
-            29 => Self::Reads { blob: read(kind, bytes)? },
+            29 => read(kind, bytes).map(|(secs, reason)| Self::Banned { secs, reason })?,
+            30 => Self::Reads { blob: read(kind, bytes)? },
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)
@@ -305,6 +325,7 @@ impl Message {
             Self::Called { chains } => {
                 chains.len() <= limits::OFFICE_CALLED && chains.iter().all(|chain| is_chain(chain))
             }
+            Self::Banned { reason, .. } => reason.len() <= limits::REASON_BYTES,
             Self::Grant { count, .. } | Self::Refuse { count, .. } => {
                 *count as usize <= limits::REQUESTS_PER_PEER
             }

@@ -2,6 +2,7 @@
 //! anything.
 
 mod afar;
+mod before;
 mod expelled;
 mod joining;
 mod roles;

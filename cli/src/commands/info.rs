@@ -23,6 +23,9 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, id: &str) -> Outcome {
     for (key, value) in facts(&info) {
         ui.data(&format!("{key:<9} {value}"))?;
     }
+    if let Some(trouble) = &info.blob.trouble {
+        ui.warn(&format!("{} {trouble}", info.blob.name));
+    }
     Ok(())
 }
 
@@ -48,6 +51,7 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         ("holders", info.holders.to_string()),
         ("serve", blob.serve.unwrap_or_default().to_string()),
     ];
+    facts.extend(info.networks.iter().map(|network| ("network", network.clone())));
     facts.extend(blob.path.as_ref().map(|path| ("path", path.to_string_lossy().into_owned())));
     facts.extend(info.link.clone().map(|link| ("link", link)));
     facts

@@ -66,7 +66,10 @@ fn show_blobs(ui: &Ui, blobs: &[Blob]) -> Outcome {
         Column::Left("ID"),
     ];
     let rows: Vec<_> = blobs.iter().map(|blob| row(ui, blob)).collect();
-    ui.table(&columns, &rows)
+    ui.table(&columns, &rows)?;
+    let troubles = blobs.iter().filter_map(|blob| Some(format!("{} {}", blob.name, blob.trouble.as_ref()?)));
+    troubles.for_each(|trouble| ui.warn(&trouble));
+    Ok(())
 }
 
 fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
@@ -76,7 +79,7 @@ fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
         Kind::Share => "share",
     };
     let state = match blob.state.as_str() {
-        "complete" => "complete".to_owned(),
+        state @ ("complete" | "source changed" | "source missing") => state.to_owned(),
         state => format!("{state} {}%", percent(blob.have, blob.len)),
     };
     let serve = blob.serve.map(|who| who.to_string()).unwrap_or_default();

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::bans::Bans;
+use super::barred::Barred;
 use super::behaviour::Behaviour;
 use super::dht::Dht;
 use super::discovery::{Discovery, Name, Source, split_peer};
@@ -39,7 +40,7 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
 use crate::schedule::{Order, PeerKey};
-use crate::store::record::{Domain, State};
+use crate::store::record::Domain;
 use crate::store::{Blob, Store};
 pub(super) use network::{in_short, root_cause};
 pub(super) use office::OfficeAsk;
@@ -91,6 +92,8 @@ pub(super) enum Ask {
     Publish(Arc<Blob>),
     /// It may not be served any longer.
     Withdraw(ContentId),
+    /// Bytes that were whole are gone or have changed.
+    Lost(ContentId),
     /// Others may fetch it than before.
     Audience(ContentId),
     /// Who may fetch what nothing was said of.
@@ -116,6 +119,7 @@ pub(super) struct Actor {
     opened: (mpsc::Sender<Opened>, mpsc::Receiver<Opened>),
     shared: Shared,
     peers: Peers,
+    barred: Barred,
     transfers: Transfers,
     sharing: Sharing,
     discovery: Discovery,
@@ -151,13 +155,12 @@ pub(super) struct Actor {
     /// Connections of peers that were banned, and since when they wait to be closed.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
     listen: watch::Sender<Vec<Multiaddr>>,
-    /// What a person should know, newest first.
-    notices: Vec<String>,
     shown: Instant,
     slow: Instant,
 }
 
-type Opened = (ContentId, Option<Arc<Blob>>);
+/// A blob that was opened; the last part is true if it turned out to be lost.
+type Opened = (ContentId, Option<Arc<Blob>>, bool);
 
 /// What an actor is made of.
 pub(super) struct Parts {
@@ -215,6 +218,10 @@ impl Actor {
             discovery.found(&addr, Some(peer), Source::Remembered, now);
         });
         parts.given.iter().for_each(|addr| discovery.found(addr, None, Source::Given, now));
+        let barred = Barred::load(&parts.store);
+        for (peer, until) in barred.peers() {
+            discovery.bar(peer, until, barred.sentence(&peer).unwrap_or_default());
+        }
         let mut new = Self {
             network,
             store: parts.store,
@@ -223,6 +230,7 @@ impl Actor {
             opened: mpsc::channel(limits::COMMAND_QUEUE),
             shared: parts.shared,
             peers: Peers::new(bans, parts.seed),
+            barred,
             transfers: Transfers::new(parts.seed),
             sharing: Sharing::default(),
             discovery,
@@ -250,7 +258,6 @@ impl Actor {
             dials: BTreeMap::new(),
             closing: Vec::new(),
             listen: parts.listen,
-            notices: Vec::new(),
             shown: now,
             slow: now,
         };
@@ -263,9 +270,11 @@ impl Actor {
 
     /// Trackers and the DHT are told of all that is whole.
     fn announce_all(&mut self, fresh: bool) {
-        for record in self.store.records().iter().filter(|record| record.state == State::Complete) {
-            let access = self.access(record.id);
-            self.announce_held(record.id, &access, fresh);
+        let mut ids: Vec<ContentId> = self.store.records().iter().map(|record| record.id).collect();
+        ids.retain(|id| self.store.is_whole(*id));
+        for id in ids {
+            let access = self.access(id);
+            self.announce_held(id, &access, fresh);
         }
     }
 
@@ -295,7 +304,10 @@ impl Actor {
                     Some(ask) => self.ask(ask),
                 },
                 Some((key, event)) = self.events.recv() => self.session(key, event),
-                Some((id, blob)) = self.opened.1.recv() => {
+                Some((id, blob, lost)) = self.opened.1.recv() => {
+                    if lost {
+                        self.lost(id);
+                    }
                     let access = self.access(id);
                     self.sharing.opened(id, blob, &access, &mut self.peers);
                 }
@@ -345,6 +357,7 @@ impl Actor {
             }
             Ask::Publish(blob) => self.share(blob),
             Ask::Withdraw(id) => self.withdraw(id),
+            Ask::Lost(id) => self.lost(id),
             Ask::Audience(id) => self.audience_changed(id),
             Ask::Default(audience) => {
                 if self.audience != audience {
@@ -423,7 +436,7 @@ impl Actor {
     /// Everybody is told anew: to who may not fetch it any longer it is gone.
     fn audience_changed(&mut self, id: ContentId) {
         let access = self.access(id);
-        let whole = self.store.record(id).is_some_and(|r| r.state == State::Complete);
+        let whole = self.store.is_whole(id);
         // What is still being fetched is looked for as before.
         if whole && !self.transfers.is_active(id) {
             self.announce_held(id, &access, true);
@@ -442,9 +455,24 @@ impl Actor {
     fn open(&self, id: ContentId) {
         let (store, opened) = (self.store.clone(), self.opened.0.clone());
         tokio::spawn(async move {
-            let blob = tokio::task::spawn_blocking(move || store.blob(id)).await.ok().flatten();
-            let _ = opened.send((id, blob)).await;
+            let (blob, lost) =
+                tokio::task::spawn_blocking(move || store.open_or_mark(id)).await.unwrap_or_default();
+            let _ = opened.send((id, blob, lost)).await;
         });
+    }
+
+    /// Takes back a blob that is whole no longer, and the directory or share whose content it is.
+    pub(super) fn lost(&mut self, id: ContentId) {
+        // What others have of it may be on its way here by now.
+        for id in self
+            .store
+            .with_whole(id)
+            .into_iter()
+            .filter(|id| !self.transfers.is_active(*id))
+            .collect::<Vec<_>>()
+        {
+            self.withdraw(id);
+        }
     }
 
     fn withdraw(&mut self, id: ContentId) {
@@ -494,6 +522,7 @@ impl Actor {
             self.peers.bans.save(&self.store);
             self.memory.save_now_and_then(&self.store);
             self.peers.probe(now);
+            self.sharing.offer_waiting(&mut self.peers);
             // Whoever ends before that is not looked for again.
             if now.duration_since(self.started) >= SETTLED && !self.anywhere.is_empty() {
                 memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());
@@ -517,7 +546,8 @@ impl Actor {
 
     /// What every way of finding others found.
     fn routes(&self) -> Vec<String> {
-        let mut routes = self.discovery.tried(self.mdns);
+        let mut routes = self.barred.sentences();
+        routes.extend(self.discovery.tried(self.mdns));
         routes.extend(self.trackers.tried());
         if self.office.is_none() {
             routes.push(self.dht.tried());
@@ -531,7 +561,9 @@ impl Actor {
         let name =
             |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
         let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
-        WhyReport { facts, names, routes: self.routes() }
+        let barred = self.barred.sentences();
+        let routes = self.routes().into_iter().filter(|route| !barred.contains(route)).collect();
+        WhyReport { facts, names, barred, routes }
     }
 }
 

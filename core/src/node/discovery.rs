@@ -117,6 +117,8 @@ pub(super) struct Discovery {
     named: BTreeMap<By, VecDeque<Instant>>,
     /// Dials to an address without a handshake, lately.
     failed: BTreeMap<IpAddr, VecDeque<Instant>>,
+    /// Bans of this node by others, with their ends.
+    barred: BTreeMap<PeerId, Instant>,
 }
 
 impl Discovery {
@@ -232,10 +234,14 @@ impl Discovery {
         now: Instant,
     ) -> Vec<Dial> {
         let is_urgent = |name: &Name| matches!(name, Name::Peer(peer) if urgent.contains(peer));
+        self.barred.retain(|_, until| now < *until);
+        let barred = &self.barred;
+        let is_barred = |name: &Name| matches!(name, Name::Peer(peer) if barred.contains_key(peer));
         let due = |name: &Name, c: &Candidate| {
             // What became known meanwhile is tried beside what may take long to fail, but not without end.
             let again = c.state == State::Dialling && c.under_way < 2 && !c.further.is_empty();
-            (wanting || c.source == Source::Given || is_urgent(name))
+            !is_barred(name)
+                && (wanting || c.source == Source::Given || is_urgent(name))
                 && (again || (c.state == State::Idle && now >= c.next && !c.addrs.is_empty()))
         };
         let due: Vec<Name> =
@@ -313,6 +319,17 @@ impl Discovery {
             candidate.under_way = 0;
             candidate.fails = 0;
             candidate.error = None;
+        }
+        self.barred.remove(&peer);
+    }
+
+    /// A peer keeps us away until then, and says why: it is not dialled before.
+    pub(super) fn bar(&mut self, peer: PeerId, until: Instant, why: String) {
+        if self.barred.len() < limits::BANNED_BY || self.barred.contains_key(&peer) {
+            self.barred.insert(peer, until);
+        }
+        if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
+            candidate.error = Some(why);
         }
     }
 

@@ -169,8 +169,11 @@ pub struct Blob {
     pub chunks: u32,
     /// Files, for a directory.
     pub files: Option<u64>,
-    /// `complete`, `partial`, `downloading`, `source changed`.
+    /// `complete`, `partial`, `downloading`, `source changed`, `source missing`.
     pub state: String,
+    /// A sentence on why it is not shared although it was whole, and what to type; escape it on a terminal.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// Where the bytes are, if outside the store.
     pub path: Option<PathBuf>,
     /// Who may fetch it: in a listing, if that was said of it; of one blob, always.
@@ -201,8 +204,11 @@ pub struct Info {
     pub chunk_size: u64,
     /// A link with this node's addresses, when it is running on a network.
     pub link: Option<String>,
-    /// Connected peers that hold some of it.
+    /// Connected peers that hold some of it, in all networks of this node.
     pub holders: u32,
+    /// The networks that it is of, where there is more than one; escape them on a terminal.
+    #[serde(default)]
+    pub networks: Vec<String>,
 }
 
 /// How far a transfer is.
@@ -354,6 +360,9 @@ pub struct Status {
     pub refused: Vec<(String, u64)>,
     /// Banned peers.
     pub banned: Vec<Ban>,
+    /// Bans of this node by others, by their own word.
+    #[serde(default)]
+    pub banned_by: Vec<Ban>,
     /// Sentences on what is wrong: disk full, low file limit.
     pub notices: Vec<String>,
     /// What may be sent and received at present.

@@ -5,6 +5,7 @@
 
 mod follow;
 mod here;
+mod networks;
 mod share;
 
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ struct Job {
     key: Option<ShareKey>,
     select: Select,
     events: Sender<Event>,
+    /// Nobody has said in which network it is.
+    anywhere: bool,
     started: Instant,
     deadline: Option<Instant>,
     uploaded_before: u64,
@@ -57,6 +60,7 @@ struct Job {
 pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
     let started = Instant::now();
     let link = resolve(&context.store, get.target.expose())?;
+    let anywhere = context.is_open(&get.network, &link);
     let context = context.for_fetching(&get.network, &link)?;
     // Of a node that is of an office it has to be said what others on the network may fetch.
     let unsaid = (get.network == Network::Public && context.is_unsaid()).then_some(Audience::Lan);
@@ -85,6 +89,7 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
         key,
         select,
         events,
+        anywhere,
         started,
         deadline,
         uploaded_before,
@@ -125,6 +130,7 @@ pub(super) async fn repair(
         key: None,
         select: Select::default(),
         events: events.clone(),
+        anywhere: false,
         started: Instant::now(),
         deadline: None,
         uploaded_before: 0,
@@ -142,6 +148,7 @@ pub(super) async fn repair(
 
 impl Job {
     async fn run(&mut self, id: ContentId) -> Result<Event, Failure> {
+        self.choose_network(id).await?;
         self.say_who(id).await?;
         let done = self.bring(id).await?;
         // What came to be known only now.
@@ -431,6 +438,7 @@ impl Job {
             chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
             files,
             state: "downloading".to_owned(),
+            trouble: None,
             path: None,
             serve: self.get.serve,
         };

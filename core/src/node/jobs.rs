@@ -1,5 +1,6 @@
 //! One job per request: looks things up, or starts what takes longer, and tells its events.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,9 +10,10 @@ use tokio::sync::mpsc::Sender;
 use super::actor::{Ask, OfficeAsk, Report};
 use super::command::Command;
 use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
+use super::notices::counted;
 use super::office::papers::Papers;
 use super::transfers::Stage;
-use super::{Context, Flag, blocking, failure, get, members, publish, why};
+use super::{Context, Flag, blocking, failure, get, members, publish, sources, why};
 use crate::content::geometry::Geometry;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
@@ -93,17 +95,18 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
 /// A listing's row. `have` is how much of a running download is there.
 pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blob {
     let len = record.payload.map_or(record.len, |p| p.len);
-    let whole = match record.payload {
-        Some(payload) => {
-            store.record(payload.id).is_some_and(|r| r.state == State::Complete) || payload.len == 0
-        }
-        None => true,
+    // A directory or a share is as whole as its content.
+    let content = record.payload.filter(|payload| payload.len > 0 && record.state == State::Complete);
+    let whole = match content {
+        Some(payload) => store.record(payload.id).map_or(State::Partial, |r| r.state),
+        None => record.state,
     };
-    let state = match (have, record.state) {
+    let state = match (have, whole) {
         (Some(_), _) => "downloading",
-        (None, State::Complete) if whole => "complete",
-        (None, State::Complete | State::Partial) => "partial",
+        (None, State::Complete) => "complete",
+        (None, State::Partial) => "partial",
         (None, State::Changed) => "source changed",
+        (None, State::Missing) => "source missing",
     };
     let place =
         record.payload.and_then(|p| store.record(p.id)).map_or_else(|| path_of(record), |r| path_of(&r));
@@ -120,6 +123,7 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
         chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
         files: record.payload.map(|p| p.files).filter(|files| record.kind != Kind::Share || *files > 0),
         state: state.to_owned(),
+        trouble: None,
         path: place,
         serve: record.audience,
     }
@@ -140,14 +144,20 @@ async fn report(context: &Context) -> Option<Report> {
 
 async fn ls(context: Context) -> Result<Event, Failure> {
     let running = report(&context).await.map_or_else(Vec::new, |r| r.transfers);
+    let store = context.store.clone();
+    sources::refresh(&context, blocking(move || store.records()).await?, false).await;
     let store = context.store;
     let rows = move || {
-        let shown = store.records().into_iter().filter(|r| r.of.is_none());
+        let shown: Vec<Record> = store.records().into_iter().filter(|r| r.of.is_none()).collect();
+        let troubles: BTreeMap<ContentId, String> =
+            store.troubles(&shown, limits::NOTICES).into_iter().collect();
         let mut blobs: Vec<Blob> = shown
+            .into_iter()
             .map(|r| {
                 let id = r.payload.map_or(r.id, |p| p.id);
                 let have = running.iter().find(|(i, _)| *i == id).map(|(_, v)| v.progress.done);
-                blob_row(&store, &r, have.filter(|_| r.state == State::Partial || r.payload.is_some()))
+                let have = have.filter(|_| r.state == State::Partial || r.payload.is_some());
+                Blob { trouble: troubles.get(&r.id).cloned(), ..blob_row(&store, &r, have) }
             })
             .collect();
         blobs.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
@@ -204,22 +214,44 @@ fn not_here(id: ContentId) -> Failure {
 async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let id = resolve(&context.store, id)?.id;
     let context = context.where_it_is(id)?;
+    look_at(&context, id).await;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let report = report(&context).await;
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
     let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
-    let blob = Blob { serve: Some(context.audience(&record)), ..blob };
+    let trouble = trouble(&context, &record).await?;
+    let blob = Blob { serve: Some(context.audience(&record)), trouble, ..blob };
     let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
     let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
-    Ok(Event::Info(Info { blob, chunk_size, link, holders }))
+    let networks = match context.offices.is_empty() {
+        true => Vec::new(),
+        false => record.domains.iter().map(|domain| context.name_of(*domain)).collect(),
+    };
+    Ok(Event::Info(Info { blob, chunk_size, link, holders, networks }))
+}
+
+/// Looks at the disk before something is said of what is there: of a directory, at each of its files.
+pub(super) async fn look_at(context: &Context, id: ContentId) {
+    let record = context.store.record(id);
+    let content =
+        record.as_ref().and_then(|r| r.payload).and_then(|payload| context.store.record(payload.id));
+    sources::refresh(context, record.into_iter().chain(content).collect(), true).await;
+}
+
+/// Says why something is shared no longer, and what to type.
+pub(super) async fn trouble(context: &Context, record: &Record) -> Result<Option<String>, Failure> {
+    let (store, record) = (context.store.clone(), record.clone());
+    let troubles = blocking(move || store.troubles(&[record], 1)).await?;
+    Ok(troubles.into_iter().next().map(|(_, trouble)| trouble))
 }
 
 async fn serve(context: Context, text: &str, audience: Option<Audience>) -> Result<Event, Failure> {
     let id = resolve(&context.store, text)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     match (record.office(), audience) {
-        (Some(_), Some(Audience::Anyone)) => {
+        // What is of both is for members there, and for anyone here.
+        (Some(_), Some(Audience::Anyone)) if !record.is_of(Domain::Public) => {
             let hint = Some("swarm publish --public publishes it for others".to_owned());
             let text = "what is of an office is for its members, not for anyone";
             return Err(Failure { hint, ..failure(Fault::User, text) });
@@ -316,9 +348,12 @@ async fn verify(
             Ok((blob, bad)) => {
                 result.chunks += u64::from(blob.geometry().chunks());
                 if bad.is_empty() {
+                    if matches!(record.state, State::Changed | State::Missing) {
+                        sources::shared_again(&context, id).await;
+                    }
                     continue;
                 }
-                context.ask_all(|| Ask::Withdraw(id)).await;
+                context.ask_all(|| Ask::Lost(id)).await;
                 result.bad.push((id.to_string(), u64::from(bad.count())));
                 if repair {
                     let count = u64::from(bad.count());
@@ -328,7 +363,13 @@ async fn verify(
             }
             // Its file is gone: every chunk of it is bad, and it is not served any longer.
             Err(error) => {
-                context.store.mark_changed(id);
+                let store = context.store.clone();
+                let seen = record.clone();
+                let unseen = move || seen.state == State::Complete && !store.glance_into(&seen);
+                if blocking(unseen).await? {
+                    context.store.mark(id, State::Changed);
+                }
+                context.ask_all(|| Ask::Lost(id)).await;
                 let _ = events.send(Event::Notice { text: format!("{}: {error}", record.name) }).await;
                 result
                     .bad
@@ -348,7 +389,8 @@ async fn peers(context: Context) -> Result<Event, Failure> {
 
 /// What is whole, by name, and who may fetch it.
 fn shared(context: &Context) -> Vec<Shared> {
-    let whole = context.store.records().into_iter().filter(|r| r.of.is_none() && r.state == State::Complete);
+    let whole =
+        context.store.records().into_iter().filter(|r| r.of.is_none() && context.store.is_whole(r.id));
     let name = |id| match context.offices.get(id) {
         Some(office) => office.name,
         None => Papers::name(&context.store, id).unwrap_or_else(|| "another office".to_owned()),
@@ -371,6 +413,20 @@ fn shared(context: &Context) -> Vec<Shared> {
     rows
 }
 
+/// Lists what is shared no longer, a sentence each.
+fn lost(store: &Store) -> Vec<String> {
+    let own: Vec<Record> = store.records().into_iter().filter(|record| record.of.is_none()).collect();
+    let name = |id| own.iter().find(|record| record.id == id).map_or("", |record| record.name.as_str());
+    let troubles = store.troubles(&own, limits::NOTICES + 1);
+    let mut said: Vec<String> =
+        troubles.iter().map(|(id, trouble)| format!("{} {trouble}", name(*id))).collect();
+    if said.len() > limits::NOTICES {
+        said.truncate(limits::NOTICES);
+        said.push("and more is shared no longer: swarm ls shows all of it".to_owned());
+    }
+    said
+}
+
 /// The members that something is for, if it is not for all of its office.
 async fn named(context: &Context, row: &Shared) -> Option<Vec<String>> {
     let [_] = row.offices.as_slice() else { return None };
@@ -381,14 +437,16 @@ async fn named(context: &Context, row: &Shared) -> Option<Vec<String>> {
 
 async fn status(context: Context) -> Result<Event, Failure> {
     let report = report(&context).await;
+    let store = context.store.clone();
+    sources::refresh(&context, blocking(move || store.records()).await?, false).await;
     let looking = context.clone();
-    let looked = move || (looking.store.count(), looking.store.stored(), shared(&looking));
-    let (blobs, stored, mut shared) = blocking(looked).await?;
+    let looked =
+        move || (looking.store.count(), looking.store.stored(), shared(&looking), lost(&looking.store));
+    let (blobs, stored, mut shared, mut notices) = blocking(looked).await?;
     for row in &mut shared {
         row.members = named(&context, row).await;
     }
     let offices = members::rows(&context).await;
-    let mut notices = Vec::new();
     let mut transfers = Vec::new();
     for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
         let state = match &view.stage {
@@ -429,6 +487,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
         transfers,
         refused: Vec::new(),
         banned: Vec::new(),
+        banned_by: Vec::new(),
         notices,
         limits: context.net.as_ref().map(|net| net.limits.borrow().clone()).unwrap_or_default(),
     };
@@ -436,10 +495,12 @@ async fn status(context: Context) -> Result<Event, Failure> {
         status.peers = report.peers.len() as u32;
         (status.uploaded, status.downloaded) = (report.uploaded, report.downloaded);
         (status.refused, status.banned) = (report.refused, report.banned);
+        status.banned_by = report.banned_by;
         (status.trackers, status.reached) = (report.trackers, report.reached);
         (status.dht, status.router) = (report.dht, report.router);
         status.dht_serves = report.dht_serves.iter().map(ToString::to_string).collect();
         status.notices.extend(report.notices);
     }
+    status.notices = counted(std::mem::take(&mut status.notices));
     Ok(Event::Status(Box::new(status)))
 }

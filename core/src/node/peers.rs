@@ -28,6 +28,28 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// See [`limits::OFFICE_MESSAGES`].
 const OFFICE_WINDOW: Duration = Duration::from_secs(10);
 
+/// A count of messages in a window of time.
+#[derive(Debug)]
+struct Lately {
+    since: Instant,
+    count: u32,
+}
+
+impl Lately {
+    const fn new(since: Instant) -> Self {
+        Self { since, count: 0 }
+    }
+
+    /// Counts one more; false if that is more than `most` in this window.
+    fn one_more(&mut self, now: Instant, window: Duration, most: u32) -> bool {
+        if now.duration_since(self.since) >= window {
+            *self = Self::new(now);
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= most
+    }
+}
+
 /// One session.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -44,8 +66,12 @@ pub(super) struct Peer {
     pub(super) near: bool,
     /// In an office: who it is there.
     pub(super) member: Option<Membership>,
-    /// Since when its messages about the office are counted, and how many they were.
-    office_said: (Instant, u32),
+    /// Its messages about the office.
+    office_said: Lately,
+    /// Messages about the office that it was told.
+    office_told: Lately,
+    /// Messages about the office that wait until it may hear more.
+    office_waits: VecDeque<Message>,
     since: Instant,
     heard: Instant,
     heard_bytes: u64,
@@ -153,8 +179,52 @@ impl Peers {
         self.peers.iter().filter(|(_, p)| p.hello.is_some()).map(|(key, _)| *key).collect()
     }
 
+    /// Tells a peer something, in words that it takes.
     pub(super) fn send(&mut self, key: PeerKey, message: Message) {
-        self.push(key, message, |session| &session.outbox);
+        for message in message.fit() {
+            let waits =
+                message.is_of_office() && self.get_mut(key).is_some_and(|peer| !peer.may_hear_in_turn());
+            if let (true, Some(peer)) = (waits, self.get_mut(key)) {
+                // Whoever is that far behind hears everything when it comes back.
+                if peer.office_waits.len() < limits::OFFICE_WAITING {
+                    peer.office_waits.push_back(message);
+                } else {
+                    self.doom(key, "is too far behind with the news of the office", false);
+                }
+                continue;
+            }
+            self.push(key, message, |session| &session.outbox);
+        }
+    }
+
+    /// A voucher goes with an offer and does not wait; false if the peer may not hear of one more now.
+    pub(super) fn may_vouch(&mut self, key: PeerKey) -> bool {
+        self.get_mut(key).is_some_and(Peer::may_hear)
+    }
+
+    /// Tells what waits of the office, as far as it may be heard now.
+    fn tell_waiting(&mut self) {
+        for key in self.those(|peer| !peer.office_waits.is_empty()) {
+            while let Some(peer) = self.get_mut(key)
+                && !peer.office_waits.is_empty()
+                && peer.may_hear()
+                && let Some(message) = peer.office_waits.pop_front()
+            {
+                self.push(key, message, |session| &session.outbox);
+            }
+        }
+    }
+
+    /// Room in the queue of messages to this peer: one more than this, and its session ends.
+    pub(super) fn room(&self, key: PeerKey) -> usize {
+        self.peers.get(&key).map_or(0, |peer| peer.session.outbox.capacity())
+    }
+
+    /// Tells a peer what it can do without, unless much waits for it already.
+    pub(super) fn hint(&mut self, key: PeerKey, message: Message) {
+        if self.room(key) > limits::OUTBOX / 2 {
+            self.send(key, message);
+        }
     }
 
     pub(super) fn expect(&mut self, key: PeerKey, expect: Expect) {
@@ -237,6 +307,7 @@ impl Peers {
             }
         }
         pings.into_iter().for_each(|key| self.ping(key, now));
+        self.tell_waiting();
         silent.into_iter().for_each(|key| self.doom(key, "silent for too long", false));
     }
 
@@ -280,7 +351,9 @@ impl Peer {
             dialled: false,
             near: false,
             member: None,
-            office_said: (Instant::now(), 0),
+            office_said: Lately::new(heard),
+            office_told: Lately::new(heard),
+            office_waits: VecDeque::new(),
             since: heard,
             id,
             connection,
@@ -298,11 +371,17 @@ impl Peer {
 
     /// One more message about the office; false if those are too many.
     pub(super) fn may_say(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.office_said.0) >= OFFICE_WINDOW {
-            self.office_said = (now, 0);
-        }
-        self.office_said.1 += 1;
-        self.office_said.1 <= limits::OFFICE_MESSAGES
+        self.office_said.one_more(now, OFFICE_WINDOW, limits::OFFICE_MESSAGES)
+    }
+
+    /// Counts one more message about the office to it; false if that would be too many. Its own count began at another time.
+    fn may_hear(&mut self) -> bool {
+        self.office_told.one_more(Instant::now(), 2 * OFFICE_WINDOW, limits::OFFICE_MESSAGES / 2)
+    }
+
+    /// Counts one more message, unless others wait already.
+    fn may_hear_in_turn(&mut self) -> bool {
+        self.office_waits.is_empty() && self.may_hear()
     }
 
     /// Who it is worth going to in another run, and where: who gave when we went to it, and any member of an office.
@@ -371,6 +450,21 @@ pub(super) fn site_of(name: Option<&str>, addr: &Multiaddr) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_is_told_of_an_office_is_never_too_much_for_who_counts_it() {
+        let start = Instant::now();
+        for offset in 0..40 {
+            let (mut told, mut heard) = (Lately::new(start), Lately::new(start));
+            for step in 0..20_000_u32 {
+                let now = start + Duration::from_millis(u64::from(step) * 5);
+                if told.one_more(now, 2 * OFFICE_WINDOW, limits::OFFICE_MESSAGES / 2) {
+                    let there = now + Duration::from_millis(500 * offset);
+                    assert!(heard.one_more(there, OFFICE_WINDOW, limits::OFFICE_MESSAGES), "{offset} {step}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_site_is_a_subnet() {

@@ -1,12 +1,14 @@
 //! In which network a job is at work.
 
+use super::actor::Ask;
 use super::command::Network;
 use super::event::{Failure, Fault};
-use super::{Context, failure};
+use super::jobs::store_failure;
+use super::{Context, blocking, failure};
 use crate::content::link::Link;
 use crate::id::ContentId;
 use crate::options::Audience;
-use crate::store::record::{Domain, State};
+use crate::store::record::{Domain, Record, State};
 
 /// Hex digits of an office's id in a link.
 const TAG: usize = 16;
@@ -17,6 +19,11 @@ pub(super) fn tag(domain: Domain) -> Option<String> {
         Domain::Public => None,
         Domain::Office(id) => id.to_string().get(..TAG).map(ToOwned::to_owned),
     }
+}
+
+/// Tells whether a link says where holders may be found.
+fn leads(link: &Link) -> bool {
+    !(link.peers.is_empty() && link.trackers.is_empty() && link.dht.is_empty() && link.webseeds.is_empty())
 }
 
 impl Context {
@@ -47,11 +54,7 @@ impl Context {
 
     /// For something that is to be fetched. What is here stays where it is; a link that leads somewhere is believed.
     pub(super) fn for_fetching(self, network: &Network, link: &Link) -> Result<Self, Failure> {
-        let leads = !(link.peers.is_empty()
-            && link.trackers.is_empty()
-            && link.dht.is_empty()
-            && link.webseeds.is_empty());
-        let context = match (network, &link.office) {
+        match (network, &link.office) {
             (Network::Public, _) => Ok(self),
             (Network::Office(name), _) => self.in_office(Some(name)),
             (_, Some(tag)) if self.offices.is_known(tag) => self.in_office(Some(tag)),
@@ -60,18 +63,83 @@ impl Context {
             }
             (_, None) if self.is_here(link.id) => self.where_it_is(link.id),
             (_, None) if self.offices.is_empty() => Ok(self),
-            (Network::Usual, None) if leads => Ok(self),
+            (Network::Usual, None) if leads(link) => Ok(self),
             (_, None) => self.in_office(None),
-        }?;
-        // Before anybody is asked for it.
-        let begun = context.store.record(link.id).filter(|record| record.state == State::Partial);
-        if begun.is_some_and(|record| !record.domains.is_empty() && !record.is_of(context.domain)) {
-            return Err(failure(
-                Fault::User,
-                format!("{} is being fetched in another network: swarm rm it first, or go on there", link.id),
-            ));
         }
-        Ok(context)
+    }
+
+    /// Nobody has said in which network something is: not even its link.
+    pub(super) fn is_open(&self, network: &Network, link: &Link) -> bool {
+        let said = match network {
+            Network::Usual => leads(link),
+            // These hints are those of the command line, for wherever it is.
+            Network::Own => false,
+            Network::Public | Network::Office(_) => true,
+        };
+        !said && link.office.is_none()
+    }
+
+    /// The offices in which something is to be looked for that was begun in the network of all nodes, and is not whole.
+    pub(super) fn offices_for(&self, id: ContentId) -> Vec<Self> {
+        let begun = self.store.record(id).filter(|record| record.domains == [Domain::Public]);
+        if begun.is_none() || self.store.is_whole(id) || self.domain != Domain::Public {
+            return Vec::new();
+        }
+        let usable = self.offices.all().into_iter().filter(|office| office.trouble().is_none());
+        usable.map(|office| self.clone().within(&office)).collect()
+    }
+
+    /// Takes a download over from another network: it is of this one alone from then on, for what comes from the members of an
+    /// office is offered to nobody else.
+    pub(super) async fn take_over(&self, id: ContentId) -> Result<(), Failure> {
+        let elsewhere = |r: &Record| !r.domains.is_empty() && !r.is_of(self.domain);
+        let Some(record) = self.store.record(id).filter(elsewhere) else { return Ok(()) };
+        if self.store.is_whole(id) || matches!(record.state, State::Changed | State::Missing) {
+            return Ok(());
+        }
+        let parts: Vec<ContentId> = record.payload.map(|p| p.id).into_iter().chain([id]).collect();
+        for other in self.networks() {
+            let Some(net) = other.net.as_ref().filter(|_| other.domain != self.domain) else { continue };
+            let active = net
+                .question(Ask::Report)
+                .await
+                .is_some_and(|report| report.transfers.iter().any(|(of, _)| parts.contains(of)));
+            if active {
+                let name = other.network_name();
+                let text = format!("{id} is being fetched in {name} by another command: end that one first");
+                return Err(failure(Fault::User, text));
+            }
+        }
+        let (store, domain) = (self.store.clone(), self.domain);
+        blocking(move || store.move_part_to(id, domain)).await?.map_err(store_failure)?;
+        for part in parts {
+            self.ask_all(|| Ask::Withdraw(part)).await;
+        }
+        Ok(())
+    }
+
+    /// This job in each network of the node.
+    pub(super) fn networks(&self) -> Vec<Self> {
+        let net = self.public.clone().or_else(|| self.net.clone().filter(|_| self.domain == Domain::Public));
+        let public = Self { domain: Domain::Public, net, public: None, ..self.clone() };
+        let offices = self.offices.all();
+        std::iter::once(public.clone()).chain(offices.iter().map(|o| public.clone().within(o))).collect()
+    }
+
+    /// Names the network that this job is at work in, for people.
+    pub(super) fn network_name(&self) -> String {
+        self.name_of(self.domain)
+    }
+
+    /// Names a network of this node, for people.
+    pub(super) fn name_of(&self, domain: Domain) -> String {
+        match domain {
+            Domain::Public => "the network of all nodes".to_owned(),
+            Domain::Office(id) => match self.offices.get(id) {
+                Some(office) => format!("the office {}", crate::content::path::escape(&office.name)),
+                None => "an office that cannot be used at present".to_owned(),
+            },
+        }
     }
 
     fn is_here(&self, id: ContentId) -> bool {

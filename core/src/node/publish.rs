@@ -47,7 +47,7 @@ pub(super) async fn publish(
     // Of a node that is of an office it has to be said what others on the network may fetch.
     let unsaid = (context.domain == Domain::Public && context.is_unsaid()).then_some(Audience::Lan);
     let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
-    let domain = context.domain;
+    let (domain, from) = (context.domain, publish.path.clone());
     let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
@@ -61,6 +61,7 @@ pub(super) async fn publish(
             return Err(failure(Fault::Interrupted, "stopped"));
         }
     };
+    warnings.extend(superseded(&context, &record, from).await?);
     if let Some(password) = password {
         let (store, id) = (context.store.clone(), record.id);
         blocking(move || lock_share(&store, id, &password)).await?.map_err(store_failure)?;
@@ -82,6 +83,19 @@ pub(super) async fn publish(
     let link = link(&context, &record, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
+}
+
+/// Takes back what was published from this path before and is not there any longer; a sentence each.
+async fn superseded(context: &Context, record: &Record, from: PathBuf) -> Result<Vec<String>, Failure> {
+    let (store, by) = (context.store.clone(), record.clone());
+    let old = blocking(move || store.superseded(&from, &by, &AtomicBool::new(false))).await?;
+    let mut said = Vec::new();
+    for old in old {
+        context.ask_all(|| Ask::Lost(old.id)).await;
+        let (id, name) = (old.of.unwrap_or(old.id).short(), path::escape(&old.name));
+        said.push(format!("{id} ({name}) is shared no longer: its bytes are not there any more"));
+    }
+    Ok(said)
 }
 
 /// In an office only publishers offer something to all: said before anything is read.

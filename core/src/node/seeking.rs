@@ -5,7 +5,7 @@
 //! neighbours have. The question goes two steps and no further, and only while nobody is known to have any of it: it costs a
 //! message for each neighbour, whatever the network's size.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::id::ContentId;
@@ -13,9 +13,11 @@ use crate::limits;
 use crate::schedule::PeerKey;
 
 /// How long a question is put to whoever comes along.
-const SEEK_FOR: Duration = Duration::from_secs(20);
+pub(super) const SEEK_FOR: Duration = Duration::from_secs(20);
 /// We ask others to ask around so often, and first when we have found nobody for a second or two.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
+/// A new want may be found by itself within this time.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
 /// The same is not looked for again before.
 const SEEK_AGAIN: Duration = Duration::from_secs(10);
 /// Neighbours worth dialling meanwhile.
@@ -29,6 +31,8 @@ pub(super) struct Seeking {
     past: BTreeMap<ContentId, Instant>,
     /// What we look for ourselves, and when others are asked about it next.
     own: BTreeMap<ContentId, Instant>,
+    /// Times at which others were asked about something lately: they look for so much at once on our behalf.
+    asked: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,21 +45,27 @@ struct Seek {
 }
 
 impl Seeking {
-    /// What to ask others about now, of what we want and nobody is known to have. To be called once a second.
+    /// Chooses what to ask others about now, of what we want and nobody is known to have: no more at once than they look for, and
+    /// what they were not asked about for longest. To be called once a second.
     pub(super) fn own(&mut self, lacking: &[ContentId], now: Instant) -> Vec<ContentId> {
-        self.own.retain(|id, _| lacking.contains(id));
-        let mut due = Vec::new();
-        for id in lacking {
-            match self.own.get_mut(id) {
-                None => drop(self.own.insert(*id, now)),
-                Some(at) if now >= *at => {
-                    *at = now + ASK_AGAIN;
-                    due.push(*id);
-                }
-                Some(_) => {}
-            }
+        let wanted: BTreeSet<ContentId> = lacking.iter().copied().collect();
+        self.own.retain(|id, _| wanted.contains(id));
+        for id in wanted {
+            self.own.entry(id).or_insert(now + FIRST_AFTER);
         }
-        due
+        // They count longer than we: their clocks began later.
+        while self.asked.front().is_some_and(|at| now >= *at + SEEK_FOR + FIRST_AFTER) {
+            self.asked.pop_front();
+        }
+        let mut due: Vec<(Instant, ContentId)> =
+            self.own.iter().filter(|(_, at)| now >= **at).map(|(id, at)| (*at, *id)).collect();
+        due.sort_unstable();
+        due.truncate(limits::SEEKS_PER_PEER.saturating_sub(self.asked.len()));
+        for (_, id) in &due {
+            self.own.insert(*id, now + ASK_AGAIN);
+            self.asked.push_back(now);
+        }
+        due.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Somebody asks us to look for this, and we have not got it.
@@ -148,6 +158,20 @@ mod tests {
             !seeking.own(&lacking, start + Duration::from_secs(*second)).is_empty()
         };
         assert_eq!((0..60).filter(asked).collect::<Vec<u64>>(), [1, 16, 31]);
+    }
+
+    #[test]
+    fn others_are_not_asked_about_more_than_they_look_for() {
+        let (mut seeking, start) = (Seeking::default(), Instant::now());
+        let lacking: Vec<ContentId> = (0..20).map(id).collect();
+        let mut asked: Vec<(u64, ContentId)> = Vec::new();
+        for second in 0..100 {
+            let due = seeking.own(&lacking, start + Duration::from_secs(second));
+            asked.extend(due.into_iter().map(|id| (second, id)));
+            let open = asked.iter().filter(|(at, _)| at + SEEK_FOR.as_secs() >= second).count();
+            assert!(open <= limits::SEEKS_PER_PEER, "{open} in second {second}");
+        }
+        assert!(lacking.iter().all(|id| asked.iter().any(|(_, asked)| asked == id)), "each has its turn");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub(super) struct Sharing {
     handles: BTreeMap<(PeerKey, Handle), ContentId>,
     /// Being opened.
     opening: BTreeSet<ContentId>,
+    /// Wants that were shown a voucher: another one counts there.
+    vouched: BTreeSet<(PeerKey, Handle)>,
+    /// Offers that wait until the peer may be told of more vouchers.
+    later: BTreeSet<(PeerKey, ContentId)>,
     news: Vec<News>,
 }
 
@@ -102,9 +106,8 @@ impl Sharing {
             return Some(Next::Denied);
         }
         self.wants.entry(id).or_default().insert(key, handle);
-        if let Some(blob) = self.open.get(&id) {
-            offer(key, handle, blob, self.vouchers.get(&id), peers);
-            self.news.push(News::Takes(key, id));
+        if self.open.contains_key(&id) {
+            self.offer(key, handle, id, peers);
             return Some(Next::Answered);
         }
         Some(if self.opening.insert(id) { Next::Open } else { Next::Answered })
@@ -112,8 +115,12 @@ impl Sharing {
 
     /// A peer no longer wants what it called by this number.
     pub(super) fn unwant(&mut self, key: PeerKey, handle: Handle, peers: &mut Peers) {
+        self.vouched.remove(&(key, handle));
         if let Some(id) = self.handles.remove(&(key, handle)) {
-            peers.serve(key, Serve::Close { blob: handle });
+            // Who asks for much that is not here must not fill the queue of what it takes.
+            if self.open.contains_key(&id) {
+                peers.serve(key, Serve::Close { blob: handle });
+            }
             self.forget(id, key);
             self.news.push(News::TakesNot(key, id));
         }
@@ -124,6 +131,7 @@ impl Sharing {
             self.handles.range((key, 0)..=(key, Handle::MAX)).map(|(k, id)| (*k, *id)).collect();
         for (handle, id) in gone {
             self.handles.remove(&handle);
+            self.vouched.remove(&handle);
             self.forget(id, key);
         }
     }
@@ -189,10 +197,12 @@ impl Sharing {
         self.opening.remove(&id);
         match blob {
             // A download may have begun meanwhile: what it offers is fresher.
-            Some(blob) if !self.open.contains_key(&id) => self.share(blob, access, peers),
-            Some(_) => {}
-            None if self.open.contains_key(&id) => {}
-            None => self.tell(id, peers, |blob| Message::Absent { blob }),
+            Some(blob) if blob.is_shareable() && !self.open.contains_key(&id) => {
+                self.share(blob, access, peers)
+            }
+            _ if self.open.contains_key(&id) => {}
+            // Also of what some files were left out of: whoever waits for an answer gets one.
+            _ => self.tell(id, peers, |blob| Message::Absent { blob }),
         }
     }
 
@@ -205,7 +215,7 @@ impl Sharing {
     pub(super) fn found(&self, holder: PeerKey, id: ContentId, peers: &mut Peers) {
         let Some(itself) = peers.get(holder).and_then(super::peers::Peer::reachable) else { return };
         for (key, handle) in self.wants.get(&id).into_iter().flatten().filter(|(key, _)| **key != holder) {
-            peers.send(*key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
+            peers.hint(*key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
         }
     }
 
@@ -220,11 +230,34 @@ impl Sharing {
         self.dismiss(blob.id(), access, peers);
         self.admit(blob.id(), access, peers);
         self.news.push(News::Open(Arc::clone(&blob)));
-        for (key, handle) in self.wants.get(&blob.id()).into_iter().flatten() {
-            offer(*key, *handle, &blob, self.vouchers.get(&blob.id()), peers);
-            self.news.push(News::Takes(*key, blob.id()));
+        let id = blob.id();
+        self.open.insert(id, blob);
+        let wanters: Vec<(PeerKey, Handle)> =
+            self.wants.get(&id).into_iter().flatten().map(|(key, handle)| (*key, *handle)).collect();
+        wanters.into_iter().for_each(|(key, handle)| self.offer(key, handle, id, peers));
+    }
+
+    /// Offers what is open to a peer that wants it; later, if it may not be told of one more voucher now.
+    fn offer(&mut self, key: PeerKey, handle: Handle, id: ContentId, peers: &mut Peers) {
+        let Some(blob) = self.open.get(&id) else { return };
+        let vouched = self.vouchers.get(&id).and_then(|all| vouched_for(all, peers.get(key)?)).cloned();
+        let again = vouched.is_some() && !self.vouched.insert((key, handle));
+        if again && !peers.may_vouch(key) {
+            self.later.insert((key, id));
+            return;
         }
-        self.open.insert(blob.id(), blob);
+        self.later.remove(&(key, id));
+        offer(key, handle, blob, vouched.as_deref(), peers);
+        self.news.push(News::Takes(key, id));
+    }
+
+    /// Offers what had to wait, as far as it may be heard now.
+    pub(super) fn offer_waiting(&mut self, peers: &mut Peers) {
+        for (key, id) in std::mem::take(&mut self.later) {
+            if let Some(handle) = self.handle(key, id) {
+                self.offer(key, handle, id, peers);
+            }
+        }
     }
 
     /// It, if it can be had of us.
@@ -299,12 +332,12 @@ impl Sharing {
             .collect();
         let known: Vec<PeerAddrs> = sample.iter().filter_map(|k| peers.get(*k)?.reachable()).collect();
         if !known.is_empty() {
-            peers.send(newcomer, Message::Peers { blob: its_handle, peers: known });
+            peers.hint(newcomer, Message::Peers { blob: its_handle, peers: known });
         }
         let Some(itself) = peers.get(newcomer).and_then(super::peers::Peer::reachable) else { return };
         for key in sample {
             if let Some(handle) = wants.get(&key) {
-                peers.send(key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
+                peers.hint(key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
             }
         }
     }
@@ -321,14 +354,8 @@ impl Sharing {
     }
 }
 
-fn offer(
-    key: PeerKey,
-    handle: Handle,
-    blob: &Arc<Blob>,
-    vouchers: Option<&Vec<Arc<Vouched>>>,
-    peers: &mut Peers,
-) {
-    if let Some(vouched) = vouchers.and_then(|all| vouched_for(all, peers.get(key)?)) {
+fn offer(key: PeerKey, handle: Handle, blob: &Arc<Blob>, vouched: Option<&Vouched>, peers: &mut Peers) {
+    if let Some(vouched) = vouched {
         let (voucher, chain) = (vouched.voucher.clone(), vouched.chain.0.clone());
         peers.send(key, Message::Voucher { blob: handle, voucher, chain });
     }

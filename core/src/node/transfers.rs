@@ -5,6 +5,8 @@ mod download;
 mod facts;
 mod giving;
 mod learning;
+mod wanting;
+mod wants;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use download::{Doing, Download, Held};
 pub(super) use facts::Facts;
 #[cfg(test)]
 pub(super) use facts::HolderFacts;
+use wanting::AskedOf;
 
 /// See the module's text.
 pub(super) struct Transfers {
@@ -43,6 +46,10 @@ pub(super) struct Transfers {
     /// Our numbers for what we want: a new one each time.
     handles: BTreeMap<Handle, BlobKey>,
     next_handle: Handle,
+    /// Wants that each peer is told of at present.
+    asked_of: BTreeMap<PeerKey, AskedOf>,
+    /// Wants that have lost their place at a peer, until that is dealt with.
+    let_go: Vec<(PeerKey, Handle)>,
     out: Vec<Output>,
 }
 
@@ -57,6 +64,8 @@ impl Transfers {
             downloads: BTreeMap::new(),
             handles: BTreeMap::new(),
             next_handle: 0,
+            asked_of: BTreeMap::new(),
+            let_go: Vec::new(),
             out: Vec::new(),
         }
     }
@@ -225,9 +234,7 @@ impl Transfers {
         };
         self.downloads.insert(key, download);
         self.handles.insert(handle, key);
-        for peer in peers.ready() {
-            peers.send(peer, Message::Want { blob: handle, id });
-        }
+        self.ask_for_more(peers);
         seen
     }
 
@@ -237,9 +244,7 @@ impl Transfers {
         let Some(Download { handle, .. }) = self.downloads.remove(&key) else { return };
         self.hear(Input::Unwant { blob: key }, peers, sharing);
         self.handles.remove(&handle);
-        for peer in peers.ready() {
-            peers.send(peer, Message::Unwant { blob: handle });
-        }
+        self.ask_no_more(handle, peers);
         self.shared(peers, sharing);
         if !sharing.is_open(id) {
             self.keys.remove(&id);
@@ -253,13 +258,10 @@ impl Transfers {
         self.carry_out(peers, sharing);
     }
 
-    /// A peer has introduced itself: it is told all we want.
-    pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, elsewhere: Option<u64>, peers: &mut Peers) {
+    /// A peer has introduced itself.
+    pub(super) fn peer_up(&mut self, peer: PeerKey, class: Class, elsewhere: Option<u64>) {
         let input = Input::PeerUp { peer, near: class as u8, elsewhere };
         self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
-        for download in self.downloads.values() {
-            peers.send(peer, Message::Want { blob: download.handle, id: download.id });
-        }
     }
 
     /// A round trip to a peer was measured.
@@ -269,6 +271,7 @@ impl Transfers {
     }
 
     pub(super) fn peer_down(&mut self, peer: PeerKey, peers: &mut Peers, sharing: &mut Sharing) {
+        self.asked_of.remove(&peer);
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
             self.lost(key, peer, peers);
         }
@@ -395,6 +398,7 @@ impl Transfers {
 
     /// A part of a chunk arrived.
     pub(super) fn bytes(&mut self, peer: PeerKey, blob: u32, chunk: u32, bytes: u64) {
+        self.goes_on(peer, blob);
         let Some(blob) = self.by_handle(blob) else { return };
         let input = Input::Bytes { peer, blob, chunk, bytes };
         self.scheduler.handle(input, self.epoch.elapsed(), &mut self.out);
@@ -488,6 +492,7 @@ impl Transfers {
         for id in orphans {
             self.stop(id, peers, sharing);
         }
+        self.ask_on(peers, sharing);
     }
 
     /// Brings the views up to date; `tried` tells those who still search what was done.
@@ -510,8 +515,9 @@ impl Transfers {
         }
     }
 
-    /// All running downloads, for status: id, view.
+    /// Lists the running downloads, for status: id, view. Those that nobody waits for any longer are about to end.
     pub(super) fn views(&self) -> Vec<(ContentId, View)> {
-        self.downloads.values().map(|d| (d.id, d.view.borrow().clone())).collect()
+        let owned = self.downloads.values().filter(|d| d.owner.strong_count() > 0);
+        owned.map(|d| (d.id, d.view.borrow().clone())).collect()
     }
 }

@@ -8,11 +8,11 @@ use tokio::sync::mpsc::Sender;
 use super::actor::{Ask, Hints};
 use super::command::Network;
 use super::event::{Event, Failure, Fault, Limits, Why};
-use super::jobs::resolve;
+use super::jobs::{look_at, resolve, trouble};
 use super::transfers::{Facts, Owner, Stage};
 use super::{Context, failure};
+use crate::content::link::Link;
 use crate::id::ContentId;
-use crate::store::record::State;
 
 /// What is not being fetched is looked for so long.
 const LOOK_FOR: Duration = Duration::from_secs(5);
@@ -27,40 +27,89 @@ pub(super) struct Report {
     pub(super) facts: Option<Facts>,
     /// Names of the holders in `facts`, in that order.
     pub(super) names: Vec<String>,
+    /// Bans of this node by others, a sentence each.
+    pub(super) barred: Vec<String>,
     /// What every way of finding others found.
     pub(super) routes: Vec<String>,
 }
 
 pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
     let link = resolve(&context.store, text)?;
-    let context = context.for_fetching(&Network::Usual, &link)?;
-    let mut id = link.id;
-    let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
-    let record = context.store.record(id);
+    let networks = networks(&context, &link)?;
+    look_at(&context, link.id).await;
+    let record = context.store.record(link.id);
     // Of a directory, its files are what takes long.
-    if let Some(payload) = record.as_ref().and_then(|r| r.payload) {
-        id = payload.id;
-    }
-    let here = context.store.record(id).is_some_and(|r| r.state == State::Complete);
-    let ask = || net.question(|reply| Ask::Why { id, reply });
-    let mut report = ask().await.unwrap_or_default();
+    let id = record.as_ref().and_then(|r| r.payload).map_or(link.id, |payload| payload.id);
     let mut why = Vec::new();
+    let lost = match &record {
+        Some(record) => trouble(&context, record).await?.map(|trouble| format!("{} {trouble}", record.name)),
+        None => None,
+    };
+    why.extend(lost);
+    let here = why.is_empty() && context.store.is_whole(link.id);
     if here {
         why.push("it is here, whole".to_owned());
-    } else if report.facts.is_none() {
-        why.push("it is not being fetched; this is what a look around found".to_owned());
-        let owner: Arc<Owner> = Arc::default();
-        let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
-        let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
-        let hints =
-            Hints { peers, trackers, dht: addresses(&link.dht), webseeds: link.webseeds, audience: None };
-        look(&net, id, &owner, hints, &events).await;
-        report = ask().await.unwrap_or_default();
-        why.extend(report.facts.as_ref().map(|facts| found(facts, &report.names)));
-    } else if let Some(facts) = &report.facts {
-        why.extend(sentences(facts, &report.names, &net.limits.borrow()));
     }
-    Ok(Event::Why(Why { id: id.to_string(), why, routes: report.routes }))
+    let mut routes = Vec::new();
+    // With one network there is nothing to tell apart.
+    let several = !context.offices.is_empty();
+    for one in networks {
+        let (said, tried) = in_network(&one, (id, here), &link, &events).await?;
+        let name = several.then(|| one.network_name());
+        let named = |text: String| match &name {
+            Some(name) => format!("in {name}: {text}"),
+            None => text,
+        };
+        why.extend(said.into_iter().map(named));
+        routes.extend(tried.into_iter().map(named));
+    }
+    Ok(Event::Why(Why { id: id.to_string(), why, routes }))
+}
+
+/// The networks to ask: those in which it may be offered, is fetched, or would be looked for.
+fn networks(context: &Context, link: &Link) -> Result<Vec<Context>, Failure> {
+    let Some(record) = context.store.record(link.id).filter(|r| !r.domains.is_empty()) else {
+        return Ok(vec![context.clone().for_fetching(&Network::Usual, link)?]);
+    };
+    let mut all = context.networks();
+    all.retain(|one| one.net.is_some() && record.is_of(one.domain));
+    all.extend(context.offices_for(link.id));
+    if all.is_empty() {
+        all.push(context.clone().for_fetching(&Network::Usual, link)?);
+    }
+    Ok(all)
+}
+
+/// Says what holds it up in one network, and what every way of finding others found there.
+async fn in_network(
+    context: &Context,
+    (id, here): (ContentId, bool),
+    link: &Link,
+    events: &Sender<Event>,
+) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
+    let ask = || net.question(|reply| Ask::Why { id, reply });
+    let mut report = ask().await.unwrap_or_default();
+    let mut why = std::mem::take(&mut report.barred);
+    if here {
+        return Ok((why, report.routes));
+    }
+    if let Some(facts) = &report.facts {
+        why.extend(sentences(facts, &report.names, &net.limits.borrow()));
+        return Ok((why, report.routes));
+    }
+    why.push("it is not being fetched; this is what a look around found".to_owned());
+    let owner: Arc<Owner> = Arc::default();
+    let addresses = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+    let (peers, trackers) = (addresses(&link.peers), addresses(&link.trackers));
+    let webseeds = link.webseeds.clone();
+    let hints = Hints { peers, trackers, dht: addresses(&link.dht), webseeds, audience: None };
+    look(&net, id, &owner, hints, events).await;
+    report = ask().await.unwrap_or_default();
+    let met = report.barred.into_iter().filter(|barred| !why.contains(barred)).collect::<Vec<_>>();
+    why.extend(report.facts.as_ref().map(|facts| found(facts, &report.names)));
+    why.extend(met);
+    Ok((why, report.routes))
 }
 
 /// Looks for holders until there is one, or for a while.

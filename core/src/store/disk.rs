@@ -76,19 +76,31 @@ impl Stamp {
     /// The disk.
     pub fn of(file: &File, path: &Path) -> Result<Self, DiskError> {
         let m = file.metadata().map_err(|e| DiskError::new("inspect", path, e))?;
-        Ok(Self {
-            size: m.size(),
-            mtime: (m.mtime(), m.mtime_nsec()),
-            ctime: (m.ctime(), m.ctime_nsec()),
-            inode: m.ino(),
-            device: m.dev(),
-        })
+        Ok(Self::from(&m))
+    }
+
+    /// Tells whether both are of one state of a file. Numbers of devices change when a machine starts, and say nothing.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        *self == Self { device: self.device, ..*other }
     }
 
     /// Bytes of the file.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
+    }
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(m: &fs::Metadata) -> Self {
+        Self {
+            size: m.size(),
+            mtime: (m.mtime(), m.mtime_nsec()),
+            ctime: (m.ctime(), m.ctime_nsec()),
+            inode: m.ino(),
+            device: m.dev(),
+        }
     }
 }
 

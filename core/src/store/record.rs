@@ -59,6 +59,8 @@ pub enum State {
     Complete,
     /// The source no longer has the bytes it was published with.
     Changed,
+    /// The source is gone, or some of it.
+    Missing,
 }
 
 /// See the module's text.

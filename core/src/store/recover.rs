@@ -54,6 +54,7 @@ pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError>
         State::Complete => Bitmap::full(chunks),
         State::Partial => have::read(&dir.join("have"), record.id, chunks),
         State::Changed => return Err(StoreError::Changed("the source has changed".into())),
+        State::Missing => return Err(StoreError::Changed("the source is gone".into())),
     };
     let extents = open_place(layout, record, false)?;
     if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
@@ -163,10 +164,17 @@ pub(super) fn rewrite_map(layout: &Layout, blob: &Blob) -> Result<(), DiskError>
 }
 
 impl Store {
-    /// Bytes of a partial blob that its have-map names, without reading them.
+    /// Bytes of a partial blob that its have-map names, without reading them; none when what they are in is gone.
     #[must_use]
     pub fn verified(&self, id: ContentId) -> u64 {
         let Some(record) = self.record(id).filter(|r| r.state == State::Partial) else { return 0 };
+        let part = match &record.place {
+            Place::Part { staging, .. } => staging.clone(),
+            _ => self.inner.layout.data(id, record.seal.is_some()),
+        };
+        if !part.exists() {
+            return 0;
+        }
         let Ok(geometry) = Geometry::new(record.len) else { return 0 };
         let have = have::read(&self.inner.layout.blob_dir(id).join("have"), id, geometry.chunks());
         have.iter().filter_map(|c| geometry.chunk(c)).map(|c| geometry.size(c) as u64).sum()
@@ -189,13 +197,13 @@ impl Store {
         let chunks = list.geometry().chunks();
         let have = match record.state {
             State::Partial => have::read(&self.inner.layout.blob_dir(id).join("have"), id, chunks),
-            State::Complete | State::Changed => Bitmap::full(chunks),
+            State::Complete | State::Changed | State::Missing => Bitmap::full(chunks),
         };
         let extents = open_place(&self.inner.layout, &record, false)?;
         if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
             && Stamp::of(file, path)?.size() != record.plain_len()
         {
-            self.mark_changed(id);
+            self.mark(id, State::Changed);
             let shown = disk::Shown(path.clone());
             return Err(StoreError::Changed(format!("{shown} has another size now")));
         }
@@ -206,8 +214,9 @@ impl Store {
         };
         let bad = check(&blob, &have, &on)?;
         match (bad.is_empty(), blob.record.state) {
-            (false, _) => self.mark_changed(id),
-            (true, State::Changed) => self.mark_whole(id)?,
+            (false, State::Partial) => {}
+            (false, _) => drop(self.mark(id, State::Changed)),
+            (true, State::Changed | State::Missing) => self.mark_whole(id)?,
             (true, _) => {}
         }
         Ok((Arc::new(blob), bad))

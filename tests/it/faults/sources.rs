@@ -59,11 +59,12 @@ fn d42_an_edited_source_is_never_served() {
         }
         let state = alice.row(seeder.id()).unwrap()["state"].clone();
         let still_has_it = alone.code == Some(0);
-        assert!(still_has_it || state == "source changed", "{name}: {state}");
+        let gone = if name == "deleted" { "source missing" } else { "source changed" };
+        assert!(still_has_it || state == gone, "{name}: {state}");
         seeder.stop().success();
         // The next start knows too, or finds out when it reads.
         alice.run(["verify"]).exits(4);
-        assert_eq!(alice.row(good.id()).unwrap()["state"], "source changed", "{name}");
+        assert_eq!(alice.row(good.id()).unwrap()["state"], gone, "{name}");
     }
 }
 

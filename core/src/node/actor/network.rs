@@ -60,6 +60,7 @@ impl Actor {
                     return self.network.behaviour_mut().streams.close(peer, connection);
                 };
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
+                self.barred.let_in(&peer, &self.store);
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
                 let (outside, here) = (class > Class::Lan, class == Class::Host);
@@ -85,6 +86,7 @@ impl Actor {
             }
             stream::Event::Failed { peer, connection, reason } => {
                 self.dials.remove(&connection);
+                let reason = self.barred.sentence(&peer).unwrap_or(reason);
                 self.discovery.failed(&Name::Peer(peer), reason, !self.transfers.is_idle(), now);
             }
         }
@@ -118,7 +120,9 @@ impl Actor {
             self.web_down(doomed.key, &doomed.reason);
             let ban = doomed.ban;
             if ban {
-                let decided = self.peers.ban(id, doomed.key, doomed.reason);
+                let decided = self.peers.ban(id, doomed.key, doomed.reason.clone());
+                let secs = decided.until.saturating_duration_since(Instant::now()).as_secs() + 1;
+                self.peers.hint(doomed.key, Message::Banned { secs, reason: doomed.reason });
                 self.network.behaviour_mut().gate.ban(&decided);
             }
             // Who is banned after it went may be back by now.

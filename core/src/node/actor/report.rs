@@ -16,6 +16,8 @@ pub(in crate::node) struct Report {
     pub(in crate::node) listen: Vec<Multiaddr>,
     pub(in crate::node) peers: Vec<PeerRow>,
     pub(in crate::node) banned: Vec<Ban>,
+    /// Bans of this node by others.
+    pub(in crate::node) banned_by: Vec<Ban>,
     pub(in crate::node) refused: Vec<(String, u64)>,
     pub(in crate::node) notices: Vec<String>,
     pub(in crate::node) trackers: Vec<TrackerRow>,
@@ -34,6 +36,7 @@ impl Report {
     pub(in crate::node) fn join(&mut self, other: Self) {
         self.peers.extend(other.peers);
         self.banned.extend(other.banned);
+        self.banned_by.extend(other.banned_by);
         for (reason, count) in other.refused {
             match self.refused.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, all)) => *all += count,
@@ -44,7 +47,9 @@ impl Report {
         self.uploaded += other.uploaded;
         self.downloaded += other.downloaded;
         self.transfers.extend(other.transfers);
-        self.holders.extend(other.holders);
+        for (id, count) in other.holders {
+            *self.holders.entry(id).or_default() += count;
+        }
     }
 }
 
@@ -64,7 +69,8 @@ impl Actor {
             peers: self.peers.rows(|key| self.transfers.rate(key)),
             banned: self.peers.bans.rows(),
             refused,
-            notices: self.notices.clone(),
+            banned_by: self.barred.rows(),
+            notices: self.barred.sentences(),
             trackers: self.trackers.rows(),
             dht: self.dht.row(),
             dht_serves: self.dht.serves(),

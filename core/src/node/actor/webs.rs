@@ -107,6 +107,12 @@ impl Actor {
         }
     }
 
+    /// The only content that this session can have anything of, if it is that of a web seed.
+    pub(super) fn web_of(&self, key: PeerKey) -> Option<ContentId> {
+        let of_key = |web: &&WebSource| web.session.as_ref().is_some_and(|(of, _)| *of == key);
+        self.webs.iter().find(of_key).map(|web| web.id)
+    }
+
     /// One phrase each, for a person who waits.
     pub(super) fn web_routes(&self) -> impl Iterator<Item = String> {
         let phrase = |web: &WebSource| match (&web.session, &web.error) {

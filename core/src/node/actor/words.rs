@@ -16,6 +16,7 @@ use crate::node::session::{Outcome, SessionEvent};
 use crate::node::sharing::Next;
 use crate::node::tracker::{self, Reply};
 use crate::schedule::PeerKey;
+use crate::store::Sight;
 use crate::store::record::State;
 use crate::wire::{self, Hello, Message};
 
@@ -47,15 +48,7 @@ impl Actor {
             SessionEvent::Sent { blob, whole } => {
                 self.transfers.sent(key, (blob, whole), &mut self.peers, &self.sharing);
             }
-            SessionEvent::SourceChanged(id) => {
-                tracing::warn!(%id, "the source changed: it is served no longer");
-                let name = self.store.record(id).map_or_else(|| id.short(), |record| record.name);
-                self.store.mark_changed(id);
-                self.withdraw(id);
-                self.notices.truncate(limits::NOTICES - 1);
-                self.notices
-                    .insert(0, format!("{name} has changed since it was published and is shared no longer"));
-            }
+            SessionEvent::SourceChanged(id) => self.source_changed(id),
             SessionEvent::Closed(reason) => {
                 let ban = reason.starts_with("broke the protocol");
                 self.peers.doom(key, reason, ban);
@@ -66,19 +59,17 @@ impl Actor {
     fn message(&mut self, key: PeerKey, message: Message) {
         let introduced = self.peers.get(key).is_some_and(|p| p.hello.is_some());
         match (message, introduced) {
+            (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
             (Message::Hello(hello), false) => self.introduced(key, hello),
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
-            // In an office nothing is taken of which nobody says that it may be offered.
-            (Message::Offer(offer), true) if self.is_vouched(key, offer.blob) => {
-                self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing)
-            }
+            (Message::Offer(offer), true) => self.offered(key, offer),
             (Message::Have { blob, add }, true) => {
                 self.transfers.have(key, blob, add, &mut self.peers, &mut self.sharing);
             }
             (Message::Gone { blob } | Message::Absent { blob }, true) => {
-                self.transfers.gone(key, blob, &mut self.peers, &mut self.sharing);
+                self.transfers.absent(key, blob, &mut self.peers, &mut self.sharing);
             }
             (Message::Decline { blob, chunk, why }, true) => {
                 self.transfers.declined(key, blob, chunk, why, &mut self.peers, &mut self.sharing);
@@ -95,12 +86,13 @@ impl Actor {
             }
             (Message::Seek { id, on }, true) => self.sought(key, id, on),
             (Message::Known(id), true) => {
+                self.transfers.is_known_to(key, id);
                 if self.seeking.found(key, id) {
                     self.sharing.found(key, id, &mut self.peers);
                 }
             }
             // The session's own task keeps these.
-            (Message::List { .. } | Message::Cancel { .. } | Message::Offer(_), true) => {}
+            (Message::List { .. } | Message::Cancel { .. }, true) => {}
             (
                 message @ (Message::Book(_)
                 | Message::Told { .. }
@@ -124,6 +116,8 @@ impl Actor {
                 transfers.asked(key, (blob, first, count), peers, sharing)
             }
             Message::Need { blob, add, drop } => transfers.needs(key, blob, (add, drop), peers, sharing),
+            // To a want that has lost its place there: it crossed our Unwant.
+            Message::Grant { blob, .. } if !transfers.is_asked(key, blob) => {}
             Message::Grant { blob, count, hint } => {
                 transfers.granted(key, (blob, count, hint), peers, sharing)
             }
@@ -155,12 +149,49 @@ impl Actor {
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
             peer.hello = Some(hello);
             let class = peer.class;
-            self.transfers.peer_up(key, class, elsewhere, &mut self.peers);
+            self.transfers.peer_up(key, class, elsewhere);
             // Before any bulk is between: how much may be under way follows from it.
             self.peers.ping(key, Instant::now());
+            let only = self.web_of(key);
+            self.transfers.ask_newcomer(key, only, &mut self.peers);
             self.greet_member(key);
             self.seek();
         }
+    }
+
+    /// Bytes of what we give are not what they were, or not there any longer.
+    fn source_changed(&mut self, id: ContentId) {
+        let gone = self
+            .store
+            .record(id)
+            .is_some_and(|record| matches!(self.store.look(&record, true), Sight::Gone(_)));
+        self.store.mark(id, if gone { State::Missing } else { State::Changed });
+        self.lost(id);
+    }
+
+    /// A peer keeps us away from now on: whoever waits is told, and it is not dialled until then.
+    fn banned_by(&mut self, key: PeerKey, reason: &str, secs: u64) {
+        let Some(peer) = self.peers.id_of(key) else { return };
+        self.barred.told(peer, reason, secs, &self.store);
+        let Some((until, said)) = self.barred.until(&peer).zip(self.barred.sentence(&peer)) else { return };
+        tracing::warn!("{said}");
+        self.transfers.notice(&said);
+        self.peers.doom(key, said.clone(), false);
+        self.discovery.bar(peer, until, said);
+    }
+
+    /// A holder says what it has.
+    fn offered(&mut self, key: PeerKey, offer: wire::Offer) {
+        let blob = offer.blob;
+        // What crossed our Unwant is asked for again: there is something of it now.
+        if !self.transfers.is_asked(key, blob) {
+            return;
+        }
+        // In an office nothing is taken of which nobody says that it may be offered.
+        if self.is_vouched(key, blob) {
+            self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing);
+        }
+        self.transfers.answered(key, blob, &mut self.peers);
     }
 
     fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
@@ -202,8 +233,8 @@ impl Actor {
     pub(super) fn ask_around(&mut self, now: Instant) {
         let due = self.seeking.own(&self.transfers.searching(), now);
         for id in due {
-            for peer in self.peers.ready() {
-                self.peers.send(peer, Message::Seek { id, on: true });
+            for peer in self.transfers.may_seek(id) {
+                self.peers.hint(peer, Message::Seek { id, on: true });
             }
         }
         self.seek();
@@ -213,7 +244,7 @@ impl Actor {
     pub(super) fn seek(&mut self) {
         let (ready, sharing) = (self.peers.ready(), &self.sharing);
         for (peer, id) in self.seeking.due(&ready, |id| sharing.wanters(id), Instant::now()) {
-            self.peers.send(peer, Message::Seek { id, on: false });
+            self.peers.hint(peer, Message::Seek { id, on: false });
         }
     }
 
@@ -223,7 +254,7 @@ impl Actor {
         if !admitted && !self.admits_in_general(key) {
             return;
         }
-        let stored = || self.store.record(id).is_some_and(|record| record.state == State::Complete);
+        let stored = || self.store.is_whole(id);
         if !admitted {
             // As if it were not here.
             if on {

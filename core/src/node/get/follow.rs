@@ -92,9 +92,14 @@ impl Job {
         if first && known.is_some() {
             return Ok(known);
         }
-        let mut told = Instant::now();
+        let (mut told, mut notices) = (Instant::now(), 0);
         loop {
             let stage = view.borrow_and_update().stage.clone();
+            let all = view.borrow().notices.clone();
+            for text in all.iter().skip(notices) {
+                let _ = self.events.send(Event::Notice { text: text.clone() }).await;
+            }
+            notices = all.len();
             match stage {
                 Stage::Learned(learned) if first => return Ok(Some(Known::from(&*learned))),
                 _ if first => {}

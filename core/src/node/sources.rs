@@ -1,0 +1,107 @@
+//! Content that a node serves in place lies where anybody may edit, move or delete it. All of it is looked at when the node
+//! starts, beside its work, and again now and then; what a person asks about is looked at when he asks.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::actor::Ask;
+use super::{Context, Flag, blocking};
+use crate::id::ContentId;
+use crate::store::record::{Record, State};
+use crate::store::{Settled, Store, StoreError};
+
+/// Time from one look at everything to the next.
+const EVERY: Duration = Duration::from_secs(900);
+/// Time from one look for what is gone to the next: a disk may have been plugged in.
+const MISSING_EVERY: Duration = Duration::from_secs(30);
+/// Records that are looked at before the networks hear of what was found.
+const STEP: usize = 64;
+
+/// Looks at everything, until `stop` is set or the task is aborted.
+pub(super) fn watch(context: Context, stop: Flag) -> AbortHandle {
+    let looking = async move {
+        let passes = EVERY.div_duration_f64(MISSING_EVERY) as u32;
+        for pass in (0..passes).cycle() {
+            let all = pass == 0;
+            look_at_all(&context, &stop, |record| match record.state {
+                State::Complete => all,
+                State::Missing => true,
+                State::Partial | State::Changed => false,
+            })
+            .await;
+            tokio::time::sleep(MISSING_EVERY).await;
+        }
+    };
+    tokio::spawn(looking).abort_handle()
+}
+
+async fn look_at_all(context: &Context, stop: &Flag, which: impl Fn(&Record) -> bool) {
+    let store = context.store.clone();
+    let Ok(records) = blocking(move || store.records()).await else { return };
+    let chosen: Vec<Record> = records.into_iter().filter(which).collect();
+    for step in chosen.chunks(STEP) {
+        let (store, stop, step) = (context.store.clone(), Arc::clone(stop), step.to_vec());
+        let settled = blocking(move || {
+            let look = |record: &Record| Some((record.id, settle(&store, record, &stop)?));
+            step.iter().filter_map(look).collect::<Vec<_>>()
+        });
+        for (id, settled) in settled.await.unwrap_or_default() {
+            tell(context, id, settled).await;
+        }
+    }
+}
+
+/// Brings a record in line with the disk. Bytes that cannot be read now may be readable another time.
+fn settle(store: &Store, record: &Record, stop: &Flag) -> Option<Settled> {
+    if stop.load(Ordering::Relaxed) {
+        return None;
+    }
+    match store.settle(record, stop) {
+        Ok(settled) => Some(settled),
+        Err(StoreError::Cancelled) => None,
+        Err(error) => {
+            tracing::info!(id = %record.id, %error, "cannot tell whether it is still what it was");
+            None
+        }
+    }
+}
+
+/// Tells all networks of what was lost or came back.
+async fn tell(context: &Context, id: ContentId, settled: Settled) {
+    match settled {
+        Settled::As(_) => {}
+        Settled::Lost(_) => context.ask_all(|| Ask::Lost(id)).await,
+        Settled::Healed => {
+            tracing::info!(%id, "what was gone is back: it is shared again");
+            shared_again(context, id).await;
+        }
+    }
+}
+
+/// Offers again what is whole again, with the directory or share whose content it is.
+pub(super) async fn shared_again(context: &Context, id: ContentId) {
+    let store = context.store.clone();
+    let open = move || store.with_whole(id).into_iter().filter_map(|id| store.blob(id)).collect::<Vec<_>>();
+    for blob in blocking(open).await.unwrap_or_default() {
+        context.ask_all(|| Ask::Publish(Arc::clone(&blob))).await;
+    }
+}
+
+/// Looks at these records for a person who asks: nothing is said that is not what the disk says. Of a folder only whether it
+/// is there, unless `each` of its files counts.
+pub(super) async fn refresh(context: &Context, records: Vec<Record>, each: bool) {
+    let store = context.store.clone();
+    let look = move || {
+        let lost = |record: &Record| match each {
+            false => store.glance(record),
+            true => store.glance_into(record),
+        };
+        records.iter().filter(|record| lost(record)).map(|record| record.id).collect::<Vec<_>>()
+    };
+    for id in blocking(look).await.unwrap_or_default() {
+        context.ask_all(|| Ask::Lost(id)).await;
+    }
+}

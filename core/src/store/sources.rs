@@ -1,0 +1,523 @@
+//! Looks whether the disk still has what a record says: the bytes of what is served in place may be edited, moved or deleted by
+//! anybody at any time. A look reads no content; what it cannot decide is read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::disk::{Shown, Stamp};
+use super::record::{Place, Record, State};
+use super::{Store, StoreError, path_of, recover, shares};
+use crate::content::manifest::{EntryKind, Manifest};
+use crate::id::ContentId;
+
+/// Files of a folder that are named when they are gone or have changed.
+const NAMED: usize = 3;
+
+/// Result of a look at the place of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Nothing differs from what was remembered.
+    Same,
+    /// Something is not there any longer, or cannot be read.
+    Gone(Vec<String>),
+    /// Something has another length.
+    Changed(Vec<String>),
+    /// Something was touched: only its bytes tell what became of it. These files of a folder, or the file itself.
+    Touched(Vec<String>),
+}
+
+/// Outcome of bringing a record in line with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// No change.
+    As(State),
+    /// A record that was whole and is not.
+    Lost(State),
+    /// A record that was not whole and is.
+    Healed,
+}
+
+impl Sight {
+    fn state(&self) -> Option<State> {
+        match self {
+            Self::Same | Self::Touched(_) => None,
+            Self::Gone(_) => Some(State::Missing),
+            Self::Changed(_) => Some(State::Changed),
+        }
+    }
+}
+
+/// The file, as it would be opened; an error if it is no file, or may not be read.
+fn look_at(path: &Path) -> io::Result<Metadata> {
+    let meta = fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    rustix::fs::access(path, rustix::fs::Access::READ_OK)?;
+    Ok(meta)
+}
+
+/// Tells whether an error means that a file is not to be had; others may pass.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+}
+
+impl Store {
+    /// Looks whether the bytes of a record are where it says. Of a folder, `each` file is looked at, else only the folder.
+    #[must_use]
+    pub fn look(&self, record: &Record, each: bool) -> Sight {
+        let own = self.inner.layout.data(record.id, record.seal.is_some());
+        let name = |path: &Path| vec![Shown(path.to_owned()).to_string()];
+        match &record.place {
+            Place::Part { .. } => Sight::Same,
+            Place::Store => match fs::metadata(&own) {
+                Ok(meta) if meta.len() == record.plain_len() || record.state == State::Partial => Sight::Same,
+                Ok(_) => Sight::Changed(name(&own)),
+                Err(error) if is_gone(&error) && record.state != State::Partial => Sight::Gone(name(&own)),
+                Err(_) => Sight::Same,
+            },
+            Place::File { path, stamp } => match look_at(path) {
+                Ok(meta) if meta.len() != record.plain_len() => Sight::Changed(name(path)),
+                Ok(meta) if Stamp::from(&meta).is_like(stamp) => Sight::Same,
+                Ok(_) => Sight::Touched(name(path)),
+                Err(error) if is_gone(&error) => Sight::Gone(name(path)),
+                Err(_) => Sight::Same,
+            },
+            Place::Tree { root, dir } => match fs::metadata(root) {
+                Ok(meta) if !meta.is_dir() => Sight::Gone(name(root)),
+                Ok(_) if each => self.look_into(record, root, *dir),
+                Err(error) if is_gone(&error) => Sight::Gone(name(root)),
+                Ok(_) | Err(_) => Sight::Same,
+            },
+        }
+    }
+
+    /// Looks at each file of a folder.
+    fn look_into(&self, record: &Record, root: &Path, dir: ContentId) -> Sight {
+        let Ok(manifest) = shares::manifest(&self.inner.layout, record, dir) else { return Sight::Same };
+        // The record was written when all files were in place.
+        let info = self.inner.layout.blob_dir(record.id).join("info");
+        let remembered = fs::metadata(info).map_or((i64::MAX, 0), |meta| (meta.ctime(), meta.ctime_nsec()));
+        let (mut gone, mut changed, mut touched) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, _, size) in manifest.file_offsets().filter(|(_, _, size)| *size > 0) {
+            match look_at(&root.join(&entry.path)) {
+                Err(error) if is_gone(&error) => gone.push(entry.path.clone()),
+                Err(_) => {}
+                Ok(meta) if meta.len() != size => changed.push(entry.path.clone()),
+                Ok(meta) if (meta.ctime(), meta.ctime_nsec()) >= remembered => {
+                    touched.push(entry.path.clone())
+                }
+                Ok(_) => {}
+            }
+        }
+        match (gone.is_empty(), changed.is_empty(), touched.is_empty()) {
+            (false, ..) => Sight::Gone(gone),
+            (_, false, _) => Sight::Changed(changed),
+            (.., false) => Sight::Touched(touched),
+            _ => Sight::Same,
+        }
+    }
+
+    /// Brings a record in line with the disk, as far as a look tells. True if it was whole and is not.
+    pub fn glance(&self, record: &Record) -> bool {
+        self.seen(record, false)
+    }
+
+    /// Brings a record in line with the disk, with each file of a folder. True if it was whole and is not.
+    pub fn glance_into(&self, record: &Record) -> bool {
+        self.seen(record, true)
+    }
+
+    fn seen(&self, record: &Record, each: bool) -> bool {
+        if record.state != State::Complete {
+            return false;
+        }
+        self.look(record, each).state().is_some_and(|state| self.mark(record.id, state))
+    }
+
+    /// Brings a record in line with the disk; what was touched is read. What was found to be changed is looked at again only
+    /// when a person asks for it ([`Store::verify`]).
+    ///
+    /// # Errors
+    /// The disk, or `cancel` was set.
+    pub fn settle(&self, record: &Record, cancel: &AtomicBool) -> Result<Settled, StoreError> {
+        let stays = Ok(Settled::As(record.state));
+        if !matches!(record.state, State::Complete | State::Missing) {
+            return stays;
+        }
+        let sight = self.look(record, true);
+        let state = match (&sight, &record.place) {
+            (Sight::Touched(files), Place::Tree { root, dir }) => {
+                self.read_files(record, (root, *dir), files, cancel)?
+            }
+            (Sight::Touched(_), _) => match self.verify(record.id, &|_| {}, cancel) {
+                Ok((_, bad)) if bad.is_empty() => State::Complete,
+                Ok(_) | Err(StoreError::Changed(_)) => State::Changed,
+                Err(other) => return Err(other),
+            },
+            (sight, _) => sight.state().unwrap_or(State::Complete),
+        };
+        match (record.state, state) {
+            (State::Complete, State::Complete) if matches!(sight, Sight::Touched(_)) => {
+                self.mark_whole(record.id)?;
+                stays
+            }
+            (was, now) if was == now => stays,
+            (_, State::Complete) => {
+                self.mark_whole(record.id)?;
+                Ok(Settled::Healed)
+            }
+            (was, now) => {
+                self.mark(record.id, now);
+                Ok(if was == State::Complete { Settled::Lost(now) } else { Settled::As(now) })
+            }
+        }
+    }
+
+    /// Reads these files of a folder: whether they are what its manifest says.
+    fn read_files(
+        &self,
+        record: &Record,
+        (root, dir): (&Path, ContentId),
+        files: &[String],
+        cancel: &AtomicBool,
+    ) -> Result<State, StoreError> {
+        let manifest: Manifest = shares::manifest(&self.inner.layout, record, dir)?;
+        for entry in &manifest.entries {
+            let EntryKind::File { id, .. } = entry.kind else { continue };
+            if files.binary_search(&entry.path).is_err() {
+                continue;
+            }
+            let mut file = match fs::File::open(root.join(&entry.path)) {
+                Ok(file) => file,
+                Err(error) if is_gone(&error) => return Ok(State::Missing),
+                Err(error) => {
+                    return Err(super::DiskError::new("open", &root.join(&entry.path), error).into());
+                }
+            };
+            let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; 1 << 20]);
+            loop {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(StoreError::Cancelled);
+                }
+                match io::Read::read(&mut file, &mut buffer) {
+                    Ok(0) => break,
+                    Ok(got) => drop(hasher.update(&buffer[..got])),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        return Err(super::DiskError::new("read", &root.join(&entry.path), error).into());
+                    }
+                }
+            }
+            if ContentId::from(hasher.finalize()) != id {
+                return Ok(State::Changed);
+            }
+        }
+        Ok(State::Complete)
+    }
+
+    /// Remembers that what was whole is not whole any longer. True if that is new; it is then logged, once.
+    pub fn mark(&self, id: ContentId, state: State) -> bool {
+        let Some(record) = self.record(id).filter(|r| r.state != State::Partial && r.state != state) else {
+            return false;
+        };
+        let path =
+            Shown(path_of(&record).unwrap_or_else(|| self.inner.layout.data(id, record.seal.is_some())));
+        match state {
+            State::Missing => tracing::error!(%id, %path, "what is shared is gone: it is shared no longer"),
+            _ => tracing::error!(%id, %path, "what is shared has changed: it is shared no longer"),
+        }
+        let was = record.state;
+        let marked = Record { state, ..record };
+        if self.inner.read_only {
+            // For this run.
+            self.inner.meta.put(&marked);
+        } else if let Err(error) = self.save(&marked) {
+            tracing::warn!(%id, %error, "that cannot be remembered");
+        }
+        was == State::Complete
+    }
+
+    /// Opens a blob for reading. A source that turns out to be gone or another one is remembered as such; the second part is
+    /// true if that is new.
+    #[must_use]
+    pub fn open_or_mark(&self, id: ContentId) -> (Option<std::sync::Arc<super::Blob>>, bool) {
+        let Some(record) = self.record(id) else { return (None, false) };
+        match recover::open(&self.inner.layout, &record) {
+            Ok(blob) => (Some(std::sync::Arc::new(blob)), false),
+            Err(error) => {
+                tracing::info!(%id, %error, "blob cannot be opened");
+                (None, self.glance(&record))
+            }
+        }
+    }
+
+    /// Tells whether a blob is whole here, and what it names as well.
+    #[must_use]
+    pub fn is_whole(&self, id: ContentId) -> bool {
+        let whole = |record: &Record| record.state == State::Complete;
+        let Some(record) = self.record(id).filter(whole) else { return false };
+        record.payload.is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(whole))
+    }
+
+    /// The blob, and the directory or share whose content it is: nothing of them can be had when its bytes are gone.
+    #[must_use]
+    pub fn with_whole(&self, id: ContentId) -> Vec<ContentId> {
+        let of = self.record(id).and_then(|record| record.of);
+        std::iter::once(id).chain(of).collect()
+    }
+
+    /// Finds what was published from a path (or put there) before `by` was, and is not there any longer, and marks it so.
+    pub fn superseded(&self, path: &Path, by: &Record, cancel: &AtomicBool) -> Vec<Record> {
+        let new = [Some(by.id), by.payload.map(|payload| payload.id)];
+        let here = |r: &Record| r.state == State::Complete && path_of(r).as_deref() == Some(path);
+        let older = self.records().into_iter().filter(|r| here(r) && !new.contains(&Some(r.id)));
+        let plain = |r: &Record| r.seal.is_none() && matches!(r.place, Place::File { .. });
+        let read_whole =
+            self.record(by.id).is_some_and(|by| plain(&by) && path_of(&by).as_deref() == Some(path));
+        let lost = |r: &Record| {
+            // What was read just now is another file.
+            let other = read_whole && plain(r);
+            if other {
+                self.mark(r.id, State::Changed)
+            } else {
+                matches!(self.settle(r, cancel), Ok(Settled::Lost(_)))
+            }
+        };
+        older.filter(lost).collect()
+    }
+
+    /// The records among these whose bytes are not what they were, and what to say of each to its owner: what happened, and what
+    /// to type. At most so many.
+    #[must_use]
+    pub fn troubles(&self, records: &[Record], most: usize) -> Vec<(ContentId, String)> {
+        let lost = |record: &&Record| self.lost_part(record).is_some();
+        let lost: Vec<&Record> = records.iter().filter(lost).take(most).collect();
+        if lost.is_empty() {
+            return Vec::new();
+        }
+        let mut present = BTreeMap::new();
+        for record in self.records().into_iter().filter(|r| r.state == State::Complete) {
+            present.extend(path_of(&record).map(|path| (path, record.of.unwrap_or(record.id))));
+        }
+        let said =
+            |record: &&Record| Some((record.id, self.trouble(record, &self.lost_part(record)?, &present)));
+        lost.iter().filter_map(said).collect()
+    }
+
+    /// The part of a record whose bytes are not what they were: itself, or what it names.
+    fn lost_part(&self, record: &Record) -> Option<Record> {
+        let part = match record.payload.filter(|payload| payload.len > 0) {
+            Some(payload) if record.state == State::Complete => self.record(payload.id)?,
+            _ => record.clone(),
+        };
+        matches!(part.state, State::Missing | State::Changed).then_some(part)
+    }
+
+    fn trouble(&self, record: &Record, lost: &Record, present: &BTreeMap<PathBuf, ContentId>) -> String {
+        let (id, since) = (record.id.short(), if lost.origin { "published" } else { "fetched" });
+        let Some(path) = path_of(lost) else {
+            return format!("is gone from the store, or damaged there: swarm get {id} fetches it again");
+        };
+        let at = typed(&path);
+        let sight = self.look(lost, true);
+        // What had changed may have gone since.
+        let state = if matches!(sight, Sight::Gone(_)) { State::Missing } else { lost.state };
+        let files = match (&lost.place, sight) {
+            (Place::Tree { .. }, Sight::Gone(files) | Sight::Changed(files) | Sight::Touched(files)) => {
+                some_of(&files)
+            }
+            _ => String::new(),
+        };
+        let verify = format!("swarm verify {id}");
+        match (state, present.get(&path)) {
+            (State::Missing, _) => format!(
+                "is gone since it was {since}, and is shared no longer ({at}{files}): put it back and type {verify}, \
+                 or forget it with swarm rm {id}"
+            ),
+            (_, Some(now)) => format!(
+                "has changed since it was {since}, and is shared no longer ({at}{files}): what is there now is shared \
+                 as {}",
+                now.short()
+            ),
+            (_, None) => format!(
+                "has changed since it was {since}, and is shared no longer ({at}{files}): swarm publish {at} shares \
+                 what is there now; if the old bytes come back, type {verify}"
+            ),
+        }
+    }
+}
+
+/// A few names of many.
+fn some_of(files: &[String]) -> String {
+    let shown: Vec<String> =
+        files.iter().take(NAMED).map(|name| Shown(PathBuf::from(name)).to_string()).collect();
+    let more = match files.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(": {}{more}", shown.join(", "))
+}
+
+/// A path as it is typed.
+fn typed(path: &Path) -> String {
+    let shown = Shown(path.to_owned()).to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,@%".contains(c);
+    if shown.chars().all(plain) || shown.contains('\'') { shown } else { format!("'{shown}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::content::path::Rules;
+    use crate::store::Import;
+    use crate::store::record::Domain;
+
+    struct World {
+        home: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let home = tempfile::tempdir().unwrap();
+            let store = Store::open(&home.path().join("home"), None, false).unwrap();
+            Self { home, store }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.home.path().join(name)
+        }
+
+        fn publish(&self, name: &str) -> Record {
+            let path = self.path(name);
+            let import = Import {
+                path: &path,
+                name: name.to_owned(),
+                copy: false,
+                take: false,
+                rules: Rules::Portable,
+                symlinks: false,
+                audience: None,
+                domain: Domain::Public,
+                progress: &|_, _| {},
+                cancel: &AtomicBool::new(false),
+            };
+            self.store.import(&import).unwrap()
+        }
+
+        fn settle(&self, id: ContentId) -> Settled {
+            self.store.settle(&self.store.record(id).unwrap(), &AtomicBool::new(false)).unwrap()
+        }
+
+        fn said(&self, id: ContentId) -> String {
+            let said = self.store.troubles(&[self.store.record(id).unwrap()], 1);
+            said.into_iter().next().unwrap().1
+        }
+
+        fn state(&self, id: ContentId) -> State {
+            self.store.record(id).unwrap().state
+        }
+    }
+
+    #[test]
+    fn a_file_that_goes_is_missing_and_heals_when_it_comes_back() {
+        let world = World::new();
+        fs::write(world.path("a"), b"some bytes").unwrap();
+        let id = world.publish("a").id;
+        assert_eq!(world.settle(id), Settled::As(State::Complete));
+        fs::rename(world.path("a"), world.path("elsewhere")).unwrap();
+        assert!(world.store.glance(&world.store.record(id).unwrap()));
+        assert_eq!(world.state(id), State::Missing);
+        let said = world.said(id);
+        assert!(said.contains("is gone") && said.contains(&format!("swarm verify {}", id.short())), "{said}");
+        assert_eq!(world.settle(id), Settled::As(State::Missing));
+        // Another one of that length.
+        fs::write(world.path("a"), b"same bytes").unwrap();
+        assert_eq!(world.settle(id), Settled::As(State::Changed));
+        fs::rename(world.path("elsewhere"), world.path("a")).unwrap();
+        assert!(world.store.verify(id, &|_| {}, &AtomicBool::new(false)).unwrap().1.is_empty());
+        assert_eq!(world.state(id), State::Complete);
+        fs::remove_file(world.path("a")).unwrap();
+        assert_eq!(world.settle(id), Settled::Lost(State::Missing));
+        fs::write(world.path("a"), b"some bytes").unwrap();
+        assert_eq!(world.settle(id), Settled::Healed);
+        assert_eq!(world.settle(id), Settled::As(State::Complete));
+    }
+
+    #[test]
+    fn what_is_edited_is_found_by_its_length_or_by_reading_and_what_is_only_touched_stays() {
+        let world = World::new();
+        for (name, edit, expected) in [
+            ("longer", b"some more bytes".as_slice(), Settled::Lost(State::Changed)),
+            ("other", b"same bytes".as_slice(), Settled::Lost(State::Changed)),
+            ("touched", b"some bytes".as_slice(), Settled::As(State::Complete)),
+        ] {
+            fs::write(world.path(name), format!("some bytes{name}")).unwrap();
+            let id = world.publish(name).id;
+            fs::write(world.path(name), [edit, name.as_bytes()].concat()).unwrap();
+            assert_eq!(world.settle(id), expected, "{name}");
+            let same = matches!(world.store.look(&world.store.record(id).unwrap(), true), Sight::Same);
+            assert_eq!(same, name == "touched", "{name}: what was read is not read again");
+        }
+    }
+
+    #[test]
+    fn a_folder_names_its_files_that_are_gone_or_others() {
+        let world = World::new();
+        fs::create_dir(world.path("tree")).unwrap();
+        for name in ["a", "b", "c", "d", "e"] {
+            fs::write(world.path(&format!("tree/{name}")), format!("file {name}")).unwrap();
+        }
+        let dir = world.publish("tree");
+        let payload = dir.payload.unwrap().id;
+        assert!(world.store.is_whole(dir.id));
+        let now = SystemTime::now() + Duration::from_secs(1);
+        fs::File::options().write(true).open(world.path("tree/a")).unwrap().set_modified(now).unwrap();
+        assert_eq!(world.settle(payload), Settled::As(State::Complete));
+        fs::write(world.path("tree/a"), "fuel a").unwrap();
+        assert_eq!(world.settle(payload), Settled::Lost(State::Changed));
+        assert!(!world.store.is_whole(dir.id));
+        assert_eq!(world.store.with_whole(payload), [payload, dir.id]);
+        for name in ["a", "b", "c", "d"] {
+            fs::remove_file(world.path(&format!("tree/{name}"))).unwrap();
+        }
+        let said = world.said(dir.id);
+        assert!(said.contains(": a, b, c and 1 more"), "{said}");
+    }
+
+    #[test]
+    fn a_path_that_is_published_again_belongs_to_its_new_id() {
+        let (world, cancel) = (World::new(), AtomicBool::new(false));
+        fs::write(world.path("v"), b"version 1").unwrap();
+        let first = world.publish("v");
+        assert!(world.store.superseded(&world.path("v"), &first, &cancel).is_empty());
+        fs::write(world.path("v"), b"version 2").unwrap();
+        let second = world.publish("v");
+        let old = world.store.superseded(&world.path("v"), &second, &cancel);
+        assert_eq!(old.iter().map(|r| r.id).collect::<Vec<_>>(), [first.id]);
+        assert_eq!((world.state(first.id), world.state(second.id)), (State::Changed, State::Complete));
+        let said = world.said(first.id);
+        assert!(said.contains(&format!("shared as {}", second.id.short())), "{said}");
+        // A folder that gains a file still has all that it had.
+        fs::create_dir(world.path("t")).unwrap();
+        fs::write(world.path("t/a"), b"a").unwrap();
+        let first = world.publish("t");
+        fs::write(world.path("t/b"), b"b").unwrap();
+        let second = world.publish("t");
+        assert!(world.store.superseded(&world.path("t"), &second, &cancel).is_empty());
+        fs::write(world.path("t/a"), b"A").unwrap();
+        let third = world.publish("t");
+        assert_eq!(world.store.superseded(&world.path("t"), &third, &cancel).len(), 2);
+        assert!(!world.store.is_whole(first.id) && !world.store.is_whole(second.id));
+        assert!(world.store.is_whole(third.id));
+    }
+}
