@@ -37,6 +37,7 @@ mod shown;
 mod socket;
 mod stream;
 mod stream_handler;
+mod teller;
 mod tested;
 mod tls;
 mod transfers;
@@ -70,6 +71,7 @@ use launch::{Launch, launch};
 use offices::Offices;
 use pace::Pace;
 use router::{Mapped, Router};
+use teller::Teller;
 
 /// How long an orderly end may take before it is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -83,6 +85,9 @@ pub enum StartError {
         /// That process.
         pid: u32,
     },
+    /// The node that runs for the store does not answer, or is of another version.
+    #[error("{}", .0.message)]
+    Refused(event::Failure),
     /// An option that cannot be.
     #[error("{0}")]
     Option(String),
@@ -108,6 +113,8 @@ impl StartError {
     pub const fn fault(&self) -> event::Fault {
         match self {
             Self::Disk(_) => event::Fault::Disk,
+            Self::Busy { .. } => event::Fault::NoAnswer,
+            Self::Refused(failure) => failure.fault,
             _ => event::Fault::User,
         }
     }
@@ -249,8 +256,8 @@ pub struct Caller {
 impl Caller {
     /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the job.
     pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
-        let (events, receiver) = mpsc::channel(limits::EVENT_QUEUE);
-        tokio::spawn(jobs::run(self.context.clone(), command, events));
+        let (teller, receiver) = Teller::new();
+        tokio::spawn(jobs::run(self.context.clone(), command, teller));
         receiver
     }
 }

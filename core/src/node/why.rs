@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Sender;
-
 use super::actor::{Ask, Hints};
 use super::command::Network;
 use super::event::{Event, Failure, Fault, Limits, Why};
 use super::jobs::resolve;
+use super::teller::Teller;
 use super::transfers::{Facts, Owner, Stage};
 use super::{Context, failure};
 use crate::id::ContentId;
@@ -31,7 +30,7 @@ pub(super) struct Report {
     pub(super) routes: Vec<String>,
 }
 
-pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
+pub(super) async fn why(context: Context, text: &str, events: Teller) -> Result<Event, Failure> {
     let link = resolve(&context.store, text)?;
     let context = context.for_fetching(&Network::Usual, &link)?;
     let mut id = link.id;
@@ -64,7 +63,7 @@ pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> 
 }
 
 /// Looks for holders until there is one, or for a while.
-async fn look(net: &super::Net, id: ContentId, owner: &Arc<Owner>, hints: Hints, events: &Sender<Event>) {
+async fn look(net: &super::Net, id: ContentId, owner: &Arc<Owner>, hints: Hints, events: &Teller) {
     let owner = Arc::clone(owner);
     let ask = |reply| Ask::Learn { id, known: None, expect: None, owner, hints, reply };
     let Some((mut view, _)) = net.question(ask).await else { return };
