@@ -1,5 +1,6 @@
-//! Commands to the node of a store and its answers: opens the session, merges the answers of several commands,
-//! starts again when the node has gone, says when it does not answer, and listens for signals meanwhile.
+//! Commands to the node of a store and its answers: opens the session, merges the answers of several
+//! commands, starts again when the node has gone, says when it does not answer, and listens for signals
+//! meanwhile.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -31,11 +32,11 @@ const STEADY: Duration = Duration::from_secs(10);
 const HEARD_OF: Duration = Duration::from_millis(50);
 /// What stopping in order may take after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// The same when the time of `--timeout` is over.
+/// Stopping may take so long when the time of `--timeout` is over.
 const STOP_LATE: Duration = Duration::from_millis(500);
 /// When the end takes longer than this, we say why.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(1);
-/// The same when the beginning does.
+/// When the beginning takes longer than this, we say why.
 const OPENING_IS_SLOW: Duration = Duration::from_secs(5);
 /// An answer that should come at once and has not come after this is worth a word.
 const ANSWER_IS_SLOW: Duration = Duration::from_secs(8);
@@ -69,7 +70,7 @@ pub(crate) struct Conversation<'a> {
     signals: Signals,
 }
 
-/// What a command hears of the node.
+/// A sign of the node that a command hears.
 #[derive(Debug)]
 enum Sign {
     Heard(Heard),
@@ -97,7 +98,7 @@ impl<'a> Conversation<'a> {
         Self::open_within(ui, options, Deadline::never()).await
     }
 
-    /// As [`Self::open`], and gives up when the time is over; so does all that follows.
+    /// Does what [`Self::open`] does, and gives up when the time is over; so does all that follows.
     ///
     /// # Errors
     /// Neither works, or not in time.
@@ -219,10 +220,10 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// As [`Self::next`]; `None` when nothing has come for so long.
+    /// Returns the next event as [`Self::next`] does; `None` when nothing has come for so long.
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`Self::next`].
     pub(crate) async fn next_within(&mut self, most: Option<Duration>) -> Outcome<Option<(usize, Event)>> {
         let until = most.map(|most| Instant::now() + most);
         loop {
@@ -300,7 +301,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// The node has gone with commands unanswered, perhaps in order: finds another one, or becomes it, and asks again.
+    /// The node has gone with commands unanswered, perhaps in order: finds another one, or becomes it, and
+    /// asks again.
     async fn reopen(&mut self, in_order: bool) -> Outcome {
         self.readers.shutdown().await;
         (self.sender, self.events) = mpsc::channel(QUEUE);
@@ -442,7 +444,7 @@ fn silent(silence: &Silence) -> Failed {
     silence.failure().into()
 }
 
-/// What the beginning waits for, in words.
+/// Says what the beginning waits for.
 fn opening(home: &Path, waiting: Waiting) -> String {
     let home = home.display();
     match waiting {

@@ -69,7 +69,8 @@ impl Deadline {
             .hint("what is verified is kept: the same command goes on from there")
     }
 
-    /// Holds the deadline even where nothing else can any more: on a thread of its own, which no disk holds up.
+    /// Holds the deadline even where nothing else can any more: on a thread of its own, which no disk holds
+    /// up.
     pub(crate) fn enforce(self, ui: &Ui) -> Watch {
         let Some(at) = self.at else { return Watch { _ends: None } };
         let json = ui.is_json();

@@ -1,5 +1,5 @@
-//! Sharing until stopped: what publish, hold and get --seed do in the end. Where the node is the process of another
-//! command, this one waits beside it, and goes on when that one ends.
+//! Sharing until stopped: what publish, hold and get --seed do in the end. Where the node is the process of
+//! another command, this one waits beside it, and goes on when that one ends.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::ui::Ui;
 /// How often the display is renewed.
 const RENEW: Duration = Duration::from_secs(2);
 
-/// What is said of a content that the process of another command shares.
+/// The sentence about a content that the process of another command shares.
 pub(crate) fn beside(pid: u32) -> String {
     let now = format!("process {pid}, the node of this store, shares it");
     format!("{now}; when that one ends, this command goes on sharing, until Ctrl-C")
@@ -44,7 +44,8 @@ pub(crate) async fn until_stopped(ui: &Ui, mut conversation: Conversation<'_>, i
     }
 }
 
-/// Until a daemon shares it. Shows peers and traffic meanwhile: nothing is asked of the node when nobody looks.
+/// Until a daemon shares it. Shows peers and traffic meanwhile: nothing is asked of the node when nobody
+/// looks.
 async fn share(ui: &Ui, conversation: &mut Conversation<'_>, ids: Vec<String>) -> Outcome {
     let mut watch = ui.is_watched().then(|| Watch::new(ui));
     let mut sharer = conversation.sharer();
@@ -84,7 +85,8 @@ async fn share(ui: &Ui, conversation: &mut Conversation<'_>, ids: Vec<String>) -
     }
 }
 
-/// Says that another process shares it now; true when that one is a daemon and there is nothing left to wait for.
+/// Says that another process shares it now; true when that one is a daemon and there is nothing left to wait
+/// for.
 fn has_changed(ui: &Ui, now: Sharer) -> bool {
     ui.talk(&match now {
         Sharer::Own => "this process is the node now, and goes on sharing until Ctrl-C".to_owned(),
@@ -94,7 +96,7 @@ fn has_changed(ui: &Ui, now: Sharer) -> bool {
     matches!(now, Sharer::Daemon(_))
 }
 
-/// What a person sees who looks on.
+/// The display of a person who looks on.
 struct Watch {
     meter: Meter,
     before: Option<u64>,

@@ -40,7 +40,7 @@ pub enum Replies {
     Remote(client::Replies),
 }
 
-/// What opening a store waits for.
+/// The state of opening a store: what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
     /// The store, which is being opened.
@@ -57,8 +57,8 @@ const BUSY: Duration = Duration::from_secs(7);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Session {
-    /// Opens the store of `options.home`: runs the node here, or connects to the one that is running. `tell` hears what
-    /// is waited for, whenever that changes.
+    /// Opens the store of `options.home`: runs the node here, or connects to the one that is running. `tell`
+    /// hears what is waited for, whenever that changes.
     ///
     /// # Errors
     /// [`StartError`] when neither works.
@@ -117,7 +117,7 @@ impl Session {
         matches!(self, Self::Own { .. })
     }
 
-    /// What the node of another process said of itself.
+    /// The greeting of the node, if it is another process.
     #[must_use]
     pub const fn remote(&self) -> Option<&Greeting> {
         match self {
@@ -126,8 +126,9 @@ impl Session {
         }
     }
 
-    /// Ends our own node in order (a remote one is left running). Commands of other processes that wait for holders go on
-    /// in one of those, which becomes the node; the others are answered to their end, unless `now`.
+    /// Ends our own node in order (a remote one is left running). Commands of other processes that wait for
+    /// holders go on in one of those, which becomes the node; the others are answered to their end, unless
+    /// `now`.
     pub async fn close(self, now: bool) {
         if let Self::Own { node, server } = self {
             if let Some(server) = server {

@@ -43,7 +43,7 @@ pub struct Replies {
     ended: bool,
     /// When anything was heard last.
     heard: Instant,
-    /// What is told next.
+    /// The sign that is told next.
     pending: Option<Heard>,
     /// It was told that the node is silent.
     silent: bool,
@@ -54,7 +54,8 @@ pub struct Replies {
 pub enum Heard {
     /// The command goes on.
     Event(Event),
-    /// The node has been silent for so long that it does not answer at present. Told once, until it answers again.
+    /// The node has been silent for so long that it does not answer at present. Told once, until it answers
+    /// again.
     Silent(Silence),
     /// The node answers again.
     Again,
@@ -69,7 +70,7 @@ struct Connection {
     line: Vec<u8>,
     /// The process of the other end, as the system says.
     pid: Option<u32>,
-    /// What the other end said of itself.
+    /// The greeting of the other end.
     node: Option<Greeting>,
     greeted: bool,
 }
@@ -109,7 +110,7 @@ impl Client {
         }
     }
 
-    /// What the node said of itself.
+    /// The greeting of the node.
     #[must_use]
     pub const fn node(&self) -> &Greeting {
         &self.node
@@ -197,7 +198,7 @@ const fn is_last(heard: &Heard) -> bool {
     }
 }
 
-/// What came over a connection.
+/// Something that came over a connection.
 enum Got {
     Line(Line),
     /// Something that is no line of ours.

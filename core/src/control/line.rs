@@ -4,7 +4,7 @@
 //! client  {"greeting":{..}}   its version
 //! client  {"command":"..",..} what it asks for
 //! node    {"greeting":{..}}   its version and process
-//! node    "beat"              at once when the command is taken, and every second while nothing else is to be said
+//! node    "beat"              at once when the command is taken, and every second while there is no event
 //! node    {"event":{..}}      what it tells, the final event last
 //! node    "leaving"           in place of the rest: the node ends, another process goes on
 //! ```
@@ -16,8 +16,8 @@ use crate::node::event::{Event, Failure, Fault};
 /// The version of these lines. Commands and events may grow new fields without a change of it.
 const PROTOCOL: u32 = 1;
 
-/// What one end says of itself before anything else. Its fields are never taken away, so that any two versions can tell
-/// which of them is which.
+/// The first words of one end, about itself. Its fields are never taken away, so that any two versions can
+/// tell which of them is which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// The version of the lines.
@@ -57,7 +57,8 @@ impl Greeting {
     }
 }
 
-/// The failure of a command that the node of another version does not understand, or whose answer is not understood.
+/// The failure of a command that the node of another version does not understand, or whose answer is not
+/// understood.
 pub(super) fn mismatch(client: Option<&str>, node: Option<&str>, pid: Option<u32>) -> Failure {
     let named = |version: Option<&str>| {
         version.map_or("another version of swarm".to_owned(), |v| format!("swarm {v}"))

@@ -1,7 +1,9 @@
-//! The control socket: a command of each client in, its events as lines out. A client that goes away cancels its command.
+//! The control socket: a command of each client in, its events as lines out. A client that goes away cancels
+//! its command.
 //!
-//! No client keeps another one out: who has not said what it wants has little time and gives way to newer ones; commands
-//! that wait for holders have places of their own, so that all others are answered whatever waits.
+//! No client keeps another one out: who has not said what it wants has little time and gives way to newer
+//! ones; commands that wait for holders have places of their own, so that all others are answered whatever
+//! waits.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -85,8 +87,8 @@ impl Server {
         Ok(Self { path, stop, task })
     }
 
-    /// Takes no new clients. Commands that wait for holders are left to whoever becomes the node next; the others are
-    /// answered to their end, unless `now`.
+    /// Takes no new clients. Commands that wait for holders are left to whoever becomes the node next; the
+    /// others are answered to their end, unless `now`.
     pub async fn stop(mut self, now: bool) {
         let _ = fs::remove_file(&self.path);
         let _ = self.stop.send(true);
@@ -106,11 +108,11 @@ struct Hall {
     stopped: watch::Receiver<bool>,
     /// Those that have not said what they want.
     opening: JoinSet<Option<Client>>,
-    /// The same and since when they are there, the oldest first.
+    /// The tasks of those, and since when they are there, the oldest first.
     opened: VecDeque<(Instant, AbortHandle)>,
     /// Those that are answered without waiting for anybody else.
     answering: JoinSet<()>,
-    /// The same, the oldest first.
+    /// The places of those, the oldest first.
     places: VecDeque<Place>,
     /// Those that wait for holders, or until the node ends.
     waiting: JoinSet<()>,
@@ -245,7 +247,8 @@ impl Hall {
     }
 }
 
-/// Commands that may wait at once: each has a file, and half of what the system allows is for everything else.
+/// Commands that may wait at once: each has a file, and half of what the system allows is for everything
+/// else.
 fn waiting_places() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     limits::CONTROL_WAITING.min(usize::try_from(files / 2).unwrap_or(usize::MAX))

@@ -14,7 +14,7 @@ pub struct Silence {
     seen: Seen,
 }
 
-/// What the system says of a process.
+/// The state of a process, as the system says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// It was stopped, as Ctrl-Z does.
@@ -69,7 +69,7 @@ impl Silence {
         format!("the node of {} ({process}) does not answer{why}", self.home.display())
     }
 
-    /// What can be done about it, and loses nothing.
+    /// Advice what can be done about it, which loses nothing.
     #[must_use]
     pub fn hint(&self) -> String {
         let end = "ending that process is safe: what is verified is kept";

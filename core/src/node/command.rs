@@ -52,8 +52,8 @@ pub enum Command {
     },
     /// Private networks.
     Office(Office),
-    /// Go on sharing contents until this is cancelled: others are told of them. `Sharing` says when that has begun; there is
-    /// no final event while it works.
+    /// Go on sharing contents until this is cancelled: others are told of them. `Sharing` says when that has
+    /// begun; there is no final event while it works.
     Share {
         /// Whole ids.
         ids: Vec<String>,
@@ -70,8 +70,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// True when it may wait for other nodes for as long as it takes, or waits for the end of this one. Another node can go
-    /// on with it where it was.
+    /// True when it may wait for other nodes for as long as it takes, or waits for the end of this one.
+    /// Another node can go on with it where it was.
     #[must_use]
     pub const fn waits(&self) -> bool {
         matches!(self, Self::Get(_) | Self::Share { .. } | Self::Verify { repair: true, .. })

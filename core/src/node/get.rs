@@ -34,7 +34,7 @@ use crate::store::record::{Payload, Seal, State};
 use crate::store::{Begin, Blob, Finished, StoreError, Target, refuse_existing};
 use follow::Known;
 
-/// What looks at the deadline itself knows better what was missing: it has so much longer.
+/// Code that looks at the deadline itself knows better what was missing, and has so much longer.
 const LATE: Duration = Duration::from_millis(150);
 
 /// One get, as it goes on.

@@ -1,5 +1,5 @@
-//! The way of a job to whoever asked for it. A job never waits for an asker that does not listen: what is only progress is
-//! left out then, so that nothing that others need stays with the job.
+//! The way of a job to whoever asked for it. A job never waits for an asker that does not listen: what is
+//! only progress is left out then, so that nothing that others need stays with the job.
 
 use tokio::sync::mpsc;
 

@@ -1,4 +1,5 @@
-//! What a command promises to share is shared until that command is ended, whichever process is the node.
+//! Content that a command promises to share is shared until that command is ended, whichever process is the
+//! node.
 
 use serde_json::json;
 use swarm_tests::fixture::{Home, MIB, PATIENCE, Process, Seeder, b3, wait_until};

@@ -11,7 +11,7 @@ use swarm_tests::fixture::{Home, MIB, PATIENCE, Process, Ran, Signal, b3, wait_u
 
 use super::{Client, id};
 
-/// What `--timeout` may take longer than it says, on a machine that is busy with other tests.
+/// The time that `--timeout` may take longer than it says, on a machine that is busy with other tests.
 const LATE: Duration = Duration::from_millis(2500);
 
 fn is_named(ran: &Ran, pid: u32) {
