@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
 use swarm_tests::fixture::{Home, MIB, PATIENCE, Process, Ran, Signal, b3, wait_until};
 
 use super::{Client, id};
@@ -124,6 +125,13 @@ impl Other {
                 let mut stream = BufReader::new(stream);
                 let _ = stream.read_line(&mut String::new());
                 let _ = stream.get_mut().write_all(answer.as_bytes());
+                if answer.ends_with("\"beat\"\n") {
+                    thread::spawn(move || {
+                        while stream.get_mut().write_all(b"\"beat\"\n").is_ok() {
+                            thread::sleep(Duration::from_millis(200));
+                        }
+                    });
+                }
             }
         });
         Self { _lock: lock }
@@ -160,6 +168,22 @@ fn what_needs_others_waits_for_a_process_that_is_not_on_the_network() {
     drop(other);
     wait_until("it publishes then", PATIENCE, || publish.err().contains("sharing"));
     publish.interrupt().success();
+}
+
+/// A node that lives and whose disk does not answer is no dead one, and is not waited for without a word.
+#[test]
+fn an_answer_that_does_not_come_is_spoken_of() {
+    let (home, pid) = (Home::new(), std::process::id());
+    let greeting = json!({"greeting": {"protocol": 1, "version": "x", "pid": pid, "online": true}});
+    let _other = Other::new(&home, format!("{greeting}\n\"beat\"\n"), usize::MAX);
+    let status = home.spawn(["status"]);
+    let ls = home.spawn(["--json", "ls"]);
+    wait_until("it says so", PATIENCE, || status.err().contains("takes longer than usual"));
+    let named = format!("process {pid}");
+    assert!(ls.wait_for_event("notice")["text"].as_str().unwrap().contains(&named));
+    status.interrupt().exits(130);
+    let late = home.run(["get", &id(6), "--timeout", "2s"]);
+    assert!(late.exits(5).err.contains(&named), "{}", late.err);
 }
 
 /// The time is over whatever is waited for: here for a line on standard input that does not come.
