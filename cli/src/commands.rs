@@ -21,11 +21,13 @@ mod verify;
 mod why;
 
 use std::ffi::OsString;
+use std::time::Instant;
 
 use swarm_core::content::link::{LinkError, Target};
 
 use crate::args::{self, Config, Verb};
 use crate::config::Settings;
+use crate::deadline::Deadline;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::logging;
@@ -34,6 +36,7 @@ use crate::ui::{Ui, shell_quote};
 
 /// Runs a command line, says what has to be said, and returns how it ended.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
+    let begun = Instant::now();
     let args: Vec<OsString> = args.into_iter().collect();
     let parsed = match args::parse(args.clone()) {
         Ok(parsed) => parsed,
@@ -51,8 +54,8 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
         go_last();
     }
     let ui = Ui::new(&settings, parsed.verb.writes_content());
-    let outcome =
-        logging::start(&settings, &ui).map_err(Stop::from).and_then(|()| start(&ui, &settings, parsed.verb));
+    let logged = logging::start(&settings, &ui).map_err(Stop::from);
+    let outcome = logged.and_then(|()| start(&ui, &settings, parsed.verb, begun));
     code(&ui, &args, outcome)
 }
 
@@ -86,7 +89,7 @@ fn leads_its_session(stat: &str) -> bool {
 }
 
 /// Runs what needs no node at once, the rest on a runtime of this thread.
-fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
+fn start(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> Outcome {
     match verb {
         Verb::Config { what: Config::Show { origin } } => return config::show(ui, settings, origin),
         Verb::Completions { shell } => return completions::run(ui, shell),
@@ -105,19 +108,20 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
         .on_thread_park(before_park)
         .build()
         .map_err(|error| Failed::new(Code::User, format!("cannot start: {error}")))?;
-    let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb)));
+    let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb, begun)));
     // A thread may still wait for standard input; nothing else is left by now.
     runtime.shutdown_background();
     outcome
 }
 
-async fn with_node(ui: &Ui, settings: &Settings, verb: Verb) -> Outcome {
+async fn with_node(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> Outcome {
+    let within = |timeout| Deadline::new(begun, timeout);
     match verb {
         Verb::Publish(args) => publish::run(ui, settings, &args).await,
-        Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args).await,
-        Verb::Get(args) => get::run(ui, settings, &args).await,
-        Verb::Cat(args) => cat::run(ui, settings, &args).await,
-        Verb::Hold(args) => hold::run(ui, settings, &args).await,
+        Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args, within(args.timeout)).await,
+        Verb::Get(args) => get::run(ui, settings, &args, within(args.timeout)).await,
+        Verb::Cat(args) => cat::run(ui, settings, &args, within(args.timeout)).await,
+        Verb::Hold(args) => hold::run(ui, settings, &args, within(args.timeout)).await,
         Verb::Ls(args) => ls::run(ui, settings, args.id.as_deref()).await,
         Verb::Info(args) => info::run(ui, settings, &args.id).await,
         Verb::Rm(args) => rm::run(ui, settings, &args.id).await,

@@ -1,30 +1,45 @@
-//! Commands to the node of a store and its answers: opens the session, merges the answers of several commands, starts
-//! again when the node has gone, and listens for signals meanwhile.
+//! Commands to the node of a store and its answers: opens the session, merges the answers of several
+//! commands, starts again when the node has gone, says when it does not answer, and listens for signals
+//! meanwhile.
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use swarm_core::control::{Replies, Session};
+use swarm_core::control::{Greeting, Heard, Replies, Session, Silence, Waiting};
 use swarm_core::node::command::Command;
 use swarm_core::node::event::Event;
 use swarm_core::options::Options;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::deadline::Deadline;
 use crate::exit::{Code, Failed, Outcome, Stop, not_started};
 use crate::hints::with_hints;
 use crate::json::About;
 use crate::signals::Signals;
 use crate::ui::Ui;
 
-/// When a node that has gone is replaced, over the life of a command: one that stops in order holds its lock for up to
-/// five seconds.
+/// When a node that has gone is replaced: one that stops in order holds its lock for up to five seconds.
 const RETRY_AFTER: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)];
+/// A node that went after longer than this is not one of several that keep ending.
+const STEADY: Duration = Duration::from_secs(10);
+/// A node that went before has hardly been there.
+const HEARD_OF: Duration = Duration::from_millis(50);
 /// What stopping in order may take after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// Stopping may take so long when the time of `--timeout` is over.
+const STOP_LATE: Duration = Duration::from_millis(500);
 /// When the end takes longer than this, we say why.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(1);
+/// When the beginning takes longer than this, we say why.
+const OPENING_IS_SLOW: Duration = Duration::from_secs(5);
+/// An answer that should come at once and has not come after this is worth a word.
+const ANSWER_IS_SLOW: Duration = Duration::from_secs(8);
 /// Answers waiting to be shown; core drops progress, never the last event, when we are slow.
 const QUEUE: usize = 64;
 
@@ -33,15 +48,45 @@ const QUEUE: usize = 64;
 pub(crate) struct Conversation<'a> {
     ui: &'a Ui,
     options: Options,
+    deadline: Deadline,
     /// There but for the moment between two.
     session: Option<Session>,
+    /// When it was reached.
+    since: Instant,
     /// Each command until its final event.
-    open: Vec<Option<Command>>,
+    open: BTreeMap<usize, Command>,
+    /// The number of the next command.
+    number: usize,
+    /// When the last command was sent.
+    asked: Instant,
+    /// It was said that an answer takes long.
+    slow: bool,
+    /// It was said that the node does not answer.
+    silence: Option<Silence>,
     readers: JoinSet<()>,
-    sender: mpsc::Sender<(usize, Option<Event>)>,
-    events: mpsc::Receiver<(usize, Option<Event>)>,
+    sender: mpsc::Sender<(usize, Sign)>,
+    events: mpsc::Receiver<(usize, Sign)>,
     retries: usize,
     signals: Signals,
+}
+
+/// A sign of the node that a command hears.
+#[derive(Debug)]
+enum Sign {
+    Heard(Heard),
+    /// The node has gone.
+    Gone,
+}
+
+/// The process that shares what a command has published or fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharer {
+    /// This one.
+    Own,
+    /// A daemon, which goes on whatever becomes of this command.
+    Daemon(u32),
+    /// The process of another command, which ends with that.
+    Other(u32),
 }
 
 impl<'a> Conversation<'a> {
@@ -50,25 +95,57 @@ impl<'a> Conversation<'a> {
     /// # Errors
     /// Neither works.
     pub(crate) async fn open(ui: &'a Ui, options: Options) -> Outcome<Self> {
+        Self::open_within(ui, options, Deadline::never()).await
+    }
+
+    /// Does what [`Self::open`] does, and gives up when the time is over; so does all that follows.
+    ///
+    /// # Errors
+    /// Neither works, or not in time.
+    pub(crate) async fn open_within(ui: &'a Ui, options: Options, deadline: Deadline) -> Outcome<Self> {
         let (sender, events) = mpsc::channel(QUEUE);
-        let (open, readers, signals) = (Vec::new(), JoinSet::new(), Signals::catch());
-        let mut new = Self { ui, options, session: None, open, readers, sender, events, retries: 0, signals };
+        let now = Instant::now();
+        let mut new = Self {
+            ui,
+            options,
+            deadline,
+            session: None,
+            since: now,
+            open: BTreeMap::new(),
+            number: 0,
+            asked: now,
+            slow: false,
+            silence: None,
+            readers: JoinSet::new(),
+            sender,
+            events,
+            retries: 0,
+            signals: Signals::catch(),
+        };
         new.connect(Duration::ZERO).await?;
         Ok(new)
     }
 
     async fn connect(&mut self, after: Duration) -> Outcome {
+        let waiting = Cell::new(Waiting::Store);
         let open = async {
             if !after.is_zero() {
                 sleep(after).await;
             }
-            Session::open(self.options.clone()).await
+            Session::open(self.options.clone(), |what| waiting.set(what)).await
         };
+        let home = self.options.home.as_path();
         let session = tokio::select! {
             session = Box::pin(open) => session.map_err(|error| not_started(&error))?,
             () = self.signals.first() => return Err(Stop::Interrupted),
+            () = self.deadline.passed() => return Err(match waiting.get() {
+                Waiting::Owner(pid) => silent(&Silence::of_owner(home, pid)).into(),
+                other => self.deadline.failed(&opening(home, other)).into(),
+            }),
+            never = explain_opening(self.ui, home, &waiting) => match never {},
         };
         self.session = Some(session);
+        self.since = Instant::now();
         let set = &self.options;
         let paced =
             set.limit_up.or(set.limit_down).is_some() || !set.timetable.rules.is_empty() || set.background;
@@ -83,15 +160,31 @@ impl<'a> Conversation<'a> {
         self.session.as_ref().is_some_and(Session::is_own)
     }
 
+    fn remote(&self) -> Option<&Greeting> {
+        self.session.as_ref().and_then(Session::remote)
+    }
+
+    /// The process that shares what is in the store.
+    pub(crate) fn sharer(&self) -> Sharer {
+        match self.remote() {
+            None => Sharer::Own,
+            Some(node) if node.daemon => Sharer::Daemon(node.pid),
+            Some(node) => Sharer::Other(node.pid),
+        }
+    }
+
     /// Sends a command; its events come from [`Self::next`] under the number returned.
     pub(crate) async fn ask(&mut self, command: Command) -> usize {
-        let number = self.open.len();
-        self.open.push(Some(command.clone()));
+        let number = self.number;
+        self.number += 1;
+        self.open.insert(number, command.clone());
+        (self.asked, self.slow) = (Instant::now(), false);
         self.send(number, command).await;
         number
     }
 
     async fn send(&mut self, number: usize, command: Command) {
+        let command = self.deadline.put_into(command);
         if let Some(session) = &self.session {
             // A node that runs already was told of other peers and trackers than this command.
             let own = session.is_own();
@@ -104,51 +197,139 @@ impl<'a> Conversation<'a> {
     fn read(&mut self, number: usize, mut replies: Replies) {
         let sender = self.sender.clone();
         self.readers.spawn(async move {
-            while let Some(event) = replies.next().await {
-                let last = event.is_final();
-                if sender.send((number, Some(event))).await.is_err() || last {
+            while let Some(heard) = replies.next().await {
+                let last = matches!(&heard, Heard::Event(event) if event.is_final());
+                if sender.send((number, Sign::Heard(heard))).await.is_err() || last {
                     return;
                 }
             }
             // Nobody to tell means nobody waits.
-            let _ = sender.send((number, None)).await;
+            let _ = sender.send((number, Sign::Gone)).await;
         });
     }
 
     /// The next event of any command, and whose it is.
     ///
     /// # Errors
-    /// A signal came, or the node went away too often.
+    /// A signal came, the time is over, the node does not answer or went away too often.
     pub(crate) async fn next(&mut self) -> Outcome<(usize, Event)> {
         loop {
-            let step = tokio::select! {
-                () = self.signals.first() => return Err(Stop::Interrupted),
-                step = self.events.recv() => step,
-            };
-            match step {
-                Some((number, Some(event))) => {
-                    if event.is_final() {
-                        self.open[number] = None;
-                    }
-                    return Ok((number, event));
-                }
-                Some((number, None)) if self.open[number].is_none() => {}
-                _ => self.reopen().await?,
+            if let Some(next) = self.next_within(None).await? {
+                return Ok(next);
             }
         }
     }
 
-    /// The node has gone with commands unanswered: finds another one, or becomes it, and asks again.
-    async fn reopen(&mut self) -> Outcome {
+    /// Returns the next event as [`Self::next`] does; `None` when nothing has come for so long.
+    ///
+    /// # Errors
+    /// Those of [`Self::next`].
+    pub(crate) async fn next_within(&mut self, most: Option<Duration>) -> Outcome<Option<(usize, Event)>> {
+        let until = most.map(|most| Instant::now() + most);
+        loop {
+            let quick = !self.open.is_empty() && self.open.values().all(Command::is_quick);
+            let slow = (quick && !self.slow).then(|| self.asked + ANSWER_IS_SLOW);
+            let sign = tokio::select! {
+                biased;
+                () = self.signals.first() => return Err(Stop::Interrupted),
+                sign = self.events.recv() => sign,
+                () = self.deadline.passed() => return Err(self.too_late().into()),
+                () = at(slow) => {
+                    self.say_slow();
+                    continue;
+                }
+                () = at(until) => return Ok(None),
+            };
+            let Some((number, sign)) = sign else {
+                self.reopen(false).await?;
+                continue;
+            };
+            match sign {
+                Sign::Heard(Heard::Event(event)) => {
+                    if event.is_final() {
+                        self.open.remove(&number);
+                    }
+                    return Ok(Some((number, event)));
+                }
+                Sign::Heard(Heard::Silent(silence)) if quick => return Err(silent(&silence).into()),
+                Sign::Heard(Heard::Silent(silence)) => self.say_silent(silence),
+                Sign::Heard(Heard::Again) => self.say_again(),
+                Sign::Heard(Heard::Leaving) if self.open.contains_key(&number) => self.reopen(true).await?,
+                Sign::Gone if self.open.contains_key(&number) => self.reopen(false).await?,
+                Sign::Heard(Heard::Leaving) | Sign::Gone => {}
+            }
+        }
+    }
+
+    fn say_slow(&mut self) {
+        self.slow = true;
+        let who = match self.remote() {
+            Some(node) => format!("process {}, which is the node of this store, lives", node.pid),
+            None => "the store was opened".to_owned(),
+        };
+        let text = format!("{who}, and the answer takes longer than usual: its disk may be slow or hang");
+        tell(self.ui, &text);
+    }
+
+    /// Says once that the node does not answer.
+    fn say_silent(&mut self, silence: Silence) {
+        if self.silence.is_none() {
+            let text = format!("{}; this goes on when it does ({})", silence.sentence(), silence.hint());
+            tell(self.ui, &text);
+            self.silence = Some(silence);
+        }
+    }
+
+    fn say_again(&mut self) {
+        if let Some(silence) = self.silence.take() {
+            let process = silence.pid().map_or_else(|| "it".to_owned(), |pid| format!("process {pid}"));
+            tell(self.ui, &format!("{process} answers again"));
+        }
+    }
+
+    /// The time is over and the node has not said what is missing.
+    fn too_late(&self) -> Failed {
+        if let Some(silence) = &self.silence {
+            return silent(silence);
+        }
+        match self.remote().map(|node| node.pid) {
+            Some(pid) => match Silence::if_stopped(&self.options.home, pid) {
+                Some(silence) => silent(&silence),
+                None => self.deadline.failed(&format!("process {pid}, the node, has not answered")),
+            },
+            None => self.deadline.failed("its disk may be slow or hang"),
+        }
+    }
+
+    /// The node has gone with commands unanswered, perhaps in order: finds another one, or becomes it, and
+    /// asks again.
+    async fn reopen(&mut self, in_order: bool) -> Outcome {
         self.readers.shutdown().await;
         (self.sender, self.events) = mpsc::channel(QUEUE);
-        if let Some(old) = self.session.take() {
-            Box::pin(old.close(true)).await;
-        }
+        self.silence = None;
         let home = self.options.home.display();
         let mut failed =
             Failed::new(Code::User, format!("the node of {home} keeps ending in the middle of this"))
                 .hint("run the command with -v to see why");
+        let old = self.session.take();
+        // One that goes at once, again and again, is not in order.
+        if in_order && self.since.elapsed() >= HEARD_OF {
+            if let Some(node) = old.as_ref().and_then(Session::remote) {
+                let text = format!("process {}, which was the node of this store, has ended", node.pid);
+                self.ui.talk(&format!("{text}; this goes on, what was verified is kept"));
+            }
+            match self.connect(Duration::ZERO).await {
+                Ok(()) => return self.send_again().await,
+                Err(Stop::Failed(why)) => failed = why,
+                Err(stop) => return Err(stop),
+            }
+        }
+        if let Some(old) = old {
+            Box::pin(old.close(true)).await;
+        }
+        if self.since.elapsed() >= STEADY {
+            self.retries = 0;
+        }
         while let Some(pause) = RETRY_AFTER.get(self.retries) {
             self.retries += 1;
             self.ui.talk("the node that was doing this has ended; starting again, what was verified is kept");
@@ -162,10 +343,9 @@ impl<'a> Conversation<'a> {
     }
 
     async fn send_again(&mut self) -> Outcome {
-        for number in 0..self.open.len() {
-            if let Some(command) = self.open[number].clone() {
-                self.send(number, command).await;
-            }
+        (self.asked, self.slow) = (Instant::now(), false);
+        for (number, command) in self.open.clone() {
+            self.send(number, command).await;
         }
         Ok(())
     }
@@ -215,15 +395,19 @@ impl<'a> Conversation<'a> {
 
     /// Ends: in order and for as long as others need our node when all went well, within a deadline after a signal.
     pub(crate) async fn close(self, interrupted: bool) -> Outcome {
-        let Self { ui, session, mut readers, mut signals, .. } = self;
+        let Self { ui, session, mut readers, mut signals, deadline, .. } = self;
         // The answers are dropped first, which cancels what is still asked for.
         readers.shutdown().await;
         let Some(session) = session else { return Ok(()) };
         let mut closing = Box::pin(session.close(false));
+        if deadline.is_over() {
+            let _ = timeout(STOP_LATE, closing).await;
+            return Ok(());
+        }
         if !interrupted {
             tokio::select! {
                 () = &mut closing => return Ok(()),
-                () = explain(ui) => {}
+                never = explain(ui) => match never {},
                 () = signals.first() => {}
             }
         }
@@ -236,7 +420,11 @@ impl<'a> Conversation<'a> {
     ///
     /// # Errors
     /// What `outcome` says, or a signal while closing.
-    pub(crate) async fn finish<T>(self, outcome: Outcome<T>) -> Outcome<T> {
+    pub(crate) async fn finish<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
+        if outcome.is_ok() {
+            // What was to be done in time is done.
+            self.deadline = Deadline::never();
+        }
         let interrupted = matches!(outcome, Err(Stop::Interrupted));
         let closed = self.close(interrupted).await;
         let value = outcome?;
@@ -244,11 +432,67 @@ impl<'a> Conversation<'a> {
     }
 }
 
+/// Comes at that moment, if there is one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn silent(silence: &Silence) -> Failed {
+    silence.failure().into()
+}
+
+/// Says what the beginning waits for.
+fn opening(home: &Path, waiting: Waiting) -> String {
+    let home = home.display();
+    match waiting {
+        Waiting::Store => {
+            format!("the store of {home} is being opened, which is large, or on a disk that is slow or hangs")
+        }
+        Waiting::Owner(pid) => {
+            format!("process {pid} has the store of {home} and has not answered yet: waiting for it")
+        }
+        Waiting::Offline(pid) => format!(
+            "process {pid} has the store of {home} and is not on the network: waiting until it has ended"
+        ),
+    }
+}
+
+/// Says why the beginning takes long; never ends itself.
+async fn explain_opening(ui: &Ui, home: &Path, waiting: &Cell<Waiting>) -> Infallible {
+    let begun = Instant::now();
+    let mut said = None;
+    loop {
+        sleep(EXPLAIN_AFTER).await;
+        let now = waiting.get();
+        let ripe = matches!(now, Waiting::Offline(_)) || begun.elapsed() >= OPENING_IS_SLOW;
+        if ripe && said != Some(now) {
+            said = Some(now);
+            tell(ui, &opening(home, now));
+        }
+    }
+}
+
 /// Says why the end takes long; never ends itself.
-async fn explain(ui: &Ui) {
+async fn explain(ui: &Ui) -> Infallible {
     sleep(EXPLAIN_AFTER).await;
-    ui.talk("done; other commands use the node of this process and are waited for (Ctrl-C stops them)");
+    let text = "done; other commands are answered by the node of this process and are waited for \
+        (Ctrl-C leaves them to go on without it)";
+    if ui.is_json() {
+        tell(ui, text)
+    } else {
+        ui.talk(text)
+    }
     std::future::pending().await
+}
+
+/// Says what a person or a program should know although it goes on.
+fn tell(ui: &Ui, text: &str) {
+    // There is nobody to tell when this fails.
+    let _ = ui.event(About::It, &Event::Notice { text: text.to_owned() });
+    ui.warn(text);
 }
 
 /// Says what a person should know although it goes on.

@@ -24,6 +24,10 @@ pub(crate) enum Code {
     Timeout = 5,
     /// The disk.
     Disk = 6,
+    /// The node that runs for the store does not answer.
+    NoAnswer = 7,
+    /// The node that runs for the store has as many commands as it takes.
+    Busy = 8,
     /// A hostile or broken manifest.
     BadContent = 65,
     /// Ctrl-C or a signal.
@@ -32,7 +36,7 @@ pub(crate) enum Code {
 
 impl Code {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Done,
         Self::User,
         Self::Usage,
@@ -40,6 +44,8 @@ impl Code {
         Self::Verification,
         Self::Timeout,
         Self::Disk,
+        Self::NoAnswer,
+        Self::Busy,
         Self::BadContent,
         Self::Interrupted,
     ];
@@ -54,6 +60,8 @@ impl Code {
             Self::Verification => "verification",
             Self::Timeout => "timeout",
             Self::Disk => "disk",
+            Self::NoAnswer => "no_answer",
+            Self::Busy => "busy",
             Self::BadContent => "bad_content",
             Self::Interrupted => "interrupted",
         }
@@ -67,8 +75,10 @@ impl Code {
             Self::Usage => "the command line is wrong",
             Self::NotFound => "nobody reachable has it",
             Self::Verification => "verification failed: bytes are not what they should be",
-            Self::Timeout => "timed out while somebody had it",
+            Self::Timeout => "time ran out (--timeout) while somebody had it, or before anybody was asked",
             Self::Disk => "the disk is full, not writable or broken",
+            Self::NoAnswer => "the node that runs for this store does not answer: it is stopped, or hangs",
+            Self::Busy => "the node that runs for this store has as many commands waiting as it takes",
             Self::BadContent => "bad manifest: the content itself is malformed",
             Self::Interrupted => "interrupted; progress is kept",
         }
@@ -89,6 +99,8 @@ impl From<Fault> for Code {
             Fault::Verification => Self::Verification,
             Fault::Timeout => Self::Timeout,
             Fault::Disk => Self::Disk,
+            Fault::NoAnswer => Self::NoAnswer,
+            Fault::Busy => Self::Busy,
             Fault::BadContent => Self::BadContent,
             Fault::Interrupted => Self::Interrupted,
         }
@@ -172,7 +184,10 @@ pub(crate) type Outcome<T = ()> = Result<T, Stop>;
 
 /// The node of a store could not be started or reached.
 pub(crate) fn not_started(error: &StartError) -> Failed {
-    Failed::new(error.fault().into(), error.to_string())
+    match error {
+        StartError::Refused(failure) => failure.clone().into(),
+        _ => Failed::new(error.fault().into(), error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +197,7 @@ mod tests {
     #[test]
     fn codes_are_the_documented_ones() {
         let codes: Vec<u8> = Code::ALL.iter().map(|&code| code as u8).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 65, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 65, 130]);
         let help = codes_help();
         for code in Code::ALL {
             assert!(help.contains(&format!("{:>3}  {}", code as u8, code.meaning())), "{help}");
@@ -199,6 +214,8 @@ mod tests {
             (Fault::Verification, 4),
             (Fault::Timeout, 5),
             (Fault::Disk, 6),
+            (Fault::NoAnswer, 7),
+            (Fault::Busy, 8),
             (Fault::BadContent, 65),
             (Fault::Interrupted, 130),
         ] {

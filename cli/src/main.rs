@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod config;
 mod conversation;
+mod deadline;
 mod exit;
 mod hints;
 mod json;

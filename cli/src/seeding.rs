@@ -1,13 +1,15 @@
-//! Sharing until stopped: what publish and get --seed do in the end when the node is ours.
+//! Sharing until stopped: what publish, hold and get --seed do in the end. Where the node is the process of
+//! another command, this one waits beside it, and goes on when that one ends.
 
 use std::time::Duration;
 
 use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Status};
+use swarm_core::node::event::{Event, Fault, Status};
 
-use crate::conversation::Conversation;
-use crate::exit::{Outcome, Stop};
-use crate::progress::Gauge;
+use crate::conversation::{Conversation, Sharer, say_trouble};
+use crate::exit::{Failed, Outcome, Stop};
+use crate::json::About;
+use crate::progress::{Gauge, Meter};
 use crate::size;
 use crate::summary::average;
 use crate::ui::Ui;
@@ -15,37 +17,106 @@ use crate::ui::Ui;
 /// How often the display is renewed.
 const RENEW: Duration = Duration::from_secs(2);
 
-/// Shares until a signal comes, which is the normal end; then says what was given.
-///
-/// # Errors
-/// The node ended.
-pub(crate) async fn until_stopped(ui: &Ui, mut conversation: Conversation<'_>) -> Outcome {
-    let shared = if ui.is_watched() {
-        watch(ui, &mut conversation).await
-    } else {
-        conversation.until_signalled().await;
-        Ok(())
-    };
-    if let Ok(()) | Err(Stop::Interrupted) = shared {
-        ui.talk("stopping");
-        return conversation.close(true).await;
-    }
-    conversation.finish(shared).await
+/// The sentence about a content that the process of another command shares.
+pub(crate) fn beside(pid: u32) -> String {
+    let now = format!("process {pid}, the node of this store, shares it");
+    format!("{now}; when that one ends, this command goes on sharing, until Ctrl-C")
 }
 
-/// Shows peers and traffic meanwhile. Nothing is asked of the node when nobody looks.
-async fn watch(ui: &Ui, conversation: &mut Conversation<'_>) -> Outcome {
-    let mut meter = ui.meter("sharing");
-    let mut before: Option<u64> = None;
-    let mut told: Vec<String> = Vec::new();
-    loop {
-        if let Event::Status(status) = conversation.answer(Command::Status, |_| Ok(())).await? {
-            status.notices.iter().filter(|notice| !told.contains(notice)).for_each(|notice| ui.warn(notice));
-            told.clone_from(&status.notices);
-            meter.show(&Gauge::note(traffic(&status, before)));
-            before = Some(status.uploaded);
+/// Shares until a signal comes, which is the normal end, or a daemon does it; then says what was given.
+///
+/// # Errors
+/// The node ended and there is no other, or it cannot be waited for.
+pub(crate) async fn until_stopped(ui: &Ui, mut conversation: Conversation<'_>, ids: Vec<String>) -> Outcome {
+    if matches!(conversation.sharer(), Sharer::Daemon(_)) {
+        return conversation.finish(Ok(())).await;
+    }
+    match share(ui, &mut conversation, ids).await {
+        Ok(()) => conversation.finish(Ok(())).await,
+        Err(Stop::Interrupted) => {
+            match conversation.sharer() {
+                Sharer::Other(pid) => ui.talk(&format!("stopping; process {pid} shares it while it runs")),
+                Sharer::Own | Sharer::Daemon(_) => ui.talk("stopping"),
+            }
+            conversation.close(true).await
         }
-        conversation.unless_signalled(tokio::time::sleep(RENEW)).await?;
+        Err(stop) => conversation.finish(Err(stop)).await,
+    }
+}
+
+/// Until a daemon shares it. Shows peers and traffic meanwhile: nothing is asked of the node when nobody
+/// looks.
+async fn share(ui: &Ui, conversation: &mut Conversation<'_>, ids: Vec<String>) -> Outcome {
+    let mut watch = ui.is_watched().then(|| Watch::new(ui));
+    let mut sharer = conversation.sharer();
+    if sharer != Sharer::Own {
+        // This node shares all that is here; another one is told what must not be left out.
+        conversation.ask(Command::Share { ids }).await;
+    }
+    loop {
+        if let Some(watch) = &mut watch {
+            watch.answered = false;
+            conversation.ask(Command::Status).await;
+        }
+        loop {
+            let renew = watch.as_ref().filter(|watch| watch.answered).map(|_| RENEW);
+            let Some((_, event)) = conversation.next_within(renew).await? else { break };
+            say_trouble(ui, &event);
+            match event {
+                Event::Status(status) => watch.iter_mut().for_each(|watch| watch.show(ui, &status)),
+                Event::Sharing { .. } => {
+                    ui.event(About::It, &event)?;
+                    let now = conversation.sharer();
+                    if std::mem::replace(&mut sharer, now) != now && has_changed(ui, now) {
+                        return Ok(());
+                    }
+                }
+                Event::Failed(failure) => {
+                    let mut failed = Failed::from(failure.clone());
+                    if let (Sharer::Other(pid), Fault::Busy) = (sharer, failure.fault) {
+                        failed.message =
+                            format!("it is shared only while process {pid} runs: {}", failed.message);
+                    }
+                    return Err(failed.into());
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Says that another process shares it now; true when that one is a daemon and there is nothing left to wait
+/// for.
+fn has_changed(ui: &Ui, now: Sharer) -> bool {
+    ui.talk(&match now {
+        Sharer::Own => "this process is the node now, and goes on sharing until Ctrl-C".to_owned(),
+        Sharer::Daemon(pid) => format!("a daemon, process {pid}, is the node now, and shares it"),
+        Sharer::Other(pid) => beside(pid),
+    });
+    matches!(now, Sharer::Daemon(_))
+}
+
+/// The display of a person who looks on.
+struct Watch {
+    meter: Meter,
+    before: Option<u64>,
+    told: Vec<String>,
+    /// The last question was answered.
+    answered: bool,
+}
+
+impl Watch {
+    fn new(ui: &Ui) -> Self {
+        Self { meter: ui.meter("sharing"), before: None, told: Vec::new(), answered: false }
+    }
+
+    fn show(&mut self, ui: &Ui, status: &Status) {
+        let new = |notice: &&String| !self.told.contains(notice);
+        status.notices.iter().filter(new).for_each(|notice| ui.warn(notice));
+        self.told.clone_from(&status.notices);
+        self.meter.show(&Gauge::note(traffic(status, self.before)));
+        self.before = Some(status.uploaded);
+        self.answered = true;
     }
 }
 

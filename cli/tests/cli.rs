@@ -63,7 +63,7 @@ fn help_and_version_are_data() {
     let person = Person::new();
     let codes = person.run(&["help", "exit-codes"]);
     assert_eq!((codes.code, codes.err.as_str()), (Some(0), ""));
-    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", " 65 ", "130 "] {
+    for code in ["  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  8 ", " 65 ", "130 "] {
         assert!(codes.out.contains(code), "{code}: {}", codes.out);
     }
     assert!(codes.out.contains("bad manifest"), "{}", codes.out);

@@ -440,8 +440,27 @@ pub const OPEN_FILES: usize = 64;
 
 /// A line on the control socket, bytes.
 pub const CONTROL_LINE: usize = 256 * KIB;
-/// Clients of the control socket at once.
-pub const CONTROL_CLIENTS: usize = 64;
+/// Commands that wait for holders at one node: a thousand downloads and room for as many more. Each costs a
+/// connection and a task, some 20 KiB.
+pub const CONTROL_WAITING: usize = 2000;
+/// Commands that are answered without waiting for holders, at once: many more than people type, and fewer
+/// than there are threads for what blocks.
+pub const CONTROL_ANSWERING: usize = 256;
+/// Clients that have not said what they want; the oldest gives way to a new one, and a real one says it at
+/// once.
+pub const CONTROL_OPENING: usize = 64;
+/// The time that a client of the control socket has to say what it wants.
+pub const CONTROL_OPENING_TIME: Duration = Duration::from_secs(10);
+/// A node that works on a command and has nothing else to say says that it lives this often.
+pub const CONTROL_BEAT: Duration = Duration::from_secs(1);
+/// A node that has said nothing for so long does not answer, if the system says that it is stopped or waits
+/// for its disk.
+pub const CONTROL_SILENCE: Duration = Duration::from_secs(4);
+/// A node that has said nothing for so long does not answer, whatever the system says of it: before that, a
+/// machine may have much else to do.
+pub const CONTROL_SILENCE_BUSY: Duration = Duration::from_secs(15);
+/// Contents that one command has shared.
+pub const SHARED_BY_COMMAND: usize = 1000;
 /// Events waiting for one client; a slower one loses progress events, never the last one.
 pub const EVENT_QUEUE: usize = 256;
 /// Commands waiting for the node.

@@ -40,6 +40,7 @@ mod socket;
 mod sources;
 mod stream;
 mod stream_handler;
+mod teller;
 mod tested;
 mod tls;
 mod transfers;
@@ -73,6 +74,7 @@ use launch::{Launch, launch};
 use offices::Offices;
 use pace::Pace;
 use router::{Mapped, Router};
+use teller::Teller;
 
 /// How long an orderly end may take before it is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -86,6 +88,9 @@ pub enum StartError {
         /// That process.
         pid: u32,
     },
+    /// The node that runs for the store does not answer, or is of another version.
+    #[error("{}", .0.message)]
+    Refused(event::Failure),
     /// An option that cannot be.
     #[error("{0}")]
     Option(String),
@@ -111,6 +116,8 @@ impl StartError {
     pub const fn fault(&self) -> event::Fault {
         match self {
             Self::Disk(_) => event::Fault::Disk,
+            Self::Busy { .. } => event::Fault::NoAnswer,
+            Self::Refused(failure) => failure.fault,
             _ => event::Fault::User,
         }
     }
@@ -254,8 +261,8 @@ pub struct Caller {
 impl Caller {
     /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the job.
     pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
-        let (events, receiver) = mpsc::channel(limits::EVENT_QUEUE);
-        tokio::spawn(jobs::run(self.context.clone(), command, events));
+        let (teller, receiver) = Teller::new();
+        tokio::spawn(jobs::run(self.context.clone(), command, teller));
         receiver
     }
 }

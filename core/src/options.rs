@@ -114,6 +114,8 @@ pub struct Options {
     pub audience: Option<Audience>,
     /// The office that is meant where this node is of several, by its name or the first digits of its id.
     pub office: Option<String>,
+    /// It runs until it is stopped, whatever is asked of it: other processes may leave their work to it.
+    pub daemon: bool,
     /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
     pub resident: bool,
     /// Whether nodes of the same LAN are found by multicast DNS.
@@ -159,6 +161,7 @@ impl Options {
             private_webseeds: false,
             audience: None,
             office: None,
+            daemon: false,
             resident: false,
             mdns: true,
             site: None,

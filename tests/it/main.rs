@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod already;
+mod control;
 mod dht;
 mod faults;
 mod finding;

@@ -128,8 +128,7 @@ fn what_was_said_is_not_forgotten() {
     let late = Home::new();
     let getting = late.spawn_get(seeder.link(), &["-o", "out", "--limit-down", "2MB"]);
     getting.wait_for_progress(MIB);
-    let _ =
-        alice.run(["publish".as_ref(), file.as_os_str(), "--serve".as_ref(), "nobody".as_ref()]).success();
+    let _beside = alice.publish_with(&file, &["--serve", "nobody"]);
     wait_until("nothing comes any more", Duration::from_secs(20), || {
         getting.event("progress").is_some_and(|now| now["holders"] == 0 && now["rate"] == 0)
     });

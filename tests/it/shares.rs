@@ -163,7 +163,7 @@ fn a_link_without_its_key_or_with_another_one_opens_nothing() {
     wrong.exits(4);
     // A key for what needs none is a mistake of whoever made the link, and nothing is put in place for it.
     let plain = alice.file("plain", 1000, 3);
-    alice.run(["publish".as_ref(), plain.as_os_str()]).success();
+    let _beside = alice.publish(&plain);
     let id = blake3::hash(&fs::read(&plain).unwrap());
     let odd = Link { id: id.into(), fragment: other, ..link };
     bob.get(&odd.to_string(), &["-o", "out"]).exits(65);
@@ -259,10 +259,10 @@ fn secrets_stay_where_they_belong() {
     let seeder = Seeder::start(command);
     let link = link(&seeder);
     let key = key(&link);
-    let mut command = alice.command(["publish", "-vv", "--password", NAME]);
+    let mut command = alice.command(["publish", "--link", "-vv", "--password", NAME]);
     command.envs(verbose);
-    let locked = Process::spawn(command).wait();
-    let locked_link = locked.success().text();
+    let locked = Seeder::start(command);
+    let locked_link = locked.link().to_owned();
     let got = with_input(&bob, &["get", "-", "-vv", "--json", "-o", "a"], seeder.link(), &verbose);
     let unlocked = with_input(&bob, &["get", "-", "-vv", "--json", "-o", "b"], &locked_link, &verbose);
     let failed = with_input(&bob, &["get", "-", "-vv", "-o", "a/b/c"], seeder.link(), &verbose);
@@ -277,7 +277,7 @@ fn secrets_stay_where_they_belong() {
     ];
     let said = [
         seeder.err(),
-        locked.err,
+        locked.err(),
         got.success().err.clone() + &got.text(),
         unlocked.success().err.clone() + &unlocked.text(),
         failed.err.clone(),

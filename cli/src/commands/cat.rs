@@ -13,6 +13,7 @@ use super::unexpected;
 use crate::args;
 use crate::config::Settings;
 use crate::conversation::{Conversation, say_trouble};
+use crate::deadline::{Deadline, Watch};
 use crate::exit::{Code, Failed, Outcome};
 use crate::json::About;
 use crate::secret::{self, Asked};
@@ -23,7 +24,8 @@ use crate::ui::{self, Ui};
 const BUFFER: u64 = 1 << 20;
 
 /// `cat`.
-pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat) -> Outcome {
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat, deadline: Deadline) -> Outcome {
+    let watch = deadline.enforce(ui);
     let asked = Asked::read(ui, &secret::given_one(&args.target)?, &args.secret)?;
     let command = Command::Get(Get {
         target: asked.target.clone(),
@@ -35,36 +37,38 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat) -> Outco
         serve: settings.said_of_content(),
         network: settings.network(args.public),
     });
-    let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
-    conversation.finish(outcome).await
+    let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
+    conversation.finish(outcome.map(drop)).await
 }
 
 /// `get -o -`.
-pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
+pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get, deadline: Deadline) -> Outcome {
+    let watch = deadline.enforce(ui);
     let [target] = args.targets.as_slice() else {
         let failed = Failed::new(Code::Usage, "only one thing at a time goes to standard output");
         return Err(failed.hint("swarm cat ID, once for each").into());
     };
     let asked = Asked::read(ui, &secret::given_one(target)?, &args.secret)?;
     let command = get::command(settings, args, &asked, Output::Store);
-    let (conversation, outcome) = stream(ui, settings, &asked, command).await?;
-    if args.seed && outcome.is_ok() {
-        return get::share(ui, conversation).await;
+    let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
+    match outcome {
+        Ok(id) if args.seed => get::share(ui, conversation, vec![id]).await,
+        outcome => conversation.finish(outcome.map(drop)).await,
     }
-    conversation.finish(outcome).await
 }
 
 /// Streams; returns the conversation to be closed, and what came of it.
 async fn stream<'a>(
     ui: &'a Ui,
     settings: &Settings,
-    asked: &Asked,
-    command: Command,
-) -> Outcome<(Conversation<'a>, Outcome)> {
+    (asked, command): (&Asked, Command),
+    (deadline, watch): (Deadline, Watch),
+) -> Outcome<(Conversation<'a>, Outcome<String>)> {
     let name = asked.name.clone();
-    let mut conversation = Conversation::open(ui, settings.for_content(settings.options())).await?;
+    let options = settings.for_content(settings.options());
+    let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     conversation.ask(command).await;
-    let mut copy = Copy { source: None, written: 0 };
+    let mut copy = Copy { source: None, written: 0, watch: Some(watch) };
     let outcome = copy_events(ui, &mut conversation, name, &mut copy).await;
     Ok((conversation, outcome))
 }
@@ -74,7 +78,7 @@ async fn copy_events(
     conversation: &mut Conversation<'_>,
     mut name: String,
     copy: &mut Copy,
-) -> Outcome {
+) -> Outcome<String> {
     let mut meter = ui.meter(&name);
     let mut search = Search::new(ui);
     loop {
@@ -100,7 +104,7 @@ async fn copy_events(
                 conversation.unless_signalled(copy.up_to(path, done.len)).await??;
                 drop(meter);
                 ui.talk(&summary::done_line(&done));
-                return Ok(());
+                return Ok(done.id);
             }
             Event::Failed(failure) => return Err(Failed::from(failure).into()),
             event if event.is_final() => return Err(unexpected()),
@@ -119,11 +123,14 @@ fn is_directory(name: &str, id: &str) -> Failed {
 struct Copy {
     source: Option<(PathBuf, File)>,
     written: u64,
+    /// Until content flows: from then on whoever reads it may take as long as he likes.
+    watch: Option<Watch>,
 }
 
 impl Copy {
     /// Copies from `path` what is verified and not yet written: up to `end`.
     async fn up_to(&mut self, path: PathBuf, end: u64) -> Outcome {
+        self.watch = None;
         if end <= self.written {
             return Ok(());
         }

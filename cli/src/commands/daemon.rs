@@ -21,6 +21,7 @@ const JOIN_AGAIN: Duration = Duration::from_secs(5);
 /// Runs a node until a signal comes, and a tracker beside it if that is wanted.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Outcome {
     let mut options = settings.resident();
+    options.daemon = true;
     options.relay_server = args.relay_server;
     options.dht_server = args.dht_server;
     let mut tracker = None;

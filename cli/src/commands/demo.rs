@@ -8,7 +8,7 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use swarm_core::control::Session;
+use swarm_core::control::{Heard as Answer, Session};
 use swarm_core::node::command::Command;
 use swarm_core::node::event::{Done, Event, Failure, Status};
 use swarm_core::options::Options;
@@ -238,7 +238,7 @@ impl<'a> Demo<'a> {
     async fn session(&self, number: usize) -> Option<Session> {
         let home = self.players[number].process.home.clone();
         let options = Options { offline: true, ..Options::new(home) };
-        match timeout(ANSWER_WITHIN, Box::pin(Session::open(options))).await {
+        match timeout(ANSWER_WITHIN, Box::pin(Session::open(options, |_| {}))).await {
             Ok(Ok(session)) if !session.is_own() => Some(session),
             // The process has gone and we have become the node of its store: that tells nothing.
             Ok(Ok(own)) => {
@@ -259,7 +259,7 @@ impl<'a> Demo<'a> {
 async fn status(session: Option<&Session>) -> Option<Status> {
     let mut replies = session?.call(Command::Status).await;
     match timeout(ANSWER_WITHIN, replies.next()).await {
-        Ok(Some(Event::Status(status))) => Some(*status),
+        Ok(Some(Answer::Event(Event::Status(status)))) => Some(*status),
         _ => None,
     }
 }

@@ -8,7 +8,8 @@ use swarm_core::node::event::{Done, Event};
 use super::unexpected;
 use crate::args;
 use crate::config::Settings;
-use crate::conversation::{Conversation, say_trouble};
+use crate::conversation::{Conversation, Sharer, say_trouble};
+use crate::deadline::Deadline;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::progress::{Gauge, Meter};
@@ -18,8 +19,9 @@ use crate::size;
 use crate::summary;
 use crate::ui::Ui;
 
-/// Fetches one or several things at once; with `--seed` and our own node, goes on sharing until stopped.
-pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outcome {
+/// Fetches one or several things at once; with `--seed`, goes on sharing until stopped unless a daemon does.
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline: Deadline) -> Outcome {
+    let watch = deadline.enforce(ui);
     let output = output(args)?;
     let texts = secret::given(&args.targets)?;
     let targets =
@@ -30,29 +32,31 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get) -> Outco
         return Err(not_a_folder(path).into());
     }
     let options = settings.for_content(if args.seed { settings.resident() } else { settings.options() });
-    let mut conversation = Conversation::open(ui, options).await?;
+    let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     let mut fetches = Vec::new();
     for asked in &targets {
         conversation.ask(command(settings, args, asked, output.clone())).await;
         fetches.push(Fetch::new(ui, asked, targets.len() > 1));
     }
-    if let Err(stop) = fetch_all(&mut conversation, fetches).await {
-        return conversation.finish(Err(stop)).await;
-    }
+    let ids = match fetch_all(&mut conversation, fetches).await {
+        Ok(ids) => ids,
+        Err(stop) => return conversation.finish(Err(stop)).await,
+    };
+    drop(watch);
     if args.seed {
-        return share(ui, conversation).await;
+        return share(ui, conversation, ids).await;
     }
     conversation.finish(Ok(())).await
 }
 
-/// After `get --seed`: our own node goes on until stopped, another one does so anyway.
-pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>) -> Outcome {
-    if conversation.is_own() {
-        ui.talk("sharing until Ctrl-C");
-        return seeding::until_stopped(ui, conversation).await;
-    }
-    ui.talk("the node that runs for this store goes on sharing");
-    conversation.finish(Ok(())).await
+/// After `get --seed`: goes on until stopped, unless a daemon does so anyway.
+pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>, ids: Vec<String>) -> Outcome {
+    ui.talk(&match conversation.sharer() {
+        Sharer::Own => "sharing until Ctrl-C".to_owned(),
+        Sharer::Daemon(_) => "the node that runs for this store goes on sharing".to_owned(),
+        Sharer::Other(pid) => seeding::beside(pid),
+    });
+    seeding::until_stopped(ui, conversation, ids).await
 }
 
 /// The command for one target.
@@ -93,19 +97,27 @@ fn not_a_folder(path: &Path) -> Failed {
     Failed::new(Code::User, message).hint(format!("-o {}", folder.display()))
 }
 
-pub(super) async fn fetch_all(conversation: &mut Conversation<'_>, mut fetches: Vec<Fetch<'_>>) -> Outcome {
+/// Follows all of them to their ends; returns the ids of what has come.
+pub(super) async fn fetch_all(
+    conversation: &mut Conversation<'_>,
+    mut fetches: Vec<Fetch<'_>>,
+) -> Outcome<Vec<String>> {
     let mut left = fetches.len();
+    let mut ids = Vec::new();
     let mut failed = None;
     while left > 0 {
         let (number, event) = conversation.next().await?;
         let last = event.is_final();
+        if let Event::Done(done) = &event {
+            ids.push(done.id.clone());
+        }
         match fetches[number].see(event) {
             Err(Stop::Said(code)) => failed = failed.or(Some(code)),
             other => other?,
         }
         left -= usize::from(last);
     }
-    failed.map_or(Ok(()), |code| Err(Stop::Said(code)))
+    failed.map_or(Ok(ids), |code| Err(Stop::Said(code)))
 }
 
 /// One of the things that are fetched.

@@ -5,20 +5,23 @@ use swarm_core::node::command::{self, Command, Output};
 use super::get::{Fetch, fetch_all};
 use crate::args;
 use crate::config::Settings;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Sharer};
+use crate::deadline::Deadline;
 use crate::exit::Outcome;
 use crate::secret::{self, Asked};
 use crate::seeding;
 use crate::ui::Ui;
 
 /// Fetches into the store, and goes on sharing: our own node until it is stopped.
-pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outcome {
+pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadline: Deadline) -> Outcome {
+    let watch = deadline.enforce(ui);
     let text = secret::given_one(&args.target)?;
     let (asked, output) = match args.blind {
         true => (Asked::blind(&text)?, Output::Hold),
         false => (Asked::read(ui, &text, &args.secret)?, Output::Store),
     };
-    let mut conversation = Conversation::open(ui, settings.for_content(settings.resident())).await?;
+    let options = settings.for_content(settings.resident());
+    let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     let get = command::Get {
         target: asked.target.clone(),
         output,
@@ -30,13 +33,15 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold) -> Outc
         network: settings.network(args.public),
     };
     conversation.ask(Command::Get(get)).await;
-    if let Err(stop) = fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {
-        return conversation.finish(Err(stop)).await;
-    }
-    if conversation.is_own() {
-        ui.talk("holding it until Ctrl-C");
-        return seeding::until_stopped(ui, conversation).await;
-    }
-    ui.talk("the node that runs for this store holds it");
-    conversation.finish(Ok(())).await
+    let ids = match fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {
+        Ok(ids) => ids,
+        Err(stop) => return conversation.finish(Err(stop)).await,
+    };
+    drop(watch);
+    ui.talk(&match conversation.sharer() {
+        Sharer::Own => "holding it until Ctrl-C".to_owned(),
+        Sharer::Daemon(_) => "the node that runs for this store holds it".to_owned(),
+        Sharer::Other(pid) => seeding::beside(pid),
+    });
+    seeding::until_stopped(ui, conversation, ids).await
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::unexpected;
 use crate::args::office::{Expel, Init, Invite, Join, Office, Renew, Restore};
 use crate::config::Settings;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Sharer};
 use crate::exit::{Code, Failed, Outcome};
 use crate::secret;
 use crate::size;
@@ -116,7 +116,7 @@ async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<Stri
         Ok(_) => Err(unexpected()),
         Err(stop) => Err(stop),
     };
-    if let (Ok(office), true) = (&shown, conversation.is_own()) {
+    if let (Ok(office), true) = (&shown, !matches!(conversation.sharer(), Sharer::Daemon(_))) {
         let waited = wait_for_newcomers(ui, &mut conversation, office, (uses, secs)).await;
         return conversation.finish(waited).await;
     }

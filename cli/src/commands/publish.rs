@@ -18,7 +18,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::unexpected;
 use crate::args;
 use crate::config::Settings;
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Sharer};
 use crate::exit::{Code, Failed, Outcome};
 use crate::progress::Gauge;
 use crate::secret::{self, without_key};
@@ -31,7 +31,7 @@ const BUFFER: usize = 1 << 20;
 /// How often reading it is shown.
 const RENEW: Duration = Duration::from_millis(200);
 
-/// Publishes a file, a folder or standard input; with our own node, shares it until stopped.
+/// Publishes a file, a folder or standard input, and shares it until stopped, unless a daemon does.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> Outcome {
     let path = std::path::absolute(&args.path).map_err(|error| Failed::io("publish", &args.path, &error))?;
     let from_stdin = args.path.as_os_str() == "-";
@@ -49,13 +49,10 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
         Ok(published) => published,
         Err(stop) => return conversation.finish(Err(stop)).await,
     };
-    if let Err(stop) = report(ui, &published, args, conversation.is_own()) {
+    if let Err(stop) = report(ui, &published, args, conversation.sharer()) {
         return conversation.finish(Err(stop)).await;
     }
-    if conversation.is_own() {
-        return seeding::until_stopped(ui, conversation).await;
-    }
-    conversation.finish(Ok(())).await
+    seeding::until_stopped(ui, conversation, vec![published.blob.id]).await
 }
 
 async fn publish_stdin(
@@ -117,7 +114,7 @@ async fn publish(
 }
 
 /// The id or the link on standard output, the rest beside it.
-fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Outcome {
+fn report(ui: &Ui, published: &Published, args: &args::Publish, sharer: Sharer) -> Outcome {
     let blob = &published.blob;
     published.warnings.iter().for_each(|warning| ui.warn(warning));
     let encrypted = blob.kind == Kind::Share;
@@ -147,11 +144,12 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, own: bool) -> Ou
         let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
         ui.talk(&format!("{}{more}", who.in_words()));
     }
-    match (own, &blob.path) {
-        (true, Some(path)) => ui.talk(&format!("sharing {} as it lies there, until Ctrl-C", path.display())),
-        (true, None) => ui.talk("sharing it until Ctrl-C"),
-        (false, _) => ui.talk("the node that runs for this store shares it"),
-    }
+    ui.talk(&match (sharer, &blob.path) {
+        (Sharer::Own, Some(path)) => format!("sharing {} as it lies there, until Ctrl-C", path.display()),
+        (Sharer::Own, None) => "sharing it until Ctrl-C".to_owned(),
+        (Sharer::Daemon(_), _) => "the node that runs for this store shares it".to_owned(),
+        (Sharer::Other(pid), _) => seeding::beside(pid),
+    });
     Ok(())
 }
 

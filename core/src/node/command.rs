@@ -52,6 +52,12 @@ pub enum Command {
     },
     /// Private networks.
     Office(Office),
+    /// Go on sharing contents until this is cancelled: others are told of them. `Sharing` says when that has
+    /// begun; there is no final event while it works.
+    Share {
+        /// Whole ids.
+        ids: Vec<String>,
+    },
     /// The node at a glance. Final: `Status`.
     Status,
     /// The peers it is connected to and those it has banned. Final: `Peers`.
@@ -61,6 +67,32 @@ pub enum Command {
         /// Id, prefix or link.
         id: String,
     },
+}
+
+impl Command {
+    /// True when it may wait for other nodes for as long as it takes, or waits for the end of this one.
+    /// Another node can go on with it where it was.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        matches!(self, Self::Get(_) | Self::Share { .. } | Self::Verify { repair: true, .. })
+    }
+
+    /// True when it is answered as fast as a disk answers, or within seconds.
+    #[must_use]
+    pub const fn is_quick(&self) -> bool {
+        match self {
+            Self::Publish(_) | Self::Get(_) | Self::Verify { .. } | Self::Share { .. } => false,
+            Self::Office(office) => matches!(office, Office::List | Office::Members { .. }),
+            Self::Ls { .. }
+            | Self::Info { .. }
+            | Self::Rm { .. }
+            | Self::Gc { .. }
+            | Self::Serve { .. }
+            | Self::Status
+            | Self::Peers
+            | Self::Why { .. } => true,
+        }
+    }
 }
 
 /// See [`Command::Publish`].

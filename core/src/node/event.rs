@@ -45,6 +45,11 @@ pub enum Event {
         /// What it did.
         reason: String,
     },
+    /// A content is shared by this process, for [`super::command::Command::Share`].
+    Sharing {
+        /// The process.
+        pid: u32,
+    },
     /// Something a person should know: the disk is full and the transfer waits, a source changed.
     Notice {
         /// A sentence; may hold names from a peer, so escape it on a terminal.
@@ -146,6 +151,7 @@ impl Event {
                 | Self::Progress(_)
                 | Self::Prefix { .. }
                 | Self::Banned { .. }
+                | Self::Sharing { .. }
                 | Self::Notice { .. }
                 | Self::Entries { .. }
         )
@@ -566,6 +572,10 @@ pub enum Fault {
     Timeout,
     /// The disk is full or not writable, or something on it broke (exit 6).
     Disk,
+    /// The node that runs for the store does not answer (exit 7).
+    NoAnswer,
+    /// The node that runs for the store has as many commands as it takes (exit 8).
+    Busy,
     /// The content itself is malformed: a hostile or broken manifest (exit 65).
     BadContent,
     /// It was stopped (exit 130).

@@ -12,12 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Sender;
-
 use super::actor::{Ask, Hints};
 use super::command::{Get, Network, Output};
 use super::event::{Blob as BlobRow, Done, Event, Failure, Fault};
 use super::jobs::{blob_row, resolve, store_failure};
+use super::teller::Teller;
 use super::transfers::{Owner, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
@@ -36,6 +35,9 @@ use crate::store::record::{Payload, Seal, State};
 use crate::store::{Begin, Blob, Finished, StoreError, Target, refuse_existing};
 use follow::Known;
 
+/// Code that looks at the deadline itself knows better what was missing, and has so much longer.
+const LATE: Duration = Duration::from_millis(150);
+
 /// One get, as it goes on.
 struct Job {
     context: Context,
@@ -46,7 +48,7 @@ struct Job {
     /// What opens it, if it is a share.
     key: Option<ShareKey>,
     select: Select,
-    events: Sender<Event>,
+    events: Teller,
     /// Nobody has said in which network it is.
     anywhere: bool,
     started: Instant,
@@ -57,7 +59,7 @@ struct Job {
     owner: Arc<Owner>,
 }
 
-pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Result<Event, Failure> {
+pub(super) async fn get(context: Context, get: Get, events: Teller) -> Result<Event, Failure> {
     let started = Instant::now();
     let link = resolve(&context.store, get.target.expose())?;
     let anywhere = context.is_open(&get.network, &link);
@@ -96,9 +98,17 @@ pub(super) async fn get(context: Context, get: Get, events: Sender<Event>) -> Re
         uploaded: 0,
         owner: Arc::default(),
     };
+    // Whatever it is at then: a disk, say, may answer late or never.
+    let late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until((deadline + LATE).into()).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         result = job.run(id) => result,
         () = closed.closed() => Err(failure(Fault::Interrupted, "stopped")),
+        () = late => Err(follow::not_complete(started.elapsed())),
     }
 }
 
@@ -107,7 +117,7 @@ pub(super) async fn repair(
     context: &Context,
     blob: &Arc<Blob>,
     bad: &Bitmap,
-    events: &Sender<Event>,
+    events: &Teller,
 ) -> Result<(), Failure> {
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "repair needs the network"))?;
     let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::mpsc::Sender;
-
 use super::actor::{Ask, OfficeAsk, Report};
 use super::command::Command;
 use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
 use super::notices::counted;
 use super::office::papers::Papers;
+use super::teller::Teller;
 use super::transfers::Stage;
 use super::{Context, Flag, blocking, failure, get, members, publish, sources, why};
 use crate::content::geometry::Geometry;
@@ -29,7 +28,7 @@ use crate::store::{Store, StoreError, path_of};
 const ENTRIES: usize = 500;
 
 /// Runs a job to its final event.
-pub(super) async fn run(context: Context, command: Command, events: Sender<Event>) {
+pub(super) async fn run(context: Context, command: Command, events: Teller) {
     let told = events.clone();
     let result = match command {
         Command::Publish(publish) => match context.for_offering(&publish.network, publish.serve) {
@@ -45,6 +44,7 @@ pub(super) async fn run(context: Context, command: Command, events: Sender<Event
         Command::Verify { id, repair } => verify(context, id, repair, told).await,
         Command::Gc { dry_run } => gc(context, dry_run).await,
         Command::Serve { id, audience } => serve(context, &id, audience).await,
+        Command::Share { ids } => share(context, &ids, &events).await,
         Command::Status => status(context).await,
         Command::Peers => peers(context).await,
         Command::Why { id } => why::why(context, &id, told).await,
@@ -129,6 +129,32 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
     }
 }
 
+/// Shares contents, and has trackers and the DHT told of them, until whoever asked has gone.
+async fn share(context: Context, ids: &[String], events: &Teller) -> Result<Event, Failure> {
+    if context.net.is_none() {
+        return Err(failure(Fault::User, "this node is offline: it shares nothing"));
+    }
+    for text in ids.iter().take(limits::SHARED_BY_COMMAND) {
+        let id = resolve(&context.store, text)?.id;
+        let context = context.clone().where_it_is(id)?;
+        let store = context.store.clone();
+        let open = move || {
+            let payload = store.record(id).and_then(|record| record.payload);
+            let all = std::iter::once(id).chain(payload.map(|payload| payload.id));
+            all.filter_map(|id| store.blob(id)).collect::<Vec<_>>()
+        };
+        let blobs = blocking(open).await?;
+        if let Some(net) = &context.net {
+            for blob in blobs {
+                net.ask(Ask::Publish(blob)).await;
+            }
+        }
+    }
+    let _ = events.send(Event::Sharing { pid: std::process::id() }).await;
+    events.closed().await;
+    Err(failure(Fault::Interrupted, "stopped"))
+}
+
 /// How things are on all networks of the node, that of all nodes first; what is counted is added up.
 async fn report(context: &Context) -> Option<Report> {
     let mut all: Option<Report> = None;
@@ -166,7 +192,7 @@ async fn ls(context: Context) -> Result<Event, Failure> {
     Ok(Event::Blobs { blobs: blocking(rows).await? })
 }
 
-async fn entries(context: Context, id: &str, events: &Sender<Event>) -> Result<Event, Failure> {
+async fn entries(context: Context, id: &str, events: &Teller) -> Result<Event, Failure> {
     let id = resolve(&context.store, id)?.id;
     let store = context.store;
     let record = store.record(id).ok_or_else(|| not_here(id))?;
@@ -304,7 +330,7 @@ async fn verify(
     context: Context,
     id: Option<String>,
     repair: bool,
-    events: Sender<Event>,
+    events: Teller,
 ) -> Result<Event, Failure> {
     let records: Vec<Record> = match &id {
         Some(text) => {

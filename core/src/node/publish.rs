@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use super::command::Publish;
 use super::discovery::ip_of;
 use super::event::{Blob, Event, Failure, Fault, Published};
 use super::jobs::{blob_row, store_failure};
+use super::teller::Teller;
 use super::webseed::WebSeed;
 use super::{Context, Flag, blocking, failure, members, place};
 use crate::content::link::Link;
@@ -35,11 +35,7 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Progress is told every so many bytes.
 const TELL_BYTES: u64 = 64 << 20;
 
-pub(super) async fn publish(
-    context: Context,
-    publish: Publish,
-    events: Sender<Event>,
-) -> Result<Event, Failure> {
+pub(super) async fn publish(context: Context, publish: Publish, events: Teller) -> Result<Event, Failure> {
     let started = Instant::now();
     let webseeds = check_webseeds(&publish)?;
     let to = publish.to.clone();
@@ -186,7 +182,7 @@ fn import(
     store: &Store,
     (publish, domain): (&Publish, Domain),
     cancel: &AtomicBool,
-    events: &Sender<Event>,
+    events: &Teller,
 ) -> Result<(Record, Vec<String>), StoreError> {
     let own = publish.path.file_name().map(|n| n.to_string_lossy().into_owned());
     let name = publish.name.clone().or(own).unwrap_or_else(|| "root".to_owned());

@@ -499,7 +499,14 @@ impl Transfers {
     pub(super) fn show(&mut self, tried: &[String]) {
         for download in self.downloads.values_mut() {
             if matches!(download.doing, Doing::Learning { .. }) {
-                download.view.send_modify(|v| v.tried = tried.to_vec());
+                // A thousand may wait: they are woken for news only.
+                download.view.send_if_modified(|view| {
+                    let new = view.tried != tried;
+                    if new {
+                        view.tried = tried.to_vec();
+                    }
+                    new
+                });
             }
         }
         self.refresh();

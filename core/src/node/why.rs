@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::Sender;
-
 use super::actor::{Ask, Hints};
 use super::command::Network;
 use super::event::{Event, Failure, Fault, Limits, Why};
 use super::jobs::{look_at, resolve, trouble};
+use super::teller::Teller;
 use super::transfers::{Facts, Owner, Stage};
 use super::{Context, failure};
 use crate::content::link::Link;
@@ -33,7 +32,7 @@ pub(super) struct Report {
     pub(super) routes: Vec<String>,
 }
 
-pub(super) async fn why(context: Context, text: &str, events: Sender<Event>) -> Result<Event, Failure> {
+pub(super) async fn why(context: Context, text: &str, events: Teller) -> Result<Event, Failure> {
     let link = resolve(&context.store, text)?;
     let networks = networks(&context, &link)?;
     look_at(&context, link.id).await;
@@ -85,7 +84,7 @@ async fn in_network(
     context: &Context,
     (id, here): (ContentId, bool),
     link: &Link,
-    events: &Sender<Event>,
+    events: &Teller,
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let ask = || net.question(|reply| Ask::Why { id, reply });
@@ -113,7 +112,7 @@ async fn in_network(
 }
 
 /// Looks for holders until there is one, or for a while.
-async fn look(net: &super::Net, id: ContentId, owner: &Arc<Owner>, hints: Hints, events: &Sender<Event>) {
+async fn look(net: &super::Net, id: ContentId, owner: &Arc<Owner>, hints: Hints, events: &Teller) {
     let owner = Arc::clone(owner);
     let ask = |reply| Ask::Learn { id, known: None, expect: None, owner, hints, reply };
     let Some((mut view, _)) = net.question(ask).await else { return };

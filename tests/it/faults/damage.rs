@@ -154,8 +154,10 @@ fn d41_a_killed_node_loses_no_record() {
         let seeder = home.publish(&home.file("gone", 50 * KIB, 121));
         let gone = seeder.id().to_owned();
         home.run(["rm", &gone]).success();
-        let new =
-            home.ask(&["publish", home.file(&format!("new-{spoilt}"), 70 * KIB, 122).to_str().unwrap()]);
+        let beside = home.publish(&home.file(&format!("new-{spoilt}"), 70 * KIB, 122));
+        let new = beside.id().to_owned();
+        // Before the node: it would become the next one.
+        beside.kill();
         seeder.kill();
         assert!(!home.store().join("store/clean").exists());
         if spoilt {
@@ -164,7 +166,7 @@ fn d41_a_killed_node_loses_no_record() {
         let ran = home.run(["-vv", "ls", "--json"]);
         let replayed = ran.success().err.contains("the index is up to date again");
         assert_eq!(replayed, !spoilt, "{}", ran.err);
-        check_all_listed(&home, "killed", &[old.clone(), new["id"].as_str().unwrap().to_owned()]);
+        check_all_listed(&home, "killed", &[old.clone(), new.clone()]);
         assert!(home.row(&gone).is_none());
     }
 }

@@ -131,7 +131,8 @@ fn fill_up(folder: &Path) {
 fn d37_a_full_disk_is_waited_for_while_other_downloads_go_on() {
     let (alice, bob) = (Home::new(), Home::new());
     let seeder = alice.publish(&alice.file("f.bin", 24 * MIB, 84));
-    let other = alice.run([&"publish".into(), &alice.file("other.bin", 2 * MIB, 85)]).success().text();
+    let beside = alice.publish(&alice.file("other.bin", 2 * MIB, 85));
+    let other = beside.id().to_owned();
     fs::create_dir(bob.path("small")).unwrap();
     let tmpfs = Tmpfs::mount(&bob.path("small"), "size=112m");
     let node = Process::spawn(tmpfs.swarm(&bob, ["daemon", "--limit-down", "8M"]));

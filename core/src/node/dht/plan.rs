@@ -162,9 +162,18 @@ impl Plan {
             std::mem::take(&mut self.withdrawn).into_iter().map(Task::Withdraw).collect();
         let room = SEEKS.saturating_sub(self.wanted.values().filter(|want| want.running).count());
         let is_due = |want: &Want| !want.running && now >= want.next && (lacks || want.last.is_none());
-        for (key, want) in self.wanted.iter_mut().filter(|(_, want)| is_due(want)).take(room) {
-            want.running = true;
-            tasks.push(Task::Seek(*key));
+        let mut due: Vec<(bool, Instant, Key)> = Vec::new();
+        if room > 0 {
+            let ready = self.wanted.iter().filter(|(_, want)| is_due(want));
+            due.extend(ready.map(|(key, want)| (want.last.is_some(), want.next, *key)));
+            // What was never looked for comes first, however much else is waited for.
+            due.sort_unstable();
+        }
+        for (_, _, key) in due.into_iter().take(room) {
+            if let Some(want) = self.wanted.get_mut(&key) {
+                want.running = true;
+                tasks.push(Task::Seek(key));
+            }
         }
         let rests = self.rest.is_some_and(|rest| now < rest);
         while reached && !rests && self.providing.len() < PROVIDES {

@@ -69,6 +69,15 @@ pub(super) fn malformed() -> Failure {
     failure(Fault::BadContent, "bad share: it was encrypted wrongly by whoever made it")
 }
 
+/// Time ran out with holders at hand.
+pub(super) fn not_complete(waited: Duration) -> Failure {
+    Failure {
+        fault: Fault::Timeout,
+        message: format!("not complete after {:.1} s", waited.as_secs_f64()),
+        hint: Some("what is verified is kept: the same command goes on from there".to_owned()),
+    }
+}
+
 impl Job {
     /// Finds out what an id is: from the store if an earlier run knew, else from peers. `None` if another job is at it and
     /// has now ended.
@@ -156,11 +165,7 @@ impl Job {
         }
         let waited = self.started.elapsed().as_secs_f64();
         Err(if found {
-            Failure {
-                fault: Fault::Timeout,
-                message: format!("not complete after {waited:.1} s"),
-                hint: Some("what is verified is kept: the same command goes on from there".to_owned()),
-            }
+            not_complete(self.started.elapsed())
         } else {
             Failure {
                 fault: Fault::NotFound,

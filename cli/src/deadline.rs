@@ -1,0 +1,123 @@
+//! `--timeout`: counted from the first moment of a command, whatever it is at when the time is over.
+
+use std::process;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use swarm_core::node::command::Command;
+
+use crate::exit::{Code, Failed};
+use crate::json::About;
+use crate::ui::Ui;
+
+/// The node looks at the time itself and knows better what was missing: it has so much longer.
+const GRACE: Duration = Duration::from_millis(600);
+/// Whatever still runs is left then, be it a disk that does not answer.
+const LAST: Duration = Duration::from_millis(1200);
+
+/// When a command gives up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    begun: Instant,
+    at: Option<Instant>,
+}
+
+/// Ends the process soon after the deadline, unless it is dropped before.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    _ends: Option<Sender<()>>,
+}
+
+impl Deadline {
+    /// A command that began then and may take so long.
+    pub(crate) fn new(begun: Instant, timeout: Option<Duration>) -> Self {
+        Self { begun, at: timeout.and_then(|timeout| begun.checked_add(timeout)) }
+    }
+
+    /// A command that takes as long as it takes.
+    pub(crate) fn never() -> Self {
+        Self::new(Instant::now(), None)
+    }
+
+    /// True when the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// The command with the time that is left of it.
+    pub(crate) fn put_into(&self, mut command: Command) -> Command {
+        if let (Command::Get(get), Some(at)) = (&mut command, self.at) {
+            let left = at.saturating_duration_since(Instant::now());
+            get.timeout_ms = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        }
+        command
+    }
+
+    /// Comes when the time is over and nobody else has said so.
+    pub(crate) async fn passed(&self) {
+        match self.at {
+            Some(at) => tokio::time::sleep_until((at + GRACE).into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The failure of a command that was at something.
+    pub(crate) fn failed(&self, at_what: &str) -> Failed {
+        let waited = self.begun.elapsed().as_secs_f64();
+        Failed::new(Code::Timeout, format!("not done after {waited:.1} s: {at_what}"))
+            .hint("what is verified is kept: the same command goes on from there")
+    }
+
+    /// Holds the deadline even where nothing else can any more: on a thread of its own, which no disk holds
+    /// up.
+    pub(crate) fn enforce(self, ui: &Ui) -> Watch {
+        let Some(at) = self.at else { return Watch { _ends: None } };
+        let json = ui.is_json();
+        let (sender, dropped) = channel::<()>();
+        let spawned = thread::Builder::new().spawn(move || {
+            let left = (at + LAST).saturating_duration_since(Instant::now());
+            if dropped.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                let failed = self.failed("something it needs does not answer, a disk or standard input");
+                Ui::plain(json).failed(About::It, &failed);
+                process::exit(Code::Timeout as i32);
+            }
+        });
+        Watch { _ends: spawned.is_ok().then_some(sender) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use swarm_core::node::command::{Get, Network, Output};
+
+    use super::*;
+
+    fn get() -> Command {
+        Command::Get(Get {
+            target: "x".into(),
+            output: Output::Store,
+            overwrite: false,
+            timeout_ms: None,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            serve: None,
+            network: Network::Usual,
+        })
+    }
+
+    #[test]
+    fn a_node_is_told_the_time_that_is_left() {
+        let begun = Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine runs for longer");
+        let left = |timeout| match Deadline::new(begun, timeout).put_into(get()) {
+            Command::Get(get) => get.timeout_ms,
+            _ => None,
+        };
+        assert_eq!(left(None), None);
+        assert_eq!(left(Some(Duration::from_secs(1))), Some(0));
+        assert!(left(Some(Duration::from_secs(10))).is_some_and(|ms| (7_000..=8_000).contains(&ms)));
+        assert!(Deadline::new(begun, Some(Duration::from_secs(1))).is_over());
+        assert!(!Deadline::never().is_over());
+        assert_eq!(left(Some(Duration::MAX)), None, "longer than a clock goes is never");
+    }
+}
