@@ -8,6 +8,7 @@ mod faults;
 mod finding;
 mod fuzz;
 mod hostile;
+mod keeping;
 mod lan;
 mod main_job;
 mod offices;

@@ -39,7 +39,7 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
 use crate::schedule::{Order, PeerKey};
-use crate::store::record::{Domain, State};
+use crate::store::record::Domain;
 use crate::store::{Blob, Store};
 pub(super) use network::{in_short, root_cause};
 pub(super) use office::OfficeAsk;
@@ -263,7 +263,7 @@ impl Actor {
 
     /// Trackers and the DHT are told of all that is whole.
     fn announce_all(&mut self, fresh: bool) {
-        for record in self.store.records().iter().filter(|record| record.state == State::Complete) {
+        for record in self.store.records().iter().filter(|record| record.is_offered()) {
             let access = self.access(record.id);
             self.announce_held(record.id, &access, fresh);
         }
@@ -423,7 +423,7 @@ impl Actor {
     /// Everybody is told anew: to who may not fetch it any longer it is gone.
     fn audience_changed(&mut self, id: ContentId) {
         let access = self.access(id);
-        let whole = self.store.record(id).is_some_and(|r| r.state == State::Complete);
+        let whole = self.store.record(id).is_some_and(|r| r.is_offered());
         // What is still being fetched is looked for as before.
         if whole && !self.transfers.is_active(id) {
             self.announce_held(id, &access, true);

@@ -16,7 +16,6 @@ use crate::node::session::{Outcome, SessionEvent};
 use crate::node::sharing::Next;
 use crate::node::tracker::{self, Reply};
 use crate::schedule::PeerKey;
-use crate::store::record::State;
 use crate::wire::{self, Hello, Message};
 
 impl Actor {
@@ -216,7 +215,7 @@ impl Actor {
         if !admitted && !self.admits_in_general(key) {
             return;
         }
-        let stored = || self.store.record(id).is_some_and(|record| record.state == State::Complete);
+        let stored = || self.store.record(id).is_some_and(|record| record.is_offered());
         if !admitted {
             // As if it were not here.
             if on {
