@@ -9,7 +9,7 @@ use swarm_tests::fixture::{Home, KIB};
 fn the_home_of_a_swarm_is_not_published() {
     let (alice, other) = (Home::new(), Home::new());
     fs::create_dir_all(alice.path("stuff/deep")).unwrap();
-    alice.file("stuff/deep/film", 10 * KIB, 1);
+    let _ = alice.file("stuff/deep/film", 10 * KIB, 1);
     // Another home, under another name, of a node that has stopped.
     other.publish(&other.file("x", KIB, 2)).stop().success();
     fs::rename(other.store(), alice.path("stuff/deep/backup")).unwrap();

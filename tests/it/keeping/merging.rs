@@ -158,7 +158,8 @@ fn file_systems_that_refuse_flags_will_do() {
     plain(&[second.link(), "-o", "live", "--overwrite"]).success();
     has_all(&bob.path("live"), &two.path("release"));
     assert_eq!(fs::read(bob.path("live/mine")).unwrap(), b"mine");
-    let lone = one.publish(&one.file("f.bin", 100 * KIB, 9));
+    let other = Home::new();
+    let lone = other.publish(&other.file("f.bin", 100 * KIB, 9));
     plain(&[lone.link(), "-o", "lone"]).success();
     fs::write(bob.path("lone"), "of mine").unwrap();
     plain(&[lone.link(), "-o", "lone"]).exits(1);

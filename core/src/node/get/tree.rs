@@ -295,7 +295,8 @@ impl Job {
         let shown = escape(&dest.to_string_lossy());
         let files = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
         if !self.get.delete {
-            let text = format!("{} of an earlier version stay in {shown}", files(left.len()));
+            let verb = if left.len() == 1 { "stays" } else { "stay" };
+            let text = format!("{} of an earlier version {verb} in {shown}", files(left.len()));
             let _ = self.events.send(Event::Notice { text }).await;
             return Ok(());
         }
