@@ -15,7 +15,10 @@ use clap::{
 pub(crate) use clap_complete::Shell;
 use swarm_core::options::Audience;
 
+mod get;
 pub(crate) mod office;
+
+pub(crate) use get::Get;
 
 use crate::config::{Layer, Level};
 use crate::size::{self, Rate, Size};
@@ -127,6 +130,9 @@ pub(crate) struct Publish {
     /// Allow names that Windows and macOS cannot store
     #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
     pub(crate) unix_names: bool,
+    /// Leave out folders that are homes of swarms, with secret keys in them; each is named
+    #[arg(long, env = "SWARM_SKIP_HOMES", value_parser = BoolishValueParser::new())]
+    pub(crate) skip_homes: bool,
     /// Keep relative symbolic links that stay inside the folder
     #[arg(long, env = "SWARM_SYMLINKS", value_parser = BoolishValueParser::new())]
     pub(crate) symlinks: bool,
@@ -155,37 +161,6 @@ pub(crate) struct Hold {
     /// Give up after this long: 30s, 5m, 1h30m [default: never]
     #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) secret: Secret,
-}
-
-/// See [`Verb::Get`].
-#[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// Ids, links, or the first digits of an id this node knows; - reads them from standard input, a line each
-    #[arg(required = true, value_name = "ID|LINK")]
-    pub(crate) targets: Vec<String>,
-    /// Where it goes: a file name or a folder; - is standard output [default: the offered name, here]
-    #[arg(short, long, env = "SWARM_OUTPUT", value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) output: Option<PathBuf>,
-    /// Replace what is there; going on with what an earlier run began needs no flag
-    #[arg(long, env = "SWARM_OVERWRITE", value_parser = BoolishValueParser::new())]
-    pub(crate) overwrite: bool,
-    /// Go on sharing when it is complete, until stopped
-    #[arg(long, env = "SWARM_SEED", value_parser = BoolishValueParser::new())]
-    pub(crate) seed: bool,
-    /// Give up after this long: 30s, 5m, 1h30m [default: never]
-    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    /// Of a directory, only paths that match; may be repeated
-    #[arg(long, env = "SWARM_INCLUDE", value_name = "GLOB")]
-    pub(crate) include: Vec<String>,
-    /// Of a directory, not the paths that match; may be repeated
-    #[arg(long, env = "SWARM_EXCLUDE", value_name = "GLOB")]
-    pub(crate) exclude: Vec<String>,
-    /// In the network of all nodes, although this node is of an office
-    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
-    pub(crate) public: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
 }
@@ -418,13 +393,6 @@ impl Verb {
             Self::Get(get) => get.to_stdout(),
             _ => false,
         }
-    }
-}
-
-impl Get {
-    /// Whether it goes to standard output.
-    pub(crate) fn to_stdout(&self) -> bool {
-        self.output.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }
 }
 

@@ -435,6 +435,14 @@ pub const DISK_RESERVE: u64 = 64 << 20;
 pub const DISK_FULL_RETRY: Duration = Duration::from_secs(5);
 /// Files of a directory held open at once while its chunks are read or written.
 pub const OPEN_FILES: usize = 64;
+/// Folders of which it is remembered what of one directory was put there: a person has it at a few places.
+pub const LAID_FOLDERS: usize = 16;
+/// Files in which the bytes of one file are looked for before a peer is asked: each costs a read and a hash.
+pub const SOURCES: usize = 4;
+/// Directories of the store whose manifests are read for that: each may be 8 MiB.
+pub const SOURCE_TREES: usize = 64;
+/// Chunks that are put together from such files at a time.
+pub const SOURCE_CHUNKS: usize = 16;
 
 // ---- control ------------------------------------------------------------------------------------------------------
 

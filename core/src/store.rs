@@ -21,8 +21,11 @@
 //!
 //! All methods block; callers on an async runtime give them a thread.
 
+mod beneath;
 pub mod blob;
 mod changes;
+mod claims;
+mod copying;
 mod disk;
 mod domains;
 mod export;
@@ -30,18 +33,27 @@ mod extents;
 mod finish;
 mod flush;
 mod gc;
+mod hash_list;
 mod hashing;
 mod have;
+mod homes;
 mod import;
 mod import_share;
 pub(crate) mod kept;
+mod laid;
 mod layout;
+mod local;
 mod lock;
+mod merge;
 mod meta;
+mod own;
 pub mod record;
 mod recover;
+mod repair;
 mod shares;
 mod sources;
+mod staging;
+mod survey;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,17 +66,21 @@ use crate::id::ContentId;
 use crate::options::Audience;
 pub use blob::{Blob, ReadError};
 use changes::Changes;
+pub use claims::Claim;
 pub use disk::DiskError;
 pub use export::Target;
-pub use finish::{Finished, refuse_existing};
+pub use finish::refuse_existing;
 pub use flush::{Poisoned, Room};
 pub use gc::Collected;
 pub use import::Import;
 pub use import_share::Secret;
 use layout::Layout;
 pub use lock::LockError;
+pub use local::Finder;
+pub use merge::{Finished, Leftover};
 use record::{Domain, Place, Record, Seal};
 pub use sources::{Settled, Sight};
+pub use survey::{Plan, Rights, rest_is_there, survey};
 
 /// Why an operation of the store did not work. Says whose fault it was.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +140,7 @@ struct Inner {
     /// Held while a record changes, so that a checkpoint finds record and index in step.
     changes: Mutex<Option<Changes>>,
     flusher: flush::Flusher,
+    claims: Arc<claims::Claims>,
     max_store: Option<u64>,
     read_only: bool,
     _lock: lock::Lock,
@@ -186,6 +203,7 @@ impl Store {
                 meta,
                 changes: Mutex::new(changes),
                 flusher,
+                claims: Arc::default(),
                 max_store,
                 read_only,
                 _lock: lock,
@@ -269,12 +287,6 @@ impl Store {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.inner.meta.count()
-    }
-
-    /// Whether a directory of this store lies in place at exactly this path.
-    #[must_use]
-    pub fn has_tree_at(&self, path: &Path) -> bool {
-        self.records().iter().any(|r| matches!(&r.place, Place::Tree { root, .. } if root == path))
     }
 
     /// The ids that begin with these hex digits, at most `most`.

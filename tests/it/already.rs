@@ -31,7 +31,9 @@ fn a_directory_that_is_there_is_verified_and_not_fetched_again() {
     again.exits(0);
     assert_eq!(again.event("done")["resumed"], sizes.iter().sum::<u64>());
     damage(&getter.path("out/a"), 100);
-    // What is there is not what was asked for: it comes anew, into the folder that is there.
-    getter.get(seeder.link(), &["-o", "out"]).exits(0);
-    assert_eq!(b3(&getter.path("out/tree/a")), b3(&giver.path("tree/a")));
+    // What is there is not what was asked for: it is somebody's, until it may be replaced.
+    let refused = getter.get(seeder.link(), &["-o", "out"]);
+    assert!(refused.exits(1).text().contains("not what was fetched: a;"), "{}", refused.text());
+    getter.get(seeder.link(), &["-o", "out", "--overwrite"]).exits(0);
+    assert_eq!(b3(&getter.path("out/a")), b3(&giver.path("tree/a")));
 }

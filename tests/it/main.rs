@@ -9,6 +9,7 @@ mod faults;
 mod finding;
 mod fuzz;
 mod hostile;
+mod keeping;
 mod lan;
 mod limits;
 mod main_job;

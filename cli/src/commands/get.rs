@@ -65,6 +65,8 @@ pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, outp
         target: asked.target.clone(),
         output,
         overwrite: args.overwrite,
+        delete: args.delete,
+        exact: args.exact,
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
@@ -81,10 +83,15 @@ fn output(args: &args::Get) -> Result<Output, Failed> {
     };
     let ends_as_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let path = find(path)?;
+    if args.exact && args.targets.len() == 1 {
+        return Ok(Output::Path(path));
+    }
     if ends_as_folder && !path.exists() {
         std::fs::create_dir_all(&path).map_err(|error| Failed::io("create", &path, &error))?;
     }
     match path.is_dir() {
+        // Of one thing, the node knows whether that folder is an earlier version of it.
+        true if args.targets.len() == 1 && !ends_as_folder => Ok(Output::Path(path)),
         true => Ok(Output::Into(path)),
         false if args.targets.len() == 1 && !ends_as_folder => Ok(Output::Path(path)),
         false => Err(not_a_folder(&path)),
@@ -220,6 +227,8 @@ mod tests {
             targets: vec!["x".to_owned(); targets],
             output,
             overwrite: false,
+            delete: false,
+            exact: false,
             seed: false,
             timeout: Some(std::time::Duration::from_millis(1500)),
             include: Vec::new(),
@@ -237,7 +246,8 @@ mod tests {
         assert_eq!(output(&args(None, 2)), Ok(Output::Into(here.clone())));
         assert_eq!(of("no-such-file".into(), 1), Ok(Output::Path(here.join("no-such-file"))));
         assert_eq!(of(folder.path().into(), 2), Ok(Output::Into(folder.path().into())));
-        assert_eq!(of(folder.path().into(), 1), Ok(Output::Into(folder.path().into())));
+        assert_eq!(of(folder.path().into(), 1), Ok(Output::Path(folder.path().into())));
+        assert_eq!(of(folder.path().join(""), 1), Ok(Output::Into(folder.path().into())));
         assert_eq!(of(folder.path().join("x"), 2).expect_err("no folder").code, Code::User);
         let new = folder.path().join("new/");
         assert_eq!(of(new.clone(), 2), Ok(Output::Into(new.clone())));

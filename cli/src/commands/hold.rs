@@ -26,6 +26,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadlin
         target: asked.target.clone(),
         output,
         overwrite: false,
+        delete: false,
+        exact: false,
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),

@@ -93,6 +93,7 @@ async fn publish(
         webseeds,
         hash_list,
         symlinks,
+        skip_homes: args.skip_homes,
         serve: settings.said_of_content(),
         encrypt,
         password,

@@ -271,7 +271,7 @@ impl Actor {
     /// Trackers and the DHT are told of all that is whole.
     fn announce_all(&mut self, fresh: bool) {
         let mut ids: Vec<ContentId> = self.store.records().iter().map(|record| record.id).collect();
-        ids.retain(|id| self.store.is_whole(*id));
+        ids.retain(|id| self.store.is_offered(*id));
         for id in ids {
             let access = self.access(id);
             self.announce_held(id, &access, fresh);
@@ -436,7 +436,7 @@ impl Actor {
     /// Everybody is told anew: to who may not fetch it any longer it is gone.
     fn audience_changed(&mut self, id: ContentId) {
         let access = self.access(id);
-        let whole = self.store.is_whole(id);
+        let whole = self.store.is_offered(id);
         // What is still being fetched is looked for as before.
         if whole && !self.transfers.is_active(id) {
             self.announce_held(id, &access, true);

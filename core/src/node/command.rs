@@ -116,6 +116,9 @@ pub struct Publish {
     pub hash_list: Option<PathBuf>,
     /// Keep relative symbolic links that stay inside the tree; without, a link in the tree is an error.
     pub symlinks: bool,
+    /// Leave out folders that are homes of swarms, which hold keys; without, such a folder is an error.
+    #[serde(default)]
+    pub skip_homes: bool,
     /// As a share: others are given it encrypted, and only the link has the key.
     #[serde(default)]
     pub encrypt: bool,
@@ -246,8 +249,15 @@ pub struct Get {
     pub target: Hidden,
     /// Where it goes.
     pub output: Output,
-    /// Replace what is there.
+    /// Replace what is there; of a directory the files of the same names, and nothing else.
     pub overwrite: bool,
+    /// Of a directory: delete files that were put there for an earlier version, are as they were put there, and are not in
+    /// this one.
+    #[serde(default)]
+    pub delete: bool,
+    /// The path of the output is the thing itself, also if a folder is there.
+    #[serde(default)]
+    pub exact: bool,
     /// Give up after this long, milliseconds.
     pub timeout_ms: Option<u64>,
     /// Of a directory only paths that match one of these globs; all when empty.

@@ -4,11 +4,13 @@
 //! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
 
 mod follow;
+mod gather;
 mod here;
 mod networks;
 mod share;
+mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,19 +23,21 @@ use super::transfers::{Owner, View};
 use super::{Context, Net, blocking, failure};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
-use crate::content::manifest::Manifest;
 use crate::content::path::sanitize_name;
-use crate::content::seal::{ShareKey, sealed_len};
+use crate::content::seal::ShareKey;
 use crate::content::select::Select;
 use crate::content::share::Fragment;
 use crate::content::tree::{HashList, Kind};
 use crate::id::ContentId;
-use crate::limits;
 use crate::options::Audience;
 use crate::schedule::Order;
-use crate::store::record::{Payload, Seal, State};
-use crate::store::{Begin, Blob, Finished, StoreError, Target, refuse_existing};
+use crate::store::record::{Place, Seal, State};
+use crate::store::{Begin, Blob, Claim, Target, refuse_existing};
 use follow::Known;
+use gather::Scale;
+
+/// Between two looks at what another job does.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Code that looks at the deadline itself knows better what was missing, and has so much longer.
 const LATE: Duration = Duration::from_millis(150);
@@ -55,6 +59,10 @@ struct Job {
     deadline: Option<Instant>,
     uploaded_before: u64,
     uploaded: u64,
+    /// How progress is told where not all of a blob is fetched.
+    scale: Option<Scale>,
+    /// Bytes of what is asked for that need not come from a peer.
+    here: u64,
     /// While this lives, other jobs leave what this one fetches to it.
     owner: Arc<Owner>,
 }
@@ -96,6 +104,8 @@ pub(super) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
         deadline,
         uploaded_before,
         uploaded: 0,
+        scale: None,
+        here: 0,
         owner: Arc::default(),
     };
     // Whatever it is at then: a disk, say, may answer late or never.
@@ -112,7 +122,7 @@ pub(super) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
     }
 }
 
-/// Fetches bad chunks of a blob again, in place.
+/// Fetches bad chunks of a blob again, in place; the files of a directory one by one.
 pub(super) async fn repair(
     context: &Context,
     blob: &Arc<Blob>,
@@ -120,18 +130,24 @@ pub(super) async fn repair(
     events: &Teller,
 ) -> Result<(), Failure> {
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "repair needs the network"))?;
-    let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
+    let tree = match &blob.record().place {
+        Place::Tree { root, dir } => Some((root.clone(), *dir)),
+        _ => None,
+    };
+    let output = tree.as_ref().map_or(Output::Store, |(root, _)| Output::Path(root.clone()));
     let get = Get {
         target: blob.id().to_string().into(),
-        output: Output::Store,
-        overwrite: false,
+        output,
+        overwrite: tree.is_some(),
+        delete: false,
+        exact: true,
         timeout_ms: None,
         include: Vec::new(),
         exclude: Vec::new(),
         serve: None,
         network: Network::Usual,
     };
-    let job = Job {
+    let mut job = Job {
         context: context.clone(),
         net,
         get,
@@ -145,14 +161,20 @@ pub(super) async fn repair(
         deadline: None,
         uploaded_before: 0,
         uploaded: 0,
+        scale: None,
+        here: 0,
         owner: Arc::default(),
     };
+    if let Some((root, dir)) = tree {
+        return job.repair_tree(blob, &root, dir).await;
+    }
+    let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
     let mut view = job.start(&target, Order::Rarest).await?;
     job.watch(&mut view, &target).await?;
     job.prove(&target).await?;
-    let (store, id) = (context.store.clone(), blob.id());
-    blocking(move || store.mark_whole(id)).await?.map_err(store_failure)?;
-    job.net.ask(Ask::Stop { id, whole: Some(target) }).await;
+    let (store, whole) = (context.store.clone(), Arc::clone(&target));
+    blocking(move || store.finish_repair(&whole)).await?.map_err(store_failure)?;
+    job.net.ask(Ask::Stop { id: target.id(), whole: Some(target) }).await;
     Ok(())
 }
 
@@ -245,7 +267,7 @@ impl Job {
             Kind::Share => self.fetch_share(id, learned).await,
             _ if self.key.is_some() => Err(not_encrypted()),
             _ if matches!(self.get.output, Output::Hold) => Err(not_blind()),
-            Kind::File => self.fetch_file(id, learned).await.map(Some),
+            Kind::File => self.fetch_file(id, learned).await,
             Kind::Directory => self.fetch_directory(id, learned).await,
         }
     }
@@ -262,19 +284,23 @@ impl Job {
         Begin { list, name, target, of, audience: self.get.serve, seal, domain: self.context.domain }
     }
 
-    async fn fetch_file(&mut self, id: ContentId, learned: Known) -> Result<Event, Failure> {
+    async fn fetch_file(&mut self, id: ContentId, learned: Known) -> Result<Option<Event>, Failure> {
         let len = learned.list.geometry().len();
         let name = self.name_for(&learned);
         if let Some(done) = self.already_into(id, &name).await? {
             self.net.ask(Ask::Stop { id, whole: None }).await;
-            return Ok(done);
+            return Ok(Some(done));
         }
         let dest = self.destination(&name)?;
+        let Some(_claim) = self.claim(dest.as_deref(), id).await? else { return Ok(None) };
+        // Another content may have come to be there just now.
+        let dest = self.destination(&name).map(|_| dest)?;
         self.found(id, Kind::File, &name, len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let order = if matches!(self.get.output, Output::Store) { Order::Ascending } else { Order::Rarest };
         let begin = self.to_begin(learned.list, name, target, None, None);
-        let (blob, view) = self.download(begin, learned.only, order).await?;
+        let finder = self.finder(&begin).await?;
+        let (blob, view) = self.download(begin, learned.only, order, finder).await?;
         let store = self.context.store.clone();
         let (overwrite, whole) = (self.get.overwrite, Arc::clone(&blob));
         let path = blocking(move || match dest {
@@ -286,112 +312,9 @@ impl Job {
             let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: len }).await;
         }
         self.count_uploads().await;
-        let resumed = blob.resumed();
+        let resumed = self.here.max(blob.resumed()).min(len);
         self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
-        Ok(self.done(id, path, len, resumed, &view))
-    }
-
-    async fn fetch_directory(&mut self, id: ContentId, learned: Known) -> Result<Option<Event>, Failure> {
-        self.refuse_stream()?;
-        if learned.list.geometry().len() > limits::MANIFEST_BYTES as u64 {
-            return Err(failure(Fault::BadContent, "bad manifest: it is larger than allowed"));
-        }
-        let name = self.name_for(&learned);
-        let dest = self.destination(&name)?.unwrap_or_default();
-        if let Some(manifest) = self.known_manifest(id).await {
-            return self.fetch_tree(id, Arc::new(manifest), None, dest, name).await;
-        }
-        let name_here = name.clone();
-        let begin = self.to_begin(learned.list, name_here, Target::Store, None, None);
-        let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
-        let manifest = self.keep_manifest(&blob).await?;
-        self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
-        self.fetch_tree(id, Arc::new(manifest), None, dest, name).await
-    }
-
-    async fn known_manifest(&self, id: ContentId) -> Option<Manifest> {
-        let store = self.context.store.clone();
-        let known =
-            move || store.record(id).filter(|r| r.payload.is_some()).and_then(|_| store.manifest(id).ok());
-        blocking(known).await.ok().flatten()
-    }
-
-    /// Reads the manifest that was fetched. One that breaks the rules is forgotten, and with it the whole directory.
-    async fn keep_manifest(&self, blob: &Arc<Blob>) -> Result<Manifest, Failure> {
-        let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
-        let read = move || {
-            let id = blob.id();
-            store.finish_stored(&blob, None)?;
-            let manifest = store.manifest(id).inspect_err(|_| {
-                store.remove(id);
-            })?;
-            let files = manifest.file_offsets().count() as u64;
-            let payload = Payload { id: manifest.payload, len: manifest.payload_len, files };
-            store.finish_stored(&blob, Some(payload))?;
-            Ok(manifest)
-        };
-        blocking(read).await?.map_err(|e: StoreError| match e {
-            StoreError::Manifest(e) => failure(Fault::BadContent, format!("{e}: nothing of it was fetched")),
-            other => store_failure(other),
-        })
-    }
-
-    async fn fetch_tree(
-        &mut self,
-        id: ContentId,
-        manifest: Arc<Manifest>,
-        seal: Option<Seal>,
-        dest: PathBuf,
-        name: String,
-    ) -> Result<Option<Event>, Failure> {
-        refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
-        let (payload, len) = (manifest.payload, manifest.payload_len);
-        let kind = if seal.is_some() { Kind::Share } else { Kind::Directory };
-        self.found(id, kind, &name, len, Some(manifest.file_offsets().count() as u64)).await;
-        let chosen = manifest.file_offsets().filter(|(entry, ..)| self.select.wants(&entry.path));
-        let selected = chosen.map(|(_, _, size)| size).sum();
-        let select = self.select.clone();
-        let target = Target::Tree { dest: dest.clone(), manifest: Arc::clone(&manifest), dir: id, select };
-        let (list, only, from_here) = if len == 0 {
-            let geometry = Geometry::new(0).map_err(|e| failure(Fault::BadContent, e.to_string()))?;
-            (HashList::of(Kind::File, geometry, &[]), None, None)
-        } else if self.is_whole(payload, seal.map_or(len, |seal| sealed_len(seal.len)))? {
-            let store = self.context.store.clone();
-            let source = blocking(move || store.blob(payload)).await?;
-            match source {
-                Some(source) => (source.list().clone(), None, Some(source)),
-                None => {
-                    return Err(failure(
-                        Fault::Verification,
-                        "the copy that is here has changed: remove it with swarm rm and get it again",
-                    ));
-                }
-            }
-        } else {
-            let travels = seal.map_or(len, |seal| sealed_len(seal.len));
-            match self.learn(payload, Some((Kind::File, travels))).await? {
-                Some(learned) => (learned.list, learned.only, None),
-                None => return Ok(None),
-            }
-        };
-        let begin = self.to_begin(list, name, target, Some(id), seal);
-        let (blob, view) = match from_here {
-            Some(source) => (self.copy_chunks(begin, source).await?, View::default()),
-            None if len == 0 => (self.begin(&begin).await?, View::default()),
-            None => self.download(begin, only, Order::Rarest).await?,
-        };
-        let (store, whole, select) = (self.context.store.clone(), Arc::clone(&blob), self.select.clone());
-        let (overwrite, at) = (self.get.overwrite, dest.clone());
-        let finished = move || {
-            let tree = Finished { manifest: &manifest, dir: id, select: &select };
-            store.finish_tree(&whole, &tree, &at, overwrite)
-        };
-        let path = blocking(finished).await?.map_err(store_failure)?;
-        self.count_uploads().await;
-        let resumed = blob.resumed().min(selected);
-        let whole = blob.is_shareable().then_some(blob);
-        self.net.ask(Ask::Stop { id: payload, whole }).await;
-        Ok(Some(self.done(id, path, selected, resumed, &view)))
+        Ok(Some(self.done(id, path, len, resumed, &view)))
     }
 
     /// Only a file can be streamed, and a directory is held by being fetched to a place.
@@ -419,22 +342,37 @@ impl Job {
         sanitize_name(self.name.as_deref().or(learned.name.as_deref()).unwrap_or("download"))
     }
 
-    /// Where it goes; `None` for the store.
+    /// Where a file goes; `None` for the store.
     fn destination(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let name = sanitize_name(name);
         let dest = match &self.get.output {
             Output::Store | Output::Hold => return Ok(None),
             Output::Into(folder) => folder.join(name),
-            // Into a folder that is there; only a tree that this store put there is itself replaced.
-            Output::Path(path)
-                if path.is_dir() && !(self.get.overwrite && self.context.store.has_tree_at(path)) =>
-            {
-                path.join(name)
-            }
+            // Into a folder that is there.
+            Output::Path(path) if path.is_dir() && !self.get.exact => path.join(name),
             Output::Path(path) => path.clone(),
         };
         refuse_existing(&dest, self.get.overwrite).map_err(store_failure)?;
         Ok(Some(dest))
+    }
+
+    /// Takes the destination: two contents do not go to one place. `None` if another job puts the same there and has had a
+    /// moment to end.
+    async fn claim(&self, dest: Option<&Path>, id: ContentId) -> Result<Option<Option<Claim>>, Failure> {
+        let Some(dest) = dest else { return Ok(Some(None)) };
+        match self.context.store.claim(dest, id) {
+            Ok(claim) => Ok(Some(Some(claim))),
+            Err(other) if other == id => {
+                self.check_deadline(true)?;
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Ok(None)
+            }
+            Err(other) => {
+                let text =
+                    format!("{} is where {} is being put: -o names another place", dest.display(), other);
+                Err(failure(Fault::User, text))
+            }
+        }
     }
 
     async fn found(&self, id: ContentId, kind: Kind, name: &str, len: u64, files: Option<u64>) {

@@ -1,8 +1,8 @@
 //! Publishing, and the link others fetch by.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
@@ -45,6 +45,9 @@ pub(super) async fn publish(context: Context, publish: Publish, events: Teller) 
     let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
     let (domain, from) = (context.domain, publish.path.clone());
     let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());
+    if let Some(path) = &hash_list {
+        context.store.refuse_list(path).map_err(store_failure)?;
+    }
     let cancel: Flag = Arc::new(AtomicBool::new(false));
     let importing = blocking({
         let (store, cancel, events) = (context.store.clone(), Arc::clone(&cancel), events.clone());
@@ -129,11 +132,7 @@ async fn vouch(
 /// The hash list as it travels, for a web server to have beside the file.
 async fn write_list(context: &Context, id: ContentId, path: PathBuf) -> Result<(), Failure> {
     let store = context.store.clone();
-    let written = blocking(move || {
-        let list = store.known_list(id).map_or_else(Vec::new, |list| list.encode());
-        std::fs::write(&path, list).map_err(|e| format!("cannot write {}: {e}", path.display()))
-    });
-    written.await?.map_err(|message| failure(Fault::Disk, message))
+    blocking(move || store.write_list(id, &path)).await?.map_err(store_failure)
 }
 
 /// What cannot be a web seed is said before anything is read.
@@ -193,6 +192,7 @@ fn import(
             let _ = events.try_send(Event::Hashing { done, total });
         }
     };
+    let skipped = Mutex::new(Vec::<PathBuf>::new());
     let rules = if publish.unix_names { Rules::Unix } else { Rules::Portable };
     let import = Import {
         path: &publish.path,
@@ -201,6 +201,7 @@ fn import(
         take: publish.take,
         rules,
         symlinks: publish.symlinks,
+        skipped_homes: publish.skip_homes.then_some(&skipped),
         audience: publish.serve,
         domain,
         progress: &progress,
@@ -208,7 +209,10 @@ fn import(
     };
     let record =
         if publish.encrypt { store.import_share(&import, &secret()?)? } else { store.import(&import)? };
-    let mut warnings = Vec::new();
+    let left_out = skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let left_out = left_out.iter().map(|home| path::escape(&home.to_string_lossy()));
+    let mut warnings: Vec<String> =
+        left_out.map(|home| format!("{home} was left out: it is the home of a swarm")).collect();
     if path::warns(&record.name) {
         warnings.push(format!("{} looks like a short name of Windows", record.name));
     }

@@ -29,6 +29,8 @@ pub struct Blob {
     /// Only the flushing thread uses it; a lock because it must live somewhere.
     pub(super) map: Mutex<Option<HaveFile>>,
     resumed: u64,
+    /// What an earlier run began at another place, and could not be moved: it goes when this one is complete.
+    pub(super) left: Option<std::path::PathBuf>,
 }
 
 /// Why a chunk could not be read.
@@ -69,6 +71,7 @@ impl Blob {
             have: Shared::new(have),
             poisoned: AtomicBool::new(false),
             map: Mutex::new(map),
+            left: None,
             record,
             list,
             extents,
@@ -112,6 +115,12 @@ impl Blob {
         self.extents.plain_bytes(verified)
     }
 
+    /// Bytes on disk that these chunks are, of files that are written.
+    #[must_use]
+    pub fn bytes_of(&self, chunks: &Bitmap) -> u64 {
+        self.extents.bytes_of(self.geometry(), chunks)
+    }
+
     /// Its hash list.
     #[must_use]
     pub const fn list(&self) -> &HashList {
@@ -146,6 +155,26 @@ impl Blob {
     #[must_use]
     pub fn skipped(&self) -> Option<Bitmap> {
         self.extents.skipped(self.geometry())
+    }
+
+    /// The chunks that can be had and are not here: of files that were asked for, and of those that are in place already.
+    #[must_use]
+    pub fn lacking(&self) -> Bitmap {
+        let all = Bitmap::full(self.geometry().chunks()).without(&self.have());
+        match self.skipped() {
+            Some(skipped) => {
+                let unreadable = self.extents.unreadable(self.geometry());
+                all.without(&skipped.and(&unreadable))
+            }
+            None => all,
+        }
+    }
+
+    /// Nothing need be fetched.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        let lacking = self.lacking();
+        self.skipped().map_or_else(|| lacking.is_empty(), |skipped| lacking.without(&skipped).is_empty())
     }
 
     /// False for a blob of which some files were left out: it is not offered to others.

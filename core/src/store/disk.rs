@@ -85,6 +85,14 @@ impl Stamp {
         *self == Self { device: self.device, ..*other }
     }
 
+    pub(super) const fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    pub(super) const fn device(&self) -> u64 {
+        self.device
+    }
+
     /// Bytes of the file.
     #[must_use]
     pub const fn size(&self) -> u64 {

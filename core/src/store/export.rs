@@ -1,19 +1,17 @@
 //! Beginning (or going on with) a blob that is fetched: its hidden place beside the destination.
 
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{self, DiskError};
-use super::extents::{Extents, Tree};
 use super::have::HaveFile;
+use super::own::Own;
 use super::record::{Domain, Payload, Place, Record, State};
+use super::survey::Plan;
 use super::{Begin, Blob, Store, StoreError, path_of, recover, shares};
 use crate::content::bitmap::Bitmap;
-use crate::content::manifest::Manifest;
-use crate::content::select::Select;
+use crate::content::manifest::{Entry, EntryKind, Manifest};
 use crate::id::ContentId;
 use crate::limits;
 
@@ -32,9 +30,28 @@ pub enum Target {
         manifest: Arc<Manifest>,
         /// Its id.
         dir: ContentId,
-        /// Which of them.
-        select: Select,
+        /// Which of them are fetched, and which are there.
+        plan: Arc<Plan>,
     },
+}
+
+impl Target {
+    pub(super) fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Tree { manifest, .. } => Some(manifest),
+            Self::Store | Self::File(_) => None,
+        }
+    }
+
+    /// Bytes of the files that are brought; `None` if that is all of the blob.
+    fn bytes(&self) -> Option<u64> {
+        let Self::Tree { manifest, plan, .. } = self else { return None };
+        let size = |(at, entry): (usize, &Entry)| match entry.kind {
+            EntryKind::File { size, .. } if plan.brings(at) => size,
+            _ => 0,
+        };
+        Some(manifest.entries.iter().enumerate().map(size).sum())
+    }
 }
 
 impl Store {
@@ -68,36 +85,33 @@ impl Store {
             before => (before, None),
         };
         let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
-        let (place, file) = match &begin.target {
-            Target::Store => (Place::Store, self.inner.layout.data(id, begin.seal.is_some())),
-            Target::File(dest) => self.part(dest, id, None)?,
-            Target::Tree { dest, dir, .. } => self.part(dest, id, Some(*dir))?,
-        };
         disk::create_dir_all(&dir)?;
-        let resumes = match before {
-            Some(before) => self.move_part(before, &place, &file)?,
-            None => false,
-        };
-        let beside = file.parent().unwrap_or(&file);
-        if !resumes {
-            self.check_room(&begin.target, id, geometry.len(), beside)?;
+        if let Some(other) = other {
+            self.clear_places(&other);
         }
-        if let Some(Record { place: Place::Part { staging, .. }, .. }) = other {
-            let _ = remove_stale(&staging);
-        }
-        if !resumes {
-            if !is_copy {
-                let _ = fs::remove_file(dir.join("have"));
-            }
-            remove_stale(&file)?;
+        let left = before.as_ref().and_then(|before| match &before.place {
+            Place::Part { staging, .. } => Some(staging.clone()),
+            _ => None,
+        });
+        let staged = self.stage(&begin, before)?;
+        let (place, resumes) = (staged.place.clone(), staged.resumes);
+        let beside = staged.file.parent().unwrap_or(&staged.file).to_owned();
+        let beside = beside.as_path();
+        let left = left.filter(|left| *left != staged.file);
+        if !resumes && !is_copy {
+            let _ = fs::remove_file(dir.join("have"));
         }
         let (map, have) = match is_copy {
             true => (None, Bitmap::new(geometry.chunks())),
             false => HaveFile::open(&dir, id, geometry.chunks()).map(|(map, have)| (Some(map), have))?,
         };
-        if resumes {
-            let missing = geometry.len().saturating_sub(u64::from(have.count()) * geometry.chunk_size());
-            self.check_room(&begin.target, id, missing, beside)?;
+        let wanted = begin.target.bytes().unwrap_or_else(|| geometry.len());
+        let missing = wanted.saturating_sub(u64::from(have.count()) * geometry.chunk_size());
+        if let Err(full) = self.check_room(&begin.target, id, missing, beside) {
+            if let Some(own) = Own::read(&dir, &staged.file).filter(|_| !resumes) {
+                own.clear();
+            }
+            return Err(full);
         }
         let record = Record {
             id,
@@ -114,70 +128,14 @@ impl Store {
             seal: begin.seal,
             domains,
         };
-        let extents = open_target(&begin.target, &file)?.sealed(seal);
+        let extents = staged.open(&begin.target)?.sealed(seal);
         if !is_copy {
             self.save_new(&record, &begin.list)?;
         }
         let blob = Blob::new(record, begin.list, extents, &have, map);
-        let blob = if resumes { recover::rescan(blob)? } else { blob };
+        let mut blob = if resumes { recover::rescan(blob)? } else { blob };
+        blob.left = left;
         Ok(Arc::new(blob))
-    }
-
-    /// Brings what an earlier run left to where this run wants it. False if there is nothing to go on with.
-    ///
-    /// A crash may come between any two steps, and the record must then name a place where the bytes are: the new name
-    /// is made first, then recorded, then the old one goes, which is noted beforehand. Where a file cannot have two names
-    /// (a folder, another file system's rules) it is renamed at once.
-    fn move_part(&self, before: Record, place: &Place, file: &Path) -> Result<bool, StoreError> {
-        let left = match &before.place {
-            Place::Part { staging, .. } => staging.clone(),
-            Place::Store => self.inner.layout.data(before.id, before.seal.is_some()),
-            Place::File { .. } | Place::Tree { .. } => return Ok(false),
-        };
-        let note = self.inner.layout.blob_dir(before.id).join("moved");
-        if left == *file || !left.exists() {
-            end_move(&note, file);
-            return Ok(left == *file && file.exists());
-        }
-        if left.is_dir() {
-            return Ok(fs::rename(&left, file).is_ok());
-        }
-        disk::write_atomic(&note, left.as_os_str().as_encoded_bytes(), 0o600)?;
-        // It may have that name already: from a run that was killed just here.
-        if !same_file(&left, file) && fs::hard_link(&left, file).is_err() {
-            let _ = fs::remove_file(&note);
-            return Ok(fs::rename(&left, file).is_ok());
-        }
-        self.save(&Record { place: place.clone(), ..before })?;
-        end_move(&note, file);
-        Ok(true)
-    }
-
-    /// The hidden name beside `dest`, in a folder that is made if missing. It is this store's alone: another's node may be
-    /// fetching the same to the same place.
-    fn part(
-        &self,
-        dest: &Path,
-        id: ContentId,
-        dir: Option<ContentId>,
-    ) -> Result<(Place, PathBuf), StoreError> {
-        let (Some(parent), Some(name)) = (dest.parent(), dest.file_name()) else {
-            let shown = disk::Shown(dest.to_owned());
-            return Err(StoreError::User(format!("{shown} is no place for a file: name one with -o")));
-        };
-        if dest.to_str().is_none() {
-            let shown = disk::Shown(dest.to_owned());
-            return Err(StoreError::User(format!(
-                "{shown} is not UTF-8: a path like that cannot be remembered"
-            )));
-        }
-        fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
-        // Long names are cut so that the hidden one still fits.
-        let name = name.to_string_lossy();
-        let kept: String = name.chars().take(60).collect();
-        let (id, store) = (id.short(), self.inner.layout.tag());
-        let staging = parent.join(format!(".{kept}.{id}.{store}.swarm-part"));
-        Ok((Place::Part { staging: staging.clone(), dest: dest.to_owned(), dir }, staging))
     }
 
     /// Enough room for `missing` bytes, with the reserve; a quota's room is made by evicting.
@@ -235,6 +193,10 @@ impl Store {
         if taken {
             let _ = fs::remove_file(self.inner.layout.blob_dir(ours.id).join("have"));
         }
+        if taken && let Some(left) = &blob.left {
+            // Its good bytes were taken over.
+            Own::read(&self.inner.layout.blob_dir(ours.id), left).map(|own| own.clear());
+        }
         // What was held for others before its key came: it is made of the plain bytes from now on.
         if taken && ours.seal.is_some() {
             let _ = fs::remove_file(self.inner.layout.data(ours.id, false));
@@ -255,47 +217,6 @@ fn domains_of(here: Option<&Record>, begin: &Begin) -> Result<Vec<Domain>, Store
         }
         Some(here) => Ok(here.domains.clone()),
         None => Ok(vec![begin.domain]),
-    }
-}
-
-/// What an earlier run left, and nothing can be made of.
-fn remove_stale(path: &Path) -> Result<(), DiskError> {
-    match if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
-        _ => Ok(()),
-    }
-}
-
-/// The old name of a file that has moved goes, and with it the note of it.
-fn end_move(note: &Path, file: &Path) {
-    if let Ok(bytes) = disk::read(note) {
-        let old = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-        if old != file && same_file(&old, file) {
-            let _ = fs::remove_file(&old);
-        }
-        let _ = fs::remove_file(note);
-    }
-}
-
-/// Two names of one file.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    inode(one).is_some_and(|one| Some(one) == inode(other))
-}
-
-fn open_target(target: &Target, file: &Path) -> Result<Extents, StoreError> {
-    match target {
-        Target::Store => Ok(Extents::one(disk::open_rw(file, 0o600, true)?, file.to_owned())),
-        Target::File(_) => Ok(Extents::one(disk::open_rw(file, 0o666, true)?, file.to_owned())),
-        Target::Tree { manifest, select, .. } => {
-            match fs::create_dir(file) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(DiskError::new("create", file, e).into());
-                }
-                _ => {}
-            }
-            Ok(Extents::tree(Tree::new(file, manifest, |path| select.wants(path), true)?))
-        }
     }
 }
 

@@ -11,7 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
+use super::beneath::{self, Folder};
 use super::disk::{self, DiskError};
+use super::own::{Own, ROOT};
+use super::local::Sources;
+use super::survey::{Plan, Spot};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{EntryKind, Manifest};
@@ -31,8 +35,13 @@ pub(super) struct Extents {
 /// Bytes on disk.
 #[derive(Debug)]
 enum Plain {
-    One { file: File, path: PathBuf },
+    One {
+        file: File,
+        path: PathBuf,
+    },
     Tree(Tree),
+    /// In other files that may have them, for the n-th time of looking.
+    Spread(Arc<Sources>, usize),
 }
 
 /// A tree's regular files that are not empty, in manifest order: each begins where the one before ends.
@@ -44,7 +53,21 @@ pub(super) struct Tree {
     files: Vec<TreeFile>,
     /// The files used last. A lock held for a look-up, never across I/O or an await.
     open: Mutex<Vec<(usize, Arc<File>)>>,
-    writable: bool,
+    /// What was made here, if files may be written.
+    own: Option<Own>,
+    /// The destination, if it is there already.
+    beside: Option<Folder>,
+}
+
+/// Where a file of a tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lies {
+    /// In the tree's folder.
+    Here,
+    /// At the destination already: read there, and not written.
+    Beside,
+    /// Left out.
+    Nowhere,
 }
 
 #[derive(Debug)]
@@ -53,7 +76,7 @@ struct TreeFile {
     start: u64,
     size: u64,
     executable: bool,
-    included: bool,
+    lies: Lies,
 }
 
 impl Extents {
@@ -63,6 +86,11 @@ impl Extents {
 
     pub(super) fn tree(tree: Tree) -> Self {
         Self { plain: Plain::Tree(tree), seal: None }
+    }
+
+    /// Other files that may have the bytes.
+    pub(super) fn spread(sources: Arc<Sources>, attempt: usize) -> Self {
+        Self { plain: Plain::Spread(sources, attempt), seal: None }
     }
 
     /// What is there is the plain content of a share, if there is a seal.
@@ -130,7 +158,11 @@ impl Extents {
     pub(super) fn sync(&self) -> Result<(), DiskError> {
         match &self.plain {
             Plain::One { file, path } => disk::sync(file, path),
-            Plain::Tree(tree) => disk::sync_fs(&tree.root),
+            Plain::Tree(tree) => {
+                disk::sync_fs(&tree.root)?;
+                tree.own.as_ref().map_or(Ok(()), Own::sync)
+            }
+            Plain::Spread(..) => Ok(()),
         }
     }
 
@@ -138,6 +170,7 @@ impl Extents {
         match &self.plain {
             Plain::One { path, .. } => path,
             Plain::Tree(tree) => &tree.root,
+            Plain::Spread(..) => Path::new(""),
         }
     }
 
@@ -145,15 +178,15 @@ impl Extents {
     pub(super) fn file(&self) -> Option<(&File, &Path)> {
         match &self.plain {
             Plain::One { file, path } => Some((file, path)),
-            Plain::Tree(_) => None,
+            Plain::Tree(_) | Plain::Spread(..) => None,
         }
     }
 
-    /// The folder of a tree, as it was opened.
-    pub(super) fn dir(&self) -> Option<&Dir> {
+    /// The folder of a tree, as it was opened, and what was made there.
+    pub(super) fn made(&self) -> Option<(&Dir, &Own)> {
         match &self.plain {
-            Plain::One { .. } => None,
-            Plain::Tree(tree) => Some(&tree.dir),
+            Plain::Tree(tree) => Some((&tree.dir, tree.own.as_ref()?)),
+            Plain::One { .. } | Plain::Spread(..) => None,
         }
     }
 
@@ -161,27 +194,46 @@ impl Extents {
         DiskError::new(verb, self.path(), source)
     }
 
-    /// Chunks that overlap no included file; `None` when every file is included.
+    /// Chunks that overlap no file that is written; `None` when no file is left out.
     pub(super) fn skipped(&self, geometry: Geometry) -> Option<Bitmap> {
         let Plain::Tree(tree) = &self.plain else { return None };
-        if tree.files.iter().all(|f| f.included) {
+        if tree.files.iter().all(|f| f.lies != Lies::Nowhere) {
             return None;
         }
         let mut skipped = Bitmap::full(geometry.chunks());
-        for file in tree.files.iter().filter(|f| f.included) {
+        for file in tree.files.iter().filter(|f| f.lies == Lies::Here) {
             self.chunks(geometry, file.start..file.start + file.size).for_each(|c| skipped.clear(c));
         }
         Some(skipped)
     }
 
-    /// Chunks that reach into a file that is not included: they cannot be read back whole.
+    /// Chunks that reach into a file that is left out: they cannot be read back whole.
     pub(super) fn unreadable(&self, geometry: Geometry) -> Bitmap {
         let mut unreadable = Bitmap::new(geometry.chunks());
         let Plain::Tree(tree) = &self.plain else { return unreadable };
-        for file in tree.files.iter().filter(|f| !f.included) {
+        for file in tree.files.iter().filter(|f| f.lies == Lies::Nowhere) {
             self.chunks(geometry, file.start..file.start + file.size).for_each(|c| unreadable.set(c));
         }
         unreadable
+    }
+
+    /// Bytes on disk that these chunks are, of files that are written.
+    pub(super) fn bytes_of(&self, geometry: Geometry, chunks: &Bitmap) -> u64 {
+        let plain = |chunk: u32| {
+            let chunk = geometry.chunk(chunk)?;
+            let (start, size) = (geometry.offset(chunk), geometry.size(chunk) as u64);
+            Some(self.plain_bytes(start)..self.plain_bytes(start + size))
+        };
+        let ranges = chunks.iter().filter_map(plain);
+        let Plain::Tree(tree) = &self.plain else { return ranges.map(|range| range.end - range.start).sum() };
+        let in_files = |range: Range<u64>| {
+            let first = tree.files.partition_point(|f| f.start + f.size <= range.start);
+            let files = tree.files[first..].iter().take_while(move |f| f.start < range.end);
+            let kept = files.filter(|f| f.lies == Lies::Here);
+            let shared = |f: &TreeFile| range.end.min(f.start + f.size) - range.start.max(f.start);
+            kept.map(shared).sum::<u64>()
+        };
+        ranges.map(in_files).sum()
     }
 
     /// Chunks that have bytes on disk, as far as the system tells; all for a tree.
@@ -219,12 +271,14 @@ impl Plain {
                 file.read_exact_at(buffer, offset).map_err(|e| DiskError::new("read", path, e))
             }
             Self::Tree(tree) => tree.each(offset, buffer.len(), |at, within, range| {
-                if !tree.files[at].included {
-                    return Err(tree.error("read", at, io::ErrorKind::NotFound.into()));
-                }
-                let file = tree.file(at)?;
+                let file = match tree.files[at].lies {
+                    Lies::Here => tree.file(at)?,
+                    Lies::Beside => tree.file_beside(at)?,
+                    Lies::Nowhere => return Err(tree.error("read", at, io::ErrorKind::NotFound.into())),
+                };
                 file.read_exact_at(&mut buffer[range], within).map_err(|e| tree.error("read", at, e))
             }),
+            Self::Spread(sources, attempt) => sources.read_at(*attempt, offset, buffer),
         }
     }
 
@@ -234,7 +288,7 @@ impl Plain {
             Self::One { file, path } => {
                 write_parts(file, offset, parts).map_err(|e| DiskError::new("write", path, e))
             }
-            Self::Tree(_) => {
+            Self::Tree(_) | Self::Spread(..) => {
                 let mut at = offset;
                 for part in parts {
                     self.write_at(at, part)?;
@@ -251,12 +305,13 @@ impl Plain {
                 file.write_all_at(bytes, offset).map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(tree) => tree.each(offset, bytes.len(), |at, within, range| {
-                if !tree.files[at].included {
+                if tree.files[at].lies != Lies::Here {
                     return Ok(());
                 }
                 let file = tree.file(at)?;
                 file.write_all_at(&bytes[range], within).map_err(|e| tree.error("write", at, e))
             }),
+            Self::Spread(..) => Err(DiskError::new("write", Path::new(""), io::ErrorKind::PermissionDenied)),
         }
     }
 }
@@ -282,6 +337,20 @@ fn write_parts(file: &File, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> 
     Ok(())
 }
 
+/// The files of a manifest that have bytes.
+fn files(manifest: &Manifest, lies: impl Fn(usize) -> Lies) -> Vec<TreeFile> {
+    let (mut files, mut start) = (Vec::new(), 0_u64);
+    for (at, entry) in manifest.entries.iter().enumerate() {
+        if let EntryKind::File { size, executable, .. } = entry.kind
+            && size > 0
+        {
+            files.push(TreeFile { path: entry.path.clone(), start, size, executable, lies: lies(at) });
+            start = start.saturating_add(size);
+        }
+    }
+    files
+}
+
 /// A folder to write to is never opened through a link, whoever put it there and when; one to read may be one.
 fn open_root(root: &Path, writable: bool) -> io::Result<Dir> {
     use rustix::fs::{Mode, OFlags};
@@ -294,30 +363,45 @@ fn open_root(root: &Path, writable: bool) -> io::Result<Dir> {
 }
 
 impl Tree {
-    /// The files of a manifest under `root`, which exists. With `writable` parent folders are made.
-    pub(super) fn new(
+    /// The files of a manifest under `root`, to be read.
+    pub(super) fn new(root: &Path, manifest: &Manifest) -> Result<Self, DiskError> {
+        let dir = open_root(root, false).map_err(|e| DiskError::new("open", root, e))?;
+        let files = files(manifest, |_| Lies::Here);
+        Ok(Self { root: root.to_owned(), dir, files, open: Mutex::default(), own: None, beside: None })
+    }
+
+    /// The files of a manifest that a plan brings, to be written under `root`, which exists; what is in place already is
+    /// read at `dest`. Parent folders are made.
+    pub(super) fn to_write(
         root: &Path,
         manifest: &Manifest,
-        included: impl Fn(&str) -> bool,
-        writable: bool,
+        plan: &Plan,
+        dest: &Path,
+        own: Own,
     ) -> Result<Self, DiskError> {
-        let dir = open_root(root, writable).map_err(|e| DiskError::new("open", root, e))?;
-        let mut files = Vec::new();
-        let mut parent = String::new();
-        for (entry, start, size) in manifest.file_offsets() {
-            let EntryKind::File { executable, .. } = entry.kind else { continue };
-            let included = included(&entry.path);
-            let above = entry.path.rsplit_once('/').map_or("", |(above, _)| above);
+        let dir = open_root(root, true).map_err(|e| DiskError::new("open", root, e))?;
+        let seen = beneath::seen(&dir).map_err(|e| DiskError::new("inspect", root, e))?;
+        if !own.made(ROOT, seen.identity()) {
+            let error = io::Error::other("another program has put something there");
+            return Err(DiskError::new("write", root, error));
+        }
+        let beside = if plan.merges { Some(Folder::open_itself(dest)?) } else { None };
+        let lies = |entry: usize| match plan.spots.get(entry) {
+            Some(Spot::Missing | Spot::Differs) => Lies::Here,
+            Some(Spot::InPlace) => Lies::Beside,
+            Some(Spot::LeftOut) | None => Lies::Nowhere,
+        };
+        let files = files(manifest, lies);
+        let mut parent = "";
+        for file in files.iter().filter(|file| file.lies == Lies::Here) {
+            let above = file.path.rsplit_once('/').map_or("", |(above, _)| above);
             // Entries are sorted, so a folder's files mostly follow each other: one call per folder, not per file.
-            if writable && included && above != parent {
+            if above != parent {
                 dir.create_dir_all(above).map_err(|e| DiskError::new("create", &root.join(above), e))?;
-                above.clone_into(&mut parent);
-            }
-            if size > 0 {
-                files.push(TreeFile { path: entry.path.clone(), start, size, executable, included });
+                parent = above;
             }
         }
-        Ok(Self { root: root.to_owned(), dir, files, open: Mutex::new(Vec::new()), writable })
+        Ok(Self { root: root.to_owned(), dir, files, open: Mutex::default(), own: Some(own), beside })
     }
 
     /// Calls `act(file, offset within it, range of the caller's bytes)` for each part of `offset .. offset + len`.
@@ -345,15 +429,11 @@ impl Tree {
                 return Ok(Arc::clone(file));
             }
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(self.writable).create(self.writable);
-        if self.writable {
-            options.mode(if entry.executable { 0o777 } else { 0o666 });
-        }
-        // A FIFO or device put in the place of a file must not block us.
-        options.custom_flags((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32);
-        let file = self.dir.open_with(&entry.path, &options).map_err(|e| self.error("open", at, e))?;
-        let file = Arc::new(file.into_std());
+        let file = match &self.own {
+            Some(own) => self.open_own(at, own)?,
+            None => self.open_in(&self.dir, at, OpenOptions::new().read(true))?,
+        };
+        let file = Arc::new(file);
         if !small {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             if open.len() >= limits::OPEN_FILES {
@@ -362,6 +442,49 @@ impl Tree {
             open.push((at, Arc::clone(&file)));
         }
         Ok(file)
+    }
+
+    fn open_in(&self, dir: &Dir, at: usize, options: &mut OpenOptions) -> Result<File, DiskError> {
+        // A FIFO or device put in the place of a file must not block us.
+        options.custom_flags((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32);
+        let opened = dir.open_with(&self.files[at].path, options);
+        Ok(opened.map_err(|e| self.error("open", at, e))?.into_std())
+    }
+
+    /// Opens a file that was made here, or makes it: never what somebody else has put there.
+    fn open_own(&self, at: usize, own: &Own) -> Result<File, DiskError> {
+        let mode = if self.files[at].executable { 0o777 } else { 0o666 };
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let mut create = OpenOptions::new();
+        create.read(true).write(true).create_new(true).mode(mode);
+        let mut open = OpenOptions::new();
+        open.read(true).write(true);
+        let inspect = |file: &File| beneath::seen(file).map_err(|e| self.error("inspect", at, e));
+        // Two threads may come to the same new file.
+        let _one_at_a_time = own.making();
+        match self.open_in(&self.dir, at, &mut open) {
+            Ok(file) => {
+                let seen = inspect(&file)?;
+                if beneath::is_file(&seen) && seen.names == 1 && own.made(number, seen.identity()) {
+                    return Ok(file);
+                }
+                let error = io::Error::other("another program has put something there");
+                Err(self.error("write", at, error))
+            }
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound => {
+                let file = self.open_in(&self.dir, at, &mut create)?;
+                own.note(number, inspect(&file)?.identity())?;
+                Ok(file)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A file that is at the destination already.
+    fn file_beside(&self, at: usize) -> Result<Arc<File>, DiskError> {
+        let beside = self.beside.as_ref().map(|folder| folder.read(&self.files[at].path));
+        let file = beside.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+        file.map(Arc::new).map_err(|e| self.error("open", at, e))
     }
 
     fn error(&self, verb: &'static str, at: usize, source: io::Error) -> DiskError {

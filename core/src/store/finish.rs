@@ -1,22 +1,21 @@
 //! A blob is whole: read it once more, flush it, and put it in place with one rename.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::Mode;
 
+use super::beneath::{self, Folder, NotPut};
 use super::disk::{self, DiskError, Stamp};
-use super::record::{Payload, Place, State};
-use super::{Blob, Store, StoreError, recover};
+use super::own::Own;
+use super::record::{Payload, Place};
+use super::{Blob, Store, StoreError, copying, recover};
 use crate::content::bitmap::Bitmap;
-use crate::content::manifest::{EntryKind, Manifest};
-use crate::content::select::Select;
-use crate::id::ContentId;
 
 impl Store {
     /// Flushes a blob and reads every chunk that this process has not hashed itself, so that all bytes of the file were
@@ -53,124 +52,48 @@ impl Store {
     pub fn finish_file(&self, blob: &Arc<Blob>, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
         let (file, staging) =
             blob.extents.file().ok_or_else(|| StoreError::User("a folder is no file".into()))?;
-        // What began in the store is for nobody else; what is put in place is an ordinary file.
-        let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
+        let (folder, hidden) = Folder::around(staging)?;
         blob.extents.sync()?;
-        still_ours(file, staging)?;
-        put(staging, dest, overwrite)?;
-        let stamp = Stamp::of(&disk::open(dest)?, dest)?;
+        still_ours(file, &folder, hidden)?;
+        put(&folder, hidden, dest, file, overwrite)?;
+        let stamp = Stamp::of(file, dest)?;
         self.completed(blob, Place::File { path: dest.to_owned(), stamp }, None)?;
+        self.end_place(blob, staging);
         Ok(dest.to_owned())
     }
 
-    /// Puts a fetched tree in place: empty files, empty folders and links are added to the hidden folder, then it is
-    /// renamed. With `overwrite` an old tree is exchanged for the new one in one step and then deleted.
-    ///
-    /// # Errors
-    /// As [`Store::finish_file`].
-    pub fn finish_tree(
-        &self,
-        blob: &Arc<Blob>,
-        tree: &Finished<'_>,
-        dest: &Path,
-        overwrite: bool,
-    ) -> Result<PathBuf, StoreError> {
-        let staging = blob.extents.path().to_owned();
-        // As it was opened: its name may stand for something else by now.
-        let dir = blob.extents.dir().ok_or_else(|| StoreError::User("a file is no folder".into()))?;
-        add_the_rest(dir, &staging, tree)?;
-        disk::sync_fs(&staging)?;
-        still_ours(dir, &staging)?;
-        put(&staging, dest, overwrite)?;
-        if tree.select.is_everything() {
-            self.completed(blob, Place::Tree { root: dest.to_owned(), dir: tree.dir }, None)?;
-        } else {
-            // A part of a directory is not offered to others: only whole chunks are, and the edges are not whole. What is whole
-            // here anyway stays.
-            if self.record(blob.id()).is_none_or(|record| record.state == State::Partial) {
-                self.forget(blob.id());
-            }
+    /// What was made at this hidden place has its name, and need not be known any longer.
+    pub(super) fn end_place(&self, blob: &Blob, staging: &Path) {
+        if let Some(own) = Own::read(&self.inner.layout.blob_dir(blob.id()), staging) {
+            own.end();
         }
-        Ok(dest.to_owned())
     }
 
-    /// A whole blob that is here already is copied (a reflink where the file system can) to another place.
+    /// A whole blob that is here already is copied (with the same blocks where the file system can) to another place.
     ///
     /// # Errors
     /// As [`Store::finish_file`]; [`StoreError::Changed`] when the copy does not verify.
     pub fn copy_out(&self, blob: &Blob, dest: &Path, overwrite: bool) -> Result<PathBuf, StoreError> {
         refuse_existing(dest, overwrite)?;
-        let source = blob.file().ok_or_else(|| StoreError::User("only a file can be copied out".into()))?;
+        let (source, from) =
+            blob.extents.file().ok_or_else(|| StoreError::User("only a file can be copied out".into()))?;
         let parent = dest.parent().unwrap_or(dest);
         fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
-        // Several copies may be under way at once.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let temp = parent.join(format!(".{}.{pid}-{number}.swarm-copy", blob.id().short()));
-        let _ = fs::remove_file(&temp);
-        let copied =
-            reflink_copy::reflink_or_copy(&source, &temp).map_err(|e| DiskError::new("copy", &source, e));
-        let result = copied.map_err(StoreError::from).and_then(|_| {
-            let file = disk::open(&temp)?;
-            // The store's own files are for nobody else; what is put in place is an ordinary file.
-            let _ = file.set_permissions(fs::Permissions::from_mode(0o666 & !umask()));
-            recover::check_file(&self.inner.layout, &temp, blob)?;
-            disk::sync(&file, &temp)?;
-            put(&temp, dest, overwrite)
+        let folder = Folder::open(parent)?;
+        let (copy, name) = folder.create_hidden(&blob.id().short(), 0o600)?;
+        let copied = copying::copy(source, &copy);
+        let result = copied.map_err(|e| StoreError::from(DiskError::new("copy", from, e)));
+        let result = result.and_then(|()| {
+            recover::check_file(&self.inner.layout, &copy, &folder.path().join(&name), blob)?;
+            disk::sync(&copy, &folder.path().join(&name))?;
+            still_ours(&copy, &folder, name.as_ref())?;
+            put(&folder, name.as_ref(), dest, &copy, overwrite)
         });
-        if result.is_err() {
-            let _ = fs::remove_file(&temp);
+        if result.is_err() && still_ours(&copy, &folder, name.as_ref()).is_ok() {
+            let _ = folder.remove(&name);
         }
         result.map(|()| dest.to_owned())
     }
-}
-
-/// A fetched directory whose files' bytes are all there.
-#[derive(Debug)]
-pub struct Finished<'a> {
-    /// Its manifest.
-    pub manifest: &'a Manifest,
-    /// Its id.
-    pub dir: ContentId,
-    /// The files that were asked for.
-    pub select: &'a Select,
-}
-
-/// What no chunk brings: files without bytes, folders without files, and links (last, so that nothing is written through
-/// one).
-fn add_the_rest(dir: &Dir, root: &Path, tree: &Finished<'_>) -> Result<(), StoreError> {
-    let error = |verb, path: &str, e| StoreError::from(DiskError::new(verb, &root.join(path), e));
-    let parent = |path: &str| match path.rsplit_once('/') {
-        Some((above, _)) => dir.create_dir_all(above).map_err(|e| error("create", above, e)),
-        None => Ok(()),
-    };
-    let wanted = || tree.manifest.entries.iter().filter(|e| tree.select.wants(&e.path));
-    for entry in wanted() {
-        match &entry.kind {
-            EntryKind::File { size: 0, executable, .. } => {
-                parent(&entry.path)?;
-                let mut options = OpenOptions::new();
-                options.write(true).create(true).mode(if *executable { 0o777 } else { 0o666 });
-                dir.open_with(&entry.path, &options).map_err(|e| error("create", &entry.path, e))?;
-            }
-            EntryKind::EmptyDir => {
-                dir.create_dir_all(&entry.path).map_err(|e| error("create", &entry.path, e))?;
-            }
-            EntryKind::File { .. } | EntryKind::Symlink { .. } => {}
-        }
-    }
-    for entry in wanted() {
-        if let EntryKind::Symlink { target } = &entry.kind {
-            parent(&entry.path)?;
-            match dir.symlink_contents(target, &entry.path) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(error("link", &entry.path, e));
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Refuses early what the final rename would refuse.
@@ -201,57 +124,42 @@ pub fn refuse_existing(dest: &Path, overwrite: bool) -> Result<(), StoreError> {
 }
 
 /// The hidden name still stands for what was written and verified: another program may have put something else there.
-fn still_ours(open: impl AsFd, staging: &Path) -> Result<(), StoreError> {
-    let ours =
-        rustix::fs::fstat(open).map_err(|e| DiskError::new("inspect", staging, std::io::Error::from(e)))?;
-    let there = fs::symlink_metadata(staging).map_err(|e| DiskError::new("inspect", staging, e))?;
-    if (there.dev(), there.ino()) == (ours.st_dev, ours.st_ino) {
+pub(super) fn still_ours(open: impl AsFd, folder: &Folder, hidden: &OsStr) -> Result<(), StoreError> {
+    let ours = beneath::seen(open).map_err(|e| folder.error("inspect", hidden, e))?;
+    let there = beneath::stat_in(folder, hidden).map_err(|e| folder.error("inspect", hidden, e))?;
+    if there.is_some_and(|there| beneath::is_same(&there, &ours)) {
         return Ok(());
     }
-    let shown = disk::Shown(staging.to_owned());
+    let shown = disk::Shown(folder.path().join(hidden));
     Err(StoreError::Changed(format!("another program has replaced {shown}: nothing was put in place")))
 }
 
-/// Renames `from` (beside `dest`, or on another file system) to `dest` and flushes the folder.
-fn put(from: &Path, dest: &Path, overwrite: bool) -> Result<(), StoreError> {
-    match put_once(from, dest, overwrite) {
-        Err(StoreError::Disk(e))
-            if e.source.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) =>
-        {
-            let near = dest.with_file_name(format!(".{}.swarm-copy", std::process::id()));
-            fs::copy(from, &near).map_err(|e| DiskError::new("copy", &near, e))?;
-            disk::sync(&disk::open(&near)?, &near)?;
-            put_once(&near, dest, overwrite)?;
-            fs::remove_file(from).map_err(|e| DiskError::new("remove", from, e))?;
+/// Gives a file of ours, which is open, its name, and flushes the folder. It is an ordinary file from then on.
+fn put(folder: &Folder, from: &OsStr, dest: &Path, file: &File, overwrite: bool) -> Result<(), StoreError> {
+    refuse_existing(dest, overwrite)?;
+    let mode = Mode::from(0o666 & !umask());
+    rustix::fs::fchmod(file, mode).map_err(|e| folder.error("share", from, e))?;
+    let (into, name) = Folder::around(dest)?;
+    let failed = |e| StoreError::from(DiskError::new("rename", dest, e));
+    match beneath::put_new((folder.handle(), from), (into.handle(), name)) {
+        Ok(()) => {}
+        Err(NotPut::Disk(e)) => return Err(failed(e)),
+        Err(NotPut::Taken) if !overwrite => {
+            refuse_existing(dest, false)?;
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
-        other => other?,
-    }
-    Ok(disk::sync_dir(dest.parent().unwrap_or(dest))?)
-}
-
-fn put_once(from: &Path, dest: &Path, overwrite: bool) -> Result<(), StoreError> {
-    match renameat_with(CWD, from, CWD, dest, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(()),
-        Err(rustix::io::Errno::EXIST) if !overwrite => return refuse_existing(dest, false),
-        Err(rustix::io::Errno::EXIST) => {}
-        // A file system that cannot refuse to replace: look first.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => refuse_existing(dest, overwrite)?,
-        Err(e) => return Err(DiskError::new("rename", dest, e).into()),
-    }
-    let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|m| m.is_dir());
-    match (is_folder(from), is_folder(dest)) {
-        (false, false) => return Ok(disk::rename(from, dest)?),
-        (false, true) => {
-            let shown = disk::Shown(dest.to_owned());
-            return Err(StoreError::User(format!("{shown} is a folder: a file does not replace it")));
+        Err(NotPut::Taken) => {
+            let there = beneath::stat_in(&into, name).map_err(failed)?;
+            if there.is_some_and(|there| beneath::is_dir(&there)) {
+                let shown = disk::Shown(dest.to_owned());
+                return Err(StoreError::User(format!("{shown} is a folder: a file does not replace it")));
+            }
+            let renamed = rustix::fs::renameat(folder.handle(), from, into.handle(), name);
+            renamed.map_err(|e| failed(e.into()))?;
         }
-        (true, _) => {}
     }
-    // A tree is replaced in one step; what was there is then deleted under the hidden name.
-    renameat_with(CWD, from, CWD, dest, RenameFlags::EXCHANGE)
-        .map_err(|e| DiskError::new("exchange", dest, e))?;
-    let old = if is_folder(from) { fs::remove_dir_all(from) } else { fs::remove_file(from) };
-    old.map_err(|e| DiskError::new("remove", from, e).into())
+    still_ours(file, &into, name)?;
+    Ok(into.sync()?)
 }
 
 /// The process' umask, which only a change of it tells; read through a file instead.

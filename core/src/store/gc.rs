@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::own::Own;
 use super::record::{Place, Record, State};
 use super::{Store, StoreError, path_of, recover};
 use crate::id::ContentId;
@@ -28,12 +29,9 @@ impl Store {
     /// download left beside its destination; files served in place are left alone. Returns the bytes freed.
     pub fn remove(&self, id: ContentId) -> u64 {
         let Some(record) = self.record(id) else { return 0 };
-        let mut freed = self.discard(&record);
         let payload = record.payload.and_then(|p| self.record(p.id));
-        if let Some(payload) = payload.filter(|p| p.of == Some(id)) {
-            freed += self.discard(&payload);
-        }
-        freed
+        let payload = payload.filter(|p| p.of == Some(id)).map_or(0, |payload| self.discard(&payload));
+        payload + self.discard(&record)
     }
 
     /// Forgets a blob whose bytes are gone or are others by now, so that it can be fetched again. Files outside the store
@@ -54,11 +52,21 @@ impl Store {
 
     fn discard(&self, record: &Record) -> u64 {
         let mut freed = size_of(&self.inner.layout.blob_dir(record.id));
-        if let Place::Part { staging, .. } = &record.place {
-            freed += size_of(staging);
-            let _ = if staging.is_dir() { fs::remove_dir_all(staging) } else { fs::remove_file(staging) };
-        }
+        freed += self.clear_places(record);
         self.forget(record.id);
+        freed
+    }
+
+    /// Removes what a download has made outside the store, and nothing that others put there. Returns the bytes freed.
+    pub(super) fn clear_places(&self, record: &Record) -> u64 {
+        self.adopt_old(record);
+        let mut freed = 0;
+        for own in Own::all(&self.inner.layout.blob_dir(record.id)) {
+            let place = own.place().to_owned();
+            let before = size_of(&place);
+            own.clear();
+            freed += before - size_of(&place).min(before);
+        }
         freed
     }
 
@@ -71,6 +79,9 @@ impl Store {
             if !dry_run {
                 self.discard(&record);
             }
+        }
+        if self.inner.claims.is_empty() {
+            self.clear_left(dry_run, &mut collected);
         }
         let folders = fs::read_dir(self.inner.layout.blobs()).into_iter().flatten().flatten();
         let blobs = folders.flat_map(|shelf| fs::read_dir(shelf.path()).into_iter().flatten().flatten());
@@ -86,6 +97,24 @@ impl Store {
             }
         }
         collected
+    }
+
+    /// Hidden places that nothing goes on with.
+    fn clear_left(&self, dry_run: bool, collected: &mut Collected) {
+        for record in self.records() {
+            for own in Own::all(&self.inner.layout.blob_dir(record.id)) {
+                let place = own.place().to_owned();
+                let goes_on = matches!(&record.place, Place::Part { staging, .. } if *staging == place);
+                if goes_on || !own.stands() {
+                    continue;
+                }
+                collected.freed += size_of(&place);
+                collected.removed.push(place.display().to_string());
+                if !dry_run {
+                    own.clear();
+                }
+            }
+        }
     }
 
     /// Removes what commands that were killed left in the folder for standard input, long ago.
@@ -153,7 +182,7 @@ fn is_abandoned(path: &Path) -> bool {
 /// A record whose bytes cannot be had any longer.
 fn is_orphan(record: &Record) -> bool {
     match (&record.place, record.state) {
-        (Place::Part { staging, .. }, _) => !staging.exists(),
+        (Place::Part { staging, .. }, _) => fs::symlink_metadata(staging).is_err(),
         (Place::File { .. } | Place::Tree { .. }, _) => path_of(record).is_none_or(|p| !p.exists()),
         (Place::Store, _) => false,
     }

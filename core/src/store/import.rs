@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::disk::{self, DiskError, Stamp};
 use super::hashing::{self, Piece};
 use super::record::{Domain, Payload, Place, Record, State};
-use super::{Store, StoreError};
+use super::{Store, StoreError, copying, homes};
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{Entry, EntryKind, Manifest};
 use crate::content::path::{self, Rules};
@@ -32,6 +33,8 @@ pub struct Import<'a> {
     pub rules: Rules,
     /// Relative symbolic links are kept.
     pub symlinks: bool,
+    /// Homes of swarms in a folder are left out, and named here.
+    pub skipped_homes: Option<&'a Mutex<Vec<PathBuf>>>,
     /// Who may fetch it, if that is said of it; what was said before stays.
     pub audience: Option<Audience>,
     /// Where it is offered, besides where it already is.
@@ -71,6 +74,7 @@ impl Store {
         if !meta.is_file() && !meta.is_dir() {
             return Err(StoreError::User(format!("{} is neither a file nor a folder", shown())));
         }
+        homes::refuse_home(import.path, import.take)?;
         if meta.is_dir() && import.copy {
             let hint = "publish an archive of it, or leave out --copy to serve it in place";
             return Err(StoreError::User(format!("a folder cannot be copied into the store: {hint}")));
@@ -98,6 +102,7 @@ impl Store {
             take: false,
             rules: Rules::Portable,
             symlinks: false,
+            skipped_homes: None,
             audience,
             domain,
             progress: &|_, _| {},
@@ -141,8 +146,8 @@ impl Store {
         if import.take {
             disk::rename(import.path, &temp)?;
         } else {
-            reflink_copy::reflink_or_copy(import.path, &temp)
-                .map_err(|e| DiskError::new("copy into the store", import.path, e))?;
+            let (from, to) = (disk::open(import.path)?, disk::create_new(&temp, 0o600)?);
+            copying::copy(&from, &to).map_err(|e| DiskError::new("copy into the store", import.path, e))?;
         }
         let result = then(&temp);
         if result.is_err() {
@@ -258,8 +263,19 @@ fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
         let folder = import.path.join(&above);
         let listing = fs::read_dir(&folder).map_err(|e| DiskError::new("list", &folder, e))?;
         let before = entries.len() + folders.len();
+        let listing: Vec<_> =
+            listing.collect::<Result<_, _>>().map_err(|e| DiskError::new("list", &folder, e))?;
+        let may_be_home = |item: &fs::DirEntry| item.file_name().to_str().is_some_and(homes::may_be_home);
+        if listing.iter().any(may_be_home) && homes::is_home(&folder) {
+            match import.skipped_homes {
+                Some(skipped) if !above.is_empty() => {
+                    skipped.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
+                    continue;
+                }
+                _ => return Err(homes::refusal(&folder, &folder)),
+            }
+        }
         for item in listing {
-            let item = item.map_err(|e| DiskError::new("list", &folder, e))?;
             let name = item.file_name();
             let name = path::check_component_bytes(name.as_encoded_bytes(), import.rules)
                 .map_err(|e| StoreError::User(format!("in {}: {e}", disk::Shown(folder.clone()))))?;

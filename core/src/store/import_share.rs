@@ -32,7 +32,7 @@ impl Store {
     pub fn import_share(&self, import: &Import<'_>, secret: &Secret) -> Result<Record, StoreError> {
         if self.is_tree(import)? {
             let (manifest, _) = read_tree(import)?;
-            let extents = Extents::tree(Tree::new(import.path, &manifest, |_| true, false)?);
+            let extents = Extents::tree(Tree::new(import.path, &manifest)?);
             let list = self.sealed_list(extents, manifest.payload_len, import, secret)?;
             disk::sync_fs(import.path)?;
             let manifest = Manifest { payload: list.id(), ..manifest };

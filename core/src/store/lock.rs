@@ -40,6 +40,14 @@ impl Lock {
             return Err(LockError::Held(pid.unwrap_or(0)));
         }
         if !read_only {
+            let mut before = String::new();
+            let is_ours = (&mut file).take(64).read_to_string(&mut before).is_ok()
+                && before.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_whitespace());
+            if !is_ours {
+                let error =
+                    std::io::Error::other("there is something else of that name: choose another --home");
+                return Err(LockError::Disk(DiskError::new("lock", path, error)));
+            }
             let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs());
             let text = format!("{} {now}\n", std::process::id());
             let written =

@@ -118,6 +118,16 @@ pub struct Payload {
 const MAGIC: &[u8; 8] = b"swarmrc3";
 
 impl Record {
+    /// It can be had of us: all of it, or the part of a directory that is in place.
+    #[must_use]
+    pub const fn is_offered(&self) -> bool {
+        match self.state {
+            State::Complete => true,
+            State::Partial => matches!(self.place, Place::Tree { .. }),
+            State::Changed | State::Missing => false,
+        }
+    }
+
     /// Its name is for this machine alone.
     #[must_use]
     pub fn is_private(&self) -> bool {

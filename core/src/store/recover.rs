@@ -1,6 +1,6 @@
 //! Finding out what is really there: the index from the records, chunks from the bytes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError>
         State::Changed => return Err(StoreError::Changed("the source has changed".into())),
         State::Missing => return Err(StoreError::Changed("the source is gone".into())),
     };
-    let extents = open_place(layout, record, false)?;
+    let extents = open_place(layout, record)?;
     if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
         && Stamp::of(file, path)?.size() != record.plain_len()
     {
@@ -65,11 +65,11 @@ pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError>
     Ok(Blob::new(record.clone(), list, extents, &have, None))
 }
 
-fn open_place(layout: &Layout, record: &Record, writable: bool) -> Result<Extents, StoreError> {
+fn open_place(layout: &Layout, record: &Record) -> Result<Extents, StoreError> {
     let one = |path: &Path| {
         // Not blocking: a FIFO in the place of a file must not hold us.
         let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let opened = fs::OpenOptions::new().read(true).write(writable).custom_flags(flags).open(path);
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
         let file = opened.map_err(|e| DiskError::new("open", path, e))?;
         Ok(Extents::one(file, path.to_owned()))
     };
@@ -82,7 +82,7 @@ fn open_place(layout: &Layout, record: &Record, writable: bool) -> Result<Extent
         }
         Place::Tree { root, dir } => {
             let manifest = shares::manifest(layout, record, *dir)?;
-            Ok(Extents::tree(Tree::new(root, &manifest, |_| true, writable)?))
+            Ok(Extents::tree(Tree::new(root, &manifest)?))
         }
     };
     Ok(extents?.sealed(shares::sealer(layout, record.seal, record.of)?))
@@ -137,12 +137,13 @@ pub(super) fn check(
 }
 
 /// A copied file against the hashes of the blob it is a copy of.
-pub(super) fn check_file(layout: &Layout, path: &Path, blob: &Blob) -> Result<(), StoreError> {
+pub(super) fn check_file(layout: &Layout, copy: &File, path: &Path, blob: &Blob) -> Result<(), StoreError> {
     let changed = || format!("the copy of {} does not verify: its source has changed", blob.id());
     let seal = shares::sealer(layout, blob.record.seal, blob.record.of)?;
-    let extents = Extents::one(disk::open(path)?, path.to_owned()).sealed(seal);
+    let again = copy.try_clone().map_err(|e| DiskError::new("read", path, e))?;
+    let extents = Extents::one(again, path.to_owned()).sealed(seal);
     // The chunks say nothing of what lies behind them.
-    if std::fs::metadata(path).map_or(0, |meta| meta.len()) != blob.record.plain_len() {
+    if copy.metadata().map_or(0, |meta| meta.len()) != blob.record.plain_len() {
         return Err(StoreError::Changed(changed()));
     }
     let full = Bitmap::full(blob.geometry().chunks());
@@ -199,7 +200,7 @@ impl Store {
             State::Partial => have::read(&self.inner.layout.blob_dir(id).join("have"), id, chunks),
             State::Complete | State::Changed | State::Missing => Bitmap::full(chunks),
         };
-        let extents = open_place(&self.inner.layout, &record, false)?;
+        let extents = open_place(&self.inner.layout, &record)?;
         if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
             && Stamp::of(file, path)?.size() != record.plain_len()
         {
@@ -220,37 +221,5 @@ impl Store {
             (true, _) => {}
         }
         Ok((Arc::new(blob), bad))
-    }
-
-    /// Opens a blob of which some chunks are bad for writing them anew, in place. What its owner published and then
-    /// edited is never overwritten.
-    ///
-    /// # Errors
-    /// [`StoreError::User`] for a published source, or the disk.
-    pub fn begin_repair(&self, blob: &Blob, bad: &Bitmap) -> Result<Arc<Blob>, StoreError> {
-        if blob.record.origin && blob.record.place != Place::Store {
-            let path = super::path_of(&blob.record).unwrap_or_default();
-            let shown = disk::Shown(path);
-            return Err(StoreError::User(format!(
-                "{shown} was published from here and edited since: publish it again"
-            )));
-        }
-        let extents = open_place(&self.inner.layout, &blob.record, true)?;
-        let mut have = blob.have();
-        bad.iter().for_each(|c| have.clear(c));
-        Ok(Arc::new(Blob::new(blob.record.clone(), blob.list.clone(), extents, &have, None)))
-    }
-
-    /// Every chunk of a blob verifies again: it may be served.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn mark_whole(&self, id: ContentId) -> Result<(), StoreError> {
-        let Some(mut record) = self.record(id) else { return Ok(()) };
-        if let Place::File { path, stamp } = &mut record.place {
-            *stamp = Stamp::of(&disk::open(path)?, path)?;
-        }
-        record.state = State::Complete;
-        Ok(self.save(&record)?)
     }
 }

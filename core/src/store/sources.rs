@@ -265,6 +265,13 @@ impl Store {
         record.payload.is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(whole))
     }
 
+    /// It can be had of us: all of it, or the part of a directory that is in place.
+    #[must_use]
+    pub fn is_offered(&self, id: ContentId) -> bool {
+        let Some(record) = self.record(id).filter(Record::is_offered) else { return false };
+        record.payload.is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(Record::is_offered))
+    }
+
     /// The blob, and the directory or share whose content it is: nothing of them can be had when its bytes are gone.
     #[must_use]
     pub fn with_whole(&self, id: ContentId) -> Vec<ContentId> {

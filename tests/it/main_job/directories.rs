@@ -103,7 +103,7 @@ fn a_part_of_it_can_be_asked_for() {
 }
 
 #[test]
-fn an_old_tree_is_replaced_as_a_whole_when_asked() {
+fn a_tree_goes_into_one_that_is_there_when_asked() {
     let (alice, bob) = (Home::new(), Home::new());
     tree(&alice.path("release"));
     let seeder = alice.publish(&alice.path("release"));
@@ -113,6 +113,8 @@ fn an_old_tree_is_replaced_as_a_whole_when_asked() {
     bob.get(seeder.link(), &[]).exits(1);
     assert_eq!(listing(&bob.path("release")), before);
     bob.get(seeder.link(), &["--overwrite"]).success();
+    assert_eq!(fs::read(bob.path("release/of mine")).unwrap(), b"old");
+    fs::remove_file(bob.path("release/of mine")).unwrap();
     assert_eq!(listing(&bob.path("release")), listing(&alice.path("release")));
     let left = fs::read_dir(bob.dir()).unwrap().flatten().count();
     assert_eq!(left, 2, "the home and the tree: {:?}", listing(bob.dir()));

@@ -40,6 +40,7 @@ fn fill(home: &Path, count: u32) -> Result<(), Box<dyn Error>> {
             take: true,
             rules: Rules::Portable,
             symlinks: false,
+            skipped_homes: None,
             audience: None,
             domain: swarm_core::store::record::Domain::Public,
             progress: &|_, _| {},

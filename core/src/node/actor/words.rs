@@ -254,7 +254,7 @@ impl Actor {
         if !admitted && !self.admits_in_general(key) {
             return;
         }
-        let stored = || self.store.is_whole(id);
+        let stored = || self.store.is_offered(id);
         if !admitted {
             // As if it were not here.
             if on {

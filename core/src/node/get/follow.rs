@@ -19,7 +19,7 @@ use crate::node::transfers::{Broken, Learned, Stage, View};
 use crate::node::writer;
 use crate::node::{blocking, failure};
 use crate::schedule::Order;
-use crate::store::{Begin, Blob, Store};
+use crate::store::{Begin, Blob, Finder, Store};
 
 /// A person who waits hears what was tried after this long, and every so often again.
 const SEARCHING_EVERY: Duration = Duration::from_secs(3);
@@ -210,10 +210,19 @@ impl Job {
         begin: Begin,
         mut only: Option<Vec<u8>>,
         order: Order,
+        finder: Option<Arc<Finder>>,
     ) -> Result<(Arc<Blob>, View), Failure> {
         let mut proofs = 0;
+        self.scale = None;
         let mut blob = self.begin(&begin).await?;
         loop {
+            if let Some(finder) = &finder {
+                self.gather(&blob, finder).await?;
+            }
+            self.measure(&begin.target, &blob);
+            if blob.is_here() && self.prove(&blob).await? {
+                return Ok((blob, View::default()));
+            }
             if let Some(bytes) = only.take()
                 && let Some(chunk) = blob
                     .geometry()
@@ -274,7 +283,7 @@ impl Job {
             let complete = matches!(now.stage, Stage::Complete);
             if complete || told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
                 told = Some(Instant::now());
-                let _ = self.events.try_send(Event::Progress(now.progress.clone()));
+                let _ = self.events.try_send(Event::Progress(self.scaled(now.progress.clone())));
             }
             match now.broken {
                 Some(Broken::Full(error)) => return Ok(Ended::Full(error)),

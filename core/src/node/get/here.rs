@@ -16,7 +16,7 @@ use crate::node::session::Outcome;
 use crate::node::transfers::View;
 use crate::node::{blocking, failure};
 use crate::store::record::{Place, State};
-use crate::store::{Begin, Blob, Store, StoreError};
+use crate::store::{Begin, Blob, Store, StoreError, rest_is_there};
 
 impl Job {
     /// What is wanted stands at its destination already: nothing to do, and nothing to overwrite.
@@ -63,19 +63,40 @@ impl Job {
         let Some(payload) = record.payload.and_then(|p| self.context.store.record(p.id)) else {
             return Ok(None);
         };
-        let Place::Tree { root, dir } = payload.place else { return Ok(None) };
+        let Place::Tree { root, dir } = payload.place.clone() else { return Ok(None) };
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
         let wanted = match &self.get.output {
-            Output::Path(path) | Output::Into(path) => *path == root || path.join(name) == root,
+            Output::Path(path) => *path == root || (!self.get.exact && path.join(name) == root),
+            Output::Into(path) => path.join(name) == root,
             Output::Store | Output::Hold => false,
         };
-        if !wanted || dir != id || !self.select.is_everything() {
+        if !wanted || dir != id || !self.select.is_everything() || payload.state == State::Partial {
             return Ok(None);
         }
         let (store, id_of_bytes) = (self.context.store.clone(), payload.id);
-        let checked = blocking(move || store.verify(id_of_bytes, &|_| {}, &AtomicBool::new(false))).await?;
-        let whole = checked.is_ok_and(|(_, bad)| bad.is_empty());
-        Ok(whole.then(|| self.done(id, root, payload.len, payload.len, &View::default())))
+        let checked = blocking(move || {
+            let checked = store.verify(id_of_bytes, &|_| {}, &AtomicBool::new(false));
+            let whole = matches!(&checked, Ok((_, bad)) if bad.is_empty());
+            if !whole && !payload.origin {
+                // What is good of it stays known, and shared.
+                let good = checked.map(|(blob, bad)| blob.have().without(&bad)).ok();
+                store.keep_good(id_of_bytes, good.as_ref())?;
+            }
+            Ok::<bool, StoreError>(whole)
+        });
+        if !checked.await?.map_err(store_failure)? {
+            self.net.ask(Ask::Withdraw(payload.id)).await;
+            return Ok(None);
+        }
+        // What no chunk brings may be missing, or be somebody's by now.
+        let Some(manifest) = self.known_manifest(id).await else { return Ok(None) };
+        let (manifest, at) = (Arc::new(manifest), root.clone());
+        let rest = Arc::clone(&manifest);
+        if !blocking(move || rest_is_there(&rest, &at)).await? {
+            return Ok(None);
+        }
+        self.settle(id, &manifest, &root).await?;
+        Ok(Some(self.done(id, root, payload.plain_len(), payload.plain_len(), &View::default())))
     }
 
     /// The same once the name under which it goes into a folder is known.
@@ -115,15 +136,15 @@ impl Job {
             self.refuse_stream()?;
             let manifest = self.known_manifest(id).await.ok_or_else(unknown)?;
             let name = self.name.clone().unwrap_or_else(|| record.name.clone());
-            let dest = self.destination(&name)?.unwrap_or_default();
-            let done = self.fetch_tree(id, Arc::new(manifest), None, dest, name).await?;
-            return done.ok_or_else(unknown).map(Some);
+            return self.fetch_tree(id, Arc::new(manifest), None, name).await;
         }
         let name = sanitize_name(self.name.as_deref().unwrap_or(&record.name));
         if let Some(done) = self.already_into(id, &name).await? {
             return Ok(Some(done));
         }
         let (len, dest) = (record.len, self.destination(&name)?);
+        let Some(_claim) = self.claim(dest.as_deref(), id).await? else { return Ok(None) };
+        let dest = self.destination(&name).map(|_| dest)?;
         self.found(id, Kind::File, &name, len, None).await;
         let path = self.copy_out(id, dest, len, true).await?;
         Ok(path.map(|path| self.done(id, path, len, len, &View::default())))
@@ -148,7 +169,8 @@ impl Job {
                 tracing::info!(%id, why, "what was here is not it any longer: it is fetched again");
                 self.net.ask(Ask::Withdraw(id)).await;
                 let store = self.context.store.clone();
-                blocking(move || store.drop_record(id)).await?;
+                // What is left of it is a place to look for good chunks.
+                blocking(move || store.demote(id)).await?.map_err(store_failure)?;
                 return Ok(None);
             }
             copied => copied.map_err(store_failure)?,

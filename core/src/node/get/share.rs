@@ -39,7 +39,7 @@ impl Job {
         if self.context.store.record(id).is_none_or(|record| record.state != State::Complete) {
             let (name, target) = (NAMELESS.to_owned(), Target::Store);
             let begin = self.to_begin(learned.list, name, target, None, None);
-            let (blob, _) = self.download(begin, learned.only, Order::Ascending).await?;
+            let (blob, _) = self.download(begin, learned.only, Order::Ascending, None).await?;
             let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
             blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
             self.net.ask(Ask::Stop { id, whole: Some(blob) }).await;
@@ -74,8 +74,7 @@ impl Job {
         match description {
             Description { manifest: Some(manifest), .. } => {
                 self.refuse_stream()?;
-                let dest = self.destination(&name)?.unwrap_or_default();
-                self.fetch_tree(id, Arc::new(manifest), Some(seal), dest, name).await
+                self.fetch_tree(id, Arc::new(manifest), Some(seal), name).await
             }
             Description { manifest: None, .. } => self.fetch_content(id, outside, seal, name).await,
         }
@@ -97,6 +96,8 @@ impl Job {
             return Ok(Some(done));
         }
         let dest = self.destination(&name)?;
+        let Some(_claim) = self.claim(dest.as_deref(), id).await? else { return Ok(None) };
+        let dest = self.destination(&name).map(|_| dest)?;
         self.found(id, Kind::Share, &name, seal.len, None).await;
         let target = dest.clone().map_or(Target::Store, Target::File);
         let audience = self.get.serve;
@@ -121,7 +122,9 @@ impl Job {
                 let expect = Some((Kind::File, outside.content_len));
                 let Some(learned) = self.learn(content, expect).await? else { return Ok(None) };
                 let order = if dest.is_some() { Order::Rarest } else { Order::Ascending };
-                self.download(begin(learned.list), learned.only, order).await?
+                let begin = begin(learned.list);
+                let finder = self.finder(&begin).await?;
+                self.download(begin, learned.only, order, finder).await?
             }
         };
         let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
@@ -134,7 +137,7 @@ impl Job {
             let _ = self.events.send(Event::Prefix { path: path.clone(), bytes: seal.len }).await;
         }
         self.count_uploads().await;
-        let resumed = blob.resumed().min(seal.len);
+        let resumed = self.here.max(blob.resumed()).min(seal.len);
         self.net.ask(Ask::Stop { id: content, whole: Some(blob) }).await;
         Ok(Some(self.done(id, path, seal.len, resumed, &view)))
     }
@@ -163,7 +166,7 @@ impl Job {
         // Not even a name of ours, which would tell who has no key.
         let name = String::new();
         let begin = self.to_begin(learned.list, name, Target::Store, Some(id), None);
-        let (blob, view) = self.download(begin, learned.only, Order::Rarest).await?;
+        let (blob, view) = self.download(begin, learned.only, Order::Rarest, None).await?;
         let (store, whole) = (self.context.store.clone(), Arc::clone(&blob));
         blocking(move || store.finish_stored(&whole, None)).await?.map_err(store_failure)?;
         self.count_uploads().await;

@@ -261,6 +261,7 @@ fn publish(machine: &Machine) -> ContentId {
         take: false,
         rules: crate::content::path::Rules::Portable,
         symlinks: false,
+        skipped_homes: None,
         audience: None,
         domain: Domain::Office(charter().id()),
         progress: &|_, _| {},

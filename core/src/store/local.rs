@@ -1,0 +1,213 @@
+//! Bytes that are here already, in whatever file: before a peer is asked for a chunk, it is put together from
+//! files that may have its bytes, and taken if its hash is right.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::beneath::Folder;
+use super::disk::DiskError;
+use super::extents::Extents;
+use super::record::{Place, Record, State};
+use super::{Begin, Store, StoreError, Target, laid, shares};
+use crate::content::geometry::ChunkIndex;
+use crate::content::manifest::{EntryKind, Manifest};
+use crate::content::tree::{HashList, Kind};
+use crate::id::ContentId;
+use crate::limits;
+
+/// Files that may have the bytes of a blob.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    folders: Vec<Folder>,
+    pieces: Vec<Piece>,
+}
+
+/// A run of bytes of the blob, and the files that may have exactly these.
+#[derive(Debug)]
+struct Piece {
+    start: u64,
+    size: u64,
+    at: Vec<(usize, String)>,
+}
+
+/// Finds chunks of one blob among the files that are here.
+#[derive(Debug)]
+pub struct Finder {
+    list: HashList,
+    attempts: Vec<Extents>,
+}
+
+impl Finder {
+    /// Puts a chunk together, if its bytes are here; true if they are in `buffer` then.
+    #[must_use]
+    pub fn find(&self, chunk: ChunkIndex, buffer: &mut Vec<u8>) -> bool {
+        let geometry = self.list.geometry();
+        buffer.resize(geometry.size(chunk), 0);
+        self.attempts.iter().any(|extents| {
+            let read = extents.read_at(geometry.offset(chunk), buffer);
+            let mut check = self.list.check(chunk);
+            check.update(buffer);
+            read.is_ok() && check.passes()
+        })
+    }
+
+    /// There is nothing to look at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+}
+
+impl Sources {
+    /// Reads from the files of this attempt: of each piece another file, as far as there are several.
+    pub(super) fn read_at(&self, attempt: usize, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
+        let end = offset + buffer.len() as u64;
+        let first = self.pieces.partition_point(|p| p.start + p.size <= offset);
+        for piece in self.pieces[first..].iter().take_while(|p| p.start < end) {
+            let (from, to) = (offset.max(piece.start), end.min(piece.start + piece.size));
+            let (folder, name) = match piece.at.get(attempt).or_else(|| piece.at.last()) {
+                Some((folder, name)) => (&self.folders[*folder], name),
+                None => return Err(DiskError::new("find", Path::new(""), io::ErrorKind::NotFound)),
+            };
+            let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
+            let read = folder.read(name).and_then(|file| file.read_exact_at(part, from - piece.start));
+            read.map_err(|e| folder.error("read", name, e))?;
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, path: &Path) -> Option<usize> {
+        if let Some(known) = self.folders.iter().position(|folder| folder.path() == path) {
+            return Some(known);
+        }
+        self.folders.push(Folder::open(path).ok()?);
+        Some(self.folders.len() - 1)
+    }
+
+    /// The file of this path may have the bytes of these pieces.
+    fn add(&mut self, pieces: &[usize], folder: Option<usize>, name: &str) {
+        let Some(folder) = folder else { return };
+        for piece in pieces {
+            let at = &mut self.pieces[*piece].at;
+            let new = (folder, name.to_owned());
+            if at.len() < limits::SOURCES && !at.contains(&new) {
+                at.push(new);
+            }
+        }
+    }
+
+    fn add_file(&mut self, pieces: &[usize], path: &Path) {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+            let folder = self.folder(parent);
+            self.add(pieces, folder, name);
+        }
+    }
+
+    /// All files of a directory that lie in this folder under their own names.
+    fn add_tree(&mut self, manifest: &Manifest, root: &Path) {
+        let Some(folder) = self.folder(root) else { return };
+        let mut piece = 0;
+        for (entry, _, size) in manifest.file_offsets() {
+            if size > 0 {
+                self.add(&[piece], Some(folder), &entry.path);
+                piece += 1;
+            }
+        }
+    }
+}
+
+impl Store {
+    /// The files that may have bytes of a blob that is about to be fetched: at its destination, wherever it
+    /// or its directory was put or begun before, and those of other contents that have the same files.
+    ///
+    /// # Errors
+    /// A share whose key is not here.
+    pub fn finder(&self, begin: &Begin) -> Result<Finder, StoreError> {
+        let id = begin.list.id();
+        let mut sources = Sources::default();
+        let mut wanted: BTreeMap<ContentId, Vec<usize>> = BTreeMap::new();
+        let place = self.record(id).map(|record| record.place);
+        match &begin.target {
+            Target::Tree { dest, manifest, dir, .. } => {
+                for (entry, start, size) in manifest.file_offsets() {
+                    if let (EntryKind::File { id, .. }, 1..) = (&entry.kind, size) {
+                        wanted.entry(*id).or_default().push(sources.pieces.len());
+                        sources.pieces.push(Piece { start, size, at: Vec::new() });
+                    }
+                }
+                let mut roots = vec![dest.clone()];
+                match place {
+                    Some(Place::Tree { root, .. }) => roots.push(root),
+                    Some(Place::Part { staging, .. }) => roots.push(staging),
+                    _ => {}
+                }
+                let laid = laid::read(&self.inner.layout, *dir);
+                roots.extend(laid.into_iter().rev().map(|laid| laid.root));
+                roots.iter().for_each(|root| sources.add_tree(manifest, root));
+            }
+            Target::File(_) | Target::Store => {
+                let size = begin.seal.map_or_else(|| begin.list.geometry().len(), |seal| seal.len);
+                sources.pieces.push(Piece { start: 0, size, at: Vec::new() });
+                if let Target::File(dest) = &begin.target {
+                    sources.add_file(&[0], dest);
+                }
+                match place {
+                    Some(Place::File { path, .. }) => sources.add_file(&[0], &path),
+                    Some(Place::Part { staging, dir: None, .. }) => sources.add_file(&[0], &staging),
+                    _ => {}
+                }
+                if begin.seal.is_none() {
+                    wanted.entry(id).or_default().push(0);
+                }
+            }
+        }
+        self.add_others(&mut sources, &wanted);
+        let most = sources.pieces.iter().map(|piece| piece.at.len()).max().unwrap_or(0);
+        let sources = Arc::new(sources);
+        let attempt = |attempt| {
+            let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
+            Ok(Extents::spread(Arc::clone(&sources), attempt).sealed(seal))
+        };
+        let attempts = (0..most).map(attempt).collect::<Result<_, StoreError>>()?;
+        Ok(Finder { list: begin.list.clone(), attempts })
+    }
+
+    /// The same files in other contents.
+    fn add_others(&self, sources: &mut Sources, wanted: &BTreeMap<ContentId, Vec<usize>>) {
+        let mut trees = 0;
+        for record in self.records() {
+            let whole = record.kind == Kind::File && record.state == State::Complete && record.seal.is_none();
+            if let Some(pieces) = wanted.get(&record.id).filter(|_| whole) {
+                match &record.place {
+                    Place::File { path, .. } => sources.add_file(pieces, path),
+                    Place::Store => sources.add_file(pieces, &self.inner.layout.data(record.id, false)),
+                    Place::Tree { .. } | Place::Part { .. } => {}
+                }
+            }
+            if trees < limits::SOURCE_TREES
+                && let Some((root, manifest)) = self.tree_of(&record)
+            {
+                trees += 1;
+                let folder = sources.folder(&root);
+                for (entry, ..) in manifest.file_offsets() {
+                    if let EntryKind::File { id, .. } = &entry.kind
+                        && let Some(pieces) = wanted.get(id)
+                    {
+                        sources.add(pieces, folder, &entry.path);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the files of a directory lie, and which.
+    fn tree_of(&self, record: &Record) -> Option<(std::path::PathBuf, Manifest)> {
+        let payload = self.record(record.payload?.id)?;
+        let Place::Tree { root, dir } = &payload.place else { return None };
+        let manifest = shares::manifest(&self.inner.layout, &payload, *dir).ok()?;
+        root.is_dir().then(|| (root.clone(), manifest))
+    }
+}
