@@ -420,9 +420,9 @@ pub const LINK_DHT: usize = 2;
 
 // ---- store --------------------------------------------------------------------------------------------------------
 
-/// Verified bytes written before they and then the have-map are flushed: what a crash may cost, together with
-/// [`FLUSH_EVERY`].
-pub const FLUSH_BYTES: u64 = 16 << 20;
+/// Verified bytes written before they and then the have-map are flushed. A crash costs them and what is written while they are
+/// flushed: 16 MiB in all, or what [`FLUSH_EVERY`] allows.
+pub const FLUSH_BYTES: u64 = 8 << 20;
 /// See [`FLUSH_BYTES`].
 pub const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// Bytes that may wait for a slow flush before the writer waits for it.

@@ -12,6 +12,7 @@ mod barred;
 mod behaviour;
 mod dht;
 mod discovery;
+mod eager;
 mod gate;
 mod gate_counts;
 mod get;

@@ -108,9 +108,7 @@ impl Scheduler {
                 self.peers.entry(peer).or_insert_with(|| Holder::new(near, elsewhere, now));
             }
             Input::RoundTrip { peer, took } => {
-                if let Some(holder) = self.peers.get_mut(&peer) {
-                    holder.is_away(took);
-                }
+                self.peers.get_mut(&peer).into_iter().for_each(|holder| holder.is_away(took));
             }
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
             Input::Serve { blob, geometry, have, origin } => {
@@ -136,15 +134,7 @@ impl Scheduler {
             Input::Holds { peer, blob, have } => self.holds(peer, blob, have, out),
             Input::HoldsMore { peer, blob, add } => self.holds_more(peer, blob, &add),
             Input::Gone { peer, blob } => self.gone(peer, blob, now, out),
-            Input::Takes { peer, blob } => {
-                let local = self.is_local(peer);
-                if let Some(b) = self.blobs.get_mut(&blob) {
-                    let (chunks, have) = (b.geometry.chunks(), b.have.clone());
-                    let link = b.link(peer, local);
-                    link.taker.get_or_insert_with(|| Taker::new(chunks));
-                    link.told_have = have;
-                }
-            }
+            Input::Takes { peer, blob } => self.takes(peer, blob, now, out),
             Input::TakesNot { peer, blob } => {
                 self.forget_taker(peer, blob, now);
                 self.give(now, out);
@@ -251,6 +241,18 @@ impl Scheduler {
             b.seed = Some(Seed::new(geometry.chunks(), &mut self.random));
         }
         self.tell_all(blob, now, out);
+        self.give(now, out);
+    }
+
+    /// A peer takes a blob of us. Most likely it needs something: that it is offered places before it has said so saves a
+    /// round trip.
+    fn takes(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
+        let local = self.is_local(peer);
+        let Some(b) = self.blobs.get_mut(&blob) else { return };
+        let (chunks, have) = (b.geometry.chunks(), b.have.clone());
+        let link = b.link(peer, local);
+        link.taker.get_or_insert_with(|| Taker::new(chunks, have.count()));
+        link.told_have = have;
         self.give(now, out);
     }
 

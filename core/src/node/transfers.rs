@@ -196,12 +196,17 @@ impl Transfers {
             .map(|(k, h)| (*k, h.have.clone()))
             .collect();
         download.offers.retain(|_, h| h.claim == claim);
+        let mut early = std::mem::take(&mut download.early);
+        early.retain(|(peer, ..)| download.offers.contains_key(peer));
         download.view.send_modify(|v| v.stage = Stage::Active);
         let view = download.view.subscribe();
         let want = Input::Want { blob: key, geometry, have, skip: blob.skipped(), order };
         self.scheduler.handle(want, now, &mut self.out);
         for (peer, have) in held {
             self.scheduler.handle(Input::Holds { peer, blob: key, have }, now, &mut self.out);
+        }
+        for (peer, count, hint) in early {
+            self.scheduler.handle(Input::Granted { peer, blob: key, count, hint }, now, &mut self.out);
         }
         self.carry_out(peers, sharing);
         self.refresh();
@@ -225,6 +230,7 @@ impl Transfers {
             owner: Arc::downgrade(owner),
             doing,
             offers: BTreeMap::new(),
+            early: Vec::new(),
             view,
             sources: BTreeMap::new(),
             done: 0,

@@ -16,6 +16,7 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, NetworkBehaviour};
 use libp2p::{PeerId, noise, quic, relay, tcp};
 
+use super::eager;
 use super::office::Door;
 use super::socket::Socket;
 use super::tls::record::SecureStream;
@@ -75,23 +76,27 @@ fn assemble(
     door: Option<Door>,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     // First, because libp2p-quic panics where this returns an error.
-    let security = Security {
-        tls: Tls::new(keypair).map_err(io::Error::other)?,
-        noise: noise::Config::new(keypair).map_err(io::Error::other)?,
-    };
+    let tls = Tls::new(keypair).map_err(io::Error::other)?;
+    let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
+    let security = Security { tls, noise, protocols: &[tls::PROTOCOL, NOISE] };
     let relayed = relays
         .upgrade(Version::V1Lazy)
         .authenticate(security.clone())
         .multiplex(Yamux::new(steady))
         .timeout(HANDSHAKE_TIMEOUT)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
-        .map(|stream, _| Socket::new(stream))
-        .upgrade(Version::V1Lazy)
-        .authenticate(security)
-        .multiplex(Yamux::new(steady))
-        .timeout(HANDSHAKE_TIMEOUT)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let tcp = |protocols| {
+        let security = Security { protocols, ..security.clone() };
+        tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+            .map(|stream, _| Socket::new(stream))
+            .upgrade(Version::V1Lazy)
+            .authenticate(security)
+            .multiplex(Yamux::new(steady))
+            .timeout(HANDSHAKE_TIMEOUT)
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+            .boxed()
+    };
+    let tcp = eager::Tcp::new(tcp(&[tls::PROTOCOL, NOISE]), tcp(&[tls::PROTOCOL]), tcp(&[NOISE]));
     let quic = quic::tokio::Transport::new(quic_config(keypair))
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let direct = quic.or_transport(tcp).map(|either, _| either.into_inner());
@@ -111,11 +116,12 @@ fn quic_config(keypair: &Keypair) -> quic::Config {
     config
 }
 
-/// TLS for whoever speaks it, Noise for the rest.
+/// TLS for whoever speaks it, Noise for the rest: these of them, best first.
 #[derive(Clone)]
 struct Security {
     tls: Tls,
     noise: noise::Config,
+    protocols: &'static [&'static str],
 }
 
 /// Why a peer could not be authenticated.
@@ -132,11 +138,11 @@ type Secured<C> = Either<SecureStream<C>, noise::Output<C>>;
 
 impl UpgradeInfo for Security {
     type Info = &'static str;
-    type InfoIter = std::array::IntoIter<Self::Info, 2>;
+    type InfoIter = std::iter::Copied<std::slice::Iter<'static, Self::Info>>;
 
-    /// Best first: a dialler proposes in this order.
+    /// A dialler proposes in this order, and does not wait for the answer to the last one.
     fn protocol_info(&self) -> Self::InfoIter {
-        [tls::PROTOCOL, NOISE].into_iter()
+        self.protocols.iter().copied()
     }
 }
 

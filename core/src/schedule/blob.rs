@@ -151,7 +151,7 @@ impl Blob {
         }
         taker.taken.set(chunk);
         taker.useful -= u32::from(self.have.get(chunk));
-        if local {
+        if local && taker.known {
             self.count_claim(peer, chunk, 1);
         }
     }

@@ -113,11 +113,11 @@ impl Grant {
 }
 
 impl Taker {
-    /// Takes nothing until it has said what it needs.
-    pub(super) fn new(chunks: u32) -> Self {
+    /// Until it has said what it needs, it is taken to need all of the `useful` chunks that are here.
+    pub(super) fn new(chunks: u32, useful: u32) -> Self {
         Self {
-            taken: Bitmap::full(chunks),
-            useful: 0,
+            taken: Bitmap::new(chunks),
+            useful,
             known: false,
             grants: VecDeque::new(),
             live: 0,

@@ -171,6 +171,7 @@ impl Store {
         let Some(record) = self.record(id).filter(|r| r.state == State::Partial) else { return 0 };
         let part = match &record.place {
             Place::Part { staging, .. } => staging.clone(),
+            Place::Tree { root, .. } => root.clone(),
             _ => self.inner.layout.data(id, record.seal.is_some()),
         };
         if !part.exists() {

@@ -7,7 +7,7 @@ use super::download::Doing;
 use crate::node::peers::Peers;
 use crate::node::session::{Expect, Serve};
 use crate::node::sharing::Sharing;
-use crate::schedule::{BlobKey, Failure, Output, PeerKey};
+use crate::schedule::{Beat, BlobKey, Failure, Output, PeerKey};
 use crate::wire::{GatewayBeat, Handle, Have, Message, Why};
 
 /// Neighbouring chunks asked for, or to be sent, together.
@@ -73,15 +73,7 @@ impl Transfers {
                 }
                 Output::Gateways { peer, blob, beats } => {
                     if let Some(id) = self.ids.get(&blob) {
-                        let beats = beats
-                            .iter()
-                            .map(|b| GatewayBeat {
-                                tag: b.tag,
-                                number: b.number,
-                                whole: b.whole,
-                                age: b.age.as_millis() as u32,
-                            })
-                            .collect();
+                        let beats = beats.iter().map(on_the_wire).collect();
                         peers.send(peer, Message::Gateways { id: *id, beats });
                     }
                 }
@@ -118,6 +110,11 @@ impl Transfers {
     fn last_handle(&self, blob: BlobKey) -> Option<Handle> {
         self.handles.iter().find(|(_, key)| **key == blob).map(|(handle, _)| *handle)
     }
+}
+
+/// A beat as it travels.
+const fn on_the_wire(beat: &Beat) -> GatewayBeat {
+    GatewayBeat { tag: beat.tag, number: beat.number, whole: beat.whole, age: beat.age.as_millis() as u32 }
 }
 
 impl Runs {

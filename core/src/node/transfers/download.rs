@@ -100,6 +100,8 @@ pub(super) struct Download {
     pub(super) owner: Weak<Owner>,
     pub(super) doing: Doing,
     pub(super) offers: BTreeMap<PeerKey, Held>,
+    /// Grants that came before it was known what it is.
+    pub(super) early: Vec<(PeerKey, u32, Option<u32>)>,
     pub(super) view: watch::Sender<View>,
     pub(super) sources: BTreeMap<PeerId, Source>,
     pub(super) done: u64,

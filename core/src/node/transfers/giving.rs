@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Transfers;
+use super::download::Doing;
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::peers::Peers;
@@ -130,6 +131,15 @@ impl Transfers {
         sharing: &Sharing,
     ) {
         let Some(blob) = self.by_handle(handle) else { return };
+        if let Some(download) = self.downloads.get_mut(&blob)
+            && !matches!(download.doing, Doing::Active { .. })
+        {
+            match download.early.len() < limits::HELD_GRANTS {
+                true => download.early.push((peer, count, hint)),
+                false => peers.send(peer, Message::Refuse { blob: handle, count, busy: true }),
+            }
+            return;
+        }
         self.hear(Input::Granted { peer, blob, count, hint }, peers, sharing);
     }
 
