@@ -78,6 +78,39 @@ pub fn scenario(seed: u64) -> Scenario {
     scenario
 }
 
+/// The world of this seed with company: two to five more who do not keep the rules, of different kinds, thin lines between
+/// sites, and more cuts and broken connections. All kinds of trouble are as likely together as alone.
+#[must_use]
+pub fn crowded(seed: u64) -> Scenario {
+    let mut scenario = scenario(seed);
+    let mut random = Random::new(seed ^ 0xc0de_d00d);
+    let mut below = |n: usize| random.below(n) as u64;
+    for _ in 0..2 + below(4) {
+        let habit = match below(7) {
+            0 | 1 => Habit::Hoarder,
+            2 => Habit::Drips,
+            3 => Habit::Corrupt(1 + below(500) as u16),
+            4 => Habit::Silent,
+            5 => Habit::Overclaims,
+            _ => Habit::Unread,
+        };
+        let like = scenario.hosts[below(scenario.hosts.len()) as usize].clone();
+        let joins = (below(3) == 0).then(|| below(10_000) * MS);
+        scenario.hosts.push(Spec { origin: false, habit, joins, leaves: None, ..like });
+    }
+    for line in &mut scenario.lines {
+        if below(2) == 0 {
+            *line = Some(Line { rate: [2, 8, 20][below(3) as usize] * 1_000_000 / 8 });
+        }
+    }
+    let (hosts, span) = (scenario.hosts.len(), (table::bound(&scenario) * 2e9) as usize + 1);
+    for _ in 0..below(5) {
+        let at = below(span);
+        scenario.faults.push((at, fault(&mut below, hosts)));
+    }
+    scenario
+}
+
 fn fault(below: &mut impl FnMut(usize) -> u64, hosts: usize) -> Fault {
     let one = below(hosts) as usize;
     match below(8) {
@@ -109,14 +142,16 @@ fn faults_end(scenario: &Scenario) -> f64 {
     faults.chain(scenario.hosts.iter().filter_map(|h| h.joins)).max().unwrap_or(0) as f64 / 1e9
 }
 
-/// Runs the world of a seed; with `trace`, every message is shown.
+/// Runs a world; with `trace`, every message is shown.
 ///
 /// # Errors
 /// What did not hold.
-pub fn run(seed: u64, trace: Option<Trace>) -> Result<(), String> {
-    let scenario = scenario(seed);
+pub fn run(scenario: Scenario, trace: Option<Trace>) -> Result<(), String> {
     let (end, bound) = (faults_end(&scenario), table::bound(&scenario));
+    let hostile = scenario.hosts.iter().filter(|host| host.habit != Habit::Honest).count();
+    // Many who fill a thin line with what they do not need leave little of it.
+    let times = if hostile * 3 >= scenario.hosts.len() { 3.0 } else { 1.0 };
     let mut world = World::new(scenario);
     (world.codec, world.trace) = (true, trace);
-    world.verdict(end, GRACE.0 + GRACE.1 * bound)
+    world.verdict(end, times * (GRACE.0 + GRACE.1 * bound))
 }

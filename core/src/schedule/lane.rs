@@ -14,10 +14,15 @@ pub(super) struct Lane {
     pub(super) granted: u64,
     /// Bytes asked for and not yet sent.
     pub(super) asked: u64,
-    /// Bytes per second while there was something to send; 0 before it was measured.
+    /// Bytes per second while there was something to send; 0 before it was measured. While the line runs dry now and then it
+    /// may be more.
     pub(super) rate: u64,
+    /// The line was measured while it was full.
+    known: bool,
     /// Bytes sent since, of the present measurement.
     meter: (Now, u64),
+    /// During that there was nothing to send for a while.
+    dry: bool,
     /// When the rate was last measured.
     measured: Now,
     /// When a whole chunk last went out.
@@ -66,7 +71,9 @@ impl Lane {
             granted: 0,
             asked: 0,
             rate: 0,
+            known: false,
             meter: (Duration::ZERO, 0),
+            dry: false,
             measured: Duration::ZERO,
             last_sent: Duration::ZERO,
             turnaround: Duration::ZERO,
@@ -83,7 +90,7 @@ impl Lane {
     pub(super) fn budget(&self, chunk: u64, slots: u64) -> u64 {
         let ahead = under_way(self.rate, self.turnaround * self.reach / 8 + SLACK);
         let first = under_way(limits::START_RATE, self.turnaround).max(limits::FIRST_WINDOW);
-        let least = if self.rate == 0 { first } else { 0 };
+        let least = if self.known { 0 } else { first };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
 
@@ -136,9 +143,14 @@ impl Lane {
     pub(super) fn takes(&mut self, bytes: u64, since: Now, now: Now) {
         self.starved(since, now);
         if self.asked == 0 {
-            self.meter = (now, 0);
+            // A pause of a few turnarounds is one that more grants had filled; a longer one is for want of takers.
+            let pause = now.saturating_sub(self.empty_since);
+            self.dry = pause <= self.turnaround * 3 + METER && self.meter.1 > 0;
+            if !self.dry {
+                self.meter = (now, 0);
+            }
             if now.saturating_sub(self.measured) > RATE_FOR {
-                self.rate = 0;
+                (self.rate, self.known) = (0, false);
             }
         }
         self.asked += bytes;
@@ -173,9 +185,15 @@ impl Lane {
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER && self.meter.1 > 2 * bytes {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
-            // It follows up at once, so that what is granted may double from one turnaround to the next.
-            self.rate = if sample > self.rate { sample } else { (self.rate * 3 + sample) / 4 };
-            (self.meter, self.measured) = ((now, 0), now);
+            // It follows up at once, so that what is granted may double from one turnaround to the next, and down only when
+            // the line was full.
+            self.rate = match sample > self.rate {
+                true => sample,
+                false if self.dry => self.rate,
+                false => (self.rate * 3 + sample) / 4,
+            };
+            self.known |= !self.dry;
+            (self.meter, self.measured, self.dry) = ((now, 0), now, false);
         }
     }
 }

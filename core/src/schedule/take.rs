@@ -1,6 +1,6 @@
 //! The taking side: what to ask for when a holder has a place for us, and what becomes of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::endgame::smooth;
@@ -42,6 +42,8 @@ const PEAK_FOR: u32 = 10;
 const CRAWL: u32 = 8;
 /// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
 const CRAWLS: u32 = 6;
+/// A chunk that would take longer than this is not waited for: on any line that is of use, a chunk takes less.
+const HOPELESS: Duration = Duration::from_secs(900);
 
 impl Taking {
     pub(super) fn new() -> Self {
@@ -389,6 +391,7 @@ impl Scheduler {
                 holder.stalled(now);
             }
         }
+        self.drop_drips(now, out);
         let mut slow = self.crawling(now);
         for (peer, blob, chunk) in slow.iter().copied() {
             self.end_request(peer, blob, chunk);
@@ -402,6 +405,38 @@ impl Scheduler {
             }
             if let Some(b) = self.blobs.get_mut(&blob) {
                 b.crawls += 1;
+            }
+            self.tell_all(blob, now, out);
+        }
+    }
+
+    /// A holder that sends a byte now and then, so that a chunk of it would take hours, loses all that it was asked for. It is
+    /// no sign that others are slow.
+    fn drop_drips(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut drips = BTreeSet::new();
+        for (key, b) in &self.blobs {
+            let Some(picker) = &b.picker else { continue };
+            for (chunk, request) in self.inflight.requests(*key).filter(|(_, request)| request.got > 0) {
+                let local = self.is_local(request.peer);
+                let delivered = self.peers.get(&request.peer).map_or(Duration::ZERO, Holder::delivered_at);
+                let age = now.saturating_sub(request.since.max(delivered));
+                let takes = age * request.size as u32 / request.got as u32;
+                let other = |peer: &PeerKey| *peer != request.peer && picker.peer_has(*peer, chunk);
+                if age > limits::REQUEST_TIMEOUT
+                    && takes > HOPELESS.max(self.taking.service(local) * CRAWL)
+                    && b.links.keys().any(other)
+                {
+                    drips.insert((request.peer, *key));
+                }
+            }
+        }
+        for (peer, blob) in drips {
+            for (_, chunk) in self.inflight.of_peer(peer).into_iter().filter(|(of, _)| *of == blob) {
+                self.end_request(peer, blob, chunk);
+                out.push(Output::Cancel { peer, blob, chunk });
+            }
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.crawled(now);
             }
             self.tell_all(blob, now, out);
         }

@@ -10,6 +10,7 @@
 //! sim --faults 2000            so many small worlds in which much goes wrong
 //! sim --faults 1 --seed 7      that of one seed, ...
 //! sim --faults 1 --seed 7 --trace   ... with every message
+//! sim --faults 2000 --crowded   the same worlds with more of everything that goes wrong
 //! ```
 //! Ends with 1 when a row misses its target, or something did not hold.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let args = Args(std::env::args().skip(1).collect());
     let seed = args.number("--seed").unwrap_or(1);
     let ok = if let Some(count) = args.number("--faults") {
-        faults(seed, count, args.has("--trace"))
+        faults(seed, count, args.has("--trace"), args.has("--crowded"))
     } else if let Some(hosts) = args.number("--hosts") {
         let number = |flag, default| args.number(flag).unwrap_or(default);
         let (rate, size, latency) = (number("--rate", 50), number("--size", 64), number("--latency", 30));
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         print_table(seed, args.has("--small"), args.value("--only").unwrap_or(""))
     } else {
         eprintln!(
-            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace] | --hosts N | --readers N"
+            "usage: sim --table [--small] [--only TEXT] [--seed N] | --faults COUNT [--seed N] [--trace] [--crowded] | --hosts N | --readers N"
         );
         return ExitCode::from(2);
     };
@@ -128,7 +129,8 @@ fn on_all_processors(work: &(impl Fn() + Sync)) {
 }
 
 /// Runs the worlds of `count` seeds from `seed` on, on all processors.
-fn faults(seed: u64, count: u64, trace: bool) -> bool {
+fn faults(seed: u64, count: u64, trace: bool, crowded: bool) -> bool {
+    let world = if crowded { seeds::crowded } else { seeds::scenario };
     let (next, failed) = (AtomicU64::new(seed), AtomicU64::new(0));
     let shown = |line: &str| eprintln!("{line}");
     let trace = trace.then_some(shown as fn(&str));
@@ -138,15 +140,16 @@ fn faults(seed: u64, count: u64, trace: bool) -> bool {
             if seed_now >= seed + count {
                 return;
             }
-            let result = catch_unwind(|| seeds::run(seed_now, trace));
+            let result = catch_unwind(|| seeds::run(world(seed_now), trace));
             let wrong = match result {
                 Ok(Ok(())) => continue,
                 Ok(Err(what)) => what,
                 Err(_) => "it panicked: see above".to_owned(),
             };
             failed.fetch_add(1, Ordering::Relaxed);
-            println!("seed {seed_now}: {wrong}\n{:#?}", seeds::scenario(seed_now));
-            println!("again: sim --faults 1 --seed {seed_now} --trace");
+            println!("seed {seed_now}: {wrong}\n{:#?}", world(seed_now));
+            let more = if crowded { " --crowded" } else { "" };
+            println!("again: sim --faults 1 --seed {seed_now} --trace{more}");
         }
     };
     on_all_processors(&work);
