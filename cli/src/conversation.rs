@@ -72,6 +72,7 @@ pub(crate) struct Conversation<'a> {
 
 /// A sign of the node that a command hears.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few wait in a queue of bounded length")]
 enum Sign {
     Heard(Heard),
     /// The node has gone.

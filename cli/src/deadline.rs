@@ -98,6 +98,8 @@ mod tests {
             target: "x".into(),
             output: Output::Store,
             overwrite: false,
+            delete: false,
+            exact: false,
             timeout_ms: None,
             include: Vec::new(),
             exclude: Vec::new(),

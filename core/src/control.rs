@@ -37,7 +37,7 @@ pub enum Replies {
     /// From our own node.
     Own(tokio::sync::mpsc::Receiver<Event>),
     /// Over the control socket.
-    Remote(client::Replies),
+    Remote(Box<client::Replies>),
 }
 
 /// The state of opening a store: what it waits for.
@@ -107,7 +107,7 @@ impl Session {
     pub async fn call(&self, command: Command) -> Replies {
         match self {
             Self::Own { node, .. } => Replies::Own(node.call(command).await),
-            Self::Remote(client) => Replies::Remote(client.call(command).await),
+            Self::Remote(client) => Replies::Remote(Box::new(client.call(command).await)),
         }
     }
 

@@ -212,7 +212,12 @@ pub fn rows(seed: u64, small: bool) -> Vec<Row> {
         1.15,
         None,
     ));
-    rows.push(row("3 play a film at 1.5 x its rate".to_owned(), readers(seed, 3, 4000, 6000, 64), 1.2, Some(1.4)));
+    rows.push(row(
+        "3 play a film at 1.5 x its rate".to_owned(),
+        readers(seed, 3, 4000, 6000, 64),
+        1.2,
+        Some(1.4),
+    ));
     rows.push(row("5 of 100 drip, 5 never read: the others".to_owned(), obstructors(seed, 90), 1.30, None));
     if !small {
         rows.push(row("50/50 Mbit/s, N = 1,000".to_owned(), equal(seed, 1000, 50, 10 * MS), 1.10, None));

@@ -82,6 +82,7 @@ pub(super) fn encode(line: &impl Serialize) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

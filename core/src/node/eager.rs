@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
+use libp2p::PeerId;
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{
     Boxed, DialOpts, ListenerId, PortUse, Transport, TransportError, TransportEvent,
 };
 use libp2p::core::upgrade::NegotiationError;
 use libp2p::core::{Endpoint, Multiaddr};
-use libp2p::PeerId;
 
 /// An authenticated connection.
 type Connection = (PeerId, StreamMuxerBox);

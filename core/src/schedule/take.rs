@@ -178,7 +178,8 @@ impl Scheduler {
         now: Now,
     ) -> Result<(u32, u64), Unused> {
         self.read_on(blob, now);
-        let late = |b: &super::Blob| b.reading.is_some() && b.late.as_ref().is_some_and(|late| !late.is_empty());
+        let late =
+            |b: &super::Blob| b.reading.is_some() && b.late.as_ref().is_some_and(|late| !late.is_empty());
         let late = self.blobs.get(&blob).is_some_and(late);
         let b = self.blobs.get_mut(&blob).ok_or(Unused::NoNeed)?;
         let size = b.geometry.chunk_size();
@@ -464,7 +465,8 @@ impl Scheduler {
                 let Some(holder) = self.peers.get(&request.peer) else { continue };
                 let usual = self.taking.service(holder.is_local()) * CRAWL;
                 // Where all are slow, ever more patience: else none of them would ever be done.
-                let patience = limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
+                let patience =
+                    limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
                 // While an earlier one was on its way this one waited.
                 let age = now.saturating_sub(request.since.max(holder.delivered_at()));
                 let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;

@@ -13,8 +13,8 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 
 use super::beneath::{self, Folder};
 use super::disk::{self, DiskError};
-use super::own::{Own, ROOT};
 use super::local::Sources;
+use super::own::{Own, ROOT};
 use super::survey::{Plan, Spot};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
@@ -39,7 +39,7 @@ enum Plain {
         file: File,
         path: PathBuf,
     },
-    Tree(Tree),
+    Tree(Box<Tree>),
     /// In other files that may have them, for the n-th time of looking.
     Spread(Arc<Sources>, usize),
 }
@@ -85,7 +85,7 @@ impl Extents {
     }
 
     pub(super) fn tree(tree: Tree) -> Self {
-        Self { plain: Plain::Tree(tree), seal: None }
+        Self { plain: Plain::Tree(Box::new(tree)), seal: None }
     }
 
     /// Other files that may have the bytes.

@@ -132,10 +132,8 @@ impl Own {
         let Some(seen) = beneath::seen_at(&self.place) else { return false };
         let is_dir = beneath::is_dir(&seen);
         // What others gave a second name would change under that as well.
-        if !is_dir && !(beneath::is_file(&seen) && seen.names == 1) {
-            return false;
-        }
-        self.is_it(&seen)
+        let is_single_file = beneath::is_file(&seen) && seen.names == 1;
+        (is_dir || is_single_file) && self.is_it(&seen)
     }
 
     /// The same of a file that may have other names.

@@ -269,7 +269,9 @@ impl Store {
     #[must_use]
     pub fn is_offered(&self, id: ContentId) -> bool {
         let Some(record) = self.record(id).filter(Record::is_offered) else { return false };
-        record.payload.is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(Record::is_offered))
+        record
+            .payload
+            .is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(Record::is_offered))
     }
 
     /// The blob, and the directory or share whose content it is: nothing of them can be had when its bytes are gone.
@@ -413,6 +415,7 @@ mod tests {
                 take: false,
                 rules: Rules::Portable,
                 symlinks: false,
+                skipped_homes: None,
                 audience: None,
                 domain: Domain::Public,
                 progress: &|_, _| {},

@@ -93,11 +93,14 @@ fn a_folder_that_is_not_known_any_longer_is_not_taken_for_one_to_put_it_into() {
     has_all(&bob.path("live/release"), &two.path("release"));
 }
 
+/// The name that is in the way, and how it comes there.
+type Way = (&'static str, fn(&Path));
+
 /// What is in the way and is never replaced is named before a byte is fetched.
 #[test]
 fn what_stands_in_the_way_is_named() {
     let (_one, first, _two, _second) = versions();
-    let ways: [(&str, fn(&Path)); 4] = [
+    let ways: [Way; 4] = [
         ("release/bin/tool", |at| fs::create_dir_all(at.join("bin/tool/folder")).unwrap()),
         ("release/docs", |at| fs::write(at.join("docs"), "a file").unwrap()),
         ("release/old/gone", |at| {

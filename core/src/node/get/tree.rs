@@ -95,7 +95,7 @@ impl Job {
             Output::Store | Output::Hold => Ok(PathBuf::new()),
             Output::Into(folder) => Ok(folder.join(name)),
             Output::Path(path) if path.is_dir() && !self.get.exact => {
-                self.into_or_over(id, path, &name, manifest)
+                self.inside_or_over(id, path, &name, manifest)
             }
             Output::Path(path) => Ok(path.clone()),
         }
@@ -103,7 +103,7 @@ impl Job {
 
     /// A folder that is there is what a directory goes into, unless a directory was put there as it: then it
     /// is an earlier version.
-    fn into_or_over(
+    fn inside_or_over(
         &self,
         id: ContentId,
         path: &Path,

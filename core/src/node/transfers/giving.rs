@@ -116,7 +116,13 @@ impl Transfers {
     }
 
     /// A peer takes the chunks of a blob in order.
-    pub(in crate::node) fn reads(&mut self, peer: PeerKey, handle: Handle, peers: &mut Peers, sharing: &Sharing) {
+    pub(in crate::node) fn reads(
+        &mut self,
+        peer: PeerKey,
+        handle: Handle,
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
         let Some(source) = sharing.taken(peer, handle) else { return };
         let blob = self.key(source.id());
         self.hear(Input::Reads { peer, blob }, peers, sharing);
