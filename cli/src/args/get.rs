@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use super::Secret;
 use crate::size;
 
-/// See [`Verb::Get`].
+/// Arguments of [`get`](super::Verb::Get).
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Ids, links, or the first digits of an id this node knows; - reads them from standard input, a line each
