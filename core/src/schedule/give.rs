@@ -431,7 +431,10 @@ impl Taker {
                 && let Some(grant) = grants.front_mut()
             {
                 let part = count.min(grant.count);
-                lane.answered(grant.since, now);
+                // A late answer tells nothing of the distance: whoever keeps grants would seem to be far away.
+                if live {
+                    lane.answered(grant.since, now);
+                }
                 grant.count -= part;
                 count -= part;
                 given = Some(Answer { since: grant.since, late: !live });

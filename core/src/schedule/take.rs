@@ -143,8 +143,9 @@ impl Scheduler {
                         b.asked_of(peer, chunk);
                     }
                     out.push(Output::Request { peer, blob, chunk });
-                    // The rest of a larger grant goes on from there: neighbours are written together.
-                    hint = Some(chunk + 1);
+                    // The rest of a larger grant goes on from there: neighbours are written together. A reader knows better.
+                    let reads = self.blobs.get(&blob).is_some_and(|b| b.reading.is_some());
+                    hint = (!reads).then_some(chunk + 1);
                 }
                 Err(unused) => {
                     let busy = unused == Unused::Busy;

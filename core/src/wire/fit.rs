@@ -129,10 +129,10 @@ mod tests {
         let [.., Message::Request { first: 522, count: 88, .. }] = asked.as_slice() else {
             panic!("{asked:?}")
         };
-        let granted = taken(Message::Grant { blob: 1, count: 257, hint: Some(4) });
+        let granted = taken(Message::Grant { blob: 1, count: 513, hint: Some(4) });
         let last = Message::Grant { blob: 1, count: 1, hint: None };
-        assert_eq!(granted, [Message::Grant { blob: 1, count: 256, hint: Some(4) }, last]);
-        assert_eq!(taken(Message::Refuse { blob: 1, count: 513, busy: true }).len(), 3);
+        assert_eq!(granted, [Message::Grant { blob: 1, count: 512, hint: Some(4) }, last]);
+        assert_eq!(taken(Message::Refuse { blob: 1, count: 1025, busy: true }).len(), 3);
         let beat = GatewayBeat { tag: 1, number: 1, whole: true, age: 0 };
         taken(Message::Gateways { id: ContentId::from_bytes([1; 32]), beats: vec![beat; 9] });
         taken(Message::Called { chains: vec![Vec::new(); 9] });
