@@ -13,7 +13,7 @@ use crate::ui::Ui;
 
 /// The node looks at the time itself and knows better what was missing: it has so much longer.
 const GRACE: Duration = Duration::from_millis(600);
-/// Whatever still runs is left then, be it a disk that does not answer.
+/// A task that still runs is left then, be it one whose disk does not answer.
 const LAST: Duration = Duration::from_millis(1200);
 
 /// When a command gives up.

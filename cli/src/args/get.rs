@@ -48,7 +48,7 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    /// Whether it goes to standard output.
+    /// Tells whether it goes to standard output.
     pub(crate) fn to_stdout(&self) -> bool {
         self.output.as_ref().is_some_and(|path| path.as_os_str() == "-")
     }

@@ -342,7 +342,7 @@ impl Job {
         sanitize_name(self.name.as_deref().or(learned.name.as_deref()).unwrap_or("download"))
     }
 
-    /// Where a file goes; `None` for the store.
+    /// Names the destination of a file; `None` for the store.
     fn destination(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let name = sanitize_name(name);
         let dest = match &self.get.output {

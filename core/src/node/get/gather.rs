@@ -1,4 +1,4 @@
-//! What need not come from a peer: chunks that can be put together from files that are here.
+//! Chunks that need not come from a peer: those that can be put together from files that are here.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct Scale {
 }
 
 impl Job {
-    /// Where chunks of a blob are looked for before peers are asked.
+    /// Places in which chunks of a blob are looked for before peers are asked.
     pub(super) async fn finder(&self, begin: &Begin) -> Result<Option<Arc<Finder>>, Failure> {
         let (store, begin) = (self.context.store.clone(), begin.clone());
         let finder = blocking(move || store.finder(&begin)).await?.map_err(store_failure)?;

@@ -71,7 +71,7 @@ impl Job {
         })
     }
 
-    /// What lies at the destination of a directory, and what may be put there.
+    /// Compares the destination of a directory with it: what lies there, and what may be put there.
     pub(super) async fn survey(
         &self,
         id: ContentId,
@@ -88,7 +88,7 @@ impl Job {
         blocking(look).await?.map_err(store_failure)
     }
 
-    /// Where a directory goes.
+    /// Names the destination of a directory.
     fn tree_destination(&self, id: ContentId, name: &str, manifest: &Manifest) -> Result<PathBuf, Failure> {
         let name = sanitize_name(name);
         match &self.get.output {
@@ -206,7 +206,7 @@ impl Job {
         Ok(Some(self.done(id, dest, selected, resumed, &view)))
     }
 
-    /// Whether the bytes of a directory are whole at another place of this store. What is said to be whole
+    /// Tells whether the bytes of a directory are whole at another place of this store. What is said to be whole
     /// here and is gone or damaged is whole no longer.
     async fn is_whole_elsewhere(
         &self,
