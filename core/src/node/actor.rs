@@ -5,6 +5,7 @@ mod office;
 mod report;
 mod traversal;
 mod webs;
+mod widen;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,6 +153,8 @@ pub(super) struct Actor {
     site: Option<String>,
     limit_lan: bool,
     dials: BTreeMap<ConnectionId, Name>,
+    /// Dials for further data streams, and whose sessions they are for.
+    widening: BTreeMap<ConnectionId, PeerKey>,
     /// Connections of peers that were banned, and since when they wait to be closed.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
     listen: watch::Sender<Vec<Multiaddr>>,
@@ -256,6 +259,7 @@ impl Actor {
             site: parts.site,
             limit_lan: parts.limit_lan,
             dials: BTreeMap::new(),
+            widening: BTreeMap::new(),
             closing: Vec::new(),
             listen: parts.listen,
             shown: now,
@@ -523,6 +527,7 @@ impl Actor {
             self.memory.save_now_and_then(&self.store);
             self.peers.probe(now);
             self.sharing.offer_waiting(&mut self.peers);
+            self.tend_widths();
             // Whoever ends before that is not looked for again.
             if now.duration_since(self.started) >= SETTLED && !self.anywhere.is_empty() {
                 memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());

@@ -28,6 +28,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// See [`limits::OFFICE_MESSAGES`].
 const OFFICE_WINDOW: Duration = Duration::from_secs(10);
 
+/// Reason for ending the session of a peer whose queues are full.
+const BEHIND: &str = "does not keep up with what it is sent";
+
 /// A count of messages in a window of time.
 #[derive(Debug)]
 struct Lately {
@@ -78,6 +81,10 @@ pub(super) struct Peer {
     ping: Option<(u64, Instant)>,
     pinged: Instant,
     rtt: Option<Duration>,
+    /// The least of all round trips.
+    nearest: Option<Duration>,
+    /// When a further connection with it was last tried in vain.
+    pub(super) not_widened: Option<Instant>,
 }
 
 /// A session that must end.
@@ -151,6 +158,11 @@ impl Peers {
 
     pub(super) fn get_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
         self.peers.get_mut(&key)
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+        self.peers.iter().map(|(key, peer)| (*key, peer))
     }
 
     /// Those of whom this holds.
@@ -228,7 +240,10 @@ impl Peers {
     }
 
     pub(super) fn expect(&mut self, key: PeerKey, expect: Expect) {
-        self.push(key, expect, |session| &session.expects);
+        let Some(peer) = self.peers.get(&key) else { return };
+        if !peer.session.expect(expect) {
+            self.doom(key, BEHIND, false);
+        }
     }
 
     pub(super) fn serve(&mut self, key: PeerKey, serve: Serve) {
@@ -238,7 +253,7 @@ impl Peers {
     fn push<T>(&mut self, key: PeerKey, value: T, queue: impl Fn(&Session) -> &Sender<T>) {
         let Some(peer) = self.peers.get(&key) else { return };
         if queue(&peer.session).try_send(value).is_err() {
-            self.doom(key, "does not keep up with what it is sent", false);
+            self.doom(key, BEHIND, false);
         }
     }
 
@@ -281,6 +296,7 @@ impl Peers {
         let (_, sent) = peer.ping.take_if(|(n, _)| *n == number)?;
         let took = now.duration_since(sent);
         peer.rtt = Some(took);
+        peer.nearest = Some(peer.nearest.map_or(took, |least| least.min(took)));
         Some(took)
     }
 
@@ -366,7 +382,14 @@ impl Peer {
             ping: None,
             pinged: heard,
             rtt: None,
+            nearest: None,
+            not_widened: None,
         }
+    }
+
+    /// The least round trip to it that was measured: without what waited on the way.
+    pub(super) const fn nearest(&self) -> Option<Duration> {
+        self.nearest
     }
 
     /// One more message about the office; false if those are too many.

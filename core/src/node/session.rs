@@ -1,18 +1,25 @@
-//! One session with a peer: four tasks that move bytes and decide nothing.
+//! One session with a peer: tasks that move bytes and decide nothing.
 //!
 //! ```text
 //! control stream -> control::read  -> node (everything but requests for the list, and cancels)
-//!                                  -> send::run (those)
+//!                                  -> desk (those)
 //! node           -> control::write -> control stream
-//! data stream    -> receive::run   -> verify, write, tell the node
-//! send::run      -> read, verify   -> data stream
+//! node           -> board          <- receive::run <- data streams: verify, write, tell the node
+//! node           -> desk           -> send::run    -> data streams: read, verify
 //! ```
 //! Reading never waits for writing: each direction of each stream has its own task. All queues are bounded; a peer that
 //! lets one overflow is dropped.
+//!
+//! A session begins with one data stream. Over a distance it gets more, each on a connection of its own: one connection is
+//! bound by what the kernel buffers for it, grows from nothing once, and slows down for each packet that is lost.
 
+mod board;
 pub(super) mod control;
-pub(super) mod receive;
-pub(super) mod send;
+mod desk;
+mod receive;
+mod send;
+#[cfg(test)]
+mod tests;
 pub(super) mod web;
 
 use std::sync::Arc;
@@ -23,8 +30,12 @@ use libp2p::Stream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::board::Board;
+use self::desk::Desk;
+use self::receive::Receiver;
+use self::send::Sender;
 use super::background::Measured;
-use super::pace::Ways;
+use super::pace::{Directions, Ways};
 use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
@@ -71,9 +82,11 @@ pub(super) enum Outcome {
     Disk { full: bool, error: String },
 }
 
-/// What the receiving task is told to expect.
+/// What the receiving tasks are told to expect.
 #[derive(Debug)]
 pub(super) enum Expect {
+    /// The hash list, or a chunk, of a blob of which too little is known yet: its stream waits until it is told more.
+    Announced { blob: Handle, chunk: u32 },
     /// The hash list, of this many bytes.
     List { blob: Handle, len: usize },
     /// The only chunk, to be verified and handed over.
@@ -103,10 +116,31 @@ pub(super) enum Serve {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) outbox: mpsc::Sender<Message>,
-    pub(super) expects: mpsc::Sender<Expect>,
     pub(super) serves: mpsc::Sender<Serve>,
     pub(super) traffic: Arc<Traffic>,
-    _tasks: JoinSet<()>,
+    bytes: Bytes,
+    tasks: JoinSet<()>,
+}
+
+/// The way of a session's chunks.
+#[derive(Debug)]
+enum Bytes {
+    /// Data streams.
+    Streams(Box<Streams>),
+    /// Requests to a web server.
+    Web(mpsc::Sender<Expect>),
+}
+
+/// The data streams of a session and what their tasks share.
+#[derive(Debug)]
+struct Streams {
+    board: Arc<Board>,
+    desk: Arc<Desk>,
+    tell: Tell,
+    shared: Shared,
+    pace: Directions,
+    /// So many have there been.
+    joined: usize,
 }
 
 /// What all sessions share.
@@ -133,13 +167,11 @@ pub(super) struct Near {
 impl Session {
     /// Starts the tasks of a session over its two streams.
     pub(super) fn start(key: PeerKey, control: Stream, data: Stream, shared: &Shared, near: Near) -> Self {
-        let pace = shared.ways.of(near);
+        let pace = shared.ways.of(near).clone();
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
-        let (expects, expected) = mpsc::channel(limits::OUTBOX);
         let (serves, requests) = mpsc::channel(limits::OUTBOX);
         let (control_in, control_out) = control.split();
-        let (data_in, data_out) = data.split();
         let tell = Tell { key, events: shared.events.clone() };
         let mut tasks = JoinSet::new();
         let ending = tell.clone();
@@ -153,12 +185,83 @@ impl Session {
         let ending = tell.clone();
         // Not one of those that end with the session: it writes what waits, and ends when nobody has more to say.
         tokio::spawn(async move { ending.closed(control::write(control_out, messages).await).await });
-        let receiver = receive::Receiver::new(expected, tell.clone(), shared, pace, Arc::clone(&traffic));
+        let (board, desk, ending) = (Arc::new(Board::default()), Arc::new(Desk::default()), tell.clone());
+        let asked = Arc::clone(&desk).run(requests, tell.clone(), outbox.clone());
+        tasks.spawn(async move { ending.closed(asked.await).await });
+        let streams = Streams { board, desk, tell, shared: shared.clone(), pace, joined: 0 };
+        let mut session = Self { outbox, serves, traffic, bytes: Bytes::Streams(Box::new(streams)), tasks };
+        session.carry(data);
+        session
+    }
+
+    /// Has chunks pass over this stream as well. False, and the stream is closed, when there are as many as may be.
+    pub(super) fn widen(&mut self, data: Stream) -> bool {
+        let Bytes::Streams(streams) = &self.bytes else { return false };
+        let may = streams.desk.streams() < limits::DATA_STREAMS && streams.joined < limits::DATA_STREAMS_EVER;
+        if may {
+            streams.board.widen();
+            self.carry(data);
+        }
+        may
+    }
+
+    /// Ends all data streams but the first, each after the chunk that it carries.
+    pub(super) fn narrow(&self) {
+        if let Bytes::Streams(streams) = &self.bytes {
+            streams.desk.retire_further();
+        }
+    }
+
+    /// Data streams that carry chunks.
+    pub(super) fn width(&self) -> usize {
+        match &self.bytes {
+            Bytes::Streams(streams) => streams.desk.streams(),
+            Bytes::Web(_) => 1,
+        }
+    }
+
+    /// Notes what is asked for. False when there is no room for it.
+    pub(super) fn expect(&self, expect: Expect) -> bool {
+        match &self.bytes {
+            Bytes::Streams(streams) => streams.board.expect(expect),
+            Bytes::Web(expects) => return expects.try_send(expect).is_ok(),
+        }
+        true
+    }
+
+    /// Starts the tasks of a data stream. The first one's end is that of the session; others end when both sides have closed
+    /// them.
+    fn carry(&mut self, data: Stream) {
+        let Bytes::Streams(streams) = &mut self.bytes else { return };
+        streams.joined += 1;
+        let (data_in, data_out) = data.split();
+        let Streams { board, desk, tell, shared, pace, .. } = &**streams;
+        let number = desk.join();
+        let (limiter, traffic) = (pace.down.clone(), Arc::clone(&self.traffic));
+        let receiver = Receiver::new(Arc::clone(board), number, tell.clone(), shared, limiter, traffic);
+        let (ending, retiring) = (tell.clone(), Arc::clone(desk));
+        self.tasks.spawn(async move {
+            let ended = receiver.run(data_in).await;
+            match ended {
+                Ok(()) if number > 0 => retiring.retire(number),
+                ended => ending.closed(ended).await,
+            }
+        });
+        let sender = Sender {
+            desk: Arc::clone(desk),
+            number,
+            tell: tell.clone(),
+            outbox: self.outbox.clone(),
+            limiter: pace.up.clone(),
+            traffic: Arc::clone(&self.traffic),
+        };
         let ending = tell.clone();
-        tasks.spawn(async move { ending.closed(receiver.run(data_in).await).await });
-        let sender = send::Sender::new(requests, tell.clone(), outbox.clone(), pace, Arc::clone(&traffic));
-        tasks.spawn(async move { tell.closed(sender.run(data_out).await).await });
-        Self { outbox, expects, serves, traffic, _tasks: tasks }
+        self.tasks.spawn(async move {
+            let ended = sender.run(data_out).await;
+            if number == 0 || ended.is_err() {
+                ending.closed(ended).await;
+            }
+        });
     }
 }
 
@@ -180,7 +283,7 @@ impl Session {
             // Nothing is read any longer: the node is to hear why, before it finds that out.
             tokio::time::sleep(LAST_WORDS).await;
         });
-        Self { outbox, expects, serves, traffic, _tasks: tasks }
+        Self { outbox, serves, traffic, bytes: Bytes::Web(expects), tasks }
     }
 }
 

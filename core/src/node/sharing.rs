@@ -286,6 +286,13 @@ impl Sharing {
         self.handle(key, *id).and_then(|_| self.open.get(id))
     }
 
+    /// Bytes of the longest blob that a peer takes of us.
+    pub(super) fn taken_of(&self, key: PeerKey) -> u64 {
+        let wanted = self.handles.range((key, Handle::MIN)..=(key, Handle::MAX)).map(|(_, id)| id);
+        let taken = wanted.filter(|id| self.handle(key, **id).is_some()).filter_map(|id| self.open.get(id));
+        taken.map(|blob| blob.geometry().len()).max().unwrap_or(0)
+    }
+
     /// The number by which a peer calls a blob.
     pub(super) fn handle(&self, key: PeerKey, id: ContentId) -> Option<Handle> {
         self.wants.get(&id).and_then(|wants| wants.get(&key)).copied()

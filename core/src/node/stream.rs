@@ -35,7 +35,7 @@ use std::time::Duration;
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished, DialFailure};
 use libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour,
     THandlerInEvent, ToSwarm,
@@ -66,6 +66,15 @@ pub(crate) enum Event {
         /// The substream for control frames.
         control: Stream,
         /// The substream for data frames.
+        data: Stream,
+    },
+    /// There is a further data stream for the session with this peer, on a connection of its own. The session may be over.
+    Further {
+        /// With whom.
+        peer: PeerId,
+        /// On which connection.
+        connection: ConnectionId,
+        /// The substream.
         data: Stream,
     },
     /// The session is over.
@@ -133,6 +142,8 @@ pub(crate) struct Streams {
     relayed: bool,
     /// Peers that no session is begun with.
     others: HashSet<PeerId>,
+    /// Connections that are dialled for further data streams: they compete with no other.
+    further: HashSet<ConnectionId>,
     peers: HashMap<PeerId, Rivals<Session>>,
     connections: HashMap<ConnectionId, Connection>,
     /// Parked sessions and when their grace is over, the earliest first.
@@ -155,6 +166,11 @@ impl Streams {
         self.others.insert(peer);
     }
 
+    /// This connection is about to be dialled for a further data stream of the session with its peer.
+    pub(crate) fn widen(&mut self, connection: ConnectionId) {
+        self.further.insert(connection);
+    }
+
     /// The same with other bounds.
     pub(crate) fn with_limits(local: PeerId, limits: StreamLimits) -> Self {
         Streams {
@@ -162,6 +178,7 @@ impl Streams {
             limits,
             relayed: false,
             others: HashSet::new(),
+            further: HashSet::new(),
             peers: HashMap::new(),
             connections: HashMap::new(),
             parked: VecDeque::new(),
@@ -195,7 +212,10 @@ impl Streams {
         (rank.relayed && !self.relayed) || self.others.contains(&peer)
     }
 
-    fn handler(&self, peer: PeerId, endpoint: &ConnectedPoint) -> Handler {
+    fn handler(&self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) -> Handler {
+        if self.further.contains(&id) {
+            return Handler::new(Role::Widen, self.limits.timeout);
+        }
         let (rank, ours) = self.rank(peer, endpoint);
         let duplicate = ours && self.peers.get(&peer).is_some_and(|rivals| rivals.outrank(rank));
         let for_other = self.is_for_other(peer, rank);
@@ -212,7 +232,7 @@ impl Streams {
         let (peer, id) = (event.peer_id, event.connection_id);
         let (rank, ours) = self.rank(peer, event.endpoint);
         self.connections.insert(id, Connection { endpoint: event.endpoint.clone(), refused: 0 });
-        if self.is_for_other(peer, rank) {
+        if self.is_for_other(peer, rank) || self.further.contains(&id) {
             return;
         }
         let kept = self.peers.entry(peer).or_default().add(id, rank, ours);
@@ -228,12 +248,26 @@ impl Streams {
         let reason = event.cause.filter(|cause| !ours(cause)).map(ToString::to_string);
         self.finish(peer, id, reason);
         self.connections.remove(&id);
+        self.further.remove(&id);
+        self.forget(peer, id);
+    }
+
+    /// A connection competes with no other (any longer).
+    fn forget(&mut self, peer: PeerId, id: ConnectionId) {
         if let Some(rivals) = self.peers.get_mut(&peer) {
             rivals.forget(id);
             if rivals.is_empty() {
                 self.peers.remove(&peer);
             }
         }
+    }
+
+    /// The other end has opened a further data stream instead of a session, or has accepted ours.
+    fn on_further(&mut self, peer: PeerId, connection: ConnectionId, data: Stream) {
+        let verdicts = self.peers.get_mut(&peer).map(|rivals| rivals.end(connection).1);
+        self.apply(peer, verdicts.unwrap_or_default());
+        self.forget(peer, connection);
+        self.emit(Event::Further { peer, connection, data });
     }
 
     fn on_refused(&mut self, peer: PeerId, id: ConnectionId, count: usize) {
@@ -333,25 +367,25 @@ impl NetworkBehaviour for Streams {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _id: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
         let endpoint = ConnectedPoint::Listener { local_addr: local.clone(), send_back_addr: remote.clone() };
-        Ok(self.handler(peer, &endpoint))
+        Ok(self.handler(id, peer, &endpoint))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _id: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         address: &Multiaddr,
         role_override: Endpoint,
         port_use: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
         let endpoint = ConnectedPoint::Dialer { address: address.clone(), role_override, port_use };
-        Ok(self.handler(peer, &endpoint))
+        Ok(self.handler(id, peer, &endpoint))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -362,6 +396,9 @@ impl NetworkBehaviour for Streams {
                 if let Some(connection) = self.connections.get_mut(&connection_id) {
                     connection.endpoint = new.clone();
                 }
+            }
+            FromSwarm::DialFailure(DialFailure { connection_id, .. }) => {
+                self.further.remove(&connection_id);
             }
             _ => {}
         }
@@ -374,6 +411,7 @@ impl NetworkBehaviour for Streams {
                 let verdicts = rivals.map(|rivals| rivals.complete(id, Session { control, data }));
                 self.apply(peer, verdicts.unwrap_or_default());
             }
+            Report::Further(data) => self.on_further(peer, id, data),
             Report::Failed(reason) => {
                 self.finish(peer, id, Some(reason));
                 self.disconnect(peer, id);

@@ -1,4 +1,5 @@
-//! The session on one connection: negotiates its two substreams and refuses every other one.
+//! The session on one connection: negotiates its two substreams and refuses every other one. Or, beside a session that runs
+//! on another connection, one further data stream.
 //!
 //! The end that dialled opens both substreams as soon as the connection is up; the other end takes the first of
 //! each and no more. Negotiation waits for the answer of the peer (never the lazy variant of multistream-select),
@@ -23,6 +24,8 @@ pub(crate) enum Kind {
     Control,
     /// Frames that carry bytes of blobs.
     Data,
+    /// The same, beside a session that runs on another connection.
+    Further,
 }
 
 impl AsRef<str> for Kind {
@@ -30,6 +33,7 @@ impl AsRef<str> for Kind {
         match self {
             Kind::Control => "/swarm/chunk/1/control",
             Kind::Data => "/swarm/chunk/1/data",
+            Kind::Further => "/swarm/chunk/1/further",
         }
     }
 }
@@ -41,6 +45,8 @@ pub(crate) enum Role {
     Open,
     /// Waits for the session: the other end dialled.
     Accept,
+    /// Opens a further data stream of a session on another connection, which this end dialled as well.
+    Widen,
     /// Neither: the connection is a duplicate and about to be closed.
     Refuse,
 }
@@ -56,22 +62,24 @@ pub(crate) enum Report {
         /// The substream of [`Kind::Data`].
         data: Stream,
     },
+    /// A further data stream of a session on another connection. Sent once at most, and neither before nor after `Ready`.
+    Further(Stream),
     /// There will be no session on this connection. Sent once at most, and never after `Ready`.
     Failed(String),
     /// This many further substreams were refused since the last such report.
     Refused(usize),
 }
 
-/// The inbound half of the negotiation: speaks both protocols and tells which one was chosen.
+/// The inbound half of the negotiation: speaks all protocols and tells which one was chosen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accept;
 
 impl UpgradeInfo for Accept {
     type Info = Kind;
-    type InfoIter = std::array::IntoIter<Kind, 2>;
+    type InfoIter = std::array::IntoIter<Kind, 3>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        [Kind::Control, Kind::Data].into_iter()
+        [Kind::Control, Kind::Data, Kind::Further].into_iter()
     }
 }
 
@@ -93,10 +101,11 @@ pub(crate) struct Handler {
     to_open: Vec<Kind>,
     control: Option<Stream>,
     data: Option<Stream>,
+    further: Option<Stream>,
     failure: Option<String>,
     /// Substreams refused and not yet reported.
     refused: usize,
-    /// True until `Ready` or `Failed` was reported.
+    /// True until `Ready`, `Further` or `Failed` was reported.
     negotiating: bool,
     /// Made in the first poll: a timer needs the runtime, a handler may be made without one.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -107,6 +116,7 @@ impl Handler {
     pub(crate) fn new(role: Role, timeout: Duration) -> Self {
         let to_open = match role {
             Role::Open => vec![Kind::Data, Kind::Control],
+            Role::Widen => vec![Kind::Further],
             Role::Accept | Role::Refuse => Vec::new(),
         };
         Handler {
@@ -115,6 +125,7 @@ impl Handler {
             to_open,
             control: None,
             data: None,
+            further: None,
             failure: None,
             refused: 0,
             negotiating: role != Role::Refuse,
@@ -127,6 +138,7 @@ impl Handler {
         let place = match kind {
             Kind::Control => &mut self.control,
             Kind::Data => &mut self.data,
+            Kind::Further => &mut self.further,
         };
         (self.negotiating && place.is_none()).then_some(place)
     }
@@ -160,6 +172,9 @@ impl Handler {
     fn poll_negotiation(&mut self, cx: &mut Context<'_>) -> Poll<Report> {
         if let Some(reason) = self.failure.take() {
             return Poll::Ready(Report::Failed(reason));
+        }
+        if let Some(further) = self.further.take() {
+            return Poll::Ready(Report::Further(further));
         }
         match (self.control.take(), self.data.take()) {
             (Some(control), Some(data)) => return Poll::Ready(Report::Ready { control, data }),

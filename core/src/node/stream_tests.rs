@@ -86,6 +86,7 @@ impl Sessions {
                 let before = self.0[at].take().expect("only what was ready is closed");
                 assert_eq!(before.0, connection, "closed another than the current session");
             }
+            Event::Further { .. } => panic!("nobody asked for it"),
             Event::Failed { reason, .. } => panic!("{reason}"),
         }
     }
@@ -183,6 +184,60 @@ async fn simultaneous_dials_leave_one_session() {
         .await;
         sessions.talk().await;
     }
+}
+
+#[tokio::test]
+async fn a_further_data_stream_comes_beside_a_session_and_takes_nothing_from_it() {
+    let (mut swarms, mut sessions) = pair().await;
+    let to = *swarms[1].local_peer_id();
+    let address = swarms[1].listeners().next().expect("it listens").clone();
+    for _ in 0..2 {
+        let opts = DialOpts::peer_id(to).condition(PeerCondition::Always).addresses(vec![address.clone()]);
+        let opts = opts.allocate_new_port().build();
+        swarms[0].behaviour_mut().as_mut().expect("a node").widen(opts.connection_id());
+        swarms[0].dial(opts).expect("a dial");
+        let mut further: [Option<Stream>; 2] = [None, None];
+        drive(&mut swarms, |at, event| {
+            match event {
+                SwarmEvent::Behaviour(Event::Further { data, .. }) => further[at] = Some(data),
+                other => sessions.note(at, other),
+            }
+            further.iter().all(Option::is_some).then_some(())
+        })
+        .await;
+        let [Some(near), Some(far)] = &mut further else { panic!("both ends have it") };
+        let mut bytes = [0; 4];
+        let talk = async {
+            near.write_all(b"data").await?;
+            near.flush().await?;
+            far.read_exact(&mut bytes).await
+        };
+        let driven = async {
+            loop {
+                drive(&mut swarms, |at, event| {
+                    sessions.note(at, event);
+                    None::<()>
+                })
+                .await;
+            }
+        };
+        tokio::select! {
+            talked = talk => talked.expect("an exchange"),
+            () = driven => {}
+        }
+        assert_eq!(&bytes, b"data");
+        // Both ends let go of it: its connection ends, and nobody is told of a session that ended.
+        drop(further);
+        let mut closed = 0;
+        drive(&mut swarms, |at, event| {
+            closed += usize::from(matches!(event, SwarmEvent::ConnectionClosed { .. }));
+            sessions.note(at, event);
+            (closed == 2).then_some(())
+        })
+        .await;
+    }
+    assert!(sessions.all());
+    sessions.talk().await;
 }
 
 #[tokio::test]

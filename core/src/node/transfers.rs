@@ -136,6 +136,12 @@ impl Transfers {
         download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
     }
 
+    /// Bytes that are lacking of what a peer offers.
+    pub(super) fn lacks_of(&self, peer: PeerKey) -> u64 {
+        let offered = self.downloads.values().filter_map(|d| Some((d.offers.get(&peer)?, d.done)));
+        offered.map(|(held, done)| held.claim.geometry.len().saturating_sub(done)).max().unwrap_or(0)
+    }
+
     /// What is wanted and offered by nobody.
     pub(super) fn searching(&self) -> Vec<ContentId> {
         self.downloads.values().filter(|d| d.offers.is_empty()).map(|d| d.id).collect()

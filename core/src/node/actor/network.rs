@@ -38,7 +38,9 @@ impl Actor {
                 self.listen.send_replace(all);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                if let Some(name) = self.dials.remove(&connection_id) {
+                if self.not_widened(connection_id) {
+                    tracing::debug!(%error, "no further connection");
+                } else if let Some(name) = self.dials.remove(&connection_id) {
                     self.discovery.failed(&name, in_short(&error), !self.transfers.is_idle(), now);
                 }
             }
@@ -74,6 +76,7 @@ impl Actor {
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
             }
+            stream::Event::Further { peer, connection, data } => self.widened(peer, connection, data),
             stream::Event::Closed { peer, connection, error } => {
                 tracing::debug!(%peer, ?error, "session ended");
                 let key = self.peers.key_of(&peer);

@@ -82,6 +82,7 @@ impl Actor {
             (Message::Pong(n), true) => {
                 if let Some(took) = self.peers.pong(key, n, Instant::now()) {
                     self.transfers.round_trip(key, took);
+                    self.widen(key);
                 }
             }
             (Message::Seek { id, on }, true) => self.sought(key, id, on),
@@ -192,6 +193,7 @@ impl Actor {
             self.transfers.offer(key, offer, &mut self.peers, &mut self.sharing);
         }
         self.transfers.answered(key, blob, &mut self.peers);
+        self.widen(key);
     }
 
     fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {

@@ -1,21 +1,18 @@
-//! The data stream, inbound: frames into chunks, chunks verified and written. One copy from the transport's buffer.
+//! A data stream, inbound: frames into chunks, chunks verified and written. One copy from the transport's buffer.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::AsyncReadExt;
-use futures::io::ReadHalf;
-use libp2p::Stream;
+use futures::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
-use super::{End, Expect, Outcome, SessionEvent, Shared, Tell};
+use super::board::{Back, Board, Coming, Key, Purpose, Taken};
+use super::desk::Number;
+use super::{End, Outcome, SessionEvent, Shared, Tell};
 use crate::content::geometry::ChunkIndex;
-use crate::content::tree::Check;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
-use crate::node::pace::Directions;
 use crate::node::writer::{Write, Writer};
 use crate::store::{Blob, Store};
 use crate::wire::frame::{DataHeader, HEADER};
@@ -28,30 +25,15 @@ const REPORT_EVERY: Duration = Duration::from_millis(50);
 /// Buffers kept for the next chunks.
 const SPARE: usize = 3;
 
-/// What a chunk is for.
-enum Purpose {
-    List,
-    Only(Box<Check>),
-    Write(Arc<Blob>, Box<Check>),
-}
-
-/// A chunk that was asked for, as far as it has arrived.
-struct Coming {
-    purpose: Purpose,
-    size: usize,
-    bytes: Vec<u8>,
-    got: usize,
-    reported: usize,
-}
-
+/// The task of one stream.
 pub(super) struct Receiver {
-    expects: mpsc::Receiver<Expect>,
+    board: Arc<Board>,
+    /// Which of the session's streams it is.
+    number: Number,
     tell: Tell,
     store: Store,
     limiter: Limiter,
     traffic: Arc<Traffic>,
-    coming: BTreeMap<(Handle, u32), Coming>,
-    cancelled: BTreeSet<(Handle, u32)>,
     writes: Writer,
     /// Buffers come back from the thread that writes.
     returns: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
@@ -61,20 +43,20 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new(
-        expects: mpsc::Receiver<Expect>,
+        board: Arc<Board>,
+        number: Number,
         tell: Tell,
         shared: &Shared,
-        pace: &Directions,
+        limiter: Limiter,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
-            expects,
+            board,
+            number,
             tell,
             store: shared.store.clone(),
-            limiter: pace.down.clone(),
+            limiter,
             traffic,
-            coming: BTreeMap::new(),
-            cancelled: BTreeSet::new(),
             writes: shared.writes.clone(),
             returns: mpsc::channel(SPARE),
             stray: 0,
@@ -82,60 +64,35 @@ impl Receiver {
         }
     }
 
-    /// Reads frames until the stream ends or the peer breaks the rules.
-    pub(super) async fn run(mut self, mut stream: ReadHalf<Stream>) -> Result<(), End> {
+    /// Reads frames until the peer closes the stream or breaks the rules. Closing it in the midst of a chunk is an error.
+    pub(super) async fn run(mut self, mut stream: impl AsyncRead + Unpin) -> Result<(), End> {
         let mut header = [0; HEADER];
         loop {
-            stream.read_exact(&mut header).await?;
-            let header = DataHeader::decode(header).map_err(|e| End::Protocol(e.to_string()))?;
-            // What was asked was told us before it was asked: it is in the queue by now.
-            while let Ok(expect) = self.expects.try_recv() {
-                self.expect(expect);
+            if stream.read(&mut header[..1]).await? == 0 {
+                let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                return if self.board.is_part_way(self.number) { Err(cut.into()) } else { Ok(()) };
             }
+            stream.read_exact(&mut header[1..]).await?;
+            let header = DataHeader::decode(header).map_err(|e| End::Protocol(e.to_string()))?;
             self.frame(header, &mut stream).await?;
         }
     }
 
-    fn expect(&mut self, expect: Expect) {
-        let (key, purpose, size) = match expect {
-            Expect::List { blob, len } => ((blob, LIST), Purpose::List, len),
-            Expect::Only { blob, list } => {
-                let Some(index) = list.geometry().last() else { return };
-                let size = list.geometry().size(index);
-                ((blob, index.get()), Purpose::Only(Box::new(list.check(index))), size)
-            }
-            Expect::Chunk { blob, chunk, target } => {
-                let Some(index) = target.geometry().chunk(chunk) else { return };
-                let size = target.geometry().size(index);
-                let check = Box::new(target.list().check(index));
-                ((blob, chunk), Purpose::Write(target, check), size)
-            }
-            Expect::Cancel { blob, chunk } => {
-                if let Some(coming) = self.coming.remove(&(blob, chunk)) {
-                    self.recycle(coming.bytes);
-                    // A few frames may be under way. The set is bounded: an old cancel is as good as forgotten.
-                    if self.cancelled.len() >= limits::REQUESTS_PER_PEER {
-                        self.cancelled.pop_first();
-                    }
-                    self.cancelled.insert((blob, chunk));
-                }
-                return;
-            }
-        };
-        // Asked for again after a cancel: frames of the cut answer may still come before those of the new one, so the key
-        // stays among the cancelled until the chunk is whole.
-        self.coming.insert(key, Coming { purpose, size, bytes: Vec::new(), got: 0, reported: 0 });
-    }
-
-    async fn frame(&mut self, header: DataHeader, stream: &mut ReadHalf<Stream>) -> Result<(), End> {
+    async fn frame(&mut self, header: DataHeader, stream: &mut (impl AsyncRead + Unpin)) -> Result<(), End> {
         let (key, len) = ((header.blob, header.chunk), header.len as usize);
         self.traffic.received(len as u64);
-        let fits =
-            self.coming.get(&key).is_some_and(|c| c.got == header.offset as usize && c.got + len <= c.size);
-        if !fits {
-            return self.stray(key, header, stream).await;
-        }
-        let Some(coming) = self.coming.get_mut(&key) else { return Ok(()) };
+        let mut coming = match self.board.take(header, self.number).await {
+            Taken::Here(coming) => coming,
+            Taken::Late => return self.skip(len, stream).await,
+            Taken::Stray => {
+                self.stray += 1;
+                // A chunk that goes on where it should not is broken for good: its request is as good as unanswered.
+                if self.stray >= limits::STRAY_FRAMES {
+                    return Err(End::Protocol("sent bytes that were not asked for".into()));
+                }
+                return self.skip(len, stream).await;
+            }
+        };
         if coming.bytes.is_empty() {
             let mut bytes = self.returns.1.try_recv().unwrap_or_default();
             bytes.resize(coming.size, 0);
@@ -150,38 +107,33 @@ impl Receiver {
             check.update(&coming.bytes[coming.got..coming.got + len]);
         }
         coming.got += len;
-        if coming.got == coming.size {
-            self.cancelled.remove(&key);
-            return match self.coming.remove(&key) {
-                Some(whole) => self.whole(key, whole).await,
-                None => Ok(()),
-            };
+        let fresh = self.due(&mut coming, key);
+        match self.board.give_back(key, coming) {
+            Back::Whole(whole) => return self.whole(key, whole).await,
+            Back::Unwanted(bytes) => self.recycle(bytes),
+            Back::Continues => {}
         }
-        let fresh = (coming.got - coming.reported) as u64;
-        if header.chunk != LIST && (fresh >= REPORT_BYTES || self.reported.elapsed() >= REPORT_EVERY) {
-            coming.reported = coming.got;
-            self.reported = Instant::now();
-            self.tell.event(SessionEvent::Bytes { blob: key.0, chunk: key.1, bytes: fresh }).await?;
+        if let Some(bytes) = fresh {
+            self.tell.event(SessionEvent::Bytes { blob: key.0, chunk: key.1, bytes }).await?;
         }
         Ok(())
     }
 
-    /// Bytes nobody asked for, or that do not fit: read past them, and close after a few. What was cancelled is no fault.
-    async fn stray(
-        &mut self,
-        key: (Handle, u32),
-        header: DataHeader,
-        stream: &mut ReadHalf<Stream>,
-    ) -> Result<(), End> {
-        if !self.cancelled.contains(&key) {
-            self.stray += 1;
-            // A chunk that goes on where it should not is broken for good: its request is as good as unanswered.
-            if self.stray >= limits::STRAY_FRAMES {
-                return Err(End::Protocol("sent bytes that were not asked for".into()));
-            }
+    /// Bytes of a chunk that the node is to be told of now.
+    fn due(&mut self, coming: &mut Coming, (_, chunk): Key) -> Option<u64> {
+        let fresh = (coming.got - coming.reported) as u64;
+        let due = fresh >= REPORT_BYTES || self.reported.elapsed() >= REPORT_EVERY;
+        if chunk == LIST || coming.got == coming.size || !due {
+            return None;
         }
+        coming.reported = coming.got;
+        self.reported = Instant::now();
+        Some(fresh)
+    }
+
+    /// Reads past bytes that nobody wants.
+    async fn skip(&mut self, mut left: usize, stream: &mut (impl AsyncRead + Unpin)) -> Result<(), End> {
         let mut sink = [0; 4096];
-        let mut left = header.len as usize;
         while left > 0 {
             let step = left.min(sink.len());
             self.limiter.pass(step).await;

@@ -1,160 +1,125 @@
-//! The data stream, outbound: chunks read, verified, and sent in frames. One buffer a session.
+//! A data stream, outbound: chunks read, verified, and sent in frames. One buffer a stream.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::io::WriteHalf;
 use futures::{AsyncWrite, AsyncWriteExt};
-use libp2p::Stream;
 use tokio::sync::mpsc;
 
-use super::{End, Serve, SessionEvent, Tell};
+use super::desk::{Desk, Next, Number, decline, sent};
+use super::{End, SessionEvent, Tell};
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::node::limiter::Limiter;
-use crate::node::pace::Directions;
-use crate::schedule::upload::{Asked, Place, Uploads};
+use crate::schedule::upload::Asked;
 use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
-use crate::wire::{Handle, LIST, Message, Why};
+use crate::wire::{LIST, Message, Why};
 
+/// The task of one stream.
 pub(super) struct Sender {
-    serves: mpsc::Receiver<Serve>,
-    tell: Tell,
-    outbox: mpsc::Sender<Message>,
-    limiter: Limiter,
-    traffic: Arc<Traffic>,
-    open: BTreeMap<Handle, Arc<Blob>>,
-    queue: Uploads,
-    /// Room for a header, then the chunk; later frames' headers overwrite bytes already sent.
-    buffer: Vec<u8>,
-    /// The chunk that is being sent; a cancel takes it away.
-    current: Option<Asked>,
-    /// Bytes of a data frame.
-    frame: usize,
+    pub(super) desk: Arc<Desk>,
+    /// Which of the session's streams it is.
+    pub(super) number: Number,
+    pub(super) tell: Tell,
+    pub(super) outbox: mpsc::Sender<Message>,
+    pub(super) limiter: Limiter,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// A frame that takes longer is too long: what comes after it waits.
 const SLOW: Duration = Duration::from_millis(8);
 
-impl Sender {
-    pub(super) fn new(
-        serves: mpsc::Receiver<Serve>,
-        tell: Tell,
-        outbox: mpsc::Sender<Message>,
-        pace: &Directions,
-        traffic: Arc<Traffic>,
-    ) -> Self {
-        Self {
-            serves,
-            tell,
-            outbox,
-            limiter: pace.up.clone(),
-            traffic,
-            open: BTreeMap::new(),
-            queue: Uploads::default(),
-            buffer: Vec::new(),
-            current: None,
-            frame: limits::DATA_FRAME,
-        }
-    }
+/// What is being sent, in pieces of which length.
+struct Outgoing {
+    /// Room for a header, then the chunk; later frames' headers overwrite bytes already sent.
+    buffer: Vec<u8>,
+    /// Bytes of a data frame.
+    frame: usize,
+}
 
-    /// Answers requests until the node ends the session.
-    pub(super) async fn run(mut self, mut stream: WriteHalf<Stream>) -> Result<(), End> {
+impl Sender {
+    /// Answers requests until the session ends, or the stream retires: it is closed then.
+    pub(super) async fn run(self, mut stream: impl AsyncWrite + Unpin) -> Result<(), End> {
+        let mut out = Outgoing { buffer: Vec::new(), frame: limits::DATA_FRAME };
         loop {
-            while let Ok(serve) = self.serves.try_recv() {
-                self.take(serve).await?;
-            }
-            match self.queue.pop() {
-                Some(asked) => self.answer(asked, &mut stream).await?,
+            let next = match self.desk.try_next(self.number) {
+                Some(next) => next,
                 None => {
                     stream.flush().await?;
-                    let serve = self.serves.recv().await.ok_or(End::Node)?;
-                    self.take(serve).await?;
+                    self.desk.next(self.number).await
                 }
+            };
+            match next {
+                Next::Send(asked, source) => self.answer(asked, &source, &mut out, &mut stream).await?,
+                Next::Refuse(asked) => {
+                    decline(&self.outbox, asked, Why::Missing)?;
+                    sent(&self.tell, asked, false).await?;
+                }
+                Next::Retire => return Ok(stream.close().await?),
             }
         }
     }
 
-    async fn take(&mut self, serve: Serve) -> Result<(), End> {
-        match serve {
-            Serve::Open { blob, source } => drop(self.open.insert(blob, source)),
-            Serve::Close { blob } => {
-                self.open.remove(&blob);
-                self.queue.close(blob);
-                self.current = self.current.filter(|asked| asked.blob != blob);
-            }
-            Serve::List { blob } => self.push(Asked { blob, chunk: LIST }).await?,
-            Serve::Request { blob, first, count } => {
-                // A run beyond what may wait is a broken peer; its end is checked chunk by chunk.
-                let end = first.checked_add(count).filter(|_| count as usize <= limits::REQUESTS_PER_PEER);
-                let end = end.ok_or_else(|| End::Protocol("asks for chunks that cannot be".into()))?;
-                for chunk in first..end {
-                    self.push(Asked { blob, chunk }).await?;
-                }
-            }
-            Serve::Cancel { blob, chunk } => {
-                let asked = Asked { blob, chunk };
-                if self.queue.cancel(asked) {
-                    self.sent(asked, false).await?;
-                }
-                self.current = self.current.filter(|current| *current != asked);
-            }
-        }
-        Ok(())
-    }
-
-    async fn push(&mut self, asked: Asked) -> Result<(), End> {
-        match self.queue.push(asked) {
-            Place::Waits => return Ok(()),
-            // The node counts requests: what is asked for twice and sent once is done twice.
-            Place::Twice => {}
-            Place::Full => self.decline(asked, Why::Busy)?,
-        }
-        self.sent(asked, false).await
-    }
-
-    fn decline(&self, Asked { blob, chunk }: Asked, why: Why) -> Result<(), End> {
-        let full = |_| End::Protocol("does not read what it is sent".into());
-        self.outbox.try_send(Message::Decline { blob, chunk, why }).map_err(full)
-    }
-
-    async fn answer(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
-        // Not open (any longer): a request that crossed our Gone. The peer knows.
-        let Some(source) = self.open.get(&asked.blob).cloned() else {
-            self.decline(asked, Why::Missing)?;
-            return self.sent(asked, false).await;
-        };
-        match self.load(&source, asked.chunk) {
+    async fn answer(
+        &self,
+        asked: Asked,
+        source: &Blob,
+        out: &mut Outgoing,
+        stream: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), End> {
+        match out.load(source, asked.chunk) {
             Ok(()) => {}
             Err(ReadError::Missing(_)) => {
-                self.decline(asked, Why::Missing)?;
-                return self.sent(asked, false).await;
+                decline(&self.outbox, asked, Why::Missing)?;
+                self.desk.done(self.number);
+                return sent(&self.tell, asked, false).await;
             }
             Err(error) => {
                 tracing::warn!(id = %source.id(), %error, "cannot serve a chunk");
-                self.decline(asked, Why::Missing)?;
+                decline(&self.outbox, asked, Why::Missing)?;
                 if let ReadError::Changed(_) = error {
                     self.tell.event(SessionEvent::SourceChanged(source.id())).await?;
                 }
-                return self.sent(asked, false).await;
+                self.desk.done(self.number);
+                return sent(&self.tell, asked, false).await;
             }
         }
-        self.current = Some(asked);
-        self.frames(asked, stream).await?;
-        let whole = self.current.take().is_some();
-        self.sent(asked, whole).await
+        self.frames(asked, out, stream).await?;
+        let whole = self.desk.done(self.number);
+        sent(&self.tell, asked, whole).await
     }
 
-    /// Tells the node that there is a place free. Lists need none.
-    async fn sent(&self, Asked { blob, chunk }: Asked, whole: bool) -> Result<(), End> {
-        if chunk == LIST {
-            return Ok(());
+    async fn frames(
+        &self,
+        asked: Asked,
+        out: &mut Outgoing,
+        stream: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), End> {
+        let total = out.buffer.len() - HEADER;
+        let mut offset = 0;
+        while offset < total && self.desk.goes_on(self.number) {
+            let len = (total - offset).min(out.frame).min(self.limiter.step());
+            let header =
+                DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
+            out.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
+            self.limiter.pass(len).await;
+            let start = Instant::now();
+            let bytes = &out.buffer[offset..offset + HEADER + len];
+            write_all(stream, bytes, limits::SEND_PATIENCE).await?;
+            self.traffic.sent(len as u64);
+            if start.elapsed() > SLOW {
+                out.frame = limits::DATA_FRAME_SLOW;
+            } else if start.elapsed() < SLOW / 16 {
+                out.frame = limits::DATA_FRAME;
+            }
+            offset += len;
         }
-        self.tell.event(SessionEvent::Sent { blob, whole }).await
+        Ok(())
     }
+}
 
+impl Outgoing {
     /// Fills the buffer with the list or a verified chunk.
     fn load(&mut self, source: &Blob, chunk: u32) -> Result<(), ReadError> {
         if chunk == LIST {
@@ -167,35 +132,6 @@ impl Sender {
         let index = source.geometry().chunk(chunk).ok_or(ReadError::Missing(chunk))?;
         self.buffer.resize(HEADER + source.geometry().size(index), 0);
         source.read_into(index, &mut self.buffer[HEADER..])
-    }
-
-    async fn frames(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
-        let total = self.buffer.len() - HEADER;
-        let mut offset = 0;
-        while offset < total {
-            let len = (total - offset).min(self.frame).min(self.limiter.step());
-            let header =
-                DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
-            self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
-            self.limiter.pass(len).await;
-            let start = Instant::now();
-            let bytes = &self.buffer[offset..offset + HEADER + len];
-            write_all(stream, bytes, limits::SEND_PATIENCE).await?;
-            self.traffic.sent(len as u64);
-            if start.elapsed() > SLOW {
-                self.frame = limits::DATA_FRAME_SLOW;
-            } else if start.elapsed() < SLOW / 16 {
-                self.frame = limits::DATA_FRAME;
-            }
-            offset += len;
-            while let Ok(serve) = self.serves.try_recv() {
-                self.take(serve).await?;
-            }
-            if self.current.is_none() {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,127 @@
+//! More than one connection for sessions over a distance.
+//!
+//! Whoever dialled a session opens them, to the address at which the peer was reached, while much is to be moved. Few peers get
+//! them: where many give, there are many connections anyway. Whoever is dialled accepts them while it has places to spare, and
+//! ends them when it has not.
+
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{PeerId, Stream};
+
+use super::Actor;
+use crate::limits;
+use crate::node::peers::Peer;
+use crate::node::reach::is_relayed;
+use crate::schedule::PeerKey;
+
+/// Round trip from which on one connection may not fill a fast line: 4 MiB, the most that Linux buffers for one, are then
+/// 200 MB/s.
+const FAR: Duration = Duration::from_millis(20);
+/// Bytes still to be moved for which more connections are worth their handshakes.
+const MUCH: u64 = 4 << 20;
+/// Connections over which chunks are moved, to all far peers together, that are enough.
+const ENOUGH: usize = 8;
+/// A connection that could not be had is not tried again so soon.
+const PAUSE: Duration = Duration::from_secs(30);
+
+impl Actor {
+    /// Opens further connections with a peer, if they are of use.
+    pub(super) fn widen(&mut self, key: PeerKey) {
+        let now = Instant::now();
+        let under_way = |key| self.widening.values().filter(|of| **of == key).count();
+        let width = |(key, peer): (PeerKey, &Peer)| peer.session.width() + under_way(key);
+        let Some(peer) = self.peers.get(key).filter(|peer| self.is_far(key, peer, now)) else { return };
+        let (id, addr, own) = (peer.id, peer.addr.clone(), width((key, peer)));
+        let all = self.peers.iter().filter(|(key, _)| self.moves_much(*key)).map(width).sum();
+        for _ in 0..more(own, all) {
+            let options = DialOpts::peer_id(id).condition(PeerCondition::Always);
+            let options = options.addresses(vec![addr.clone()]).allocate_new_port().build();
+            let connection = options.connection_id();
+            self.network.behaviour_mut().gate.decided(connection);
+            self.network.behaviour_mut().streams.widen(connection);
+            self.widening.insert(connection, key);
+            if let Err(error) = self.network.dial(options) {
+                tracing::debug!(peer = %id, %error, "no further connection");
+                self.not_widened(connection);
+                break;
+            }
+        }
+    }
+
+    /// Tells whether a peer is one with whom further connections are worth while.
+    fn is_far(&self, key: PeerKey, peer: &Peer, now: Instant) -> bool {
+        let is_tcp = peer.addr.iter().any(|part| matches!(part, Protocol::Tcp(_))) && !is_relayed(&peer.addr);
+        peer.dialled
+            && is_tcp
+            && peer.nearest().is_some_and(|round_trip| round_trip >= FAR)
+            && peer.not_widened.is_none_or(|at| now.duration_since(at) >= PAUSE)
+            && self.moves_much(key)
+    }
+
+    fn moves_much(&self, key: PeerKey) -> bool {
+        self.transfers.lacks_of(key) >= MUCH || self.sharing.taken_of(key) >= MUCH
+    }
+
+    /// A dial for a further connection led nowhere. True if it was one.
+    pub(super) fn not_widened(&mut self, connection: ConnectionId) -> bool {
+        let Some(key) = self.widening.remove(&connection) else { return false };
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.not_widened = Some(Instant::now());
+        }
+        true
+    }
+
+    /// A further data stream has come about.
+    pub(super) fn widened(&mut self, peer: PeerId, connection: ConnectionId, data: Stream) {
+        let ours = self.widening.remove(&connection).is_some();
+        let room = ours || !self.is_crowded();
+        let peer = self.peers.key_of(&peer).and_then(|key| self.peers.get_mut(key));
+        // Dropped, it is reset, and the connection ends.
+        if let Some(peer) = peer.filter(|_| room) {
+            peer.session.widen(data);
+        }
+    }
+
+    /// Tells whether so many have come in that each should have one connection.
+    fn is_crowded(&self) -> bool {
+        let counters = self.network.network_info();
+        counters.connection_counters().num_established_incoming() as usize > limits::INBOUND / 2
+    }
+
+    /// Looks after all sessions: opens further connections where they are of use, ends them where they are not any longer.
+    pub(super) fn tend_widths(&mut self) {
+        let crowded = self.is_crowded();
+        for key in self.peers.those(|peer| peer.hello.is_some()) {
+            let much = self.moves_much(key);
+            let Some(peer) = self.peers.get(key) else { continue };
+            let of_use = if peer.dialled { much } else { !crowded };
+            match of_use {
+                true => self.widen(key),
+                false if peer.session.width() > 1 => peer.session.narrow(),
+                false => {}
+            }
+        }
+    }
+}
+
+/// Connections to open with a peer with which there are `own`, while chunks move over `all`.
+fn more(own: usize, all: usize) -> usize {
+    limits::DATA_STREAMS.saturating_sub(own).min(ENOUGH.saturating_sub(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_holder_gets_all_and_many_get_none() {
+        assert_eq!(more(1, 1), limits::DATA_STREAMS - 1);
+        assert_eq!(more(limits::DATA_STREAMS, limits::DATA_STREAMS), 0);
+        assert_eq!(more(1, ENOUGH - 2), 2);
+        assert_eq!(more(1, ENOUGH), 0);
+        assert_eq!(more(1, 3 * ENOUGH), 0);
+    }
+}

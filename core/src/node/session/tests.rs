@@ -1,0 +1,268 @@
+#![allow(clippy::unwrap_used)]
+use std::sync::atomic::AtomicBool;
+
+use futures::AsyncWriteExt;
+use libp2p::tcp::tokio::TcpStream;
+use socket2::SockRef;
+
+use super::board::{Back, Taken};
+use super::desk::Next;
+use super::*;
+use crate::content::path::Rules;
+use crate::store::record::Domain;
+use crate::store::{Begin, Import, Target};
+use crate::wire::LIST;
+use crate::wire::frame::{DataHeader, HEADER};
+
+const BLOB: Handle = 7;
+
+/// A store with a file of 3 MiB, which one end gives, and another into which the other end takes it.
+struct World {
+    _home: tempfile::TempDir,
+    given: Arc<Blob>,
+    taken: Arc<Blob>,
+    taker: Store,
+}
+
+impl World {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file");
+        let bytes: Vec<u8> =
+            (0..3 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        std::fs::write(&path, bytes).unwrap();
+        let store = |name: &str| Store::open(&home.path().join(name), None, false).unwrap();
+        let (giver, taker) = (store("giver"), store("taker"));
+        let import = Import {
+            path: &path,
+            name: "file".to_owned(),
+            copy: false,
+            take: false,
+            rules: Rules::Portable,
+            symlinks: false,
+            skipped_homes: None,
+            audience: None,
+            domain: Domain::Public,
+            progress: &|_, _| {},
+            cancel: &AtomicBool::new(false),
+        };
+        let record = giver.import(&import).unwrap();
+        let given = giver.blob(record.id).unwrap();
+        let begin = Begin {
+            list: given.list().clone(),
+            name: "file".to_owned(),
+            target: Target::Store,
+            of: None,
+            audience: None,
+            seal: None,
+            domain: Domain::Public,
+        };
+        let taken = taker.begin(begin).unwrap();
+        Self { _home: home, given, taken, taker }
+    }
+
+    fn expect(&self, chunk: u32) -> Expect {
+        Expect::Chunk { blob: BLOB, chunk, target: Arc::clone(&self.taken) }
+    }
+
+    /// The header of a frame with the whole of a chunk, or with the first or second half of it.
+    fn header(&self, chunk: u32, half: Option<u32>) -> DataHeader {
+        let size = self.given.geometry().size(self.given.geometry().chunk(chunk).unwrap()) as u32;
+        let (offset, len) = half.map_or((0, size), |half| (half * size / 2, size / 2));
+        DataHeader { blob: BLOB, chunk, offset, len }
+    }
+}
+
+/// A task that reads a data stream, and what it tells.
+struct Reading {
+    board: Arc<Board>,
+    events: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    shared: Shared,
+}
+
+impl Reading {
+    fn new(store: &Store) -> Self {
+        let (told, events) = mpsc::channel(64);
+        let writes = Writer::start(store, &told);
+        let shared =
+            Shared { store: store.clone(), ways: Ways::default(), measured: None, events: told, writes };
+        Self { board: Arc::new(Board::default()), events, shared }
+    }
+
+    fn receiver(&self, number: usize) -> Receiver {
+        let tell = Tell { key: PeerKey(1), events: self.shared.events.clone() };
+        let limiter = crate::node::limiter::Limiter::default();
+        Receiver::new(Arc::clone(&self.board), number, tell, &self.shared, limiter, Arc::default())
+    }
+}
+
+/// A connection that takes a chunk at most before it has to be read.
+async fn pipe() -> (TcpStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(tokio::net::TcpStream::connect(there), listener.accept());
+    let near = near.unwrap();
+    SockRef::from(&near).set_send_buffer_size(16 << 10).unwrap();
+    (TcpStream(near), TcpStream(far.unwrap().0))
+}
+
+#[tokio::test]
+async fn chunks_come_over_all_streams_and_make_the_blob_whole() {
+    let world = World::new();
+    let mut reading = Reading::new(&world.taker);
+    let chunks = world.given.geometry().chunks();
+    let desk = Arc::new(Desk::default());
+    let (serves, asked) = mpsc::channel(64);
+    let (outbox, _messages) = mpsc::channel(64);
+    let (events, mut sent) = mpsc::channel(1024);
+    let tell = Tell { key: PeerKey(2), events };
+    tokio::spawn(Arc::clone(&desk).run(asked, tell.clone(), outbox.clone()));
+    let mut carried = Vec::new();
+    reading.board.widen();
+    for number in 0..3 {
+        assert_eq!(desk.join(), number);
+        let (near, far) = pipe().await;
+        let traffic = Arc::new(Traffic::default());
+        carried.push(Arc::clone(&traffic));
+        let sender = Sender {
+            desk: Arc::clone(&desk),
+            number,
+            tell: tell.clone(),
+            outbox: outbox.clone(),
+            limiter: crate::node::limiter::Limiter::default(),
+            traffic,
+        };
+        tokio::spawn(sender.run(near));
+        tokio::spawn(reading.receiver(number).run(far));
+    }
+    (0..chunks).for_each(|chunk| reading.board.expect(world.expect(chunk)));
+    serves.send(Serve::Open { blob: BLOB, source: Arc::clone(&world.given) }).await.unwrap();
+    serves.send(Serve::Request { blob: BLOB, first: 0, count: chunks }).await.unwrap();
+    let mut written = 0;
+    while written < chunks {
+        match reading.events.recv().await.unwrap().1 {
+            SessionEvent::Chunk { outcome, .. } => {
+                assert!(matches!(outcome, Outcome::Written), "{outcome:?}");
+                written += 1;
+            }
+            SessionEvent::Bytes { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(world.taken.have().count(), chunks);
+    for _ in 0..chunks {
+        assert!(matches!(sent.recv().await.unwrap().1, SessionEvent::Sent { blob: BLOB, whole: true }));
+    }
+    assert!(carried.iter().all(|traffic| traffic.up() > 0), "each stream carried some");
+}
+
+#[tokio::test]
+async fn frames_of_a_cut_answer_are_no_fault_on_whatever_stream_they_come() {
+    let world = World::new();
+    let board = Board::default();
+    board.widen();
+    board.expect(world.expect(3));
+    let Taken::Here(mut first) = board.take(world.header(3, Some(0)), 1).await else { panic!("wanted") };
+    let half = first.size / 2;
+    first.got = half;
+    assert!(matches!(board.give_back((BLOB, 3), first), Back::Continues));
+    assert!(matches!(board.take(world.header(3, Some(1)), 0).await, Taken::Stray), "another stream");
+    board.expect(Expect::Cancel { blob: BLOB, chunk: 3 });
+    assert!(!board.is_part_way(1));
+    board.expect(world.expect(3));
+    assert!(matches!(board.take(world.header(3, Some(1)), 1).await, Taken::Late), "of the cut answer");
+    let Taken::Here(mut again) = board.take(world.header(3, None), 0).await else { panic!("wanted") };
+    again.got = again.size;
+    assert!(matches!(board.give_back((BLOB, 3), again), Back::Whole(_)));
+    assert!(matches!(board.take(world.header(3, Some(1)), 1).await, Taken::Late), "later than all");
+    assert!(matches!(board.take(world.header(4, None), 1).await, Taken::Stray), "never asked for");
+}
+
+#[tokio::test]
+async fn what_is_cancelled_while_a_frame_is_read_is_not_handed_over() {
+    let world = World::new();
+    let board = Board::default();
+    board.expect(world.expect(0));
+    let Taken::Here(mut coming) = board.take(world.header(0, None), 0).await else { panic!("wanted") };
+    board.expect(Expect::Cancel { blob: BLOB, chunk: 0 });
+    board.expect(world.expect(0));
+    coming.got = coming.size;
+    assert!(matches!(board.give_back((BLOB, 0), coming), Back::Unwanted(_)));
+    assert!(
+        matches!(board.take(world.header(0, None), 0).await, Taken::Here(_)),
+        "the second request stands"
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_is_announced_waits_until_its_length_is_known() {
+    let list = DataHeader { blob: BLOB, chunk: LIST, offset: 0, len: 64 };
+    for known in [true, false] {
+        let board = Arc::new(Board::default());
+        board.expect(Expect::Announced { blob: BLOB, chunk: LIST });
+        let waiting = tokio::spawn({
+            let board = Arc::clone(&board);
+            async move { matches!(board.take(list, 0).await, Taken::Here(_)) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        board.expect(match known {
+            true => Expect::List { blob: BLOB, len: 64 },
+            false => Expect::Cancel { blob: BLOB, chunk: LIST },
+        });
+        assert_eq!(waiting.await.unwrap(), known);
+    }
+}
+
+#[tokio::test]
+async fn a_further_stream_may_end_between_chunks_and_not_within_one() {
+    let world = World::new();
+    for within in [false, true] {
+        let reading = Reading::new(&world.taker);
+        let (mut near, far) = pipe().await;
+        reading.board.expect(world.expect(1));
+        let header = world.header(1, Some(0));
+        let mut frame = header.encode().to_vec();
+        frame.resize(HEADER + header.len as usize, 0);
+        if within {
+            near.write_all(&frame).await.unwrap();
+        }
+        near.close().await.unwrap();
+        let ended = reading.receiver(1).run(far).await;
+        assert_eq!(matches!(ended, Err(End::Lost(_))), within, "{ended:?}");
+        assert_eq!(ended.is_ok(), !within);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
+    let world = World::new();
+    let desk = Desk::default();
+    assert_eq!((desk.join(), desk.join()), (0, 1));
+    let asked = |chunk| Serve::Request { blob: BLOB, first: chunk, count: 1 };
+    assert!(desk.take(Serve::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap().is_empty());
+    assert!(desk.take(asked(0)).unwrap().is_empty() && desk.take(asked(1)).unwrap().is_empty());
+    assert!(matches!(desk.next(1).await, Next::Send(..)));
+    desk.retire_further();
+    assert_eq!(desk.streams(), 1);
+    assert!(desk.goes_on(1) && desk.done(1), "what it carries is carried to its end");
+    assert!(matches!(desk.next(1).await, Next::Retire));
+    assert!(matches!(desk.next(0).await, Next::Send(..)));
+}
+
+#[tokio::test]
+async fn a_list_that_is_asked_for_with_the_blob_is_sent_when_that_is_open() {
+    let world = World::new();
+    let desk = Desk::default();
+    desk.join();
+    for blob in 0..limits::EARLY_LISTS as Handle {
+        assert!(desk.take(Serve::List { blob }).unwrap().is_empty());
+    }
+    assert_eq!(desk.take(Serve::List { blob: 999 }).unwrap().len(), 1, "as many as may wait do");
+    assert!(desk.try_next(0).is_none(), "nothing is open");
+    assert!(desk.take(Serve::Close { blob: 6 }).unwrap().is_empty());
+    assert!(desk.take(Serve::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap().is_empty());
+    let Some(Next::Send(asked, _)) = desk.try_next(0) else { panic!("the list is due") };
+    assert_eq!((asked.blob, asked.chunk), (BLOB, LIST));
+    assert!(desk.try_next(0).is_none());
+}
