@@ -66,6 +66,7 @@ pub fn scenario(seed: u64) -> Scenario {
         neighbours: [2, 4, 20][below(3) as usize],
         far_neighbours: 2 + below(3) as usize,
         link_names_origin: false,
+        seeks: true,
         hosts,
         faults: Vec::new(),
     };

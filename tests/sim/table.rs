@@ -62,6 +62,7 @@ fn scenario(seed: u64, hosts: Vec<Spec>, latency: u64) -> Scenario {
         neighbours: 20,
         far_neighbours: 0,
         link_names_origin: false,
+        seeks: false,
         faults: Vec::new(),
     }
 }
