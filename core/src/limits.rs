@@ -174,8 +174,15 @@ pub const STRAY_FRAMES: u32 = 3;
 /// What the windows of all TCP connections may grow together beyond their first size, so that no crowd of peers that
 /// send to a slow reader fills the memory.
 pub const WINDOW_GROWTH: u32 = 64 << 20;
-/// Lists that a peer may ask for before it was told that the blob is here: as many wants as it begins at once.
-pub const EARLY_LISTS: usize = 64;
+/// Blobs that one peer begins for us at a time: of more, the lists would wait for each other.
+pub const BEGINNINGS: usize = 16;
+/// Bytes of chunks that a holder sends of a blob that it begins, before it is asked for them: what a connection carries in
+/// its first round trips, while the list is read and the first requests come back.
+pub const PUSH_BYTES: u64 = 256 << 10;
+/// All that can be under way of a blob that is begun, bytes: the list, what is pushed, and what one chunk is more than that.
+pub const BEGINNING_BYTES: usize = HASH_LIST_BYTES + PUSH_BYTES as usize + CHUNK_MAX as usize;
+/// A beginning that has led to nothing after so long is over: its stream is not kept waiting.
+pub const BEGINNING: Duration = Duration::from_secs(2);
 /// Data streams of one session, each on a connection of its own. Four connections of 4 MiB, the most that Linux buffers for
 /// one, carry 500 Mbit/s over 150 ms and more; web browsers open six.
 pub const DATA_STREAMS: usize = 4;

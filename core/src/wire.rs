@@ -9,6 +9,10 @@
 //! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk, offset,
 //!   length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk [`LIST`] is the blob's hash list.
 //!
+//! Whoever dialled may open up to three more connections with one stream each (`/swarm/chunk/1/further`), which carry data
+//! frames as well: a chunk may come on any of the streams, and all of it comes on one. Either end closes its half of such a
+//! stream when it sends no more on it, after a whole chunk; the other then does the same.
+//!
 //! Whoever wants a blob gives it a number of its own choosing ([`Message::Want`]); every later message about that want, in
 //! either direction, names the blob by this number. If both want the same blob of each other there are two wants.
 //!
@@ -44,6 +48,8 @@
 //! | 28 | Called | who was asked | certificates of those who are called so |
 //! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
 //! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
+//! | 31 | Begin | wanter | Want, and: send the list as well, and the first chunks, without being asked |
+//! | 32 | Push | holder | a Grant of this chunk, which comes without being asked for: after a Begin only |
 
 pub mod dht;
 mod fit;
@@ -156,6 +162,8 @@ pub enum Message {
     Called { chains: Vec<Vec<Vec<u8>>> },
     Banned { secs: u64, reason: String },
     Reads { blob: Handle },
+    Begin { blob: Handle, id: ContentId },
+    Push { blob: Handle, chunk: u32 },
 }
 
 /// A node of a site that fetches a blob across the site's border makes itself known.
@@ -241,6 +249,8 @@ impl Message {
             Self::Called { chains } => body(28, chains),
             Self::Banned { secs, reason } => body(29, &(secs, reason)),
             Self::Reads { blob } => body(30, blob),
+            Self::Begin { blob, id } => body(31, &(blob, id)),
+            Self::Push { blob, chunk } => body(32, &(blob, chunk)),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -289,6 +299,8 @@ impl Message {
             28 => Self::Called { chains: read(kind, bytes)? },
             29 => read(kind, bytes).map(|(secs, reason)| Self::Banned { secs, reason })?,
             30 => Self::Reads { blob: read(kind, bytes)? },
+            31 => read(kind, bytes).map(|(blob, id)| Self::Begin { blob, id })?,
+            32 => read(kind, bytes).map(|(blob, chunk)| Self::Push { blob, chunk })?,
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)

@@ -85,8 +85,10 @@ pub(super) enum Outcome {
 /// What the receiving tasks are told to expect.
 #[derive(Debug)]
 pub(super) enum Expect {
-    /// The hash list, or a chunk, of a blob of which too little is known yet: its stream waits until it is told more.
-    Announced { blob: Handle, chunk: u32 },
+    /// What the holder of a blob sends before it is asked for it: its stream waits until it is known what that is.
+    Beginning { blob: Handle },
+    /// The end of that: what else comes so is not wanted.
+    Begun { blob: Handle },
     /// The hash list, of this many bytes.
     List { blob: Handle, len: usize },
     /// The only chunk, to be verified and handed over.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::office::desk::Vouched;
 use super::peers::{Peer, Peers};
 use super::session::Serve;
+use crate::content::geometry::Geometry;
 use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
@@ -57,6 +58,8 @@ pub(super) struct Sharing {
     opening: BTreeSet<ContentId>,
     /// Wants that were shown a voucher: another one counts there.
     vouched: BTreeSet<(PeerKey, Handle)>,
+    /// Wants whose first answer is to be followed by the list and the first chunks.
+    begins: BTreeSet<(PeerKey, Handle)>,
     /// Offers that wait until the peer may be told of more vouchers.
     later: BTreeSet<(PeerKey, ContentId)>,
     news: Vec<News>,
@@ -69,8 +72,8 @@ pub(super) enum News {
     Open(Arc<Blob>),
     /// This no longer.
     Closed(ContentId),
-    /// A peer takes this of us, and was told what there is.
-    Takes(PeerKey, ContentId),
+    /// A peer takes this of us, and was told what there is. We are to `begin` this, of such a length.
+    Takes { peer: PeerKey, id: ContentId, begin: Option<Geometry> },
     /// It does not any longer.
     TakesNot(PeerKey, ContentId),
 }
@@ -113,9 +116,26 @@ impl Sharing {
         Some(if self.opening.insert(id) { Next::Open } else { Next::Answered })
     }
 
+    /// The same, and the peer asks that we begin it. No session has more of those than wants.
+    pub(super) fn begin(
+        &mut self,
+        key: PeerKey,
+        (handle, id): (Handle, ContentId),
+        admitted: bool,
+        peers: &mut Peers,
+    ) -> Option<Next> {
+        self.begins.insert((key, handle));
+        let next = self.want(key, (handle, id), admitted, peers);
+        if matches!(next, None | Some(Next::Denied)) {
+            self.begins.remove(&(key, handle));
+        }
+        next
+    }
+
     /// A peer no longer wants what it called by this number.
     pub(super) fn unwant(&mut self, key: PeerKey, handle: Handle, peers: &mut Peers) {
         self.vouched.remove(&(key, handle));
+        self.begins.remove(&(key, handle));
         if let Some(id) = self.handles.remove(&(key, handle)) {
             // Who asks for much that is not here must not fill the queue of what it takes.
             if self.open.contains_key(&id) {
@@ -132,6 +152,7 @@ impl Sharing {
         for (handle, id) in gone {
             self.handles.remove(&handle);
             self.vouched.remove(&handle);
+            self.begins.remove(&handle);
             self.forget(id, key);
         }
     }
@@ -178,6 +199,7 @@ impl Sharing {
                 self.news.push(News::TakesNot(*key, id));
             } else if self.opening.contains(&id) {
                 // It waits for its first answer.
+                self.begins.remove(&(*key, *blob));
                 peers.send(*key, Message::Absent { blob: *blob });
             }
         }
@@ -248,7 +270,11 @@ impl Sharing {
         }
         self.later.remove(&(key, id));
         offer(key, handle, blob, vouched.as_deref(), peers);
-        self.news.push(News::Takes(key, id));
+        let begin = self.begins.remove(&(key, handle)).then(|| blob.geometry());
+        if begin.is_some_and(|geometry| geometry.chunks() > 1) {
+            peers.serve(key, Serve::List { blob: handle });
+        }
+        self.news.push(News::Takes { peer: key, id, begin });
     }
 
     /// Offers what had to wait, as far as it may be heard now.
@@ -311,8 +337,10 @@ impl Sharing {
         }
     }
 
-    fn tell(&self, id: ContentId, peers: &mut Peers, message: impl Fn(Handle) -> Message) {
+    /// Tells all who want a blob that there is none. An offer that comes later begins nothing.
+    fn tell(&mut self, id: ContentId, peers: &mut Peers, message: impl Fn(Handle) -> Message) {
         for (key, handle) in self.wants.get(&id).into_iter().flatten() {
+            self.begins.remove(&(*key, *handle));
             peers.send(*key, message(*handle));
         }
     }

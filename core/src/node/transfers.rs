@@ -1,5 +1,6 @@
 //! What we fetch: learning each blob, then carrying out what the scheduler decides.
 
+mod begin;
 mod carry;
 mod download;
 mod facts;
@@ -27,6 +28,7 @@ use crate::schedule::learn::{Claim, Learner};
 use crate::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
 use crate::store::{Blob, Poisoned};
 use crate::wire::{Handle, Have, Message, Offer, Why};
+use begin::Pushes;
 pub(super) use download::{Broken, Learned, Owner, Stage, View};
 use download::{Doing, Download, Held};
 pub(super) use facts::Facts;
@@ -50,6 +52,8 @@ pub(super) struct Transfers {
     asked_of: BTreeMap<PeerKey, AskedOf>,
     /// Wants that have lost their place at a peer, until that is dealt with.
     let_go: Vec<(PeerKey, Handle)>,
+    /// Peers that are to be sent the first chunks of a blob unasked: empty but while what they take is dealt with.
+    pushes: Pushes,
     out: Vec<Output>,
 }
 
@@ -66,6 +70,7 @@ impl Transfers {
             next_handle: 0,
             asked_of: BTreeMap::new(),
             let_go: Vec::new(),
+            pushes: Pushes::new(),
             out: Vec::new(),
         }
     }
@@ -215,6 +220,7 @@ impl Transfers {
             self.scheduler.handle(Input::Granted { peer, blob: key, count, hint }, now, &mut self.out);
         }
         self.carry_out(peers, sharing);
+        self.begun(key, peers);
         self.refresh();
         view
     }
@@ -237,6 +243,8 @@ impl Transfers {
             doing,
             offers: BTreeMap::new(),
             early: Vec::new(),
+            beginning: None,
+            was_begun: false,
             view,
             sources: BTreeMap::new(),
             done: 0,
@@ -253,6 +261,7 @@ impl Transfers {
     /// Ends a download, finished or not. What is verified stays in the store.
     pub(super) fn stop(&mut self, id: ContentId, peers: &mut Peers, sharing: &mut Sharing) {
         let Some(key) = self.active(id) else { return };
+        self.begun(key, peers);
         let Some(Download { handle, .. }) = self.downloads.remove(&key) else { return };
         self.hear(Input::Unwant { blob: key }, peers, sharing);
         self.handles.remove(&handle);
@@ -292,6 +301,7 @@ impl Transfers {
 
     fn lost(&mut self, key: BlobKey, peer: PeerKey, peers: &mut Peers) {
         let now = self.epoch.elapsed();
+        self.not_begun(peer, key, peers);
         let Some(download) = self.downloads.get_mut(&key) else { return };
         download.offers.remove(&peer);
         if let Doing::Learning { learner, lists, .. } = &mut download.doing {
@@ -329,6 +339,7 @@ impl Transfers {
                     let step = learner.claim(peer, claim, now);
                     self.step(key, step, peers);
                 }
+                self.begins_in_vain(peer, key, peers);
                 return;
             }
             Doing::Learned(geometry, kind) => Claim { kind: *kind, geometry: *geometry },
@@ -481,6 +492,7 @@ impl Transfers {
     /// Time has passed.
     pub(super) fn tick(&mut self, peers: &mut Peers, sharing: &mut Sharing) {
         let now = self.epoch.elapsed();
+        self.end_beginnings(peers);
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
             let Some(download) = self.downloads.get_mut(&key) else { continue };
             match &mut download.doing {

@@ -62,7 +62,8 @@ impl Actor {
             (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
             (Message::Hello(hello), false) => self.introduced(key, hello),
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
-            (Message::Want { blob, id }, true) => self.want(key, blob, id),
+            (Message::Want { blob, id }, true) => self.want(key, (blob, id), false),
+            (Message::Begin { blob, id }, true) => self.want(key, (blob, id), true),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
             (Message::Offer(offer), true) => self.offered(key, offer),
             (Message::Have { blob, add }, true) => {
@@ -122,6 +123,8 @@ impl Actor {
             Message::Grant { blob, count, hint } => {
                 transfers.granted(key, (blob, count, hint), peers, sharing)
             }
+            Message::Push { blob, .. } if !transfers.is_asked(key, blob) => {}
+            Message::Push { blob, chunk } => transfers.pushed(key, (blob, chunk), peers, sharing),
             Message::Refuse { blob, count, busy } => {
                 transfers.refused(key, (blob, count, busy), peers, sharing)
             }
@@ -196,9 +199,13 @@ impl Actor {
         self.widen(key);
     }
 
-    fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
+    fn want(&mut self, key: PeerKey, (blob, id): (u32, ContentId), begin: bool) {
         let admitted = self.admits(key, id);
-        match self.sharing.want(key, (blob, id), admitted, &mut self.peers) {
+        let next = match begin {
+            true => self.sharing.begin(key, (blob, id), admitted, &mut self.peers),
+            false => self.sharing.want(key, (blob, id), admitted, &mut self.peers),
+        };
+        match next {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
             // Who may fetch nothing of us is told of nobody, whatever is here; others, to whom just this is denied, as if it were not.
             Some(Next::Denied) if self.admits_in_general(key) => {

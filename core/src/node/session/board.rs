@@ -4,8 +4,8 @@
 //! brought its first bytes. While a task reads a frame, the chunk is in its hands; between frames it lies here, so that the
 //! node can cancel it at any time.
 //!
-//! Some of it may be *announced* before the node knows how to check it: the hash list before the length of the blob is
-//! known. Its stream then waits: the node says soon what it is, or cancels it.
+//! A blob may be *begun*: its holder sends the list and a few chunks before it is asked for them, and so before the node knows
+//! how to check them. A stream that brings such a thing waits: the node says soon what it is, or that the beginning is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -74,7 +74,10 @@ pub(super) struct Board {
 struct State {
     entries: BTreeMap<Key, Entry>,
     cancelled: BTreeSet<Key>,
-    announced: BTreeSet<Key>,
+    /// Blobs that are being begun: what comes of them may not be known yet.
+    begun: BTreeSet<Handle>,
+    /// Bytes that may still come of blobs of which the beginning is over.
+    late: BTreeMap<Handle, usize>,
     requests: u64,
     /// There is, or was, more than one stream.
     parallel: bool,
@@ -101,8 +104,19 @@ impl Board {
     pub(super) fn expect(&self, expect: Expect) {
         let mut state = self.state();
         let (key, purpose, size) = match expect {
-            Expect::Announced { blob, chunk } => {
-                state.announced.insert((blob, chunk));
+            Expect::Beginning { blob } => {
+                state.begun.insert(blob);
+                return;
+            }
+            Expect::Begun { blob } => {
+                if state.begun.remove(&blob) {
+                    // Numbers ascend: the oldest goes.
+                    if state.late.len() >= limits::SESSION_BLOBS {
+                        state.late.pop_first();
+                    }
+                    state.late.insert(blob, limits::BEGINNING_BYTES);
+                    self.told.notify_waiters();
+                }
                 return;
             }
             Expect::List { blob, len } => ((blob, LIST), Purpose::List, len),
@@ -119,14 +133,12 @@ impl Board {
             }
             Expect::Cancel { blob, chunk } => {
                 let key = (blob, chunk);
-                // Not `||`: both are to be done.
-                if state.entries.remove(&key).is_some() | state.announced.remove(&key) {
+                if state.entries.remove(&key).is_some() {
                     // A few frames may be under way. The set is bounded: an old cancel is as good as forgotten.
                     if state.cancelled.len() >= limits::REQUESTS_PER_PEER {
                         state.cancelled.pop_first();
                     }
                     state.cancelled.insert(key);
-                    self.told.notify_waiters();
                 }
                 return;
             }
@@ -137,7 +149,7 @@ impl Board {
         let request = state.requests;
         let coming = Some(Coming { purpose, size, bytes: Vec::new(), got: 0, reported: 0, request });
         state.entries.insert(key, Entry { request, stream: None, coming });
-        if state.announced.remove(&key) {
+        if state.begun.contains(&key.0) {
             self.told.notify_waiters();
         }
     }
@@ -169,10 +181,14 @@ impl Board {
             entry.stream = Some(stream);
             return Some(Taken::Here(coming));
         }
-        if state.announced.contains(&key) && !state.entries.contains_key(&key) {
+        if state.begun.contains(&key.0) && !state.entries.contains_key(&key) {
             return None;
         }
-        Some(if state.cancelled.contains(&key) { Taken::Late } else { Taken::Stray })
+        let late = state.late.get_mut(&key.0).and_then(|left| {
+            *left = left.checked_sub(header.len as usize)?;
+            Some(())
+        });
+        Some(if late.is_some() || state.cancelled.contains(&key) { Taken::Late } else { Taken::Stray })
     }
 
     /// Takes a chunk back from the task that has read a frame of it.

@@ -3,7 +3,7 @@
 //! One task takes in what the peer asks; each stream has a task that takes the next request when it has written the last one.
 //! So a stream that is slow, or waits for what was lost, holds up one chunk and not those behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,8 +42,6 @@ pub(super) struct Desk {
 struct State {
     open: BTreeMap<Handle, Arc<Blob>>,
     queue: Uploads,
-    /// Lists that were asked for together with their blob, which is not open yet.
-    early: BTreeSet<Handle>,
     streams: Vec<Stream>,
 }
 
@@ -131,25 +129,14 @@ impl Desk {
         match serve {
             Serve::Open { blob, source } => {
                 state.open.insert(blob, source);
-                if state.early.remove(&blob) {
-                    more += usize::from(state.push(Asked { blob, chunk: LIST }, &mut unanswered));
-                }
             }
             Serve::Close { blob } => {
                 state.open.remove(&blob);
-                state.early.remove(&blob);
                 state.queue.close(blob);
                 state.leave(|current| current.blob == blob);
             }
             Serve::List { blob } => {
-                let asked = Asked { blob, chunk: LIST };
-                if state.open.contains_key(&blob) {
-                    more += usize::from(state.push(asked, &mut unanswered));
-                } else if state.early.len() < limits::EARLY_LISTS {
-                    state.early.insert(blob);
-                } else {
-                    unanswered.push((asked, Some(Why::Missing)));
-                }
+                more += usize::from(state.push(Asked { blob, chunk: LIST }, &mut unanswered));
             }
             Serve::Request { blob, first, count } => {
                 // A run beyond what may wait is a broken peer; its end is checked chunk by chunk.
@@ -158,11 +145,6 @@ impl Desk {
                 for chunk in first..end {
                     more += usize::from(state.push(Asked { blob, chunk }, &mut unanswered));
                 }
-            }
-            Serve::Cancel { blob, chunk: LIST } => {
-                state.early.remove(&blob);
-                state.queue.cancel(Asked { blob, chunk: LIST });
-                state.leave(|current| *current == Asked { blob, chunk: LIST });
             }
             Serve::Cancel { blob, chunk } => {
                 let asked = Asked { blob, chunk };

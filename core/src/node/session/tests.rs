@@ -195,23 +195,39 @@ async fn what_is_cancelled_while_a_frame_is_read_is_not_handed_over() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_announced_waits_until_its_length_is_known() {
+async fn what_comes_of_a_blob_that_is_begun_waits_until_it_is_known() {
+    let world = World::new();
     let list = DataHeader { blob: BLOB, chunk: LIST, offset: 0, len: 64 };
-    for known in [true, false] {
+    for (header, known) in [
+        (list, Expect::List { blob: BLOB, len: 64 }),
+        (world.header(2, None), world.expect(2)),
+        (list, Expect::Begun { blob: BLOB }),
+        (world.header(2, None), Expect::Begun { blob: BLOB }),
+    ] {
         let board = Arc::new(Board::default());
-        board.expect(Expect::Announced { blob: BLOB, chunk: LIST });
+        board.expect(Expect::Beginning { blob: BLOB });
         let waiting = tokio::spawn({
             let board = Arc::clone(&board);
-            async move { matches!(board.take(list, 0).await, Taken::Here(_)) }
+            async move { matches!(board.take(header, 0).await, Taken::Here(_)) }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        board.expect(match known {
-            true => Expect::List { blob: BLOB, len: 64 },
-            false => Expect::Cancel { blob: BLOB, chunk: LIST },
-        });
-        assert_eq!(waiting.await.unwrap(), known);
+        let wanted = !matches!(known, Expect::Begun { .. });
+        board.expect(known);
+        assert_eq!(waiting.await.unwrap(), wanted);
     }
+}
+
+#[tokio::test]
+async fn after_the_beginning_no_more_is_let_pass_than_can_have_been_under_way() {
+    let board = Board::default();
+    board.expect(Expect::Beginning { blob: BLOB });
+    board.expect(Expect::Begun { blob: BLOB });
+    let header = DataHeader { blob: BLOB, chunk: 0, offset: 0, len: limits::DATA_FRAME as u32 };
+    for _ in 0..limits::BEGINNING_BYTES / limits::DATA_FRAME {
+        assert!(matches!(board.take(header, 0).await, Taken::Late));
+    }
+    assert!(matches!(board.take(header, 0).await, Taken::Stray));
 }
 
 #[tokio::test]
@@ -248,21 +264,4 @@ async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
     assert!(desk.goes_on(1) && desk.done(1), "what it carries is carried to its end");
     assert!(matches!(desk.next(1).await, Next::Retire));
     assert!(matches!(desk.next(0).await, Next::Send(..)));
-}
-
-#[tokio::test]
-async fn a_list_that_is_asked_for_with_the_blob_is_sent_when_that_is_open() {
-    let world = World::new();
-    let desk = Desk::default();
-    desk.join();
-    for blob in 0..limits::EARLY_LISTS as Handle {
-        assert!(desk.take(Serve::List { blob }).unwrap().is_empty());
-    }
-    assert_eq!(desk.take(Serve::List { blob: 999 }).unwrap().len(), 1, "as many as may wait do");
-    assert!(desk.try_next(0).is_none(), "nothing is open");
-    assert!(desk.take(Serve::Close { blob: 6 }).unwrap().is_empty());
-    assert!(desk.take(Serve::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap().is_empty());
-    let Some(Next::Send(asked, _)) = desk.try_next(0) else { panic!("the list is due") };
-    assert_eq!((asked.blob, asked.chunk), (BLOB, LIST));
-    assert!(desk.try_next(0).is_none());
 }

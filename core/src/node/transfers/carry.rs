@@ -1,5 +1,6 @@
 //! Carrying out what the scheduler decides: each output is a message, a word to a session's task, or news for a view.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Transfers;
@@ -20,7 +21,8 @@ struct Runs {
 impl Transfers {
     pub(super) fn carry_out(&mut self, peers: &mut Peers, sharing: &Sharing) {
         let mut runs = Runs::default();
-        for output in std::mem::take(&mut self.out) {
+        let mut outputs: VecDeque<Output> = std::mem::take(&mut self.out).into();
+        while let Some(output) = outputs.pop_front() {
             match output {
                 Output::Request { peer, blob, chunk } => self.request(peer, blob, chunk, &mut runs, peers),
                 Output::Send { peer, blob, chunk } => {
@@ -56,9 +58,12 @@ impl Transfers {
                     }
                 }
                 Output::Grant { peer, blob, count, hint } => {
-                    if let Some(blob) = self.theirs(peer, blob, sharing) {
-                        peers.send(peer, Message::Grant { blob, count, hint });
+                    let Some(handle) = self.theirs(peer, blob, sharing) else { continue };
+                    match hint.filter(|chunk| count == 1 && self.pushes(peer, blob, *chunk, sharing)) {
+                        Some(chunk) => peers.send(peer, Message::Push { blob: handle, chunk }),
+                        None => peers.send(peer, Message::Grant { blob: handle, count, hint }),
                     }
+                    outputs.extend(self.out.drain(..));
                 }
                 Output::Decline { peer, blob, chunk, why } => {
                     if let Some(blob) = self.theirs(peer, blob, sharing) {
@@ -93,12 +98,14 @@ impl Transfers {
         runs.flush(peers);
     }
 
-    fn request(&self, peer: PeerKey, blob: BlobKey, chunk: u32, runs: &mut Runs, peers: &mut Peers) {
-        let Some(download) = self.downloads.get(&blob) else { return };
+    fn request(&mut self, peer: PeerKey, key: BlobKey, chunk: u32, runs: &mut Runs, peers: &mut Peers) {
+        let Some(download) = self.downloads.get(&key) else { return };
         let Doing::Active { blob: target, .. } = &download.doing else { return };
         let blob = download.handle;
         peers.expect(peer, Expect::Chunk { blob, chunk, target: Arc::clone(target) });
-        add(&mut runs.asked, peer, blob, chunk);
+        if !self.comes(peer, key, chunk) {
+            add(&mut runs.asked, peer, blob, chunk);
+        }
     }
 
     /// The number by which a peer calls what it takes of us.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use tokio::sync::watch;
 
+use super::begin::Beginning;
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::tree::{HashList, Kind};
@@ -102,6 +103,10 @@ pub(super) struct Download {
     pub(super) offers: BTreeMap<PeerKey, Held>,
     /// Grants that came before it was known what it is.
     pub(super) early: Vec<(PeerKey, u32, Option<u32>)>,
+    /// Its beginning, until that is over.
+    pub(super) beginning: Option<Beginning>,
+    /// A peer was asked to begin it.
+    pub(super) was_begun: bool,
     pub(super) view: watch::Sender<View>,
     pub(super) sources: BTreeMap<PeerId, Source>,
     pub(super) done: u64,

@@ -19,6 +19,7 @@ impl Transfers {
             return;
         }
         let now = self.epoch.elapsed();
+        let mut begins = Vec::new();
         for news in news {
             let input = match news {
                 News::Open(blob) => Input::Serve {
@@ -27,7 +28,13 @@ impl Transfers {
                     have: blob.have(),
                     origin: blob.is_origin(),
                 },
-                News::Takes(peer, id) => Input::Takes { peer, blob: self.key(id) },
+                News::Takes { peer, id, begin } => {
+                    let blob = self.key(id);
+                    if let Some(geometry) = begin {
+                        begins.push((peer, blob, geometry));
+                    }
+                    Input::Takes { peer, blob }
+                }
                 News::TakesNot(peer, id) => {
                     let Some(blob) = self.keys.get(&id).copied() else { continue };
                     Input::TakesNot { peer, blob }
@@ -43,7 +50,11 @@ impl Transfers {
             };
             self.scheduler.handle(input, now, &mut self.out);
         }
+        for (peer, blob, geometry) in begins {
+            self.begins(peer, blob, geometry, now);
+        }
         self.carry_out(peers, sharing);
+        self.pushes.clear();
     }
 
     /// A peer says what it would take of us.
@@ -147,6 +158,20 @@ impl Transfers {
             return;
         }
         self.hear(Input::Granted { peer, blob, count, hint }, peers, sharing);
+    }
+
+    /// A holder has a place of its uplink for us, and sends what it is for.
+    pub(in crate::node) fn pushed(
+        &mut self,
+        peer: PeerKey,
+        (handle, chunk): (Handle, u32),
+        peers: &mut Peers,
+        sharing: &Sharing,
+    ) {
+        if let Some(key) = self.by_handle(handle) {
+            let _ = self.is_pushed(peer, key, chunk);
+        }
+        self.granted(peer, (handle, 1, Some(chunk)), peers, sharing);
     }
 
     /// A neighbour of our site tells who fetches across its border.

@@ -57,7 +57,9 @@ impl Transfers {
             match now_do {
                 Step::AskList(peer, claim) => {
                     peers.expect(peer, Expect::List { blob: handle, len: encoded_len(claim.geometry) });
-                    peers.send(peer, Message::List { blob: handle });
+                    if !self.sends_list(peer, key) {
+                        peers.send(peer, Message::List { blob: handle });
+                    }
                 }
                 Step::AskChunk(peer, claim) => {
                     // Of one chunk the list is the id.
@@ -65,7 +67,9 @@ impl Transfers {
                         let list = Arc::new(list);
                         lists.insert(peer, Arc::clone(&list));
                         peers.expect(peer, Expect::Only { blob: handle, list });
-                        peers.send(peer, Message::Request { blob: handle, first: 0, count: 1 });
+                        if !self.sends_list(peer, key) {
+                            peers.send(peer, Message::Request { blob: handle, first: 0, count: 1 });
+                        }
                     }
                 }
                 Step::Liar(peer) => {

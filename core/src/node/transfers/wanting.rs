@@ -14,7 +14,7 @@ use crate::wire::{Handle, Message};
 pub(super) struct AskedOf {
     wants: Wants,
     /// The only content that the other end can have: it is a web seed.
-    only: Option<ContentId>,
+    pub(super) only: Option<ContentId>,
 }
 
 impl Transfers {
@@ -71,12 +71,14 @@ impl Transfers {
             match tell {
                 Tell::Unwant(blob) => {
                     self.let_go.push((peer, blob));
+                    if let Some(key) = self.by_handle(blob) {
+                        self.not_begun(peer, key, peers);
+                    }
                     peers.send(peer, Message::Unwant { blob });
                 }
                 Tell::Want(blob) => {
-                    let id = self.handles.get(&blob).and_then(|key| self.ids.get(key));
-                    if let Some(id) = id.copied() {
-                        peers.send(peer, Message::Want { blob, id });
+                    if let Some(want) = self.want_of(peer, blob, peers) {
+                        peers.send(peer, want);
                     }
                 }
             }
@@ -100,6 +102,9 @@ impl Transfers {
         let now = self.epoch.elapsed();
         let offers = self.by_handle(handle).and_then(|key| self.downloads.get(&key));
         let offers = offers.is_some_and(|download| download.offers.contains_key(&peer));
+        if let Some(key) = self.by_handle(handle).filter(|_| !offers) {
+            self.not_begun(peer, key, peers);
+        }
         let Some(of) = self.asked_of.get_mut(&peer) else { return };
         match offers {
             true => of.wants.goes_on(handle, now),
