@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use super::background::Measured;
 use super::pace::Ways;
+use super::stream_handler::refusal;
 use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
@@ -189,13 +190,22 @@ impl Session {
 pub(super) enum End {
     /// The connection.
     #[error("connection lost: {0}")]
-    Lost(#[from] std::io::Error),
+    Lost(std::io::Error),
+    /// The peer does not take part in sessions.
+    #[error("{0}")]
+    Refused(String),
     /// The peer broke the rules.
     #[error("broke the protocol: {0}")]
     Protocol(String),
     /// The node ended it.
     #[error("closed")]
     Node,
+}
+
+impl From<std::io::Error> for End {
+    fn from(error: std::io::Error) -> Self {
+        refusal(&error).map_or(Self::Lost(error), Self::Refused)
+    }
 }
 
 /// A session's way to the node.

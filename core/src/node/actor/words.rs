@@ -148,7 +148,11 @@ impl Actor {
             let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
             peer.hello = Some(hello);
-            let class = peer.class;
+            let (class, dialled) = (peer.class, peer.dialled);
+            if dialled {
+                self.discovery.met(peer.id, &peer.addr, dialled, Instant::now());
+                self.barred.let_in(&peer.id, &self.store);
+            }
             self.transfers.peer_up(key, class, elsewhere);
             // Before any bulk is between: how much may be under way follows from it.
             self.peers.ping(key, Instant::now());
