@@ -75,6 +75,10 @@ impl Actor {
                 self.peers.add(key, met);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
+                // Who dialled knows what it wants, and need not wait for the peer's first words.
+                if endpoint.is_dialer() {
+                    self.ask_first(key);
+                }
             }
             stream::Event::Closed { peer, connection, error, replaced } => {
                 tracing::debug!(%peer, ?error, "session ended");
