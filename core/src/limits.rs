@@ -295,7 +295,7 @@ pub const DAY: u32 = 86_400;
 
 /// From the first byte of a connection to the end of its handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From a connection to both its streams.
+/// From a connection to both its streams, and from a session that we dialled to the peer's first words.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inbound connections in their handshake.
 pub const PENDING_INBOUND: usize = 64;

@@ -32,6 +32,7 @@ mod place;
 mod publish;
 mod punch;
 mod reach;
+mod rivals;
 mod router;
 mod seeking;
 mod session;

@@ -11,6 +11,7 @@ mod extraction;
 mod floods;
 mod frames;
 mod names;
+mod silent;
 mod trees;
 mod words;
 

@@ -26,7 +26,7 @@ use super::dht::Dht;
 use super::discovery::{Discovery, Name, Source, split_peer};
 use super::memory::{self, Memory};
 use super::office::{Desk, Knock, now as office_now};
-use super::peers::Peers;
+use super::peers::{Peer, Peers};
 use super::reach::{Reach, is_relayed};
 use super::router::Mapped;
 use super::seeking::Seeking;
@@ -497,7 +497,8 @@ impl Actor {
         }
     }
 
-    fn peer_down(&mut self, key: PeerKey) {
+    /// A session has ended: why, unless another one with the same peer takes its place.
+    fn peer_down(&mut self, key: PeerKey, reason: Option<&str>) {
         if let Some(peer) = self.peers.remove(key) {
             if let Some((peer, addr)) = peer.worth() {
                 self.memory.met(peer, &addr);
@@ -505,10 +506,24 @@ impl Actor {
             if let Some(desk) = &mut self.office {
                 desk.peer_down(key);
             }
-            self.discovery.lost(peer.id, Instant::now());
+            self.left(&peer, reason);
             self.sharing.peer_down(key);
             self.transfers.peer_down(key, &mut self.peers, &mut self.sharing);
         }
+    }
+
+    /// Who has left is dialled again: soon if it had let us in, else as after a dial that failed.
+    fn left(&mut self, peer: &Peer, reason: Option<&str>) {
+        let now = Instant::now();
+        if !peer.dialled || peer.hello.is_some() {
+            return self.discovery.lost(peer.id, now);
+        }
+        let Some(reason) = reason else {
+            self.discovery.met(peer.id, &peer.addr, true, now);
+            return self.discovery.lost(peer.id, now);
+        };
+        let reason = self.barred.sentence(&peer.id).unwrap_or_else(|| reason.to_owned());
+        self.discovery.unmet(peer.id, &peer.addr, &reason, !self.transfers.is_idle(), now);
     }
 
     fn tick(&mut self) {

@@ -301,8 +301,22 @@ impl Discovery {
         tries
     }
 
-    /// A session with this peer is up. `name` is what was dialled, if we dialled.
+    /// A session with this peer is up. If we dialled, at this address, that succeeds when the peer speaks: until then
+    /// whoever answers there may refuse us.
     pub(super) fn connected(&mut self, peer: PeerId, addr: &Multiaddr, dialled: bool, now: Instant) {
+        if !dialled {
+            return self.met(peer, addr, dialled, now);
+        }
+        for name in names(peer, addr) {
+            if let Some(candidate) = self.candidates.get_mut(&name) {
+                candidate.state = State::Connected;
+                candidate.under_way = 0;
+            }
+        }
+    }
+
+    /// A peer with which a session is up takes part in it.
+    pub(super) fn met(&mut self, peer: PeerId, addr: &Multiaddr, dialled: bool, now: Instant) {
         let (bare, _) = split_peer(addr);
         // What was dialled by address alone has a name now.
         if let Some(candidate) = self.candidates.remove(&Name::Addr(bare.clone())) {
@@ -321,6 +335,18 @@ impl Discovery {
             candidate.error = None;
         }
         self.barred.remove(&peer);
+    }
+
+    /// A session that we dialled has ended before the peer spoke: the dial has failed.
+    pub(super) fn unmet(&mut self, peer: PeerId, addr: &Multiaddr, error: &str, wanting: bool, now: Instant) {
+        for name in names(peer, addr) {
+            if let Some(candidate) = self.candidates.get_mut(&name)
+                && candidate.state == State::Connected
+            {
+                candidate.state = State::Idle;
+                self.failed(&name, error.to_owned(), wanting, now);
+            }
+        }
     }
 
     /// A peer keeps us away until then, and says why: it is not dialled before.
@@ -394,10 +420,11 @@ impl Discovery {
             for (name, candidate) in of(source).take(4) {
                 let addr =
                     candidate.addrs.first().map_or_else(|| format!("{name:?}"), |(a, _)| a.to_string());
+                // The error of the last time holds until the peer speaks.
                 let what = match (candidate.state, &candidate.error) {
-                    (State::Connected, _) => "connected".to_owned(),
-                    (State::Dialling, None) => "connecting".to_owned(),
                     (_, Some(error)) => error.clone(),
+                    (State::Connected, None) => "connected".to_owned(),
+                    (State::Dialling, None) => "connecting".to_owned(),
                     (State::Idle, None) => "not tried yet".to_owned(),
                 };
                 phrases.push(format!("{label} {addr}: {what}"));
@@ -448,6 +475,11 @@ impl Tracker {
                 _ => true,
             }
     }
+}
+
+/// The names that a peer at this address may have been dialled by.
+fn names(peer: PeerId, addr: &Multiaddr) -> [Name; 2] {
+    [Name::Peer(peer), Name::Addr(split_peer(addr).0)]
 }
 
 /// Each host of these addresses that somebody else named, once: TCP and QUIC of one host are one try.

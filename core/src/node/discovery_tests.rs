@@ -83,15 +83,64 @@ fn many_nodes_of_one_host_are_met_a_few_at_a_time() {
 }
 
 #[test]
-fn an_address_gets_its_name_when_connected() {
+fn an_address_gets_its_name_when_the_peer_speaks() {
     let (mut d, now) = (Discovery::default(), Instant::now());
     let peer = PeerId::random();
     d.found(&addr("/ip4/10.0.0.1/tcp/1"), None, Source::Given, now);
     assert_eq!(d.due(false, || 9, &BTreeSet::new(), now).len(), 1);
     d.connected(peer, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
     assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_IDLE).len(), 0);
+    d.met(peer, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_IDLE).len(), 0);
     d.lost(peer, now);
     assert_eq!(d.due(false, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1, "still a given peer");
+}
+
+/// Whoever takes the connection and then refuses us is like one that does not answer.
+#[test]
+fn who_ends_the_session_without_a_word_is_dialled_as_after_a_failure() {
+    let (mut d, mut now) = (Discovery::default(), Instant::now());
+    let (peer, at) = (PeerId::random(), addr("/ip4/10.0.0.1/tcp/1"));
+    d.found(&at, None, Source::Given, now);
+    let mut dials = 0;
+    let end = now + Duration::from_secs(60);
+    while now < end {
+        for dial in d.due(true, || 9, &BTreeSet::new(), now) {
+            assert_eq!(dial.name, Name::Addr(at.clone()), "who is there is not known before it speaks");
+            dials += 1;
+            d.connected(peer, &at, true, now);
+            assert!(d.due(true, || 9, &BTreeSet::new(), now).is_empty());
+            d.unmet(peer, &at, "the peer does not speak", true, now);
+        }
+        now += Duration::from_millis(100);
+    }
+    assert!((15..=25).contains(&dials), "{dials} dials in a minute");
+    assert!(d.tried(false).iter().any(|phrase| phrase.ends_with("the peer does not speak")));
+    // Once it speaks, all is forgotten.
+    d.connected(peer, &at, true, now);
+    d.met(peer, &at, true, now);
+    assert!(d.tried(false).iter().any(|phrase| phrase.ends_with("connected")));
+    d.lost(peer, now);
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1);
+}
+
+/// D48: a victim that refuses us is left alone by hearsay, whatever its handshakes say.
+#[test]
+fn d48_hearsay_leads_few_times_to_who_refuses_us() {
+    let (mut d, mut now) = (Discovery::default(), Instant::now());
+    let by = (PeerId::random(), Class::Wan);
+    let mut dials = 0;
+    for port in 1..=50 {
+        d.exchanged(&addr(&format!("/ip4/8.8.8.8/tcp/{port}")), PeerId::random(), by, now);
+        for dial in d.due(true, || 9, &BTreeSet::new(), now) {
+            let Name::Peer(peer) = dial.name else { panic!("a peer") };
+            dials += 1;
+            d.connected(peer, &dial.addrs[0], true, now);
+            d.unmet(peer, &dial.addrs[0], "refused", true, now);
+        }
+        now += LOOK_AGAIN;
+    }
+    assert_eq!(dials, limits::DIALS_PER_ADDR);
 }
 
 const FAR: Tracker = Tracker::new(1, Some(IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8))), true);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::transport::TransportError;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
@@ -134,7 +135,7 @@ fn network(
     // Of an office the local network hears otherwise.
     let options = &Options { mdns: options.mdns && !is_office, ..options.clone() };
     let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
-    Ok(transport::network(key, transport, behaviour, Duration::ZERO))
+    Ok(transport::network(key, transport, behaviour, Duration::ZERO, Version::V1Lazy))
 }
 
 /// Listens there, or everywhere. Returns what is listened on with any port.

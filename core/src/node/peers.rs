@@ -303,8 +303,13 @@ impl Peers {
     /// Probes peers that have been silent, and drops those whose probe stayed without an answer.
     pub(super) fn probe(&mut self, now: Instant) {
         let mut pings = Vec::new();
-        let mut silent = Vec::new();
+        let (mut silent, mut unmet) = (Vec::new(), Vec::new());
         for (key, peer) in &mut self.peers {
+            // Silence is borne for longer only of those who have spoken.
+            if peer.dialled && peer.hello.is_none() && now.duration_since(peer.since) > limits::STREAM_TIMEOUT
+            {
+                unmet.push(*key);
+            }
             let bytes = peer.session.traffic.down();
             if bytes != peer.heard_bytes {
                 (peer.heard_bytes, peer.heard) = (bytes, now);
@@ -325,6 +330,10 @@ impl Peers {
         pings.into_iter().for_each(|key| self.ping(key, now));
         self.tell_waiting();
         silent.into_iter().for_each(|key| self.doom(key, "silent for too long", false));
+        let within = limits::STREAM_TIMEOUT;
+        unmet.into_iter().for_each(|key| {
+            self.doom(key, format!("did not introduce itself within {within:?}"), false);
+        });
     }
 
     /// Whom it was worth going to, and where.

@@ -36,6 +36,7 @@ use self::receive::Receiver;
 use self::send::Sender;
 use super::background::Measured;
 use super::pace::{Directions, Ways};
+use super::stream_handler::refusal;
 use super::writer::Writer;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
@@ -196,15 +197,13 @@ impl Session {
         session
     }
 
-    /// Has chunks pass over this stream as well. False, and the stream is closed, when there are as many as may be.
-    pub(super) fn widen(&mut self, data: Stream) -> bool {
-        let Bytes::Streams(streams) = &self.bytes else { return false };
-        let may = streams.desk.streams() < limits::DATA_STREAMS && streams.joined < limits::DATA_STREAMS_EVER;
-        if may {
+    /// Has chunks pass over this stream as well. It is dropped when there are as many as may be.
+    pub(super) fn widen(&mut self, data: Stream) {
+        let Bytes::Streams(streams) = &self.bytes else { return };
+        if streams.desk.streams() < limits::DATA_STREAMS && streams.joined < limits::DATA_STREAMS_EVER {
             streams.board.widen();
             self.carry(data);
         }
-        may
     }
 
     /// Ends all data streams but the first, each after the chunk that it carries.
@@ -294,13 +293,22 @@ impl Session {
 pub(super) enum End {
     /// The connection.
     #[error("connection lost: {0}")]
-    Lost(#[from] std::io::Error),
+    Lost(std::io::Error),
+    /// The peer does not take part in sessions.
+    #[error("{0}")]
+    Refused(String),
     /// The peer broke the rules.
     #[error("broke the protocol: {0}")]
     Protocol(String),
     /// The node ended it.
     #[error("closed")]
     Node,
+}
+
+impl From<std::io::Error> for End {
+    fn from(error: std::io::Error) -> Self {
+        refusal(&error).map_or(Self::Lost(error), Self::Refused)
+    }
 }
 
 /// A session's way to the node.

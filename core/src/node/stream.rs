@@ -12,14 +12,31 @@
 //!    goes first. Both ends know both facts, so both see the same order. Among connections of one rank, all dialled by
 //!    the same peer, the dialler keeps its oldest and opens no session on a later one. The other end cannot know that
 //!    order (handshakes overtake each other), and need not: it takes the connection on which a session was opened.
-//! 2. **Proof.** A connection is only given up for a better one *whose session stands*: the two substreams have been
-//!    negotiated, so the other end has that connection and accepts it. Then whichever end notices first may close the
-//!    worse one.
+//! 2. **Proof.** A connection is only given up for a better one *whose session stands*: the other end has that
+//!    connection and accepts it. The end that accepts a session has this proof, for the other end has opened it. The
+//!    end that opens one waits for the answer of the other end, unless there is no other connection with this peer
+//!    (see below). Then whichever end notices first may close the worse one.
 //! 3. **The dialler decides against its own.** A session that completes while a better one stands is closed by the end
 //!    that dialled it, and only by that end. The other end parks it. Normally the dialler is about to close it; but if
 //!    it does not within [`GRACE`], it evidently no longer has the better connection (its side of it died, and the
 //!    news has not come through), or it would not have kept this one: the parked session replaces it.
 //!
+//! # Lazy sessions
+//! To wait for the answer costs a round trip. When the first connection with a peer comes up at the end that dialled
+//! it, there is nothing to be given up, and that end opens the session lazily: it takes it for ready at once, before
+//! the other end has it. Such a session proves nothing, and nothing is given up for it:
+//!
+//! - A later connection that this end dialled has no session to lose: by rule 1 none is opened on it, or it ranks
+//!   before the lazy one and waits for its own proof.
+//! - A later connection that the other end dialled is parked if it ranks behind, and it is the other end that closes
+//!   it, when it has the lazy session. If the other end refuses the lazy session or has lost its connection, the parked
+//!   one takes over as by rule 3. If it ranks before, its session is proof: the lazy one is closed.
+//! - A lazy session that has not begun to serve when another one does is closed. That goes unnoticed at the other end:
+//!   nothing of a session is sent until it serves.
+//!
+//! So [`Event::Ready`] at the end that dialled does not tell that the peer speaks with us; its first words do.
+//!
+//! # Why this converges
 //! By rule 2 both ends could close both connections only if each saw the session of the other's favourite and not of
 //! its own, which the common order forbids. By rule 3 a dead connection that outranks all others holds up its
 //! successor for `GRACE` at most. What remains is a node that is frozen for longer than that in the midst of a
@@ -27,7 +44,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -43,6 +59,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::rivals::{End, Rank, Rivals, Verdict};
 use super::stream_handler::{Handler, Report, Role};
 use crate::limits;
 
@@ -55,7 +72,8 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
 pub(crate) enum Event {
-    /// There is a session. At most one per peer at a time: the `Closed` of its predecessor comes first.
+    /// There is a session. At most one per peer at a time: the `Closed` of its predecessor comes first. If this end
+    /// dialled, the peer may still refuse it.
     Ready {
         /// With whom.
         peer: PeerId,
@@ -85,6 +103,8 @@ pub(crate) enum Event {
         connection: ConnectionId,
         /// Why, unless this node ended it.
         error: Option<String>,
+        /// Another connection with the same peer takes its place: the next event of this peer is that one's `Ready`.
+        replaced: bool,
     },
     /// No session came about and there is no other connection with this peer that one may come from.
     Failed {
@@ -130,6 +150,7 @@ pub(super) fn is_caller(endpoint: &ConnectedPoint) -> bool {
 }
 
 struct Connection {
+    peer: PeerId,
     endpoint: ConnectedPoint,
     refused: usize,
 }
@@ -212,6 +233,12 @@ impl Streams {
         (rank.relayed && !self.relayed) || self.others.contains(&peer)
     }
 
+    /// Whether a session on a new connection of ours is begun lazily: there is no other connection with this peer, not even one
+    /// that is for something else.
+    fn is_lazy(&self, peer: PeerId, ours: bool) -> bool {
+        ours && !self.connections.values().any(|other| other.peer == peer)
+    }
+
     fn handler(&self, id: ConnectionId, peer: PeerId, endpoint: &ConnectedPoint) -> Handler {
         if self.further.contains(&id) {
             return Handler::new(Role::Widen, self.limits.timeout);
@@ -222,7 +249,7 @@ impl Streams {
         let role = match (ours, duplicate || for_other) {
             (_, true) if for_other => Role::Refuse,
             (true, true) => Role::Refuse,
-            (true, false) => Role::Open,
+            (true, false) => Role::Open { lazy: self.is_lazy(peer, ours) },
             (false, _) => Role::Accept,
         };
         Handler::new(role, self.limits.timeout)
@@ -231,11 +258,17 @@ impl Streams {
     fn on_established(&mut self, event: ConnectionEstablished<'_>) {
         let (peer, id) = (event.peer_id, event.connection_id);
         let (rank, ours) = self.rank(peer, event.endpoint);
-        self.connections.insert(id, Connection { endpoint: event.endpoint.clone(), refused: 0 });
+        // As when the handler was made: nothing comes between.
+        let lazy = self.is_lazy(peer, ours);
+        self.connections.insert(id, Connection { peer, endpoint: event.endpoint.clone(), refused: 0 });
         if self.is_for_other(peer, rank) || self.further.contains(&id) {
             return;
         }
-        let kept = self.peers.entry(peer).or_default().add(id, rank, ours);
+        let rivals = self.peers.entry(peer).or_default();
+        let kept = rivals.add(id, rank, ours);
+        if lazy {
+            rivals.begun_lazily(id);
+        }
         if !kept {
             self.disconnect(peer, id);
         }
@@ -288,7 +321,9 @@ impl Streams {
         let (end, verdicts) = rivals.end(connection);
         self.unpark(connection);
         match end {
-            End::OfSession => self.emit(Event::Closed { peer, connection, error: reason }),
+            End::OfSession => {
+                self.emit(Event::Closed { peer, connection, error: reason, replaced: false });
+            }
             End::OfHope => {
                 let reason = reason.unwrap_or_else(|| "closed before there was a session".to_owned());
                 self.emit(Event::Failed { peer, connection, reason });
@@ -313,7 +348,7 @@ impl Streams {
                     self.unpark(connection);
                     if announced {
                         let error = Some("another connection with the same peer took its place".to_owned());
-                        self.emit(Event::Closed { peer, connection, error });
+                        self.emit(Event::Closed { peer, connection, error, replaced: true });
                     }
                     self.disconnect(peer, connection);
                 }
@@ -430,176 +465,5 @@ impl NetworkBehaviour for Streams {
                 return Poll::Pending;
             }
         }
-    }
-}
-
-/// What both ends agree on about a connection; the smallest is the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Rank {
-    /// Whether it runs through a relay.
-    pub(crate) relayed: bool,
-    /// Who dialled it.
-    pub(crate) dialler: PeerId,
-}
-
-/// What is to be done about a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<S> {
-    /// Its session serves from now on.
-    Announce(ConnectionId, S),
-    /// Close it; `announced` tells whether its session had served until now.
-    Close { connection: ConnectionId, announced: bool },
-    /// Ask again with [`Rivals::grace_over`] when the grace that begins now is over.
-    Park(ConnectionId),
-}
-
-/// What ends with a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// A session that served.
-    OfSession,
-    /// The last chance of one.
-    OfHope,
-    /// Nothing that anybody waits for.
-    Unnoticed,
-}
-
-enum State<S> {
-    Opening,
-    Parked(S),
-    Serving,
-    Closing,
-}
-
-struct Link<S> {
-    id: ConnectionId,
-    rank: Rank,
-    ours: bool,
-    state: State<S>,
-}
-
-impl<S> Link<S> {
-    fn is_live(&self) -> bool {
-        !matches!(self.state, State::Closing)
-    }
-
-    fn serves(&self) -> bool {
-        matches!(self.state, State::Serving)
-    }
-}
-
-/// The connections with one peer and which of them carries the session: the rules of the [module](self), with any `S`
-/// for the substreams and without a clock.
-pub(crate) struct Rivals<S> {
-    /// The best first; of one rank the oldest first.
-    links: Vec<Link<S>>,
-}
-
-impl<S> Default for Rivals<S> {
-    fn default() -> Self {
-        Rivals { links: Vec::new() }
-    }
-}
-
-impl<S> Rivals<S> {
-    /// Whether a new connection of ours with this rank would be of no use.
-    pub(crate) fn outrank(&self, rank: Rank) -> bool {
-        let useless = |link: &Link<S>| link.rank <= rank && (link.serves() || (link.ours && link.is_live()));
-        self.links.iter().any(useless)
-    }
-
-    /// Takes a new connection in. False if it is to be closed at once, with no session opened on it.
-    pub(crate) fn add(&mut self, id: ConnectionId, rank: Rank, ours: bool) -> bool {
-        let kept = !(ours && self.outrank(rank));
-        let state = if kept { State::Opening } else { State::Closing };
-        self.links.push(Link { id, rank, ours, state });
-        self.links.sort_by_key(|link| link.rank);
-        kept
-    }
-
-    /// Both substreams of a connection are there.
-    pub(crate) fn complete(&mut self, id: ConnectionId, session: S) -> Vec<Verdict<S>> {
-        let Some(at) = self.find(id) else { return Vec::new() };
-        if !matches!(self.links[at].state, State::Opening) {
-            return Vec::new();
-        }
-        self.links[at].state = State::Parked(session);
-        let mut verdicts = Vec::new();
-        self.settle(&mut verdicts);
-        verdicts
-    }
-
-    /// The grace of a parked session is over: it serves, whatever ranks before it.
-    pub(crate) fn grace_over(&mut self, id: ConnectionId) -> Vec<Verdict<S>> {
-        let mut verdicts = Vec::new();
-        if let Some(at) = self.find(id) {
-            self.announce(at, &mut verdicts);
-        }
-        verdicts
-    }
-
-    /// A connection is closed, or is about to be: what ends with it, and what takes its place.
-    pub(crate) fn end(&mut self, id: ConnectionId) -> (End, Vec<Verdict<S>>) {
-        let mut verdicts = Vec::new();
-        let Some(at) = self.find(id) else { return (End::Unnoticed, verdicts) };
-        let before = mem::replace(&mut self.links[at].state, State::Closing);
-        let alone = !self.links.iter().any(Link::is_live);
-        let end = match before {
-            State::Serving => End::OfSession,
-            State::Opening | State::Parked(_) if alone => End::OfHope,
-            State::Opening | State::Parked(_) | State::Closing => End::Unnoticed,
-        };
-        self.settle(&mut verdicts);
-        (end, verdicts)
-    }
-
-    /// A connection is gone.
-    pub(crate) fn forget(&mut self, id: ConnectionId) {
-        self.links.retain(|link| link.id != id);
-    }
-
-    /// Whether there are no connections with this peer.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
-
-    fn find(&self, id: ConnectionId) -> Option<usize> {
-        self.links.iter().position(|link| link.id == id)
-    }
-
-    /// Applies rules 2 and 3, best connection first: what is announced on the way decides about those after it.
-    fn settle(&mut self, verdicts: &mut Vec<Verdict<S>>) {
-        for at in 0..self.links.len() {
-            let Link { id, rank, ours, .. } = self.links[at];
-            let better = || self.links.iter().filter(|link| link.rank < rank);
-            let (served, contested) = (better().any(Link::serves), better().any(Link::is_live));
-            match self.links[at].state {
-                State::Opening | State::Parked(_) if ours && served => self.discard(at, verdicts),
-                State::Parked(_) if contested => verdicts.push(Verdict::Park(id)),
-                State::Parked(_) => self.announce(at, verdicts),
-                State::Opening | State::Serving | State::Closing => {}
-            }
-        }
-    }
-
-    fn announce(&mut self, at: usize, verdicts: &mut Vec<Verdict<S>>) {
-        if !matches!(self.links[at].state, State::Parked(_)) {
-            return;
-        }
-        for other in 0..self.links.len() {
-            if self.links[other].serves() {
-                self.discard(other, verdicts);
-            }
-        }
-        let link = &mut self.links[at];
-        if let State::Parked(session) = mem::replace(&mut link.state, State::Serving) {
-            verdicts.push(Verdict::Announce(link.id, session));
-        }
-    }
-
-    fn discard(&mut self, at: usize, verdicts: &mut Vec<Verdict<S>>) {
-        let link = &mut self.links[at];
-        let announced = matches!(mem::replace(&mut link.state, State::Closing), State::Serving);
-        verdicts.push(Verdict::Close { connection: link.id, announced });
     }
 }

@@ -2,20 +2,35 @@
 //! on another connection, one further data stream.
 //!
 //! The end that dialled opens both substreams as soon as the connection is up; the other end takes the first of
-//! each and no more. Negotiation waits for the answer of the peer (never the lazy variant of multistream-select),
-//! so that two negotiated substreams at the dialling end prove that the other end has accepted them too.
+//! each and no more. There are two ways of opening, and [`Role::Open`] says which:
+//!
+//! - Strict. The negotiation waits for the answer of the peer: two substreams at the dialling end prove that the other
+//!   end has accepted them too.
+//! - Lazy (`V1Lazy` of multistream-select). Both substreams are there at once and prove nothing. Nothing is sent until
+//!   somebody reads or writes them: the proposal goes out with the first bytes, which spares a round trip. A refusal
+//!   is an error of the first read; [`refusal`] tells it from others.
+//!
+//! The swarm's config makes every negotiation lazy in which one protocol is proposed. A strict one proposes a second
+//! protocol, which nobody speaks, after the first.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use libp2p::Stream;
-use libp2p::core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo};
+use libp2p::core::upgrade::{InboundUpgrade, NegotiationError, OutboundUpgrade, UpgradeInfo};
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 use tokio::time::Sleep;
+
+/// What the names of both substreams' protocols begin with.
+const FAMILY: &str = "/swarm/chunk/1/";
+
+/// The name of a protocol that nobody speaks, see the [module](self).
+const NOBODYS: &str = "/swarm/chunk/1/none";
 
 /// Which of the two substreams of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +43,9 @@ pub(crate) enum Kind {
     Further,
 }
 
-impl AsRef<str> for Kind {
-    fn as_ref(&self) -> &str {
+impl Kind {
+    /// The name of its protocol.
+    const fn name(self) -> &'static str {
         match self {
             Kind::Control => "/swarm/chunk/1/control",
             Kind::Data => "/swarm/chunk/1/data",
@@ -38,11 +54,20 @@ impl AsRef<str> for Kind {
     }
 }
 
+impl AsRef<str> for Kind {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
 /// What this end does on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Opens the session: this end dialled.
-    Open,
+    Open {
+        /// Takes the session for open before the other end has answered.
+        lazy: bool,
+    },
     /// Waits for the session: the other end dialled.
     Accept,
     /// Opens a further data stream of a session on another connection, which this end dialled as well.
@@ -55,7 +80,7 @@ pub(crate) enum Role {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
 pub(crate) enum Report {
-    /// Both substreams are there. Sent once at most.
+    /// Both substreams are there; if they were opened lazily, the other end may not have them. Sent once at most.
     Ready {
         /// The substream of [`Kind::Control`].
         control: Stream,
@@ -93,6 +118,43 @@ impl InboundUpgrade<Stream> for Accept {
     }
 }
 
+/// The outbound half of the negotiation: proposes a protocol and, unless that is lazy, waits for the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Propose {
+    kind: Kind,
+    lazy: bool,
+}
+
+/// The error of a peer that does not speak the protocol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unspoken;
+
+impl UpgradeInfo for Propose {
+    type Info = &'static str;
+    type InfoIter = std::iter::Take<std::array::IntoIter<&'static str, 2>>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        [self.kind.name(), NOBODYS].into_iter().take(if self.lazy { 1 } else { 2 })
+    }
+}
+
+impl OutboundUpgrade<Stream> for Propose {
+    type Output = Stream;
+    type Error = Unspoken;
+    type Future = Ready<Result<Stream, Unspoken>>;
+
+    fn upgrade_outbound(self, stream: Stream, name: &'static str) -> Self::Future {
+        ready(if name == self.kind.name() { Ok(stream) } else { Err(Unspoken) })
+    }
+}
+
+/// Says in a sentence that the peer does not speak the protocol of sessions, if that is what this error of a lazily
+/// opened substream means.
+pub(crate) fn refusal(error: &io::Error) -> Option<String> {
+    let cause = error.get_ref()?.downcast_ref::<NegotiationError>()?;
+    matches!(cause, NegotiationError::Failed).then(|| format!("the peer does not speak {FAMILY}"))
+}
+
 /// The state of one connection.
 pub(crate) struct Handler {
     role: Role,
@@ -115,7 +177,7 @@ impl Handler {
     /// A handler that reports `Ready` or `Failed` within `timeout`.
     pub(crate) fn new(role: Role, timeout: Duration) -> Self {
         let to_open = match role {
-            Role::Open => vec![Kind::Data, Kind::Control],
+            Role::Open { .. } => vec![Kind::Data, Kind::Control],
             Role::Widen => vec![Kind::Further],
             Role::Accept | Role::Refuse => Vec::new(),
         };
@@ -158,13 +220,14 @@ impl Handler {
         }
     }
 
-    fn on_outbound_failure(&mut self, kind: Kind, error: &StreamUpgradeError<Infallible>) {
-        let protocol = kind.as_ref();
+    fn on_outbound_failure(&mut self, kind: Kind, error: &StreamUpgradeError<Unspoken>) {
+        let protocol = kind.name();
         self.failure = Some(match error {
             StreamUpgradeError::Timeout => format!("{protocol}: no answer within {:?}", self.timeout),
-            StreamUpgradeError::NegotiationFailed => format!("the peer does not speak {protocol}"),
+            StreamUpgradeError::NegotiationFailed | StreamUpgradeError::Apply(Unspoken) => {
+                format!("the peer does not speak {protocol}")
+            }
             StreamUpgradeError::Io(error) => format!("{protocol}: {error}"),
-            StreamUpgradeError::Apply(never) => match *never {},
         });
     }
 
@@ -190,7 +253,7 @@ impl ConnectionHandler for Handler {
     type FromBehaviour = Infallible;
     type ToBehaviour = Report;
     type InboundProtocol = Accept;
-    type OutboundProtocol = ReadyUpgrade<Kind>;
+    type OutboundProtocol = Propose;
     type InboundOpenInfo = ();
     type OutboundOpenInfo = Kind;
 
@@ -204,12 +267,10 @@ impl ConnectionHandler for Handler {
         self.negotiating
     }
 
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<Kind>, Kind, Report>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Propose, Kind, Report>> {
         if let Some(kind) = self.to_open.pop() {
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(kind), kind).with_timeout(self.timeout);
+            let lazy = self.role == Role::Open { lazy: true };
+            let protocol = SubstreamProtocol::new(Propose { kind, lazy }, kind).with_timeout(self.timeout);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         if self.refused > 0 {
@@ -230,7 +291,7 @@ impl ConnectionHandler for Handler {
         match event {}
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Accept, ReadyUpgrade<Kind>, (), Kind>) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Accept, Propose, (), Kind>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
                 self.on_inbound(protocol.0, protocol.1);
@@ -242,6 +303,38 @@ impl ConnectionHandler for Handler {
                 self.on_outbound_failure(failed.info, &failed.error);
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use libp2p::swarm::handler::DialUpgradeError;
+
+    use super::*;
+
+    #[test]
+    fn a_strict_proposal_has_a_second_choice_and_its_refusal_is_told_in_words() {
+        let names = |lazy| Propose { kind: Kind::Data, lazy }.protocol_info().collect::<Vec<_>>();
+        assert_eq!(names(true), ["/swarm/chunk/1/data"], "one choice is lazy");
+        assert_eq!(names(false), ["/swarm/chunk/1/data", NOBODYS]);
+        for error in [StreamUpgradeError::NegotiationFailed, StreamUpgradeError::Apply(Unspoken)] {
+            let mut handler = Handler::new(Role::Open { lazy: false }, Duration::from_secs(1));
+            let failed = DialUpgradeError { info: Kind::Control, error };
+            handler.on_connection_event(ConnectionEvent::DialUpgradeError(failed));
+            let mut cx = Context::from_waker(Waker::noop());
+            let reason = loop {
+                match handler.poll(&mut cx) {
+                    Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Report::Failed(reason))) => {
+                        break reason;
+                    }
+                    Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(reason, "the peer does not speak /swarm/chunk/1/control");
         }
     }
 }

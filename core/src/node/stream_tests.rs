@@ -1,18 +1,21 @@
 //! Sessions between real swarms over TCP, and the choice between connections as a model with every order of events.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{self, ConnectionId, NetworkBehaviour, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Stream};
 
-use super::stream::{End, Event, Rank, Rivals, StreamLimits, Streams, Verdict};
-use super::transport;
+use super::rivals::{End, Rank, Rivals, Verdict};
+use super::stream::{Event, StreamLimits, Streams};
+use super::{stream_handler, transport};
 
 /// A peer that speaks our protocol, or one that does not.
 type Peer = Toggle<Streams>;
@@ -28,6 +31,7 @@ async fn peer(limits: Option<StreamLimits>) -> (Swarm<Peer>, Multiaddr) {
     // A stranger stays, whatever we do; a node stays as long as its session.
     let idle = if behaviour.is_enabled() { Duration::ZERO } else { Duration::from_secs(3600) };
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(idle);
+    let config = config.with_substream_upgrade_protocol_override(Version::V1Lazy);
     let mut swarms = [Swarm::new(transport, behaviour, local, config)];
     swarms[0].listen_on("/ip4/127.0.0.1/tcp/0".parse().expect("an address")).expect("to listen");
     let address = drive(&mut swarms, |_, event| match event {
@@ -66,6 +70,14 @@ pub(super) async fn drive<B: NetworkBehaviour, T>(
     tokio::time::timeout(Duration::from_secs(30), search).await.expect("it within 30 s")
 }
 
+/// Runs the swarms until this is done.
+async fn meanwhile<T>(swarms: &mut [Swarm<Peer>], work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        done = work => done,
+        never = drive::<_, Infallible>(swarms, |_, _| None) => match never {},
+    }
+}
+
 /// Sessions as the events tell them, with the promises about their order checked.
 #[derive(Default)]
 struct Sessions(Vec<Option<(ConnectionId, Stream, Stream)>>);
@@ -78,7 +90,11 @@ impl Sessions {
     fn note(&mut self, at: usize, event: Happening) {
         let SwarmEvent::Behaviour(event) = event else { return };
         match event {
-            Event::Ready { connection, control, data, .. } => {
+            Event::Ready { connection, mut control, mut data, .. } => {
+                // A session reads both at once. Until then nothing is sent of what was opened lazily.
+                for stream in [&mut control, &mut data] {
+                    let _ = stream.flush().now_or_never();
+                }
                 let before = self.0[at].replace((connection, control, data));
                 assert!(before.is_none(), "a second session before the first was closed");
             }
@@ -254,15 +270,84 @@ async fn a_peer_that_speaks_something_else_is_reported() {
         _ => None,
     };
     let gone = |at, event| matches!((at, event), (0, SwarmEvent::ConnectionClosed { .. })).then_some(());
+    let ready = |_, event| match event {
+        SwarmEvent::Behaviour(Event::Ready { control, data, .. }) => Some((control, data)),
+        SwarmEvent::Behaviour(other) => panic!("{other:?}"),
+        _ => None,
+    };
     dial(&mut swarms[0], ids[1], &address);
-    let reason = drive(&mut swarms, failure).await;
-    assert!(reason.contains("does not speak /swarm/chunk/1/"), "{reason}");
-    drive(&mut swarms, gone).await;
+    let (mut control, mut data) = drive(&mut swarms, ready).await;
+    for stream in [&mut control, &mut data] {
+        // As a session does: there are bytes of ours behind the proposal.
+        stream.write_all(&[0; 64]).await.expect("room in a buffer");
+        let mut byte = [0];
+        let error = meanwhile(&mut swarms, stream.read(&mut byte)).await.expect_err("a refusal");
+        let reason = stream_handler::refusal(&error).unwrap_or_else(|| error.to_string());
+        assert!(reason.contains("does not speak /swarm/chunk/1/"), "{reason}");
+    }
+    drop((control, data));
+    let closed = |at, event| match event {
+        SwarmEvent::Behaviour(Event::Closed { error, .. }) => Some((at, error)),
+        _ => None,
+    };
+    assert_eq!(drive(&mut swarms, closed).await, (0, None), "the node has dropped the substreams");
 
     dial(&mut swarms[1], ids[0], &our_address);
     let reason = drive(&mut swarms, failure).await;
     assert!(reason.contains("no session within 50ms"), "{reason}");
     drive(&mut swarms, gone).await;
+}
+
+#[tokio::test]
+async fn a_session_is_ready_before_the_other_end_has_it() {
+    let (first, _) = node().await;
+    let (second, address) = node().await;
+    let mut swarms = [first, second];
+    let to = *swarms[1].local_peer_id();
+    dial(&mut swarms[0], to, &address);
+    let comes = |at, event| matches!((at, event), (1, SwarmEvent::IncomingConnection { .. })).then_some(());
+    drive(&mut swarms, comes).await;
+    // From here on the second takes part in the handshake only.
+    let ready = |_, event| match event {
+        SwarmEvent::Behaviour(Event::Ready { control, data, .. }) => Some((control, data)),
+        _ => None,
+    };
+    let (mut control, mut data) = drive(&mut swarms[..1], ready).await;
+
+    // To read is enough for the other end to learn of it.
+    let (mut first, mut second) = ([0], [0]);
+    let read = futures::future::select(control.read(&mut first), data.read(&mut second));
+    let (mut control_there, _data_there) = tokio::select! {
+        there = drive(&mut swarms, ready) => there,
+        _ = read => panic!("nothing was written"),
+    };
+    control.write_all(b"after").await.expect("a substream");
+    control.flush().await.expect("a substream");
+    let mut after = [0; 5];
+    meanwhile(&mut swarms, control_there.read_exact(&mut after)).await.expect("what was written");
+    assert_eq!(&after, b"after");
+}
+
+#[tokio::test]
+async fn beside_another_connection_no_session_is_taken_for_ready_before_the_answer() {
+    let (ours, our_address) = node().await;
+    let (stranger, address) = peer(None).await;
+    let mut swarms = [ours, stranger];
+    let ids = [*swarms[0].local_peer_id(), *swarms[1].local_peer_id()];
+    dial(&mut swarms[1], ids[0], &our_address);
+    let established = |at, event| match event {
+        SwarmEvent::ConnectionEstablished { .. } if at == 0 => Some(()),
+        _ => None,
+    };
+    drive(&mut swarms, established).await;
+
+    dial(&mut swarms[0], ids[1], &address);
+    let closed = |at, event| match event {
+        SwarmEvent::Behaviour(event) => panic!("{event:?}"),
+        SwarmEvent::ConnectionClosed { endpoint, .. } if at == 0 => Some(endpoint.is_dialer()),
+        _ => None,
+    };
+    assert!(drive(&mut swarms, closed).await, "the other connection may still come to carry a session");
 }
 
 // ---- the choice between connections, without a network ------------------------------------------------------------
@@ -338,6 +423,41 @@ fn a_session_waits_for_a_better_connection_but_not_for_ever() {
     assert_eq!(over, [close(2, true), announce(1, 'w')], "they did not: the better one is dead for them");
 }
 
+#[test]
+fn nothing_is_given_up_for_a_session_that_only_this_end_has() {
+    let mut ids = [PeerId::random(), PeerId::random()];
+    ids.sort();
+    let [better, worse] = ids.map(|dialler| Rank { relayed: false, dialler });
+    let announce = |number, session| Verdict::Announce(connection(number), session);
+    let close = |number, announced| Verdict::Close { connection: connection(number), announced };
+    let lazily = |rank| {
+        let mut rivals = Rivals::default();
+        assert!(rivals.add(connection(1), rank, true));
+        rivals.begun_lazily(connection(1));
+        rivals
+    };
+
+    let mut serves = lazily(better);
+    assert_eq!(serves.complete(connection(1), 'l'), [announce(1, 'l')]);
+    assert!(serves.add(connection(2), worse, false));
+    let waits = Verdict::Park(connection(2));
+    assert_eq!(serves.complete(connection(2), 't'), [waits], "the other end closes it when it has the first");
+    let (end, next) = serves.end(connection(1));
+    assert_eq!((end, next), (End::OfSession, vec![announce(2, 't')]), "it refused the first instead");
+
+    let mut late = lazily(better);
+    late.add(connection(2), worse, false);
+    late.complete(connection(2), 't');
+    let over = late.grace_over(connection(2));
+    assert_eq!(over, [close(1, false), announce(2, 't')], "the one that the other end has serves");
+    assert_eq!(late.complete(connection(1), 'l'), [], "and nothing of the lazy one was sent");
+
+    let mut parked = lazily(worse);
+    parked.add(connection(2), better, false);
+    assert_eq!(parked.complete(connection(1), 'l'), [Verdict::Park(connection(1))]);
+    assert_eq!(parked.complete(connection(2), 't'), [close(1, false), announce(2, 't')]);
+}
+
 /// Two ends and the connections between them; a seed decides what happens next.
 struct World {
     seed: u64,
@@ -352,6 +472,8 @@ struct World {
     refusals: usize,
     /// Whether a node may be stopped for longer than the grace in the midst of anything.
     freezes: bool,
+    /// Lazy sessions that served at the end that dialled, and that the other end refused or never had.
+    refused: usize,
 }
 
 /// One connection as seen from the two ends.
@@ -360,6 +482,10 @@ struct Wire {
     dialler: usize,
     relayed: bool,
     opened: bool,
+    /// The end that dialled has the session at once.
+    lazy: bool,
+    /// If it is lazy: the end that dialled uses it, so that the other end comes to have it.
+    sent: bool,
     closing: bool,
     /// It broke, and one end does not know until long after every grace.
     broken: bool,
@@ -391,7 +517,7 @@ impl World {
         let ends = [Rivals::default(), Rivals::default()];
         let (breaks, refusals, freezes) = (seed as usize % 3, seed as usize % 2, seed.is_multiple_of(5));
         let (wires, serving) = (Vec::new(), [None; 2]);
-        let mut world = World { seed, ids, ends, wires, serving, breaks, refusals, freezes };
+        let mut world = World { seed, ids, ends, wires, serving, breaks, refusals, freezes, refused: 0 };
         // Each end dials once, as it should; in some worlds one dials twice.
         world.dial(0);
         world.dial(1);
@@ -426,14 +552,24 @@ impl World {
                     continue;
                 }
                 let over = wire.closing || there.gone;
-                let accepted = end != wire.dialler || there.complete;
+                let ready = match (wire.lazy, end == wire.dialler) {
+                    (true, true) => true,
+                    (true, false) => wire.sent,
+                    (false, true) => there.complete,
+                    (false, false) => true,
+                };
+                let completes = wire.opened && !here.complete && ready;
+                if over && end != wire.dialler && !wire.broken && wire.sent && completes {
+                    // What the other end sent before it closed the connection may still come first.
+                    soon.push(if here.up { Step::Complete(at, end) } else { Step::Up(at, end) });
+                }
                 match here.up {
                     // The negotiation has a timeout; after it only a write that nobody answers tells.
                     _ if over && wire.broken && here.complete => last.push(Step::Gone(at, end)),
                     _ if over && wire.broken => later.push(Step::Gone(at, end)),
                     _ if over => soon.push(Step::Gone(at, end)),
                     false => soon.push(Step::Up(at, end)),
-                    true if wire.opened && !here.complete && accepted => soon.push(Step::Complete(at, end)),
+                    true if completes => soon.push(Step::Complete(at, end)),
                     true if self.breaks > 0 => soon.push(Step::Break(at, end)),
                     true => {}
                 }
@@ -472,9 +608,14 @@ impl World {
             }
             Step::Up(at, end) => {
                 let Wire { dialler, relayed, .. } = self.wires[at];
+                let alone = self.wires.iter().all(|wire| !wire.seen[end].up || wire.seen[end].gone);
                 self.wires[at].seen[end].up = true;
                 let rank = Rank { relayed, dialler: self.ids[dialler] };
                 let kept = self.ends[end].add(connection(at), rank, dialler == end);
+                if alone && dialler == end {
+                    self.wires[at].lazy = true;
+                    self.ends[end].begun_lazily(connection(at));
+                }
                 self.wires[at].opened |= kept && dialler == end;
                 self.wires[at].closing |= !kept;
             }
@@ -498,6 +639,9 @@ impl World {
     }
 
     fn gone(&mut self, at: usize, end: usize) {
+        let wire = &self.wires[at];
+        let unheard = wire.sent && end == wire.dialler && !wire.seen[1 - end].complete;
+        self.refused += usize::from(unheard && self.serving[end] == Some(at));
         self.wires[at].seen[end].gone = true;
         self.wires[at].seen[end].parked = false;
         let (ended, verdicts) = self.ends[end].end(connection(at));
@@ -514,6 +658,7 @@ impl World {
             match verdict {
                 Verdict::Announce(_, at) => {
                     self.wires[at].seen[end].parked = false;
+                    self.wires[at].sent |= end == self.wires[at].dialler;
                     assert_eq!(self.serving[end].replace(at), None, "one session at a time");
                 }
                 Verdict::Close { connection: id, announced } => {
@@ -535,6 +680,7 @@ impl World {
 
 #[test]
 fn whatever_the_order_both_ends_come_to_serve_the_same_connection() {
+    let mut refused = 0;
     for seed in 0..20_000 {
         let mut world = World::new(seed);
         let peaceful = world.breaks == 0 && !world.freezes && world.wires.len() == 2;
@@ -550,5 +696,7 @@ fn whatever_the_order_both_ends_come_to_serve_the_same_connection() {
         let left = world.wires.iter().filter(|wire| wire.seen.iter().any(|seen| !seen.gone)).count();
         assert_eq!(left, 1, "seed {seed}: a duplicate stays open");
         assert!(!peaceful || world.wires.len() == 2, "seed {seed}: nobody had to dial again");
+        refused += world.refused;
     }
+    assert!(refused > 1000, "{refused} lazy sessions that only one end had");
 }

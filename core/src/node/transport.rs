@@ -45,13 +45,18 @@ pub fn build(keypair: &Keypair, steady: bool) -> io::Result<Boxed<(PeerId, Strea
 }
 
 /// A network of this identity: what `behaviour` does on the connections of a transport. One that was not used for `idle` is closed.
+/// With `V1Lazy` a substream for which one protocol is proposed is there before the other end has answered, and a refusal is an
+/// error of its first read.
 pub(crate) fn network<B: NetworkBehaviour>(
     keypair: &Keypair,
     transport: Boxed<(PeerId, StreamMuxerBox)>,
     behaviour: B,
     idle: Duration,
+    negotiation: Version,
 ) -> libp2p::Swarm<B> {
-    let config = Config::with_tokio_executor().with_idle_connection_timeout(idle);
+    let config = Config::with_tokio_executor()
+        .with_idle_connection_timeout(idle)
+        .with_substream_upgrade_protocol_override(negotiation);
     libp2p::Swarm::new(transport, behaviour, keypair.public().to_peer_id(), config)
 }
 

@@ -62,7 +62,9 @@ impl Actor {
                     return self.network.behaviour_mut().streams.close(peer, connection);
                 };
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
-                self.barred.let_in(&peer, &self.store);
+                if !endpoint.is_dialer() {
+                    self.barred.let_in(&peer, &self.store);
+                }
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
                 let (outside, here) = (class > Class::Lan, class == Class::Host);
@@ -75,22 +77,28 @@ impl Actor {
                 self.peers.add(key, met);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
+                // Who dialled knows what it wants, and need not wait for the peer's first words.
+                if endpoint.is_dialer() {
+                    self.ask_first(key);
+                }
             }
             stream::Event::Further { peer, connection, data } => self.widened(peer, connection, data),
-            stream::Event::Closed { peer, connection, error } => {
+            stream::Event::Closed { peer, connection, error, replaced } => {
                 tracing::debug!(%peer, ?error, "session ended");
                 let key = self.peers.key_of(&peer);
                 // A session that replaced it is none of its business.
                 if let Some(key) =
                     key.filter(|k| self.peers.get(*k).is_some_and(|p| p.connection == connection))
                 {
-                    self.peer_down(key);
+                    let reason =
+                        error.unwrap_or_else(|| "closed before the peer introduced itself".to_owned());
+                    self.peer_down(key, (!replaced).then_some(&reason));
                 }
             }
             stream::Event::Failed { peer, connection, reason } => {
-                self.dials.remove(&connection);
+                let name = self.dials.remove(&connection).unwrap_or(Name::Peer(peer));
                 let reason = self.barred.sentence(&peer).unwrap_or(reason);
-                self.discovery.failed(&Name::Peer(peer), reason, !self.transfers.is_idle(), now);
+                self.discovery.failed(&name, reason, !self.transfers.is_idle(), now);
             }
         }
     }
@@ -125,7 +133,7 @@ impl Actor {
             if ban {
                 let decided = self.peers.ban(id, doomed.key, doomed.reason.clone());
                 let secs = decided.until.saturating_duration_since(Instant::now()).as_secs() + 1;
-                self.peers.hint(doomed.key, Message::Banned { secs, reason: doomed.reason });
+                self.peers.hint(doomed.key, Message::Banned { secs, reason: doomed.reason.clone() });
                 self.network.behaviour_mut().gate.ban(&decided);
             }
             // Who is banned after it went may be back by now.
@@ -134,7 +142,7 @@ impl Actor {
             else {
                 continue;
             };
-            self.peer_down(key);
+            self.peer_down(key, Some(&doomed.reason));
             if ban {
                 self.closing.push((Instant::now(), id, connection));
             } else {

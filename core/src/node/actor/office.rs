@@ -247,7 +247,7 @@ impl Actor {
             };
             tracing::info!(peer = %id, "is of the office no longer");
             // Nothing more goes to it, but for what it was just told: why.
-            self.peer_down(key);
+            self.peer_down(key, Some("is of the office no longer"));
             self.closing.push((Instant::now(), id, connection));
         }
     }

@@ -78,10 +78,13 @@ impl Actor {
     pub(super) fn widened(&mut self, peer: PeerId, connection: ConnectionId, data: Stream) {
         let ours = self.widening.remove(&connection).is_some();
         let room = ours || !self.is_crowded();
-        let peer = self.peers.key_of(&peer).and_then(|key| self.peers.get_mut(key));
-        // Dropped, it is reset, and the connection ends.
-        if let Some(peer) = peer.filter(|_| room) {
+        // Where there is no session, it is dropped: the connection ends.
+        if let Some(peer) = self.peers.key_of(&peer).and_then(|key| self.peers.get_mut(key)) {
             peer.session.widen(data);
+            if !room {
+                // The other end may have begun to send on it: it ends as one that was in use.
+                peer.session.narrow();
+            }
         }
     }
 

@@ -152,15 +152,26 @@ impl Actor {
             let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
             peer.hello = Some(hello);
-            let class = peer.class;
+            let (class, dialled) = (peer.class, peer.dialled);
+            if dialled {
+                self.discovery.met(peer.id, &peer.addr, dialled, Instant::now());
+                self.barred.let_in(&peer.id, &self.store);
+            }
             self.transfers.peer_up(key, class, elsewhere);
-            // Before any bulk is between: how much may be under way follows from it.
-            self.peers.ping(key, Instant::now());
-            let only = self.web_of(key);
-            self.transfers.ask_newcomer(key, only, &mut self.peers);
+            if !dialled {
+                self.ask_first(key);
+            }
             self.greet_member(key);
             self.seek();
         }
+    }
+
+    /// The first questions to a peer, right behind our Hello if we dialled it: how far it is, and what it has of what we want.
+    pub(super) fn ask_first(&mut self, key: PeerKey) {
+        // Before any bulk is between: how much may be under way follows from it.
+        self.peers.ping(key, Instant::now());
+        let only = self.web_of(key);
+        self.transfers.ask_newcomer(key, only, &mut self.peers);
     }
 
     /// Bytes of what we give are not what they were, or not there any longer.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProgressStep, QueryId, QueryResult, QueryStats};
 use libp2p::multiaddr::Protocol;
@@ -182,7 +183,7 @@ impl Member {
             autonat_server: autonat::v2::server::Behaviour::default(),
         };
         let transport = transport::build(key, false)?;
-        let network = transport::network(key, transport, behaviour, IDLE);
+        let network = transport::network(key, transport, behaviour, IDLE, Version::V1);
         let mut new = Self {
             network,
             part,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
@@ -76,7 +77,7 @@ impl Connection {
             return Err("no address of a tracker".to_owned());
         }
         let transport = transport::build(key, false).map_err(|e| e.to_string())?;
-        let mut network = transport::network(key, transport, Calls::default(), Duration::ZERO);
+        let mut network = transport::network(key, transport, Calls::default(), Duration::ZERO, Version::V1);
         let options = DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build();
         network.dial(options).map_err(|e| why(&e))?;
         loop {

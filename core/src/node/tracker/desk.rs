@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::core::transport::TransportError;
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, autonat, identify, relay};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -114,7 +115,7 @@ impl Desk {
             relay: relay::Behaviour::new(key.public().to_peer_id(), relay_limits(options.relay_content)),
             autonat: autonat::v2::server::Behaviour::default(),
         };
-        let mut network = transport::network(&key, transport, behaviour, limits::STREAM_TIMEOUT);
+        let mut network = transport::network(&key, transport, behaviour, limits::STREAM_TIMEOUT, Version::V1);
         let addresses = parse(&options.listen, "--listen")?;
         // Before any of them is listened on: one for IPv6 is one for IPv4 as well to who only looks.
         if let Some(taken) = addresses.iter().find(|address| memory::is_taken(address)) {

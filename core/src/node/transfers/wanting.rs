@@ -18,7 +18,7 @@ pub(super) struct AskedOf {
 }
 
 impl Transfers {
-    /// A peer has introduced itself: it is told what we want, or only this.
+    /// A session has begun: the peer is told what we want, or only this.
     pub(in crate::node) fn ask_newcomer(
         &mut self,
         peer: PeerKey,
