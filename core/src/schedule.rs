@@ -154,7 +154,8 @@ impl Scheduler {
             }
             Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
             Input::Refused { peer, blob, count, busy } => self.refused(peer, blob, count, busy, now, out),
-            Input::Asked { peer, blob, chunk } => self.asked(peer, blob, chunk, now, out),
+            Input::Asked { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
+            Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
             Input::Bytes { peer, blob, chunk, bytes } => {
                 self.inflight.bytes(peer, blob, chunk, bytes);

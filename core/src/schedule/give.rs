@@ -232,18 +232,18 @@ impl Scheduler {
         })
     }
 
-    /// A taker asks for a chunk against its grants.
+    /// A taker asks for a chunk against its grants; or it is sent one as if it had, which tells nothing of its distance.
     pub(super) fn asked(
         &mut self,
-        peer: PeerKey,
-        blob: BlobKey,
-        chunk: u32,
+        (peer, blob, chunk): (PeerKey, BlobKey, u32),
+        by_itself: bool,
         now: Now,
         out: &mut Vec<Output>,
     ) {
         let Some(of) = self.dealing(peer, blob) else { return };
         let has = chunk < of.have.len() && of.have.get(chunk);
-        let answer = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), now);
+        let heard = by_itself.then_some(now);
+        let answer = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), heard);
         // Whoever keeps grants to use them all at once has at most what is free, and one chunk at a time beyond that.
         let is_room = of.taker.asked == 0 || of.lane.has_room(of.size, slots(of.seed.as_ref()));
         let granted = answer.filter(|answer| has && (!answer.late || is_room));
@@ -289,7 +289,7 @@ impl Scheduler {
         out: &mut Vec<Output>,
     ) {
         let Some(Dealing { size, seed, local, lane, taker, .. }) = self.dealing(peer, blob) else { return };
-        taker.answered(count, size, lane, seed.as_mut(), now);
+        taker.answered(count, size, lane, seed.as_mut(), Some(now));
         // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
@@ -416,14 +416,14 @@ impl Taker {
     }
 
     /// Answers `count` granted chunks, oldest first. Yields the last of these grants; none if there were none, not even late
-    /// ones.
+    /// ones. `heard` is the time at which the taker's answer came, if it has answered itself.
     fn answered(
         &mut self,
         mut count: u32,
         size: u64,
         lane: &mut Lane,
         mut seed: Option<&mut Seed>,
-        now: Now,
+        heard: Option<Now>,
     ) -> Option<Answer> {
         let mut given = None;
         for (grants, live) in [(&mut self.late, false), (&mut self.grants, true)] {
@@ -432,7 +432,7 @@ impl Taker {
             {
                 let part = count.min(grant.count);
                 // A late answer tells nothing of the distance: whoever keeps grants would seem to be far away.
-                if live {
+                if live && let Some(now) = heard {
                     lane.answered(grant.since, now);
                 }
                 grant.count -= part;
@@ -450,7 +450,7 @@ impl Taker {
         }
         let free = count.min(self.free);
         self.free -= free;
-        given.or((free > 0).then_some(Answer { since: now, late: false }))
+        given.or((free > 0).then_some(Answer { since: heard.unwrap_or_default(), late: false }))
     }
 }
 

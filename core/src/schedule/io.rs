@@ -172,6 +172,15 @@ pub enum Input {
         /// The chunk.
         chunk: u32,
     },
+    /// A chunk goes to a taker together with the grant of it ([`Output::Grant`]), as if it had asked.
+    Pushed {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The chunk.
+        chunk: u32,
+    },
     /// What [`Output::Send`] said was sent, or (`whole` is false) need not be any longer.
     Sent {
         /// The session.

@@ -185,6 +185,24 @@ fn windows_follow_the_distance() {
     assert!(asked(ms(1)) <= limits::FIRST_WINDOW, "{}", asked(ms(1)));
 }
 
+/// Chunks that go out with their grants are no sign that the taker is near: how much it is granted follows its answers.
+#[test]
+fn what_is_pushed_tells_nothing_of_the_distance() {
+    let peer = PeerKey(1);
+    let mut desk = Desk::new(1024);
+    let granted = desk.gives_to(peer, ms(0));
+    assert!(granted > 4, "{granted}");
+    desk.tell(Input::Pushed { peer, blob: BLOB, chunk: 0 }, ms(0));
+    assert_eq!(desk.sends(), 1);
+    desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(20));
+    let mut more = 0;
+    for chunk in 1..4 {
+        desk.tell(Input::Asked { peer, blob: BLOB, chunk }, ms(150));
+        more += desk.grants() as u64;
+    }
+    assert!((granted as u64 + more) * CHUNK >= limits::START_RATE * 150 / 1000 / 2, "{granted}, {more} more");
+}
+
 /// A reader's order holds towards a publisher, too, whatever that would rather send.
 #[test]
 fn a_reader_asks_for_what_lies_ahead() {

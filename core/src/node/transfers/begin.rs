@@ -134,8 +134,8 @@ impl Transfers {
         let size = self.ids.get(&blob).and_then(|id| sharing.open(*id)).map(|b| b.geometry().chunk_size());
         let Some(less) = size.and_then(|size| left.checked_sub(size)) else { return false };
         *left = less;
-        let asked = Input::Asked { peer, blob, chunk };
-        self.scheduler.handle(asked, self.epoch.elapsed(), &mut self.out);
+        let pushed = Input::Pushed { peer, blob, chunk };
+        self.scheduler.handle(pushed, self.epoch.elapsed(), &mut self.out);
         true
     }
 }
