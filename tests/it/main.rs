@@ -5,6 +5,7 @@
 mod already;
 mod control;
 mod dht;
+mod distance;
 mod faults;
 mod finding;
 mod fuzz;
@@ -20,6 +21,5 @@ mod served;
 mod shares;
 mod source;
 mod tidy;
-
 mod webseed;
 mod worlds;

@@ -19,7 +19,7 @@ mod tracker;
 
 pub use faults::{Tmpfs, as_nobody, inject, needs, read_only, with_limit};
 pub use files::{b3, damage, fill, listing, tree_hash, write_random};
-pub use network::{Capture, Internet, Lan, Nat, Site};
+pub use network::{Capture, Far, Internet, Lan, Nat, Site};
 pub use nginx::Nginx;
 pub use process::{Process, Ran, Signal, wait_until};
 pub use tracker::Tracker;

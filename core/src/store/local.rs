@@ -87,6 +87,14 @@ impl Sources {
         Some(self.folders.len() - 1)
     }
 
+    /// Leaves out files that are not there, where each chunk of many would find that out anew.
+    fn prune(&mut self, chunk: u64) {
+        let folders = &self.folders;
+        for piece in self.pieces.iter_mut().filter(|piece| piece.size > chunk) {
+            piece.at.retain(|(folder, name)| folders[*folder].read(name).is_ok());
+        }
+    }
+
     /// The file of this path may have the bytes of these pieces.
     fn add(&mut self, pieces: &[usize], folder: Option<usize>, name: &str) {
         let Some(folder) = folder else { return };
@@ -165,6 +173,7 @@ impl Store {
             }
         }
         self.add_others(&mut sources, &wanted);
+        sources.prune(begin.list.geometry().chunk_size());
         let most = sources.pieces.iter().map(|piece| piece.at.len()).max().unwrap_or(0);
         let sources = Arc::new(sources);
         let attempt = |attempt| {
