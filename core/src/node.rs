@@ -54,6 +54,8 @@ mod yamux;
 #[cfg(test)]
 mod gate_tests;
 #[cfg(test)]
+mod rivals_tests;
+#[cfg(test)]
 mod stream_tests;
 
 use std::io;

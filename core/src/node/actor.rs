@@ -512,7 +512,7 @@ impl Actor {
         }
     }
 
-    /// Who has left is dialled again: soon if it had let us in, else as after a dial that failed.
+    /// Has a peer that left dialled again: soon if it had spoken with us, else as after a dial that failed.
     fn left(&mut self, peer: &Peer, reason: Option<&str>) {
         let now = Instant::now();
         if !peer.dialled || peer.hello.is_some() {

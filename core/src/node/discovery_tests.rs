@@ -96,7 +96,7 @@ fn an_address_gets_its_name_when_the_peer_speaks() {
     assert_eq!(d.due(false, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1, "still a given peer");
 }
 
-/// Whoever takes the connection and then refuses us is like one that does not answer.
+/// A peer that takes the connection and then refuses us is like one that does not answer.
 #[test]
 fn who_ends_the_session_without_a_word_is_dialled_as_after_a_failure() {
     let (mut d, mut now) = (Discovery::default(), Instant::now());

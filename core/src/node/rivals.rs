@@ -1,12 +1,12 @@
-//! The choice between the connections with one peer: which of them carries the session, and which are closed. The rules, and why
-//! both ends come to the same choice, are the text of [`stream`](super::stream).
+//! The choice between the connections with one peer: which of them carries the session, and which are closed. The
+//! rules, and why both ends come to the same choice, are the text of [`stream`](super::stream).
 
 use std::mem;
 
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
-/// What both ends agree on about a connection; the smallest is the best.
+/// A connection's place in the order that both ends agree on; the smallest is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     /// Whether it runs through a relay.
@@ -15,7 +15,7 @@ pub(crate) struct Rank {
     pub(crate) dialler: PeerId,
 }
 
-/// What is to be done about a connection.
+/// A verdict on a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<S> {
     /// Its session serves from now on.
@@ -26,7 +26,7 @@ pub(crate) enum Verdict<S> {
     Park(ConnectionId),
 }
 
-/// What ends with a connection.
+/// The thing that ends with a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// A session that served.
@@ -62,14 +62,14 @@ impl<S> Link<S> {
         matches!(self.state, State::Serving)
     }
 
-    /// Whether nothing of its session has been sent, although it is open at this end or is about to be.
+    /// Tells whether nothing of its session has been sent, although it is open at this end or is about to be.
     fn is_unsent(&self) -> bool {
         self.lazy && matches!(self.state, State::Opening | State::Parked(_))
     }
 }
 
-/// The connections with one peer and which of them carries the session: the rules of [`stream`](super::stream), with any `S`
-/// for the substreams and without a clock.
+/// The connections with one peer and which of them carries the session: the rules of [`stream`](super::stream), with
+/// any `S` for the substreams and without a clock.
 pub(crate) struct Rivals<S> {
     /// The best first; of one rank the oldest first.
     links: Vec<Link<S>>,

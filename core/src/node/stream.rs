@@ -233,8 +233,8 @@ impl Streams {
         (rank.relayed && !self.relayed) || self.others.contains(&peer)
     }
 
-    /// Whether a session on a new connection of ours is begun lazily: there is no other connection with this peer, not even one
-    /// that is for something else.
+    /// Tells whether a session on a new connection of ours is begun lazily: there is no other connection with this
+    /// peer, not even one that is for something else.
     fn is_lazy(&self, peer: PeerId, ours: bool) -> bool {
         ours && !self.connections.values().any(|other| other.peer == peer)
     }

@@ -9,7 +9,8 @@ use swarm_tests::hostile::{Hostile, Out};
 
 use super::{Content, MIB};
 
-/// A round trip less: whoever dials says at once what it wants, and the peer can answer with its first words.
+/// A round trip less: whoever dials says at once what it wants, and the peer can answer with its first words. For those
+/// it has as long as for a connection.
 #[test]
 fn what_is_wanted_is_said_before_the_peers_first_words() {
     let content = Content::new(MIB, 90);
@@ -21,6 +22,11 @@ fn what_is_wanted_is_said_before_the_peers_first_words() {
     let heard = silent.logs().swap_remove(0).heard;
     let [Message::Hello(_), Message::Ping(_), want] = &heard[..3] else { panic!("{heard:?}") };
     assert!(wants(want), "{heard:?}");
+    // Friends may be silent for longer.
+    wait_until("the session ends", PATIENCE, || silent.was_closed());
+    let log = silent.logs().swap_remove(0);
+    let took = log.ended.expect("an end").duration_since(log.began);
+    assert!(took <= Duration::from_secs(17), "let go after {took:?}");
     get.interrupt().sane();
 }
 

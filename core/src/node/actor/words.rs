@@ -166,7 +166,8 @@ impl Actor {
         }
     }
 
-    /// The first questions to a peer, right behind our Hello if we dialled it: how far it is, and what it has of what we want.
+    /// Asks a peer the first questions, right behind our Hello if we dialled it: how far it is, and what it has of
+    /// what we want.
     pub(super) fn ask_first(&mut self, key: PeerKey) {
         // Before any bulk is between: how much may be under way follows from it.
         self.peers.ping(key, Instant::now());
