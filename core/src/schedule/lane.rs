@@ -19,6 +19,9 @@ pub(super) struct Lane {
     pub(super) rate: u64,
     /// The line was measured while it was full.
     known: bool,
+    /// The first chunk that was asked for since the rate was last unknown, and the latest thing that was heard.
+    began: Option<Now>,
+    latest: Now,
     /// Bytes sent since, of the present measurement.
     meter: (Now, u64),
     /// During that there was nothing to send for a while.
@@ -39,6 +42,9 @@ pub(super) struct Lane {
     reviewed: Now,
 }
 
+/// Round trips after which a connection has grown from nothing to what the path carries: TCP doubles what is under way from one
+/// to the next, from ten packets to 14 MB. Until then what is measured lags behind what will be.
+pub(super) const START_TRIPS: u32 = 10;
 /// The rate is measured over at least this long.
 const METER: Duration = Duration::from_millis(100);
 /// Beyond what a chunk takes on a thin line, a pause of this length between two chunks is not the line's.
@@ -72,6 +78,8 @@ impl Lane {
             asked: 0,
             rate: 0,
             known: false,
+            began: None,
+            latest: Duration::ZERO,
             meter: (Duration::ZERO, 0),
             dry: false,
             measured: Duration::ZERO,
@@ -90,7 +98,9 @@ impl Lane {
     pub(super) fn budget(&self, chunk: u64, slots: u64) -> u64 {
         let ahead = under_way(self.rate, self.turnaround * self.reach / 8 + SLACK);
         let first = under_way(limits::START_RATE, self.turnaround).max(limits::FIRST_WINDOW);
-        let least = if self.known { 0 } else { first };
+        let grows =
+            self.began.is_none_or(|began| self.latest.saturating_sub(began) < self.turnaround * START_TRIPS);
+        let least = if self.known && !grows { 0 } else { first };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
 
@@ -142,6 +152,7 @@ impl Lane {
     /// A chunk was asked for, against a grant of `since`.
     pub(super) fn takes(&mut self, bytes: u64, since: Now, now: Now) {
         self.starved(since, now);
+        self.latest = now;
         if self.asked == 0 {
             // A pause of a few turnarounds is one that more grants had filled; a longer one is for want of takers.
             let pause = now.saturating_sub(self.empty_since);
@@ -149,8 +160,8 @@ impl Lane {
             if !self.dry {
                 self.meter = (now, 0);
             }
-            if now.saturating_sub(self.measured) > RATE_FOR {
-                (self.rate, self.known) = (0, false);
+            if self.began.is_none() || now.saturating_sub(self.measured) > RATE_FOR {
+                (self.rate, self.known, self.began) = (0, false, Some(now));
             }
         }
         self.asked += bytes;
@@ -181,7 +192,7 @@ impl Lane {
             self.meter = (now, 0);
         }
         self.meter.1 += bytes;
-        self.last_sent = now;
+        (self.last_sent, self.latest) = (now, now);
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER && self.meter.1 > 2 * bytes {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::endgame::smooth;
 use super::holders::{Holder, under_way};
+use super::lane::START_TRIPS;
 use super::{BlobKey, Failure, Link, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
@@ -17,6 +18,9 @@ pub(super) struct Taking {
     meter: (Now, u64),
     /// The highest rate of this and of the last few measurements, and how many are left until it is forgotten.
     peak: (u64, u32),
+    /// The first request after a long time in which none was open, and the last bytes that came.
+    began: Option<Now>,
+    latest: Now,
     /// From a request to its verified chunk, smoothed: of our site, and of all others. What crosses a thin line waits there.
     service: [Duration; 2],
     /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
@@ -38,6 +42,10 @@ enum Unused {
 const METER: Duration = Duration::from_millis(100);
 /// A peak of the rate counts for so many measurements.
 const PEAK_FOR: u32 = 10;
+/// What is measured before so long a pause says nothing of what comes after it.
+const FRESH_AFTER: Duration = Duration::from_secs(10);
+/// A pause of this length is not part of a measurement, when nothing was asked for in it.
+const PAUSE: Duration = Duration::from_secs(1);
 /// A chunk that takes this many times longer than chunks took lately is asked of another holder...
 const CRAWL: u32 = 8;
 /// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
@@ -48,7 +56,22 @@ const HOPELESS: Duration = Duration::from_secs(900);
 impl Taking {
     pub(super) fn new() -> Self {
         let meter = (Duration::ZERO, 0);
-        Self { rate: 0, meter, peak: (0, 0), service: [Duration::ZERO; 2], held: VecDeque::new() }
+        let (service, held) = ([Duration::ZERO; 2], VecDeque::new());
+        Self { rate: 0, meter, peak: (0, 0), began: None, latest: Duration::ZERO, service, held }
+    }
+
+    /// Something is asked for while so many bytes are `owed`.
+    fn asks(&mut self, owed: u64, now: Now) {
+        let idle = now.saturating_sub(self.latest);
+        if owed > 0 {
+            return;
+        }
+        if self.began.is_none() || idle >= FRESH_AFTER {
+            (self.began, self.latest, self.peak) = (Some(now), now, (0, 0));
+            self.meter = (now, 0);
+        } else if idle >= PAUSE {
+            self.meter = (now, 0);
+        }
     }
 
     /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
@@ -84,6 +107,7 @@ impl Taking {
     }
 
     pub(super) fn received(&mut self, bytes: u64, now: Now) {
+        self.latest = now;
         self.meter.1 += bytes;
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER {
@@ -99,11 +123,15 @@ impl Taking {
 
     /// What may be on its way at once, of chunks of this size, when some more is asked of a holder at this `distance`: a few
     /// chunks, and twice what arrives during a round trip, so that the window grows as long as that makes the rate grow
-    /// (as the window of BBR does, Cardwell et al. 2016).
+    /// (as the window of BBR does, Cardwell et al. 2016). While connections grow from nothing, what is measured lags behind: a
+    /// start is given for so long.
     fn window(&self, size: u64, first_copy: bool, distance: Duration) -> u64 {
         let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
-        let rate = if self.peak.0 == 0 { limits::START_RATE / 2 } else { self.peak.0 };
-        let ahead = under_way(self.rate, limits::TAKE_AHEAD) + under_way(rate, distance * 2);
+        let start = under_way(limits::START_RATE, distance);
+        let grows = self.latest.saturating_sub(self.began.unwrap_or(self.latest)) < distance * START_TRIPS;
+        let start = if self.peak.0 == 0 || grows { start } else { 0 };
+        let ahead =
+            under_way(self.rate, limits::TAKE_AHEAD) + under_way(self.peak.0, distance * 2).max(start);
         (chunks * size + ahead).max(2 * limits::FIRST_WINDOW)
     }
 }
@@ -135,6 +163,7 @@ impl Scheduler {
                     break;
                 }
                 Ok((chunk, size)) => {
+                    self.taking.asks(self.inflight.bytes_total(), now);
                     self.inflight.add(peer, blob, chunk, size, now);
                     if let Some(holder) = self.peers.get_mut(&peer) {
                         holder.asked(size, now);
