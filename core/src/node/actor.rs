@@ -563,28 +563,6 @@ impl Actor {
             }
         }
     }
-
-    /// What every way of finding others found.
-    fn routes(&self) -> Vec<String> {
-        let mut routes = self.barred.sentences();
-        routes.extend(self.discovery.tried(self.mdns));
-        routes.extend(self.trackers.tried());
-        if self.office.is_none() {
-            routes.push(self.dht.tried());
-        }
-        routes.extend(self.web_routes());
-        routes
-    }
-
-    fn why(&self, id: ContentId) -> WhyReport {
-        let facts = self.transfers.facts(id);
-        let name =
-            |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
-        let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
-        let barred = self.barred.sentences();
-        let routes = self.routes().into_iter().filter(|route| !barred.contains(route)).collect();
-        WhyReport { facts, names, barred, routes }
-    }
 }
 
 /// The next who knocks at the door of an office.
@@ -593,10 +571,4 @@ async fn next_knock(desk: &mut Option<Desk>) -> Option<Knock> {
         Some(desk) => desk.knock().await,
         None => std::future::pending().await,
     }
-}
-
-/// The last digits of a peer's id: its first ones are everybody's.
-fn short(peer: &PeerId) -> String {
-    let whole = peer.to_string();
-    format!("..{}", whole.get(whole.len().saturating_sub(8)..).unwrap_or_default())
 }

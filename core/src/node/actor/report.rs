@@ -8,6 +8,7 @@ use super::Actor;
 use crate::id::ContentId;
 use crate::node::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
 use crate::node::transfers::View;
+use crate::node::why::Report as WhyReport;
 
 /// How things are on the network.
 #[derive(Debug)]
@@ -82,4 +83,32 @@ impl Actor {
             holders,
         }
     }
+
+    /// What every way of finding others found.
+    pub(super) fn routes(&self) -> Vec<String> {
+        let mut routes = self.barred.sentences();
+        routes.extend(self.discovery.tried(self.mdns));
+        routes.extend(self.trackers.tried());
+        if self.office.is_none() {
+            routes.push(self.dht.tried());
+        }
+        routes.extend(self.web_routes());
+        routes
+    }
+
+    pub(super) fn why(&self, id: ContentId) -> WhyReport {
+        let facts = self.transfers.facts(id);
+        let name =
+            |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
+        let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
+        let barred = self.barred.sentences();
+        let routes = self.routes().into_iter().filter(|route| !barred.contains(route)).collect();
+        WhyReport { facts, names, barred, routes }
+    }
+}
+
+/// The last digits of a peer's id: its first ones are everybody's.
+fn short(peer: &PeerId) -> String {
+    let whole = peer.to_string();
+    format!("..{}", whole.get(whole.len().saturating_sub(8)..).unwrap_or_default())
 }
