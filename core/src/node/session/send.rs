@@ -27,13 +27,18 @@ pub(super) struct Sender {
     traffic: Arc<Traffic>,
     open: BTreeMap<Handle, Arc<Blob>>,
     queue: Uploads,
-    /// Room for a header, then the chunk; later frames' headers overwrite bytes already sent.
+    /// Room up to [`FRONT`], then the chunk; the header of each frame overwrites bytes already sent.
     buffer: Vec<u8>,
     /// The chunk that is being sent; a cancel takes it away.
     current: Option<Asked>,
     /// Bytes of a data frame.
     frame: usize,
 }
+
+/// Where the chunk begins in its buffer, which begins with a page: not right behind the header. The kernel copies pages
+/// with `rep movsb`, and AMD's Zen 3 and 4 do that byte by byte when the target lies 1 to 31 bytes behind the source
+/// within a page (measured: 1.4 to 2 GB/s instead of 6.5 out of a file in memory).
+const FRONT: usize = 128;
 
 /// A frame that takes longer is too long: what comes after it waits.
 const SLOW: Duration = Duration::from_millis(8);
@@ -159,27 +164,28 @@ impl Sender {
     fn load(&mut self, source: &Blob, chunk: u32) -> Result<(), ReadError> {
         if chunk == LIST {
             let list = source.list().encode();
-            self.buffer.resize(HEADER, 0);
-            self.buffer.truncate(HEADER);
+            self.buffer.resize(FRONT, 0);
+            self.buffer.truncate(FRONT);
             self.buffer.extend(list);
             return Ok(());
         }
         let index = source.geometry().chunk(chunk).ok_or(ReadError::Missing(chunk))?;
-        self.buffer.resize(HEADER + source.geometry().size(index), 0);
-        source.read_into(index, &mut self.buffer[HEADER..])
+        self.buffer.resize(FRONT + source.geometry().size(index), 0);
+        source.read_into(index, &mut self.buffer[FRONT..])
     }
 
     async fn frames(&mut self, asked: Asked, stream: &mut WriteHalf<Stream>) -> Result<(), End> {
-        let total = self.buffer.len() - HEADER;
+        let total = self.buffer.len() - FRONT;
         let mut offset = 0;
         while offset < total {
             let len = (total - offset).min(self.frame).min(self.limiter.step());
             let header =
                 DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
-            self.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
+            let start_of_frame = FRONT - HEADER + offset;
+            let bytes = &mut self.buffer[start_of_frame..start_of_frame + HEADER + len];
+            bytes[..HEADER].copy_from_slice(&header.encode());
             self.limiter.pass(len).await;
             let start = Instant::now();
-            let bytes = &self.buffer[offset..offset + HEADER + len];
             write_all(stream, bytes, limits::SEND_PATIENCE).await?;
             self.traffic.sent(len as u64);
             if start.elapsed() > SLOW {
