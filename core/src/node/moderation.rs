@@ -53,7 +53,8 @@ pub fn before_park() {
     let now = Instant::now();
     let mut round = ROUND_OF.get().unwrap_or(Round { since: now, wakes: 0, pause: false });
     round.wakes += 1;
-    if round.wakes >= ROUND {
+    // One pause that brings as much as a round may is enough: the first bytes of a fast transfer come slowly.
+    if round.wakes >= ROUND || (round.pause && READ.get() >= MUCH * u64::from(ROUND)) {
         let bytes = READ.replace(0);
         let pause = round.pause_next(bytes, now.duration_since(round.since));
         round = Round { since: now, wakes: 0, pause };
