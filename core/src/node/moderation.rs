@@ -18,6 +18,10 @@ const LITTLE: u64 = 512;
 /// See [`LITTLE`].
 const MUCH: u64 = 48 << 10;
 
+/// A link that brings so many bytes a second does not gather: what arrives during a pause would fill the socket, and the
+/// sender and the processor would have nothing to do meanwhile. A link of 1 Gbit/s brings less.
+const FAST: u64 = 160_000_000;
+
 thread_local! {
     static READ: Cell<u64> = const { Cell::new(0) };
     static ROUND_OF: Cell<Option<Round>> = const { Cell::new(None) };
@@ -30,6 +34,15 @@ struct Round {
     pause: bool,
 }
 
+impl Round {
+    /// Whether events gather in the next round, after one that took so long and brought so many bytes.
+    fn pause_next(&self, bytes: u64, took: Duration) -> bool {
+        let often = took < OFTEN * ROUND;
+        let fast = u128::from(bytes) * 1_000_000 > u128::from(FAST) * took.as_micros();
+        (often || self.pause) && !fast && (LITTLE..MUCH).contains(&(bytes / u64::from(ROUND)))
+    }
+}
+
 /// Bytes came from a socket of this thread.
 pub(super) fn read(bytes: usize) {
     READ.set(READ.get() + bytes as u64);
@@ -40,14 +53,35 @@ pub fn before_park() {
     let now = Instant::now();
     let mut round = ROUND_OF.get().unwrap_or(Round { since: now, wakes: 0, pause: false });
     round.wakes += 1;
-    if round.wakes >= ROUND {
-        let bytes = READ.replace(0) / u64::from(ROUND);
-        let often = now.duration_since(round.since) < OFTEN * ROUND;
-        round =
-            Round { since: now, wakes: 0, pause: (often || round.pause) && (LITTLE..MUCH).contains(&bytes) };
+    // One pause that brings as much as a round may is enough: the first bytes of a fast transfer come slowly.
+    if round.wakes >= ROUND || (round.pause && READ.get() >= MUCH * u64::from(ROUND)) {
+        let bytes = READ.replace(0);
+        let pause = round.pause_next(bytes, now.duration_since(round.since));
+        round = Round { since: now, wakes: 0, pause };
     }
     ROUND_OF.set(Some(round));
     if round.pause {
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_slow_link_that_wakes_often_gathers() {
+        let round = |pause| Round { since: Instant::now(), wakes: 0, pause };
+        let brings = |pause, bytes_each: u64, wake: Duration| {
+            round(pause).pause_next(bytes_each * u64::from(ROUND), wake * ROUND)
+        };
+        let micros = Duration::from_micros;
+        assert!(brings(false, 1500, micros(240)), "50 Mbit/s, packet by packet");
+        assert!(brings(false, 12_000, micros(100)), "1 Gbit/s");
+        assert!(brings(true, 12_000, micros(2100)), "50 Mbit/s, gathered");
+        assert!(!brings(false, 30_000, micros(60)), "500 MB/s: a pause would stop it");
+        assert!(!brings(false, 1500, micros(2000)), "wakes seldom");
+        assert!(!brings(false, 100, micros(100)), "no bulk transfer");
+        assert!(!brings(true, 200_000, micros(2100)), "brings much");
     }
 }

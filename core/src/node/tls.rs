@@ -35,6 +35,7 @@ use rustls::{
 use handshake::Handshake;
 use record::SecureStream;
 
+mod cipher;
 mod handshake;
 pub(crate) mod record;
 

@@ -27,12 +27,17 @@ pub(super) struct Sender {
     pub(super) traffic: Arc<Traffic>,
 }
 
+/// Where the chunk begins in its buffer, which begins with a page: not right behind the header. The kernel copies pages
+/// with `rep movsb`, and AMD's Zen 3 and 4 do that byte by byte when the target lies 1 to 31 bytes behind the source
+/// within a page (measured: 1.4 to 2 GB/s instead of 6.5 out of a file in memory).
+const FRONT: usize = 128;
+
 /// A frame that takes longer is too long: what comes after it waits.
 const SLOW: Duration = Duration::from_millis(8);
 
 /// What is being sent, in pieces of which length.
 struct Outgoing {
-    /// Room for a header, then the chunk; later frames' headers overwrite bytes already sent.
+    /// Room up to [`FRONT`], then the chunk; the header of each frame overwrites bytes already sent.
     buffer: Vec<u8>,
     /// Bytes of a data frame.
     frame: usize,
@@ -96,16 +101,17 @@ impl Sender {
         out: &mut Outgoing,
         stream: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), End> {
-        let total = out.buffer.len() - HEADER;
+        let total = out.buffer.len() - FRONT;
         let mut offset = 0;
         while offset < total && self.desk.goes_on(self.number) {
             let len = (total - offset).min(out.frame).min(self.limiter.step());
             let header =
                 DataHeader { blob: asked.blob, chunk: asked.chunk, offset: offset as u32, len: len as u32 };
-            out.buffer[offset..offset + HEADER].copy_from_slice(&header.encode());
+            let begin = FRONT - HEADER + offset;
+            let bytes = &mut out.buffer[begin..begin + HEADER + len];
+            bytes[..HEADER].copy_from_slice(&header.encode());
             self.limiter.pass(len).await;
             let start = Instant::now();
-            let bytes = &out.buffer[offset..offset + HEADER + len];
             write_all(stream, bytes, limits::SEND_PATIENCE).await?;
             self.traffic.sent(len as u64);
             if start.elapsed() > SLOW {
@@ -124,14 +130,14 @@ impl Outgoing {
     fn load(&mut self, source: &Blob, chunk: u32) -> Result<(), ReadError> {
         if chunk == LIST {
             let list = source.list().encode();
-            self.buffer.resize(HEADER, 0);
-            self.buffer.truncate(HEADER);
+            self.buffer.resize(FRONT, 0);
+            self.buffer.truncate(FRONT);
             self.buffer.extend(list);
             return Ok(());
         }
         let index = source.geometry().chunk(chunk).ok_or(ReadError::Missing(chunk))?;
-        self.buffer.resize(HEADER + source.geometry().size(index), 0);
-        source.read_into(index, &mut self.buffer[HEADER..])
+        self.buffer.resize(FRONT + source.geometry().size(index), 0);
+        source.read_into(index, &mut self.buffer[FRONT..])
     }
 }
 

@@ -13,14 +13,13 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use futures::io::{AsyncRead, AsyncWrite};
 use rustls::client::ClientConnectionData;
-use rustls::crypto::cipher::{self, Iv};
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
-use rustls::{ConnectionTrafficSecrets, Error, ExtractedSecrets, SupportedCipherSuite};
+use rustls::{Error, ExtractedSecrets, SupportedCipherSuite};
 
+use super::cipher::{DATA, OVERHEAD, Plain, Protection, copy};
 use super::handshake::Rest;
 
 /// Plaintext of one record at most; RFC 8446, 5.1.
@@ -30,9 +29,7 @@ const CIPHER_MAX: usize = PLAIN_MAX + 256;
 /// Type, version, length.
 pub(super) const HEADER: usize = 5;
 /// Of all three ciphers.
-const TAG: usize = 16;
-/// What we add to the plaintext of a record: header, content type, tag.
-const OVERHEAD: usize = HEADER + 1 + TAG;
+pub(super) const TAG: usize = 16;
 
 /// Bytes from the socket: four full records and what is left of a fifth. More gained nothing, and every connection
 /// holds one such buffer.
@@ -52,7 +49,6 @@ const HANDSHAKE_BYTES: usize = 64 << 10;
 /// Content types; RFC 8446, 5.1.
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-const DATA: u8 = 23;
 /// Alerts; RFC 8446, 6.
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
@@ -89,47 +85,6 @@ impl Keys {
             Self::Client(kernel) => kernel.negotiated_cipher_suite(),
             Self::Server(kernel) => kernel.negotiated_cipher_suite(),
         }
-    }
-}
-
-/// The key of one direction. Every nonce is used once: the record's number makes it.
-struct Protection {
-    key: LessSafeKey,
-    iv: Iv,
-    seq: u64,
-}
-
-impl Protection {
-    fn new(seq: u64, secrets: &ConnectionTrafficSecrets) -> Result<Self, Error> {
-        let (algorithm, key, iv) = match secrets {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&CHACHA20_POLY1305, key, iv),
-            _ => return Err(Error::General("an unknown cipher".into())),
-        };
-        let key = UnboundKey::new(algorithm, key.as_ref()).map_err(|_| Error::EncryptError)?;
-        let iv: [u8; 12] = iv.as_ref().try_into().map_err(|_| Error::EncryptError)?;
-        Ok(Self { key: LessSafeKey::new(key), iv: Iv::from(iv), seq })
-    }
-
-    fn next_nonce(&mut self) -> Nonce {
-        let nonce = cipher::Nonce::new(&self.iv, self.seq);
-        // Far out of reach: keys change after 2^24 records, and a peer needs 2^64 to get here.
-        self.seq = self.seq.checked_add(1).expect("fewer than 2^64 records under one key");
-        Nonce::assume_unique_for_key(nonce.0)
-    }
-
-    /// Seals `plain` as one record at the start of `out`, and tells its length.
-    fn seal(&mut self, content: u8, plain: &[u8], out: &mut [u8]) -> io::Result<usize> {
-        let (header, body) = out[..plain.len() + OVERHEAD].split_at_mut(HEADER);
-        let len = body.len() as u16;
-        header.copy_from_slice(&[DATA, 3, 3, (len >> 8) as u8, len as u8]);
-        let (cipher, rest) = body.split_at_mut(plain.len());
-        let nonce = self.next_nonce();
-        self.key
-            .seal_out_of_place_scatter(nonce, Aad::from(&*header), plain, cipher, &[content], rest)
-            .map_err(|_| io::Error::other("TLS: cannot encrypt"))?;
-        Ok(plain.len() + OVERHEAD)
     }
 }
 
@@ -255,18 +210,11 @@ impl<C> SecureStream<C> {
         }
         let start = self.unread.start + HEADER;
         self.unread.start = start + len;
-        let aad = Aad::from([content, major, minor, high, low]);
-        let nonce = self.opening.next_nonce();
         let body = &mut self.incoming[start..start + len];
-        let forged = |_| broken("a record does not verify");
-        let direct = len - TAG <= into.len();
-        let plain = if direct {
-            let (cipher, tag) = body.split_at(len - TAG);
-            let plain = &mut into[..cipher.len()];
-            self.opening.key.open_separate_gather(nonce, aad, cipher, tag, plain).map_err(forged)?;
-            &*plain
-        } else {
-            &*self.opening.key.open_in_place(nonce, aad, body).map_err(forged)?
+        let opened = self.opening.open([content, major, minor, high, low], body, into);
+        let (plain, direct) = match opened.ok_or_else(|| broken("a record does not verify"))? {
+            Plain::Moved(len) => (&into[..len], true),
+            Plain::InPlace(len) => (&body[..len], false),
         };
         // The content's type is the last byte that is not padding.
         let Some(end) = plain.iter().rposition(|byte| *byte != 0) else {
@@ -346,7 +294,7 @@ impl<C> SecureStream<C> {
             return count;
         }
         let count = into.len().min(self.plain.len());
-        into[..count].copy_from_slice(&self.incoming[self.plain.start..][..count]);
+        copy(&self.incoming[self.plain.start..][..count], into);
         self.plain.start += count;
         count
     }

@@ -12,8 +12,8 @@ const FRONT: usize = 64 - HEADER;
 const LARGE: usize = FRONT + HEADER + FRAME;
 /// Bytes of a small one, for messages.
 const SMALL: usize = 4 << 10;
-/// Large buffers kept for later.
-const SPARE: usize = 3;
+/// Large buffers kept for later: as many as a full queue to the socket holds, and one that is being written.
+const SPARE: usize = 5;
 
 /// Bytes in the middle of a buffer.
 #[derive(Debug)]
