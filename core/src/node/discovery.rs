@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+mod address;
+
+use self::address::{Endpoint, host_of};
+pub(super) use self::address::{class_of, endpoint, ip_of, is_one_host, is_shared, split_peer, subnet};
 use super::event::Class;
 use crate::limits;
 
@@ -71,6 +75,10 @@ const RETRY_IDLE: Duration = Duration::from_secs(30);
 /// A candidate for whom there is no room, or whose host is being tried enough, is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Time that TCP is given before QUIC is tried beside it, as in RFC 8305: QUIC needs a round trip less until it is there, and is
+/// slower ever after. TCP and TLS need two.
+const HEAD_START: Duration = Duration::from_millis(400);
+
 #[derive(Debug)]
 struct Candidate {
     /// Each with who said so first.
@@ -83,6 +91,8 @@ struct Candidate {
     under_way: u32,
     /// Addresses that became known while it was dialled at others.
     further: Vec<(Multiaddr, Source)>,
+    /// Addresses of QUIC that wait until then for those of TCP.
+    later: (Instant, Vec<(Multiaddr, Source)>),
     error: Option<String>,
 }
 
@@ -140,6 +150,7 @@ impl Discovery {
             state: State::Idle,
             under_way: 0,
             further: Vec::new(),
+            later: (now, Vec::new()),
             error: None,
         };
         let candidate = self.candidates.entry(name).or_insert(fresh);
@@ -239,7 +250,8 @@ impl Discovery {
         let is_barred = |name: &Name| matches!(name, Name::Peer(peer) if barred.contains_key(peer));
         let due = |name: &Name, c: &Candidate| {
             // What became known meanwhile is tried beside what may take long to fail, but not without end.
-            let again = c.state == State::Dialling && c.under_way < 2 && !c.further.is_empty();
+            let more = !c.further.is_empty() || (!c.later.1.is_empty() && now >= c.later.0);
+            let again = c.state == State::Dialling && c.under_way < 2 && more;
             !is_barred(name)
                 && (wanting || c.source == Source::Given || is_urgent(name))
                 && (again || (c.state == State::Idle && now >= c.next && !c.addrs.is_empty()))
@@ -258,8 +270,14 @@ impl Discovery {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }
-            let further = std::mem::take(&mut candidate.further);
-            let addrs = if candidate.state == State::Dialling { further } else { candidate.addrs.clone() };
+            let mut further = std::mem::take(&mut candidate.further);
+            let addrs = if candidate.state == State::Dialling {
+                further.append(&mut candidate.later.1);
+                further
+            } else {
+                candidate.later.1.clear();
+                candidate.addrs.clone()
+            };
             // Whoever is known to us otherwise may still have been given addresses by somebody else.
             let allowed = |(addr, source): &(Multiaddr, Source)| {
                 let tries = host_of(addr).and_then(|ip| tries.get(&ip)).copied().unwrap_or(0);
@@ -276,6 +294,12 @@ impl Discovery {
                 *count <= PORTS_OF_HOST
             });
             hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
+            let is_quic = |addr: &Multiaddr| endpoint(addr).is_some_and(|e| e.quic && !e.relayed);
+            if candidate.state == State::Idle && addrs.iter().any(|(addr, _)| !is_quic(addr)) {
+                let (quic, others) = addrs.into_iter().partition(|(addr, _)| is_quic(addr));
+                candidate.later = (now + HEAD_START, quic);
+                addrs = others;
+            }
             let addrs: Vec<Multiaddr> = addrs.into_iter().map(|(addr, _)| addr).collect();
             if addrs.is_empty() {
                 candidate.next = now + LOOK_AGAIN;
@@ -311,6 +335,7 @@ impl Discovery {
             if let Some(candidate) = self.candidates.get_mut(&name) {
                 candidate.state = State::Connected;
                 candidate.under_way = 0;
+                candidate.later.1.clear();
             }
         }
     }
@@ -331,6 +356,7 @@ impl Discovery {
         if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
             candidate.state = State::Connected;
             candidate.under_way = 0;
+            candidate.later.1.clear();
             candidate.fails = 0;
             candidate.error = None;
         }
@@ -375,8 +401,12 @@ impl Discovery {
         if candidate.state == State::Connected || candidate.under_way > 0 {
             return;
         }
-        candidate.state = State::Idle;
         candidate.error = Some(error);
+        if candidate.state == State::Dialling && !candidate.later.1.is_empty() {
+            candidate.later.0 = now;
+            return;
+        }
+        candidate.state = State::Idle;
         let most = if wanting { RETRY_WANTING } else { RETRY_IDLE };
         // Peers that fail together do not all come back together: up to a quarter is taken off, by name.
         let pause = (RETRY_FIRST * (1 << candidate.fails.min(10))).min(most);
@@ -485,97 +515,6 @@ fn names(peer: PeerId, addr: &Multiaddr) -> [Name; 2] {
 /// Each host of these addresses that somebody else named, once: TCP and QUIC of one host are one try.
 fn hearsay_hosts(addrs: &[(Multiaddr, Source)]) -> BTreeSet<IpAddr> {
     addrs.iter().filter(|(_, source)| source.is_hearsay()).filter_map(|(addr, _)| host_of(addr)).collect()
-}
-
-/// The host that is called; none through a relay, which only passes the call on.
-fn host_of(addr: &Multiaddr) -> Option<IpAddr> {
-    endpoint(addr).filter(|end| !end.relayed).map(|end| end.ip)
-}
-
-/// Where an address leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    /// Of the host, or of the relay before it.
-    pub(super) ip: IpAddr,
-    pub(super) port: u16,
-    /// By QUIC; else by TCP.
-    pub(super) quic: bool,
-    pub(super) relayed: bool,
-}
-
-/// Reads `/ip4|ip6/../tcp/..`, `/ip4|ip6/../udp/../quic-v1`, and `../p2p/../p2p-circuit` behind either; nothing else. The
-/// transports look at parts of an address only: what stands before or behind could mean another host to them than to us.
-pub(super) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
-    let mut parts = addr.iter().peekable();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => IpAddr::from(ip).to_canonical(),
-        _ => return None,
-    };
-    let (port, quic) = match parts.next()? {
-        Protocol::Tcp(port) => (port, false),
-        Protocol::Udp(port) => (matches!(parts.next()?, Protocol::QuicV1).then_some(port)?, true),
-        _ => return None,
-    };
-    let relayed = match (parts.next(), parts.next()) {
-        (None, None) => false,
-        (Some(Protocol::P2p(_)), Some(Protocol::P2pCircuit)) => true,
-        _ => return None,
-    };
-    parts.next().is_none().then_some(Endpoint { ip, port, quic, relayed })
-}
-
-/// An address without a trailing `/p2p/..`, and that id.
-pub(super) fn split_peer(addr: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
-    let mut bare = addr.clone();
-    match bare.pop() {
-        Some(Protocol::P2p(peer)) => (bare, Some(peer)),
-        _ => (addr.clone(), None),
-    }
-}
-
-/// The address' IP.
-pub(super) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
-    addr.iter().find_map(|part| match part {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.to_ipv4_mapped().map_or(ip.into(), Into::into)),
-        _ => None,
-    })
-}
-
-/// How near an address is, by itself.
-pub(super) const fn class_of(ip: IpAddr) -> Class {
-    match ip {
-        ip if ip.is_loopback() => Class::Host,
-        // With those that providers and private networks over the internet use among themselves (RFC 6598, RFC 2544).
-        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Class::Lan,
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Class::Lan,
-        _ => Class::Wan,
-    }
-}
-
-/// The address with zeros for the host (/24, /64).
-pub(super) const fn subnet(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & !0xff)),
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !(u64::MAX as u128))),
-    }
-}
-
-/// Not a group, nobody, or an address that means another host on every link.
-pub(super) const fn is_one_host(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_link_local())
-        }
-        IpAddr::V6(ip) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_unicast_link_local()),
-    }
-}
-
-/// 100.64.0.0/10, 198.18.0.0/15 and 192.0.0.0/24.
-pub(super) const fn is_shared(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    matches!((a, b, c), (100, 64..=127, _) | (198, 18 | 19, _) | (192, 0, 0))
 }
 
 #[cfg(test)]

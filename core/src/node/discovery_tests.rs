@@ -269,3 +269,35 @@ fn both_ports_of_a_named_peer_are_tried() {
     let dials = d.due(true, || 9, &BTreeSet::new(), now);
     assert_eq!(dials.iter().map(|dial| dial.addrs.len()).collect::<Vec<_>>(), [2 * PORTS_OF_HOST]);
 }
+
+/// QUIC is there a round trip earlier, and would win each race.
+#[test]
+fn quic_waits_a_while_for_tcp_and_no_longer_once_that_has_failed() {
+    let (tcp, quic) = (addr("/ip4/10.0.0.2/tcp/1"), addr("/ip4/10.0.0.2/udp/2/quic-v1"));
+    let peer = PeerId::random();
+    let due = |d: &mut Discovery, now| -> Vec<Vec<Multiaddr>> {
+        d.due(true, || 9, &BTreeSet::new(), now).into_iter().map(|dial| dial.addrs).collect()
+    };
+    let found = |addrs: &[&Multiaddr]| {
+        let (mut d, now) = (Discovery::default(), Instant::now());
+        addrs.iter().for_each(|addr| d.found(addr, Some(peer), Source::Link, now));
+        (d, now)
+    };
+    let (mut d, now) = found(&[&quic]);
+    assert_eq!(due(&mut d, now), [vec![quic.clone()]], "alone it waits for nothing");
+    let (mut d, now) = found(&[&quic, &tcp]);
+    assert_eq!(due(&mut d, now), [vec![tcp.clone()]]);
+    assert!(due(&mut d, now + HEAD_START / 2).is_empty());
+    assert_eq!(due(&mut d, now + HEAD_START), [vec![quic.clone()]], "beside what takes long");
+    assert!(due(&mut d, now + HEAD_START * 2).is_empty());
+    let (mut d, now) = found(&[&quic, &tcp]);
+    assert_eq!(due(&mut d, now), [vec![tcp.clone()]]);
+    d.failed(&Name::Peer(peer), "refused".into(), true, now);
+    assert_eq!(due(&mut d, now), [vec![quic.clone()]], "at once");
+    d.failed(&Name::Peer(peer), "no answer".into(), true, now);
+    assert!(due(&mut d, now).is_empty(), "both have failed");
+    let (mut d, now) = found(&[&quic, &tcp]);
+    assert_eq!(due(&mut d, now), [vec![tcp]]);
+    d.connected(peer, &quic, false, now);
+    assert!(due(&mut d, now + HEAD_START).is_empty(), "it is there");
+}

@@ -83,7 +83,9 @@ pub(super) struct Peer {
     rtt: Option<Duration>,
     /// The least of all round trips.
     nearest: Option<Duration>,
-    /// When a further connection with it was last tried in vain.
+    /// Its data streams when they were last counted.
+    pub(super) width: usize,
+    /// When a further connection with it was last tried in vain, or ended by it.
     pub(super) not_widened: Option<Instant>,
 }
 
@@ -392,6 +394,7 @@ impl Peer {
             pinged: heard,
             rtt: None,
             nearest: None,
+            width: 1,
             not_widened: None,
         }
     }

@@ -24,8 +24,8 @@ const FAR: Duration = Duration::from_millis(20);
 const MUCH: u64 = 4 << 20;
 /// Connections over which chunks are moved, to all far peers together, that are enough.
 const ENOUGH: usize = 8;
-/// A connection that could not be had is not tried again so soon.
-const PAUSE: Duration = Duration::from_secs(30);
+/// Connections that could not be had, or that the other end has ended, are not tried again so soon.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl Actor {
     /// Opens further connections with a peer, if they are of use.
@@ -99,12 +99,18 @@ impl Actor {
         let crowded = self.is_crowded();
         for key in self.peers.those(|peer| peer.hello.is_some()) {
             let much = self.moves_much(key);
-            let Some(peer) = self.peers.get(key) else { continue };
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            let width = peer.session.width();
+            // The other end wants none: it would end the next ones as well.
+            if width < std::mem::replace(&mut peer.width, width) {
+                peer.not_widened = Some(Instant::now());
+            }
             let of_use = if peer.dialled { much } else { !crowded };
-            match of_use {
-                true => self.widen(key),
-                false if peer.session.width() > 1 => peer.session.narrow(),
-                false => {}
+            if of_use {
+                self.widen(key);
+            } else if width > 1 {
+                peer.session.narrow();
+                peer.width = 1;
             }
         }
     }
