@@ -17,6 +17,7 @@
 //! Cost: a pick is O(1) amortised in chunks; a grant O(neighbours of the blob); a batch of news O(chunks / 64 + news) for
 //! each neighbour; a peer that comes or goes costs its have-map once.
 
+mod begin;
 mod blob;
 mod border;
 mod credit;
@@ -131,7 +132,8 @@ impl Scheduler {
                 }
                 self.tell_all(blob, now, out);
             }
-            Input::Holds { peer, blob, have } => self.holds(peer, blob, have, out),
+            Input::Holds { peer, blob, have } => self.begins((peer, blob), have, &[], now, out),
+            Input::Begins { peer, blob, have, coming } => self.begins((peer, blob), have, &coming, now, out),
             Input::HoldsMore { peer, blob, add } => self.holds_more(peer, blob, &add),
             Input::Gone { peer, blob } => self.gone(peer, blob, now, out),
             Input::Takes { peer, blob } => self.takes(peer, blob, now, out),

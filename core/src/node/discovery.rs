@@ -1,7 +1,7 @@
 //! Whom to dial: candidates from every source, side by side, under the dial limits. Decides; the actor dials.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;

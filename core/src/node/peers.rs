@@ -65,6 +65,8 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// We came to it, not it to us.
     pub(super) dialled: bool,
+    /// The same, and of two that dialled each other at once, the one that opens what is to be opened.
+    pub(super) called: bool,
     /// See [`is_near`]; never through a relay.
     pub(super) near: bool,
     /// In an office: who it is there.
@@ -376,6 +378,7 @@ impl Peer {
         let heard = Instant::now();
         Self {
             dialled: false,
+            called: false,
             near: false,
             member: None,
             office_said: Lately::new(heard),

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::board::Board;
-use self::desk::Desk;
+use self::desk::{Desk, Number};
 use self::receive::Receiver;
 use self::send::Sender;
 use super::background::Measured;
@@ -90,6 +90,8 @@ pub(super) enum Expect {
     Beginning { blob: Handle },
     /// The end of that: what else comes so is not wanted.
     Begun { blob: Handle },
+    /// All that was asked of a blob may still come, but nobody wants it.
+    Forget { blob: Handle },
     /// The hash list, of this many bytes.
     List { blob: Handle, len: usize },
     /// The only chunk, to be verified and handed over.
@@ -197,13 +199,24 @@ impl Session {
         session
     }
 
-    /// Has chunks pass over this stream as well. It is dropped when there are as many as may be.
+    /// Has chunks pass over this stream as well. Where there are as many as may be, it ends again without harm: the other end
+    /// may have begun to send on it.
     pub(super) fn widen(&mut self, data: Stream) {
+        let may = self.may_widen();
         let Bytes::Streams(streams) = &self.bytes else { return };
-        if streams.desk.streams() < limits::DATA_STREAMS && streams.joined < limits::DATA_STREAMS_EVER {
+        let (full, desk) = (streams.desk.streams() >= limits::DATA_STREAMS, Arc::clone(&streams.desk));
+        if may {
             streams.board.widen();
-            self.carry(data);
+            let number = self.carry(data);
+            if full {
+                desk.retire(number);
+            }
         }
+    }
+
+    /// Tells whether it may have another data stream, after all that it has had.
+    pub(super) fn may_widen(&self) -> bool {
+        matches!(&self.bytes, Bytes::Streams(streams) if streams.joined < limits::DATA_STREAMS_EVER)
     }
 
     /// Ends all data streams but the first, each after the chunk that it carries.
@@ -230,10 +243,10 @@ impl Session {
         true
     }
 
-    /// Starts the tasks of a data stream. The first one's end is that of the session; others end when both sides have closed
-    /// them.
-    fn carry(&mut self, data: Stream) {
-        let Bytes::Streams(streams) = &mut self.bytes else { return };
+    /// Starts the tasks of a data stream; its number. The first one's end is that of the session, and so is an error of any.
+    /// Others end when both sides have closed them.
+    fn carry(&mut self, data: Stream) -> Number {
+        let Bytes::Streams(streams) = &mut self.bytes else { return 0 };
         streams.joined += 1;
         let (data_in, data_out) = data.split();
         let Streams { board, desk, tell, shared, pace, .. } = &**streams;
@@ -263,6 +276,7 @@ impl Session {
                 ending.closed(ended).await;
             }
         });
+        number
     }
 }
 

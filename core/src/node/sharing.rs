@@ -271,6 +271,8 @@ impl Sharing {
         self.later.remove(&(key, id));
         offer(key, handle, blob, vouched.as_deref(), peers);
         let begin = self.begins.remove(&(key, handle)).then(|| blob.geometry());
+        // Of one chunk there is nothing to begin with until that is here.
+        let begin = begin.filter(|geometry| geometry.chunks() > 1 || blob.have().is_full());
         if begin.is_some_and(|geometry| geometry.chunks() > 1) {
             peers.serve(key, Serve::List { blob: handle });
         }

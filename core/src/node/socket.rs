@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::tcp::tokio::TcpStream;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::moderation;
 use crate::limits;
 
 /// The backlog is what goes out in this time.
 const BACKLOG: Duration = Duration::from_millis(10);
+/// An idle connection shows that it is alive so often.
+const ALIVE: Duration = Duration::from_secs(30);
 /// The speed is measured over at least this long.
 const METER: Duration = Duration::from_millis(50);
 
@@ -31,6 +33,11 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
+        // Address translation forgets what is idle. Sessions have their own signs of life, their further connections none.
+        let alive = TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE);
+        if let Err(error) = SockRef::from(&stream.0).set_tcp_keepalive(&alive) {
+            tracing::debug!(%error, "no keepalive");
+        }
         let mut socket = Self { stream, since: Instant::now(), sent: 0, backlog: 0 };
         socket.keep(limits::UNSENT_BYTES.start * 4);
         socket

@@ -32,7 +32,7 @@ const FAMILY: &str = "/swarm/chunk/1/";
 /// The name of a protocol that nobody speaks, see the [module](self).
 const NOBODYS: &str = "/swarm/chunk/1/none";
 
-/// Which of the two substreams of a session.
+/// Use of a substream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Frames that ask and tell: small, and never behind bulk bytes.

@@ -214,7 +214,8 @@ impl Transfers {
         let want = Input::Want { blob: key, geometry, have, skip: blob.skipped(), order };
         self.scheduler.handle(want, now, &mut self.out);
         for (peer, have) in held {
-            self.scheduler.handle(Input::Holds { peer, blob: key, have }, now, &mut self.out);
+            let coming = self.pushed_by(peer, key);
+            self.scheduler.handle(Input::Begins { peer, blob: key, have, coming }, now, &mut self.out);
         }
         for (peer, count, hint) in early {
             self.scheduler.handle(Input::Granted { peer, blob: key, count, hint }, now, &mut self.out);
@@ -303,6 +304,7 @@ impl Transfers {
         let now = self.epoch.elapsed();
         self.not_begun(peer, key, peers);
         let Some(download) = self.downloads.get_mut(&key) else { return };
+        peers.expect(peer, Expect::Forget { blob: download.handle });
         download.offers.remove(&peer);
         if let Doing::Learning { learner, lists, .. } = &mut download.doing {
             lists.remove(&peer);
@@ -349,6 +351,7 @@ impl Transfers {
             return peers.doom(peer, "offered the blob with another length than it has", true);
         }
         download.offers.insert(peer, held);
+        self.begins_in_vain(peer, key, peers);
         self.hear(Input::Holds { peer, blob: key, have }, peers, sharing);
     }
 
@@ -395,7 +398,15 @@ impl Transfers {
         let Some(key) = self.by_handle(blob) else { return };
         let exists =
             self.downloads.get(&key).and_then(Download::geometry).is_some_and(|g| g.chunk(chunk).is_some());
-        if let Some(Doing::Learning { learner, .. }) = self.downloads.get_mut(&key).map(|d| &mut d.doing) {
+        if let Some(download) =
+            self.downloads.get_mut(&key).filter(|d| matches!(d.doing, Doing::Learning { .. }))
+        {
+            // What was to come by itself does not.
+            let pushed = download.comes(peer, chunk);
+            if pushed && download.claim_of(peer).is_none_or(|claim| claim.geometry.chunks() > 1) {
+                return;
+            }
+            let Doing::Learning { learner, .. } = &mut download.doing else { return };
             // Only the chunk of a one-chunk blob can have been asked for by now. The offer is kept: a Have makes it a claim again.
             let step = learner.lost(peer, self.epoch.elapsed());
             return self.step(key, step, peers);

@@ -93,6 +93,17 @@ pub enum Input {
         /// Every chunk it has.
         have: Bitmap,
     },
+    /// The same of a holder that sends some of it without being asked.
+    Begins {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// Its chunks.
+        have: Bitmap,
+        /// Chunks that are on their way.
+        coming: Vec<u32>,
+    },
     /// What a peer has in addition.
     HoldsMore {
         /// The session.

@@ -61,7 +61,7 @@ impl Taking {
     }
 
     /// Something is asked for while so many bytes are `owed`.
-    fn asks(&mut self, owed: u64, now: Now) {
+    pub(super) fn asks(&mut self, owed: u64, now: Now) {
         let idle = now.saturating_sub(self.latest);
         if owed > 0 {
             return;
@@ -263,7 +263,7 @@ impl Scheduler {
     }
 
     /// What a peer has.
-    pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap, out: &mut Vec<Output>) {
+    pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if !self.peers.contains_key(&peer) {
@@ -275,7 +275,6 @@ impl Scheduler {
         if let Some(picker) = &mut b.picker {
             picker.holder(peer, have, claims);
         }
-        b.tell(peer, blob, out);
     }
 
     /// What it has in addition.

@@ -203,6 +203,29 @@ fn what_is_pushed_tells_nothing_of_the_distance() {
     assert!((granted as u64 + more) * CHUNK >= limits::START_RATE * 150 / 1000 / 2, "{granted}, {more} more");
 }
 
+/// What a holder sends unasked is asked of nobody, whatever the order, and the holder hears that it is not needed.
+#[test]
+fn what_comes_unasked_counts_as_asked_for() {
+    let peer = PeerKey(1);
+    for order in [Order::Rarest, Order::Ascending] {
+        let mut desk = Desk::new(64);
+        let (blob, geometry) = (BLOB, desk.geometry);
+        let mut have = desk.none();
+        have.set(9);
+        desk.tell(Input::Want { blob, geometry, have, skip: None, order }, ms(0));
+        desk.tell(Input::PeerUp { peer, near: 1, elsewhere: None }, ms(0));
+        let coming = vec![40, 9, 41, 41, 1000];
+        desk.tell(Input::Begins { peer, blob, have: desk.full(), coming }, ms(1));
+        assert_eq!(desk.asked(), [40, 41], "what is here, and what cannot be, is not");
+        let need = |o: &Output| if let Output::Need { add, .. } = o { Some(add.clone()) } else { None };
+        let need = desk.out.iter().find_map(need).unwrap();
+        assert!(!need.get(40) && !need.get(41) && need.get(0) && need.count() <= 61);
+        assert!(!desk.out.iter().any(|o| matches!(o, Output::Refuse { .. })), "no grant is answered");
+        desk.tell(Input::Granted { peer, blob, count: 64, hint: Some(40) }, ms(2));
+        assert!(!desk.asked().contains(&40));
+    }
+}
+
 /// A reader's order holds towards a publisher, too, whatever that would rather send.
 #[test]
 fn a_reader_asks_for_what_lies_ahead() {

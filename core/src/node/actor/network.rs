@@ -73,6 +73,7 @@ impl Actor {
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.member = member;
                 met.dialled = endpoint.is_dialer();
+                met.called = stream::is_caller(&endpoint);
                 met.near = !endpoint.is_relayed() && is_near(&met.addr, class, &self.listen.borrow());
                 self.peers.add(key, met);
                 let hello = self.hello();

@@ -111,6 +111,7 @@ impl Actor {
                 self.reach.begin(connection_id, peer_id, endpoint.is_dialer(), now);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.not_widened(connection_id);
                 if let Some(punch) = self.reach.ended(connection_id) {
                     self.not_punched(peer_id, punch.dialled, now);
                 }

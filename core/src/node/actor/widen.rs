@@ -1,9 +1,10 @@
 //! More than one connection for sessions over a distance.
 //!
 //! Whoever dialled a session opens them, to the address at which the peer was reached, while much is to be moved. Few peers get
-//! them: where many give, there are many connections anyway. Whoever is dialled accepts them while it has places to spare, and
-//! ends them when it has not.
+//! them: where many give, there are many connections anyway. Whoever is dialled accepts them while there are places to spare, in
+//! all and for the peer's address and subnet, and ends them when there are not.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::multiaddr::Protocol;
@@ -13,6 +14,7 @@ use libp2p::{PeerId, Stream};
 
 use super::Actor;
 use crate::limits;
+use crate::node::discovery::{ip_of, subnet};
 use crate::node::peers::Peer;
 use crate::node::reach::is_relayed;
 use crate::schedule::PeerKey;
@@ -54,8 +56,9 @@ impl Actor {
     /// Tells whether a peer is one with whom further connections are worth while.
     fn is_far(&self, key: PeerKey, peer: &Peer, now: Instant) -> bool {
         let is_tcp = peer.addr.iter().any(|part| matches!(part, Protocol::Tcp(_))) && !is_relayed(&peer.addr);
-        peer.dialled
+        peer.called
             && is_tcp
+            && peer.session.may_widen()
             && peer.nearest().is_some_and(|round_trip| round_trip >= FAR)
             && peer.not_widened.is_none_or(|at| now.duration_since(at) >= PAUSE)
             && self.moves_much(key)
@@ -77,14 +80,16 @@ impl Actor {
     /// A further data stream has come about.
     pub(super) fn widened(&mut self, peer: PeerId, connection: ConnectionId, data: Stream) {
         let ours = self.widening.remove(&connection).is_some();
-        let room = ours || !self.is_crowded();
         // Where there is no session, it is dropped: the connection ends.
-        if let Some(peer) = self.peers.key_of(&peer).and_then(|key| self.peers.get_mut(key)) {
+        let Some(key) = self.peers.key_of(&peer) else { return };
+        if let Some(peer) = self.peers.get_mut(key) {
             peer.session.widen(data);
-            if !room {
-                // The other end may have begun to send on it: it ends as one that was in use.
-                peer.session.narrow();
-            }
+            peer.width = peer.session.width();
+        }
+        if !ours && self.is_crowded() {
+            self.narrow(key);
+        } else if !ours {
+            self.share_places(key);
         }
     }
 
@@ -92,6 +97,34 @@ impl Actor {
     fn is_crowded(&self) -> bool {
         let counters = self.network.network_info();
         counters.connection_counters().num_established_incoming() as usize > limits::INBOUND / 2
+    }
+
+    /// Who shares an address or a subnet with others leaves them their places at our door.
+    fn share_places(&mut self, key: PeerKey) {
+        let Some(ip) = self.peers.get(key).and_then(|peer| ip_of(&peer.addr)) else { return };
+        let near = |of: IpAddr| (of == ip, subnet(of) == subnet(ip));
+        let came = self.peers.iter().filter(|(_, peer)| !peer.called);
+        let came: Vec<_> =
+            came.filter_map(|(key, p)| Some((key, p.session.width(), near(ip_of(&p.addr)?)))).collect();
+        let width = |of: fn((bool, bool)) -> bool| -> usize {
+            came.iter().filter(|(.., near)| of(*near)).map(|(_, width, _)| width).sum()
+        };
+        let many = |of: fn((bool, bool)) -> bool, most: usize| {
+            width(of) > most && came.iter().filter(|(.., near)| of(*near)).count() > 1
+        };
+        let host =
+            many(|near| near.0, limits::PER_PUBLIC_IP.min(limits::PER_LAN_HOST) / 2) && !ip.is_loopback();
+        let net = many(|near| near.1, limits::PER_SUBNET / 2) && !ip.is_loopback();
+        let crowd = came.into_iter().filter(|(.., near)| (host && near.0) || (net && near.1));
+        let crowd: Vec<PeerKey> = crowd.map(|(key, ..)| key).collect();
+        crowd.into_iter().for_each(|key| self.narrow(key));
+    }
+
+    fn narrow(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.session.width() > 1) {
+            peer.session.narrow();
+            peer.width = 1;
+        }
     }
 
     /// Looks after all sessions: opens further connections where they are of use, ends them where they are not any longer.
@@ -105,12 +138,10 @@ impl Actor {
             if width < std::mem::replace(&mut peer.width, width) {
                 peer.not_widened = Some(Instant::now());
             }
-            let of_use = if peer.dialled { much } else { !crowded };
-            if of_use {
-                self.widen(key);
-            } else if width > 1 {
-                peer.session.narrow();
-                peer.width = 1;
+            match peer.called {
+                true if much => self.widen(key),
+                false if !crowded => self.share_places(key),
+                _ => self.narrow(key),
             }
         }
     }

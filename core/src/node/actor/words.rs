@@ -123,8 +123,7 @@ impl Actor {
             Message::Grant { blob, count, hint } => {
                 transfers.granted(key, (blob, count, hint), peers, sharing)
             }
-            Message::Push { blob, .. } if !transfers.is_asked(key, blob) => {}
-            Message::Push { blob, chunk } => transfers.pushed(key, (blob, chunk), peers, sharing),
+            Message::Push { blob, chunk } => transfers.pushed(key, (blob, chunk)),
             Message::Refuse { blob, count, busy } => {
                 transfers.refused(key, (blob, count, busy), peers, sharing)
             }

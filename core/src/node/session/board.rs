@@ -7,7 +7,7 @@
 //! A blob may be *begun*: its holder sends the list and a few chunks before it is asked for them, and so before the node knows
 //! how to check them. A stream that brings such a thing waits: the node says soon what it is, or that the beginning is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -73,7 +73,8 @@ pub(super) struct Board {
 #[derive(Default)]
 struct State {
     entries: BTreeMap<Key, Entry>,
-    cancelled: BTreeSet<Key>,
+    /// The latest last.
+    cancelled: VecDeque<Key>,
     /// Blobs that are being begun: what comes of them may not be known yet.
     begun: BTreeSet<Handle>,
     /// Bytes that may still come of blobs of which the beginning is over.
@@ -86,6 +87,18 @@ struct State {
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// A few frames of it may be under way. There is a bound: an old cancel is as good as forgotten.
+    fn cancelled(&mut self, key: Key) {
+        if !self.cancelled.contains(&key) {
+            if self.cancelled.len() >= 2 * limits::REQUESTS_PER_PEER {
+                self.cancelled.pop_front();
+            }
+            self.cancelled.push_back(key);
+        }
     }
 }
 
@@ -134,11 +147,16 @@ impl Board {
             Expect::Cancel { blob, chunk } => {
                 let key = (blob, chunk);
                 if state.entries.remove(&key).is_some() {
-                    // A few frames may be under way. The set is bounded: an old cancel is as good as forgotten.
-                    if state.cancelled.len() >= limits::REQUESTS_PER_PEER {
-                        state.cancelled.pop_first();
-                    }
-                    state.cancelled.insert(key);
+                    state.cancelled(key);
+                }
+                return;
+            }
+            Expect::Forget { blob } => {
+                let keys: Vec<Key> =
+                    state.entries.range((blob, 0)..=(blob, LIST)).map(|(key, _)| *key).collect();
+                for key in keys {
+                    state.entries.remove(&key);
+                    state.cancelled(key);
                 }
                 return;
             }
@@ -204,7 +222,7 @@ impl Board {
         state.entries.remove(&key);
         // On another stream, frames of a cut answer may come even later.
         if !state.parallel {
-            state.cancelled.remove(&key);
+            state.cancelled.retain(|cancelled| *cancelled != key);
         }
         Back::Whole(coming)
     }

@@ -179,6 +179,37 @@ async fn frames_of_a_cut_answer_are_no_fault_on_whatever_stream_they_come() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_half_way_does_not_end_the_stream_that_brought_it() {
+    let world = World::new();
+    let board = Board::default();
+    board.widen();
+    (0..8).for_each(|chunk| board.expect(world.expect(chunk)));
+    let Taken::Here(mut first) = board.take(world.header(3, Some(0)), 1).await else { panic!("wanted") };
+    first.got = first.size / 2;
+    assert!(matches!(board.give_back((BLOB, 3), first), Back::Continues));
+    assert!(board.is_part_way(1));
+    board.expect(Expect::Forget { blob: BLOB });
+    assert!(!board.is_part_way(1));
+    for chunk in 0..8 {
+        assert!(matches!(board.take(world.header(chunk, None), 0).await, Taken::Late), "{chunk}");
+    }
+}
+
+#[tokio::test]
+async fn many_cancels_forget_the_oldest() {
+    let world = World::new();
+    let board = Board::default();
+    let most = 2 * limits::REQUESTS_PER_PEER as Handle;
+    for blob in (0..=most).rev() {
+        board.expect(Expect::Chunk { blob, chunk: 0, target: Arc::clone(&world.taken) });
+        board.expect(Expect::Cancel { blob, chunk: 0 });
+    }
+    let header = |blob| DataHeader { blob, chunk: 0, offset: 0, len: 64 };
+    assert!(matches!(board.take(header(0), 0).await, Taken::Late), "the latest");
+    assert!(matches!(board.take(header(most), 0).await, Taken::Stray), "the oldest");
+}
+
+#[tokio::test]
 async fn what_is_cancelled_while_a_frame_is_read_is_not_handed_over() {
     let world = World::new();
     let board = Board::default();

@@ -214,7 +214,9 @@ impl Task {
         let key = match &expect {
             Expect::Chunk { blob, chunk, .. } => (*blob, *chunk),
             Expect::Only { blob, .. } => (*blob, 0),
-            Expect::List { .. } | Expect::Beginning { .. } | Expect::Begun { .. } => return,
+            Expect::List { .. } | Expect::Beginning { .. } | Expect::Begun { .. } | Expect::Forget { .. } => {
+                return;
+            }
             Expect::Cancel { blob, chunk } => return self.cancel((*blob, *chunk)),
         };
         self.expects.insert(key, expect);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Transfers;
-use super::download::Doing;
+use super::download::{Doing, Download};
 use crate::content::geometry::Geometry;
 use crate::limits;
 use crate::node::peers::Peers;
@@ -22,9 +22,9 @@ use crate::wire::{Handle, Message};
 pub(super) struct Beginning {
     /// The peer that begins it.
     by: PeerKey,
-    /// The time of its offer.
+    /// The time at which its list was asked for.
     since: Instant,
-    /// It has not offered it yet; the list follows its offer.
+    /// Its list was not asked for yet: it follows its offer.
     lists: bool,
     /// Chunks that it sends without being asked.
     pushed: BTreeSet<u32>,
@@ -32,6 +32,13 @@ pub(super) struct Beginning {
 
 /// Bytes that may yet be pushed to a peer that has asked us to begin a blob.
 pub(super) type Pushes = std::collections::BTreeMap<(PeerKey, BlobKey), u64>;
+
+impl Download {
+    /// Tells whether a chunk that a peer is asked for comes by itself.
+    pub(super) fn comes(&mut self, peer: PeerKey, chunk: u32) -> bool {
+        self.beginning.as_mut().is_some_and(|b| b.by == peer && b.pushed.remove(&chunk))
+    }
+}
 
 impl Transfers {
     /// The message that tells a peer of a want: it may be the one that is to begin it.
@@ -69,20 +76,23 @@ impl Transfers {
         }
     }
 
-    /// A peer sends this chunk without being asked: true if that is of use.
-    pub(super) fn is_pushed(&mut self, peer: PeerKey, key: BlobKey, chunk: u32) -> bool {
-        let Some(download) = self.downloads.get_mut(&key) else { return false };
-        let early = !matches!(download.doing, Doing::Active { .. });
-        let Some(beginning) = download.beginning.as_mut().filter(|b| early && b.by == peer) else {
-            return false;
+    /// A peer sends this chunk without being asked. It has answered its grant itself: too late, it is of no use, and no fault.
+    pub(in crate::node) fn pushed(&mut self, peer: PeerKey, (handle, chunk): (Handle, u32)) {
+        let Some(download) = self.by_handle(handle).and_then(|key| self.downloads.get_mut(&key)) else {
+            return;
         };
-        beginning.pushed.len() < limits::HELD_GRANTS && beginning.pushed.insert(chunk)
+        let early = !matches!(download.doing, Doing::Active { .. });
+        if let Some(beginning) = download.beginning.as_mut().filter(|b| early && b.by == peer)
+            && beginning.pushed.len() < limits::HELD_GRANTS
+        {
+            beginning.pushed.insert(chunk);
+        }
     }
 
-    /// Tells whether a chunk that a peer is asked for comes by itself.
-    pub(super) fn comes(&mut self, peer: PeerKey, key: BlobKey, chunk: u32) -> bool {
-        let beginning = self.downloads.get_mut(&key).and_then(|download| download.beginning.as_mut());
-        beginning.is_some_and(|b| b.by == peer && b.pushed.remove(&chunk))
+    /// The chunks that a peer sends without being asked.
+    pub(super) fn pushed_by(&self, peer: PeerKey, key: BlobKey) -> Vec<u32> {
+        let beginning = self.downloads.get(&key).and_then(|download| download.beginning.as_ref());
+        beginning.filter(|b| b.by == peer).map_or_else(Vec::new, |b| b.pushed.iter().copied().collect())
     }
 
     /// The beginning of a download is over: what else is pushed is not wanted.
@@ -99,7 +109,7 @@ impl Transfers {
 
     /// The same, if this peer was to begin it: it has answered, or gone, and nothing comes of it.
     pub(super) fn not_begun(&mut self, peer: PeerKey, key: BlobKey, peers: &mut Peers) {
-        let begins = |download: &super::Download| download.beginning.as_ref().is_some_and(|b| b.by == peer);
+        let begins = |download: &Download| download.beginning.as_ref().is_some_and(|b| b.by == peer);
         if self.downloads.get(&key).is_some_and(begins) {
             self.begun(key, peers);
             // Somebody else may.
@@ -111,7 +121,7 @@ impl Transfers {
 
     /// Beginnings that have led to nothing do not keep their streams waiting.
     pub(super) fn end_beginnings(&mut self, peers: &mut Peers) {
-        let old = |download: &super::Download| {
+        let old = |download: &Download| {
             download.beginning.as_ref().is_some_and(|b| !b.lists && b.since.elapsed() >= limits::BEGINNING)
         };
         let over: Vec<BlobKey> = self.downloads.iter().filter(|(_, d)| old(d)).map(|(key, _)| *key).collect();
@@ -121,7 +131,7 @@ impl Transfers {
     /// A peer that takes a blob of us has asked that we begin it. A blob of one chunk is that chunk.
     pub(super) fn begins(&mut self, peer: PeerKey, blob: BlobKey, geometry: Geometry, now: Duration) {
         if geometry.chunks() == 1 {
-            return self.scheduler.handle(Input::Asked { peer, blob, chunk: 0 }, now, &mut self.out);
+            return self.scheduler.handle(Input::Pushed { peer, blob, chunk: 0 }, now, &mut self.out);
         }
         if geometry.chunk_size() <= limits::CHUNK_MAX {
             self.pushes.insert((peer, blob), limits::PUSH_BYTES.max(geometry.chunk_size()));

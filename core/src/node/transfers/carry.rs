@@ -103,7 +103,8 @@ impl Transfers {
         let Doing::Active { blob: target, .. } = &download.doing else { return };
         let blob = download.handle;
         peers.expect(peer, Expect::Chunk { blob, chunk, target: Arc::clone(target) });
-        if !self.comes(peer, key, chunk) {
+        let download = self.downloads.get_mut(&key);
+        if !download.is_some_and(|download| download.comes(peer, chunk)) {
             add(&mut runs.asked, peer, blob, chunk);
         }
     }

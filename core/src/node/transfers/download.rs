@@ -151,6 +151,11 @@ impl Download {
         source.bytes += bytes;
     }
 
+    /// What a peer says that it is.
+    pub(super) fn claim_of(&self, peer: PeerKey) -> Option<Claim> {
+        self.offers.get(&peer).map(|held| held.claim)
+    }
+
     fn size(&self, chunk: u32) -> Option<u64> {
         let geometry = self.geometry()?;
         geometry.chunk(chunk).map(|c| geometry.size(c) as u64)

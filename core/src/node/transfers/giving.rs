@@ -160,20 +160,6 @@ impl Transfers {
         self.hear(Input::Granted { peer, blob, count, hint }, peers, sharing);
     }
 
-    /// A holder has a place of its uplink for us, and sends what it is for.
-    pub(in crate::node) fn pushed(
-        &mut self,
-        peer: PeerKey,
-        (handle, chunk): (Handle, u32),
-        peers: &mut Peers,
-        sharing: &Sharing,
-    ) {
-        if let Some(key) = self.by_handle(handle) {
-            let _ = self.is_pushed(peer, key, chunk);
-        }
-        self.granted(peer, (handle, 1, Some(chunk)), peers, sharing);
-    }
-
     /// A neighbour of our site tells who fetches across its border.
     pub(in crate::node) fn gateways(
         &mut self,

@@ -6,6 +6,7 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::node::peers::Peers;
 use crate::node::seeking::SEEK_FOR;
+use crate::node::session::Expect;
 use crate::node::sharing::Sharing;
 use crate::schedule::{Input, PeerKey};
 use crate::wire::{Handle, Message};
@@ -144,6 +145,7 @@ impl Transfers {
     pub(super) fn ask_no_more(&mut self, handle: Handle, peers: &mut Peers) {
         for (peer, of) in &mut self.asked_of {
             if of.wants.end(handle) {
+                peers.expect(*peer, Expect::Forget { blob: handle });
                 peers.send(*peer, Message::Unwant { blob: handle });
             }
         }
