@@ -48,7 +48,7 @@
 //! | 28 | Called | who was asked | certificates of those who are called so |
 //! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
 //! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
-//! | 31 | Begin | wanter | Want, and: send the list as well, and the first chunks, without being asked |
+//! | 31 | Begin | wanter, before a Want | send the list of what is wanted next under this number, and first chunks, unasked |
 //! | 32 | Push | holder | a Grant of this chunk, which comes without being asked for: after a Begin only |
 
 pub mod dht;
@@ -162,7 +162,7 @@ pub enum Message {
     Called { chains: Vec<Vec<Vec<u8>>> },
     Banned { secs: u64, reason: String },
     Reads { blob: Handle },
-    Begin { blob: Handle, id: ContentId },
+    Begin { blob: Handle },
     Push { blob: Handle, chunk: u32 },
 }
 
@@ -249,7 +249,7 @@ impl Message {
             Self::Called { chains } => body(28, chains),
             Self::Banned { secs, reason } => body(29, &(secs, reason)),
             Self::Reads { blob } => body(30, blob),
-            Self::Begin { blob, id } => body(31, &(blob, id)),
+            Self::Begin { blob } => body(31, blob),
             Self::Push { blob, chunk } => body(32, &(blob, chunk)),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
@@ -299,7 +299,7 @@ impl Message {
             28 => Self::Called { chains: read(kind, bytes)? },
             29 => read(kind, bytes).map(|(secs, reason)| Self::Banned { secs, reason })?,
             30 => Self::Reads { blob: read(kind, bytes)? },
-            31 => read(kind, bytes).map(|(blob, id)| Self::Begin { blob, id })?,
+            31 => Self::Begin { blob: read(kind, bytes)? },
             32 => read(kind, bytes).map(|(blob, chunk)| Self::Push { blob, chunk })?,
             _ => return Ok(None),
         };

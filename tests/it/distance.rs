@@ -17,7 +17,7 @@ fn get(far: &Far, home: &Home, link: &str) -> Process {
 /// One round trip for TCP, one for TLS, one for everything else. It was five.
 #[test]
 fn a_small_file_comes_with_the_first_answer() {
-    let round_trip = Duration::from_millis(600);
+    let round_trip = Duration::from_millis(900);
     let far = Far::new(round_trip);
     let (left, right) = (Home::new(), Home::new());
     let file = left.file("note", 20_000, 1);

@@ -105,6 +105,7 @@ impl Sharing {
         self.handles.insert((key, handle), id);
         if !admitted {
             self.denied.entry(id).or_default().insert(key, handle);
+            self.begins.remove(&(key, handle));
             peers.send(key, Message::Absent { blob: handle });
             return Some(Next::Denied);
         }
@@ -116,20 +117,11 @@ impl Sharing {
         Some(if self.opening.insert(id) { Next::Open } else { Next::Answered })
     }
 
-    /// The same, and the peer asks that we begin it. No session has more of those than wants.
-    pub(super) fn begin(
-        &mut self,
-        key: PeerKey,
-        (handle, id): (Handle, ContentId),
-        admitted: bool,
-        peers: &mut Peers,
-    ) -> Option<Next> {
-        self.begins.insert((key, handle));
-        let next = self.want(key, (handle, id), admitted, peers);
-        if matches!(next, None | Some(Next::Denied)) {
-            self.begins.remove(&(key, handle));
+    /// A peer asks that we begin what it is about to want under this number. No session has more of those than wants.
+    pub(super) fn begin(&mut self, key: PeerKey, handle: Handle) {
+        if self.begins.range((key, 0)..=(key, Handle::MAX)).count() < limits::SESSION_BLOBS {
+            self.begins.insert((key, handle));
         }
-        next
     }
 
     /// A peer no longer wants what it called by this number.
@@ -152,9 +144,9 @@ impl Sharing {
         for (handle, id) in gone {
             self.handles.remove(&handle);
             self.vouched.remove(&handle);
-            self.begins.remove(&handle);
             self.forget(id, key);
         }
+        self.begins.retain(|(of, _)| *of != key);
     }
 
     fn forget(&mut self, id: ContentId, key: PeerKey) {

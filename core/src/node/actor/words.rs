@@ -62,8 +62,8 @@ impl Actor {
             (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
             (Message::Hello(hello), false) => self.introduced(key, hello),
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
-            (Message::Want { blob, id }, true) => self.want(key, (blob, id), false),
-            (Message::Begin { blob, id }, true) => self.want(key, (blob, id), true),
+            (Message::Begin { blob }, true) => self.sharing.begin(key, blob),
+            (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Unwant { blob }, true) => self.sharing.unwant(key, blob, &mut self.peers),
             (Message::Offer(offer), true) => self.offered(key, offer),
             (Message::Have { blob, add }, true) => {
@@ -210,13 +210,9 @@ impl Actor {
         self.widen(key);
     }
 
-    fn want(&mut self, key: PeerKey, (blob, id): (u32, ContentId), begin: bool) {
+    fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
         let admitted = self.admits(key, id);
-        let next = match begin {
-            true => self.sharing.begin(key, (blob, id), admitted, &mut self.peers),
-            false => self.sharing.want(key, (blob, id), admitted, &mut self.peers),
-        };
-        match next {
+        match self.sharing.want(key, (blob, id), admitted, &mut self.peers) {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
             // Who may fetch nothing of us is told of nobody, whatever is here; others, to whom just this is denied, as if it were not.
             Some(Next::Denied) if self.admits_in_general(key) => {

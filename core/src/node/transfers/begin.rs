@@ -41,22 +41,21 @@ impl Download {
 }
 
 impl Transfers {
-    /// The message that tells a peer of a want: it may be the one that is to begin it.
-    pub(super) fn want_of(&mut self, peer: PeerKey, handle: Handle, peers: &mut Peers) -> Option<Message> {
-        let key = self.by_handle(handle)?;
+    /// A peer is about to be told of a want: it is asked to begin it, if nobody was yet.
+    pub(super) fn have_begun(&mut self, peer: PeerKey, handle: Handle, peers: &mut Peers) {
+        let Some(key) = self.by_handle(handle) else { return };
         let busy = self.downloads.values().filter(|d| d.beginning.as_ref().is_some_and(|b| b.by == peer));
         let busy = busy.count() >= limits::BEGINNINGS;
         let web = self.asked_of.get(&peer).is_some_and(|of| of.only.is_some());
-        let download = self.downloads.get_mut(&key)?;
+        let Some(download) = self.downloads.get_mut(&key) else { return };
         let learns = matches!(download.doing, Doing::Learning { .. }) && !download.was_begun;
-        if !learns || busy || web {
-            return Some(Message::Want { blob: handle, id: download.id });
+        if learns && !busy && !web {
+            download.was_begun = true;
+            download.beginning =
+                Some(Beginning { by: peer, since: Instant::now(), lists: true, pushed: BTreeSet::new() });
+            peers.expect(peer, Expect::Beginning { blob: handle });
+            peers.send(peer, Message::Begin { blob: handle });
         }
-        download.was_begun = true;
-        download.beginning =
-            Some(Beginning { by: peer, since: Instant::now(), lists: true, pushed: BTreeSet::new() });
-        peers.expect(peer, Expect::Beginning { blob: handle });
-        Some(Message::Begin { blob: handle, id: download.id })
     }
 
     /// Tells whether a peer sends the list, or the only chunk, by itself. It does so once.

@@ -78,8 +78,10 @@ impl Transfers {
                     peers.send(peer, Message::Unwant { blob });
                 }
                 Tell::Want(blob) => {
-                    if let Some(want) = self.want_of(peer, blob, peers) {
-                        peers.send(peer, want);
+                    let id = self.handles.get(&blob).and_then(|key| self.ids.get(key));
+                    if let Some(id) = id.copied() {
+                        self.have_begun(peer, blob, peers);
+                        peers.send(peer, Message::Want { blob, id });
                     }
                 }
             }
