@@ -2,6 +2,9 @@
 //!
 //! One task takes in what the peer asks; each stream has a task that takes the next request when it has written the last one.
 //! So a stream that is slow, or waits for what was lost, holds up one chunk and not those behind it.
+//!
+//! The first stream shares its connection with the control stream. When others have carried more than it has, it leaves the chunks to
+//! them: what is granted and asked would wait behind chunks, on a connection with a part of the speed of all.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -35,7 +38,10 @@ type Unanswered = (Asked, Option<Why>);
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     state: Mutex<State>,
+    /// Wakes a further stream.
     work: Notify,
+    /// Wakes the first.
+    first: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +56,8 @@ struct Stream {
     /// The chunk that is being sent; a cancel takes it away.
     current: Option<Asked>,
     retires: bool,
+    /// Bytes of whole chunks.
+    sent: u64,
 }
 
 impl Desk {
@@ -75,20 +83,25 @@ impl Desk {
         if let Some(stream) = self.state().streams.get_mut(number) {
             stream.retires = true;
         }
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         self.work.notify_waiters();
+        self.first.notify_one();
     }
 
     /// Has all streams but the first end so.
     pub(super) fn retire_further(&self) {
         self.state().streams.iter_mut().skip(1).for_each(|stream| stream.retires = true);
-        self.work.notify_waiters();
+        self.wake_all();
     }
 
     /// Waits for the next thing to do on this stream.
     pub(super) async fn next(&self, number: Number) -> Next {
         loop {
             // Before looking: what comes in between is not missed.
-            let mut told = pin!(self.work.notified());
+            let mut told = pin!(if number == 0 { &self.first } else { &self.work }.notified());
             told.as_mut().enable();
             if let Some(next) = self.try_next(number) {
                 return next;
@@ -103,6 +116,9 @@ impl Desk {
         if state.streams.get(number).is_none_or(|stream| stream.retires) {
             return Some(Next::Retire);
         }
+        if number == 0 && state.leaves_chunks() {
+            return None;
+        }
         let asked = state.queue.pop()?;
         let Some(source) = state.open.get(&asked.blob).cloned() else { return Some(Next::Refuse(asked)) };
         if let Some(stream) = state.streams.get_mut(number) {
@@ -116,9 +132,13 @@ impl Desk {
         self.state().streams.get(number).is_some_and(|stream| stream.current.is_some())
     }
 
-    /// A stream has sent its chunk, or as much of it as was wanted: true if that is all of it.
-    pub(super) fn done(&self, number: Number) -> bool {
-        self.state().streams.get_mut(number).is_some_and(|stream| stream.current.take().is_some())
+    /// A stream has sent its chunk of so many bytes, or as much of it as was wanted: true if that is all of it.
+    pub(super) fn done(&self, number: Number, bytes: usize) -> bool {
+        self.state().streams.get_mut(number).is_some_and(|stream| {
+            let whole = stream.current.take().is_some();
+            stream.sent += if whole { bytes as u64 } else { 0 };
+            whole
+        })
     }
 
     /// Takes in what the node or the peer says. Errors when the peer asks for what cannot be.
@@ -157,7 +177,10 @@ impl Desk {
         let streams = state.streams.len();
         drop(state);
         // A stream that is at work looks for more by itself.
-        (0..more.min(streams)).for_each(|_| self.work.notify_one());
+        (1..=more.min(streams)).for_each(|_| self.work.notify_one());
+        if more > 0 {
+            self.first.notify_one();
+        }
         Ok(unanswered)
     }
 
@@ -181,6 +204,13 @@ impl Desk {
 }
 
 impl State {
+    /// The first stream leaves the chunks to others: they have got going.
+    fn leaves_chunks(&self) -> bool {
+        let mut further = self.streams.iter().skip(1).filter(|stream| !stream.retires).peekable();
+        let first = self.streams.first().map_or(0, |stream| stream.sent);
+        further.peek().is_some() && further.map(|stream| stream.sent).sum::<u64>() > first
+    }
+
     /// True if it waits now.
     fn push(&mut self, asked: Asked, unanswered: &mut Vec<Unanswered>) -> bool {
         match self.queue.push(asked) {

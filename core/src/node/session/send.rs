@@ -77,7 +77,7 @@ impl Sender {
             Ok(()) => {}
             Err(ReadError::Missing(_)) => {
                 decline(&self.outbox, asked, Why::Missing)?;
-                self.desk.done(self.number);
+                self.desk.done(self.number, 0);
                 return sent(&self.tell, asked, false).await;
             }
             Err(error) => {
@@ -86,12 +86,12 @@ impl Sender {
                 if let ReadError::Changed(_) = error {
                     self.tell.event(SessionEvent::SourceChanged(source.id())).await?;
                 }
-                self.desk.done(self.number);
+                self.desk.done(self.number, 0);
                 return sent(&self.tell, asked, false).await;
             }
         }
         self.frames(asked, out, stream).await?;
-        let whole = self.desk.done(self.number);
+        let whole = self.desk.done(self.number, out.buffer.len() - FRONT);
         sent(&self.tell, asked, whole).await
     }
 

@@ -153,7 +153,7 @@ async fn chunks_come_over_all_streams_and_make_the_blob_whole() {
     for _ in 0..chunks {
         assert!(matches!(sent.recv().await.unwrap().1, SessionEvent::Sent { blob: BLOB, whole: true }));
     }
-    assert!(carried.iter().all(|traffic| traffic.up() > 0), "each stream carried some");
+    assert!(carried[1..].iter().all(|traffic| traffic.up() > 0), "each further stream carried some");
 }
 
 #[tokio::test]
@@ -282,6 +282,37 @@ async fn a_further_stream_may_end_between_chunks_and_not_within_one() {
 }
 
 #[tokio::test]
+async fn the_first_stream_leaves_chunks_to_others_that_have_got_going() {
+    let world = World::new();
+    let desk = Arc::new(Desk::default());
+    assert_eq!((desk.join(), desk.join(), desk.join()), (0, 1, 2));
+    desk.take(Serve::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap();
+    desk.take(Serve::Request { blob: BLOB, first: 0, count: 9 }).unwrap();
+    let sends = |number, bytes| {
+        let sends = matches!(desk.try_next(number), Some(Next::Send(..)));
+        assert!(!sends || desk.done(number, bytes));
+        sends
+    };
+    assert!(sends(0, 100) && sends(1, 100) && sends(0, 1), "as much as the first");
+    assert!(sends(2, 100) && !sends(0, 100), "more");
+    desk.retire_further();
+    assert!(sends(0, 300), "alone again");
+    assert_eq!(desk.join(), 3);
+    assert!(sends(3, 401) && sends(0, 1), "not yet");
+    assert!(sends(3, 2) && !sends(0, 1), "but now");
+    // Whoever waits for that is woken.
+    let waits = tokio::spawn({
+        let desk = Arc::clone(&desk);
+        async move { matches!(desk.next(0).await, Next::Send(..)) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
+    desk.retire(3);
+    desk.take(Serve::Request { blob: BLOB, first: 9, count: 1 }).unwrap();
+    assert!(waits.await.unwrap());
+}
+
+#[tokio::test]
 async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
     let world = World::new();
     let desk = Desk::default();
@@ -292,7 +323,7 @@ async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
     assert!(matches!(desk.next(1).await, Next::Send(..)));
     desk.retire_further();
     assert_eq!(desk.streams(), 1);
-    assert!(desk.goes_on(1) && desk.done(1), "what it carries is carried to its end");
+    assert!(desk.goes_on(1) && desk.done(1, 1), "what it carries is carried to its end");
     assert!(matches!(desk.next(1).await, Next::Retire));
     assert!(matches!(desk.next(0).await, Next::Send(..)));
 }
