@@ -35,7 +35,7 @@ fn a_small_file_comes_with_the_first_answer() {
 /// Chunks come over four connections where there is distance to fill; all of them end with the session.
 #[test]
 fn a_long_file_comes_over_several_connections() {
-    let far = Far::new(Duration::from_millis(60));
+    let far = Far::new(Duration::from_millis(100));
     let (left, right) = (Home::new(), Home::new());
     let file = left.file("update", 48 * MIB, 2);
     let seeder = publish(&far, &left, &file);

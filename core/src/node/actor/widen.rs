@@ -20,8 +20,8 @@ use crate::node::reach::is_relayed;
 use crate::schedule::PeerKey;
 
 /// Round trip from which on one connection may not fill a fast line: 4 MiB, the most that Linux buffers for one, are then
-/// 200 MB/s.
-const FAR: Duration = Duration::from_millis(20);
+/// 50 MB/s at best. On shorter paths several connections only take from each other.
+const FAR: Duration = Duration::from_millis(80);
 /// Bytes still to be moved for which more connections are worth their handshakes.
 const MUCH: u64 = 4 << 20;
 /// Connections over which chunks are moved, to all far peers together, that are enough.
