@@ -49,7 +49,7 @@
 //! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
 //! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
 //! | 31 | Begin | wanter, before a Want | send the list of what is wanted next under this number, and first chunks, unasked |
-//! | 32 | Push | holder | a Grant of this chunk, which comes without being asked for: after a Begin only |
+//! | 32 | Push | holder, after a Begin | a Grant of this chunk, which comes by itself; before the Offer: the list, or the only chunk, does |
 
 pub mod dht;
 mod fit;

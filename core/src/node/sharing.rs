@@ -12,7 +12,7 @@ use crate::limits;
 use crate::options::Audience;
 use crate::schedule::PeerKey;
 use crate::store::Blob;
-use crate::wire::{Handle, Have, Message, Offer, PeerAddrs};
+use crate::wire::{Handle, Have, LIST, Message, Offer, PeerAddrs};
 
 /// Who may fetch a blob of us.
 #[derive(Debug, Clone)]
@@ -261,10 +261,15 @@ impl Sharing {
             return;
         }
         self.later.remove(&(key, id));
-        offer(key, handle, blob, vouched.as_deref(), peers);
         let begin = self.begins.remove(&(key, handle)).then(|| blob.geometry());
         // Of one chunk there is nothing to begin with until that is here.
         let begin = begin.filter(|geometry| geometry.chunks() > 1 || blob.have().is_full());
+        if let Some(geometry) = begin {
+            // Before the offer, which would be answered by asking for it.
+            let chunk = if geometry.chunks() > 1 { LIST } else { 0 };
+            peers.send(key, Message::Push { blob: handle, chunk });
+        }
+        offer(key, handle, blob, vouched.as_deref(), peers);
         if begin.is_some_and(|geometry| geometry.chunks() > 1) {
             peers.serve(key, Serve::List { blob: handle });
         }

@@ -26,6 +26,8 @@ pub(super) struct Beginning {
     since: Instant,
     /// Its list was not asked for yet: it follows its offer.
     lists: bool,
+    /// The peer has said that it sends the list, or the only chunk, by itself: who does not know of beginnings does not.
+    promised: bool,
     /// Chunks that it sends without being asked.
     pushed: BTreeSet<u32>,
 }
@@ -51,20 +53,28 @@ impl Transfers {
         let learns = matches!(download.doing, Doing::Learning { .. }) && !download.was_begun;
         if learns && !busy && !web {
             download.was_begun = true;
-            download.beginning =
-                Some(Beginning { by: peer, since: Instant::now(), lists: true, pushed: BTreeSet::new() });
+            download.beginning = Some(Beginning {
+                by: peer,
+                since: Instant::now(),
+                lists: true,
+                promised: false,
+                pushed: BTreeSet::new(),
+            });
             peers.expect(peer, Expect::Beginning { blob: handle });
             peers.send(peer, Message::Begin { blob: handle });
         }
     }
 
     /// Tells whether a peer sends the list, or the only chunk, by itself. It does so once.
-    pub(super) fn sends_list(&mut self, peer: PeerKey, key: BlobKey) -> bool {
+    pub(super) fn sends_list(&mut self, peer: PeerKey, key: BlobKey, peers: &mut Peers) -> bool {
         let beginning = self.downloads.get_mut(&key).and_then(|download| download.beginning.as_mut());
-        beginning.filter(|b| b.by == peer).is_some_and(|b| {
-            b.since = Instant::now();
-            std::mem::take(&mut b.lists)
-        })
+        let Some(beginning) = beginning.filter(|b| b.by == peer && b.lists) else { return false };
+        (beginning.since, beginning.lists) = (Instant::now(), false);
+        let promised = beginning.promised;
+        if !promised {
+            self.begun(key, peers);
+        }
+        promised
     }
 
     /// A peer has offered a blob. If it begins it, and another is asked for the list, nobody waits for what it sends.
@@ -75,15 +85,17 @@ impl Transfers {
         }
     }
 
-    /// A peer sends this chunk without being asked. It has answered its grant itself: too late, it is of no use, and no fault.
+    /// A peer sends this chunk, or before its offer the list, without being asked. It has answered its grant itself: too late, it is of no use, and no fault.
     pub(in crate::node) fn pushed(&mut self, peer: PeerKey, (handle, chunk): (Handle, u32)) {
         let Some(download) = self.by_handle(handle).and_then(|key| self.downloads.get_mut(&key)) else {
             return;
         };
         let early = !matches!(download.doing, Doing::Active { .. });
-        if let Some(beginning) = download.beginning.as_mut().filter(|b| early && b.by == peer)
-            && beginning.pushed.len() < limits::HELD_GRANTS
-        {
+        let offered = download.offers.contains_key(&peer);
+        let Some(beginning) = download.beginning.as_mut().filter(|b| early && b.by == peer) else { return };
+        if !offered {
+            beginning.promised = true;
+        } else if beginning.pushed.len() < limits::HELD_GRANTS {
             beginning.pushed.insert(chunk);
         }
     }

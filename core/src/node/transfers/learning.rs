@@ -57,7 +57,7 @@ impl Transfers {
             match now_do {
                 Step::AskList(peer, claim) => {
                     peers.expect(peer, Expect::List { blob: handle, len: encoded_len(claim.geometry) });
-                    if !self.sends_list(peer, key) {
+                    if !self.sends_list(peer, key, peers) {
                         peers.send(peer, Message::List { blob: handle });
                     }
                 }
@@ -67,7 +67,7 @@ impl Transfers {
                         let list = Arc::new(list);
                         lists.insert(peer, Arc::clone(&list));
                         peers.expect(peer, Expect::Only { blob: handle, list });
-                        if !self.sends_list(peer, key) {
+                        if !self.sends_list(peer, key, peers) {
                             peers.send(peer, Message::Request { blob: handle, first: 0, count: 1 });
                         }
                     }
