@@ -70,7 +70,6 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// What becomes of sessions. A connection yields `Ready` and later `Closed`, or `Failed`, or nothing at all when another
 /// connection with the same peer serves instead.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
 pub(crate) enum Event {
     /// There is a session. At most one per peer at a time: the `Closed` of its predecessor comes first. If this end
     /// dialled, the peer may still refuse it.

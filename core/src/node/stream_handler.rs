@@ -78,7 +78,6 @@ pub(crate) enum Role {
 
 /// What a handler tells [`Streams`](super::stream::Streams).
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per session: not worth an allocation")]
 pub(crate) enum Report {
     /// Both substreams are there; if they were opened lazily, the other end may not have them. Sent once at most.
     Ready {

@@ -20,7 +20,9 @@ fn what_is_wanted_is_said_before_the_peers_first_words() {
     let wants = |message: &Message| matches!(message, Message::Want { id, .. } if *id == content.offering.id);
     wait_until("it says what it wants", PATIENCE, || silent.heard(wants) > 0);
     let heard = silent.logs().swap_remove(0).heard;
-    let [Message::Hello(_), Message::Ping(_), Message::Begin { .. }, want] = &heard[..4] else { panic!("{heard:?}") };
+    let [Message::Hello(_), Message::Ping(_), Message::Begin { .. }, want] = &heard[..4] else {
+        panic!("{heard:?}")
+    };
     assert!(wants(want), "{heard:?}");
     // Friends may be silent for longer.
     wait_until("the session ends", PATIENCE, || silent.was_closed());

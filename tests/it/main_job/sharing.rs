@@ -46,7 +46,7 @@ fn four_seeders_all_help_one_getter() {
     let (alice, bob) = (Home::new(), Home::new());
     let file = alice.file("wide.bin", 32 * MIB, 22);
     // Slow enough that one alone cannot be done before the others are asked.
-    let slow = ["--limit-up", "10M"];
+    let slow = ["--limit-up", "4M"];
     let seeder = alice.publish_with(&file, &slow);
     let others = [Home::new(), Home::new(), Home::new()];
     let seeders: Vec<_> = others

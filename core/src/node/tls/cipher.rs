@@ -21,7 +21,7 @@ pub(super) const DATA: u8 = 23;
 /// One key, with the library that uses it.
 enum Key {
     Aws(aws::LessSafeKey),
-    Wide(wide::LessSafeKey),
+    Wide(Box<wide::LessSafeKey>),
 }
 
 /// The key of one direction. Every nonce is used once: the record's number makes it.
@@ -54,7 +54,7 @@ impl Protection {
         };
         let ring = |algorithm, key: &[u8]| -> Result<Key, Error> {
             let key = wide::UnboundKey::new(algorithm, key).map_err(|_| Error::EncryptError)?;
-            Ok(Key::Wide(wide::LessSafeKey::new(key)))
+            Ok(Key::Wide(Box::new(wide::LessSafeKey::new(key))))
         };
         let (key, iv) = match secrets {
             Aes128Gcm { key, iv } if wide => (ring(&wide::AES_128_GCM, key.as_ref()), iv),
