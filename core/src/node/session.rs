@@ -88,8 +88,8 @@ pub(super) enum Outcome {
 pub(super) enum Expect {
     /// What the holder of a blob sends before it is asked for it: its stream waits until it is known what that is.
     Beginning { blob: Handle },
-    /// The end of that: what else comes so is not wanted.
-    Begun { blob: Handle },
+    /// The end of that: what else comes so is not wanted. It may still be under way if the holder has `promised` to send it.
+    Begun { blob: Handle, promised: bool },
     /// All that was asked of a blob may still come, but nobody wants it.
     Forget { blob: Handle },
     /// The hash list, of this many bytes.

@@ -121,13 +121,16 @@ impl Board {
                 state.begun.insert(blob);
                 return;
             }
-            Expect::Begun { blob } => {
-                if state.begun.remove(&blob) {
+            Expect::Begun { blob, promised } => {
+                let begun = state.begun.remove(&blob);
+                if begun && promised {
                     // Numbers ascend: the oldest goes.
                     if state.late.len() >= limits::SESSION_BLOBS {
                         state.late.pop_first();
                     }
                     state.late.insert(blob, limits::BEGINNING_BYTES);
+                }
+                if begun {
                     self.told.notify_waiters();
                 }
                 return;

@@ -232,8 +232,8 @@ async fn what_comes_of_a_blob_that_is_begun_waits_until_it_is_known() {
     for (header, known) in [
         (list, Expect::List { blob: BLOB, len: 64 }),
         (world.header(2, None), world.expect(2)),
-        (list, Expect::Begun { blob: BLOB }),
-        (world.header(2, None), Expect::Begun { blob: BLOB }),
+        (list, Expect::Begun { blob: BLOB, promised: true }),
+        (world.header(2, None), Expect::Begun { blob: BLOB, promised: true }),
     ] {
         let board = Arc::new(Board::default());
         board.expect(Expect::Beginning { blob: BLOB });
@@ -253,11 +253,16 @@ async fn what_comes_of_a_blob_that_is_begun_waits_until_it_is_known() {
 async fn after_the_beginning_no_more_is_let_pass_than_can_have_been_under_way() {
     let board = Board::default();
     board.expect(Expect::Beginning { blob: BLOB });
-    board.expect(Expect::Begun { blob: BLOB });
+    board.expect(Expect::Begun { blob: BLOB, promised: true });
     let header = DataHeader { blob: BLOB, chunk: 0, offset: 0, len: limits::DATA_FRAME as u32 };
     for _ in 0..limits::BEGINNING_BYTES / limits::DATA_FRAME {
         assert!(matches!(board.take(header, 0).await, Taken::Late));
     }
+    assert!(matches!(board.take(header, 0).await, Taken::Stray));
+    // Who has promised nothing sends nothing.
+    let board = Board::default();
+    board.expect(Expect::Beginning { blob: BLOB });
+    board.expect(Expect::Begun { blob: BLOB, promised: false });
     assert!(matches!(board.take(header, 0).await, Taken::Stray));
 }
 

@@ -109,9 +109,9 @@ impl Transfers {
     /// The beginning of a download is over: what else is pushed is not wanted.
     pub(super) fn begun(&mut self, key: BlobKey, peers: &mut Peers) {
         let Some(download) = self.downloads.get_mut(&key) else { return };
-        if let Some(Beginning { by, pushed, .. }) = download.beginning.take() {
+        if let Some(Beginning { by, pushed, promised, .. }) = download.beginning.take() {
             let blob = download.handle;
-            peers.expect(by, Expect::Begun { blob });
+            peers.expect(by, Expect::Begun { blob, promised });
             for chunk in pushed {
                 peers.send(by, Message::Cancel { blob, chunk });
             }
