@@ -176,15 +176,15 @@ pub const STRAY_FRAMES: u32 = 3;
 pub const WINDOW_GROWTH: u32 = 64 << 20;
 /// Blobs that one peer begins for us at a time: of more, the lists would wait for each other.
 pub const BEGINNINGS: usize = 16;
-/// Bytes of chunks that a holder sends of a blob that it begins, before it is asked for them: what a connection carries in
-/// its first round trips, while the list is read and the first requests come back.
+/// Bytes of chunks that a holder sends of a blob that it begins, before it is asked for them: as many as a connection
+/// carries in its first round trips, while the list is read and the first requests come back.
 pub const PUSH_BYTES: u64 = 256 << 10;
-/// All that can be under way of a blob that is begun, bytes: the list, what is pushed, and what one chunk is more than that.
+/// All that can be under way of a blob that is begun, bytes: the list, the pushed chunks, and one long chunk.
 pub const BEGINNING_BYTES: usize = HASH_LIST_BYTES + PUSH_BYTES as usize + CHUNK_MAX as usize;
 /// A beginning that has led to nothing after so long is over: its stream is not kept waiting.
 pub const BEGINNING: Duration = Duration::from_secs(2);
-/// Data streams of one session, each on a connection of its own. Four connections of 4 MiB, the most that Linux buffers for
-/// one, carry 500 Mbit/s over 150 ms and more; web browsers open six.
+/// Data streams of one session, each on a connection of its own. Four connections of 4 MiB, the most that Linux
+/// buffers for one, carry 500 Mbit/s over 150 ms and more; web browsers open six.
 pub const DATA_STREAMS: usize = 4;
 /// Data streams that a session may have had in its life: they come and go.
 pub const DATA_STREAMS_EVER: usize = 64;

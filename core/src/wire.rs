@@ -9,7 +9,7 @@
 //! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk, offset,
 //!   length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk [`LIST`] is the blob's hash list.
 //!
-//! Whoever dialled may open up to three more connections with one stream each (`/swarm/chunk/1/further`), which carry data
+//! The end that dialled may open up to three more connections with one stream each (`/swarm/chunk/1/further`), which carry data
 //! frames as well: a chunk may come on any of the streams, and all of it comes on one. Either end closes its half of such a
 //! stream when it sends no more on it, after a whole chunk; the other then does the same.
 //!

@@ -35,7 +35,7 @@ struct Round {
 }
 
 impl Round {
-    /// Whether events gather in the next round, after one that took so long and brought so many bytes.
+    /// True when events gather in the next round, after one that took so long and brought so many bytes.
     fn pause_next(&self, bytes: u64, took: Duration) -> bool {
         let often = took < OFTEN * ROUND;
         let fast = u128::from(bytes) * 1_000_000 > u128::from(FAST) * took.as_micros();

@@ -65,7 +65,7 @@ pub(super) struct Peer {
     pub(super) session: Session,
     /// We came to it, not it to us.
     pub(super) dialled: bool,
-    /// The same, and of two that dialled each other at once, the one that opens what is to be opened.
+    /// This end dialled, and opens what is to be opened: of two that dial each other at once only one does.
     pub(super) called: bool,
     /// See [`is_near`]; never through a relay.
     pub(super) near: bool,

@@ -9,9 +9,9 @@ use libp2p::swarm::ConnectionId;
 /// A connection's place in the order that both ends agree on; the smallest is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    /// Whether it runs through a relay.
+    /// True when it runs through a relay.
     pub(crate) relayed: bool,
-    /// Who dialled it.
+    /// The peer that dialled it.
     pub(crate) dialler: PeerId,
 }
 
@@ -82,7 +82,7 @@ impl<S> Default for Rivals<S> {
 }
 
 impl<S> Rivals<S> {
-    /// Whether a new connection of ours with this rank would be of no use.
+    /// True when a new connection of ours with this rank would be of no use.
     pub(crate) fn outrank(&self, rank: Rank) -> bool {
         let useless = |link: &Link<S>| link.rank <= rank && (link.serves() || (link.ours && link.is_live()));
         self.links.iter().any(useless)
@@ -145,7 +145,7 @@ impl<S> Rivals<S> {
         self.links.retain(|link| link.id != id);
     }
 
-    /// Whether there are no connections with this peer.
+    /// True when there are no connections with this peer.
     pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
     }

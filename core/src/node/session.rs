@@ -83,10 +83,10 @@ pub(super) enum Outcome {
     Disk { full: bool, error: String },
 }
 
-/// What the receiving tasks are told to expect.
+/// Orders of the node to the tasks that receive.
 #[derive(Debug)]
 pub(super) enum Expect {
-    /// What the holder of a blob sends before it is asked for it: its stream waits until it is known what that is.
+    /// The holder of a blob sends some of it before it is asked: its stream waits until it is known what that is.
     Beginning { blob: Handle },
     /// The end of that: what else comes so is not wanted. It may still be under way if the holder has `promised` to send it.
     Begun { blob: Handle, promised: bool },

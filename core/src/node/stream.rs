@@ -138,7 +138,7 @@ struct Session {
     data: Stream,
 }
 
-/// Whether this end of a connection is the one that called, as both ends see it. Two that dial each other at once over TCP have
+/// True at the end of a connection that called, as both ends see it. Two that dial each other at once over TCP have
 /// one connection, and agreed beforehand on who listens. QUIC has one for each dial.
 pub(super) fn is_caller(endpoint: &ConnectedPoint) -> bool {
     match endpoint {

@@ -26,7 +26,7 @@ use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegot
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 use tokio::time::Sleep;
 
-/// What the names of both substreams' protocols begin with.
+/// Prefix of the names of all substreams' protocols.
 const FAMILY: &str = "/swarm/chunk/1/";
 
 /// The name of a protocol that nobody speaks, see the [module](self).

@@ -93,7 +93,7 @@ pub enum Input {
         /// Every chunk it has.
         have: Bitmap,
     },
-    /// The same of a holder that sends some of it without being asked.
+    /// A holder has these chunks, and sends some of them without being asked.
     Begins {
         /// The session.
         peer: PeerKey,

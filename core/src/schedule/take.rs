@@ -42,7 +42,7 @@ enum Unused {
 const METER: Duration = Duration::from_millis(100);
 /// A peak of the rate counts for so many measurements.
 const PEAK_FOR: u32 = 10;
-/// What is measured before so long a pause says nothing of what comes after it.
+/// After a pause of this length, earlier measurements count no longer.
 const FRESH_AFTER: Duration = Duration::from_secs(10);
 /// A pause of this length is not part of a measurement, when nothing was asked for in it.
 const PAUSE: Duration = Duration::from_secs(1);

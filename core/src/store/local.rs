@@ -112,7 +112,7 @@ impl Sources {
 
     fn add_file(&mut self, pieces: &[usize], path: &Path) {
         if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-            let folder = self.folder(parent).filter(|folder| self.folders[*folder].read(name).is_ok());
+            let folder = self.folder(parent);
             self.add(pieces, folder, name);
         }
     }

@@ -84,7 +84,7 @@ impl Actor {
         }
     }
 
-    /// What every way of finding others found.
+    /// Results of every way of finding others, a line each.
     pub(super) fn routes(&self) -> Vec<String> {
         let mut routes = self.barred.sentences();
         routes.extend(self.discovery.tried(self.mdns));

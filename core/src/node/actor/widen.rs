@@ -1,8 +1,8 @@
 //! More than one connection for sessions over a distance.
 //!
-//! Whoever dialled a session opens them, to the address at which the peer was reached, while much is to be moved. Few peers get
-//! them: where many give, there are many connections anyway. Whoever is dialled accepts them while there are places to spare, in
-//! all and for the peer's address and subnet, and ends them when there are not.
+//! The end that dialled a session opens them, to the address at which it reached the peer, while much is to be moved.
+//! Few peers get them: where many give, there are many connections anyway. The other end accepts them while there are
+//! places to spare, in all and for the peer's address and subnet, and ends them when there are not.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl Actor {
         counters.connection_counters().num_established_incoming() as usize > limits::INBOUND / 2
     }
 
-    /// Who shares an address or a subnet with others leaves them their places at our door.
+    /// Ends further connections of peers that share an address or a subnet, where they would leave others no places.
     fn share_places(&mut self, key: PeerKey) {
         let Some(ip) = self.peers.get(key).and_then(|peer| ip_of(&peer.addr)) else { return };
         let near = |of: IpAddr| (of == ip, subnet(of) == subnet(ip));

@@ -1,4 +1,4 @@
-//! What an address is: host, port, way and peer, and how near it is.
+//! Parts of an address: host, port, way and peer, and how near the host is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +12,7 @@ pub(in crate::node) fn host_of(addr: &Multiaddr) -> Option<IpAddr> {
     endpoint(addr).filter(|end| !end.relayed).map(|end| end.ip)
 }
 
-/// Where an address leads.
+/// Host, port and way of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::node) struct Endpoint {
     /// Of the host, or of the relay before it.

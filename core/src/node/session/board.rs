@@ -188,7 +188,7 @@ impl Board {
         }
     }
 
-    /// The same at once; `None` while the node does not know it yet.
+    /// Finds that chunk without waiting; `None` while the node does not know it yet.
     fn try_take(&self, header: DataHeader, stream: Number) -> Option<Taken> {
         let key = (header.blob, header.chunk);
         let mut state = self.state();

@@ -28,7 +28,7 @@ const SPARE: usize = 3;
 /// The task of one stream.
 pub(super) struct Receiver {
     board: Arc<Board>,
-    /// Which of the session's streams it is.
+    /// Number of the stream in its session.
     number: Number,
     tell: Tell,
     store: Store,

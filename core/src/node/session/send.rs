@@ -19,7 +19,7 @@ use crate::wire::{LIST, Message, Why};
 /// The task of one stream.
 pub(super) struct Sender {
     pub(super) desk: Arc<Desk>,
-    /// Which of the session's streams it is.
+    /// Number of the stream in its session.
     pub(super) number: Number,
     pub(super) tell: Tell,
     pub(super) outbox: mpsc::Sender<Message>,
@@ -27,7 +27,7 @@ pub(super) struct Sender {
     pub(super) traffic: Arc<Traffic>,
 }
 
-/// Where the chunk begins in its buffer, which begins with a page: not right behind the header. The kernel copies pages
+/// Offset of the chunk in its buffer, which begins with a page: not right behind the header. The kernel copies pages
 /// with `rep movsb`, and AMD's Zen 3 and 4 do that byte by byte when the target lies 1 to 31 bytes behind the source
 /// within a page (measured: 1.4 to 2 GB/s instead of 6.5 out of a file in memory).
 const FRONT: usize = 128;
@@ -35,7 +35,7 @@ const FRONT: usize = 128;
 /// A frame that takes longer is too long: what comes after it waits.
 const SLOW: Duration = Duration::from_millis(8);
 
-/// What is being sent, in pieces of which length.
+/// A chunk that is being sent, and the length of its pieces.
 struct Outgoing {
     /// Room up to [`FRONT`], then the chunk; the header of each frame overwrites bytes already sent.
     buffer: Vec<u8>,

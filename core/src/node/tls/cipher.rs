@@ -13,7 +13,7 @@ use rustls::{ConnectionTrafficSecrets, Error};
 
 use super::record::{HEADER, TAG};
 
-/// What is added to the plaintext of a record: header, content type, tag.
+/// Bytes that are added to the plaintext of a record: header, content type, tag.
 pub(super) const OVERHEAD: usize = HEADER + 1 + TAG;
 /// The content type of everything that is encrypted, in its header.
 pub(super) const DATA: u8 = 23;
@@ -32,7 +32,7 @@ pub(super) struct Protection {
     pub(super) seq: u64,
 }
 
-/// Where the plaintext of a record is.
+/// Place of the plaintext of a record.
 pub(super) enum Plain {
     /// So many bytes in the reader's buffer.
     Moved(usize),
@@ -131,7 +131,7 @@ pub(super) fn copy(from: &[u8], into: &mut [u8]) {
     }
 }
 
-/// Whether ring computes AES-GCM faster here than aws-lc does: see the module's text.
+/// True when ring computes AES-GCM faster here than aws-lc does: see the module's text.
 fn has_wide_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     {

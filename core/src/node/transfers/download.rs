@@ -151,7 +151,7 @@ impl Download {
         source.bytes += bytes;
     }
 
-    /// What a peer says that it is.
+    /// Kind and length of it as this peer claims them.
     pub(super) fn claim_of(&self, peer: PeerKey) -> Option<Claim> {
         self.offers.get(&peer).map(|held| held.claim)
     }
