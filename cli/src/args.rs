@@ -1,77 +1,118 @@
-//! The command line: clap, and nothing else. The doc comments are the help text. Every flag has an environment
-//! variable, `SWARM_` and its name.
+//! The command line: clap, and nothing else. The doc comments are the help: the first paragraph for `-h`, all
+//! of it for `--help` and the manual pages.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValue};
+use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
-use clap::{
-    ArgAction, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
-    ValueEnum, ValueHint,
-};
+use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use clap_complete::Shell;
-use swarm_core::options::Audience;
 
-mod get;
+mod content;
+mod groups;
+mod man;
+mod node;
 pub(crate) mod office;
+mod secret;
+mod settings;
+mod store;
 
-pub(crate) use get::Get;
+pub(crate) use content::{Allow, Cat, Get, Hold, Publish};
+pub(crate) use node::{Config, Daemon, Demo, Man, Status};
+pub(crate) use secret::Secret;
+pub(crate) use store::{Gc, Item, Ls, Verify};
 
-use crate::config::{Layer, Level};
-use crate::size::{self, Rate, Size};
-use crate::timetable::Schedule;
+use crate::settings::{Layer, variable};
 
-/// Publish and fetch files and directories, peer to peer: every machine that has a part helps the others
+/// Share and fetch files and folders, peer to peer
+///
+/// Every machine that has a part of a file passes it on, so a file crosses a slow line about once, not once
+/// per machine. The first `swarm` process on a store is its node; later ones talk to it.
 #[derive(Debug, Parser)]
 #[command(name = "swarm", version, disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "The first `swarm` process on a store is its node; later ones talk to it. \
-    SWARM_LOG takes a filter for the log such as swarm_core=debug. `swarm help exit-codes` lists the exit codes.")]
+#[command(
+    after_help = "`swarm COMMAND -h` lists the options of a command, `swarm help COMMAND` explains them."
+)]
 struct Line {
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// What to do.
+/// The verb of a command line.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Hash a file or folder, serve it to others and print its id
+    /// Share a file or folder and print its id
+    ///
+    /// The file is hashed and shared in place, so do not change it. This command shares it until Ctrl-C,
+    /// unless a daemon runs for the store: then the daemon shares it and this command ends. Other machines
+    /// fetch it with `swarm get ID`.
+    #[command(after_long_help = "\
+Examples:
+  swarm publish update.bin                 share it with the local network
+  swarm publish film.mkv --serve anyone    share it with everyone who has the id
+  swarm publish photos --encrypt           print a link that only its receivers can read
+  tar c . | swarm publish - --name a.tar   share standard input")]
     Publish(Publish),
-    /// Fetch content by id or link, from everybody who has some of it
+    /// Fetch content by id or link
+    ///
+    /// Chunks come from all peers that have some, near ones first, and are verified before they are written.
+    /// Run an interrupted `get` again and it resumes.
     #[command(visible_aliases = ["download", "recv"])]
+    #[command(after_long_help = "\
+Examples:
+  swarm get ID                             into the current folder, under its own name
+  swarm get ID -o /srv/app --overwrite     update a folder to this version
+  swarm get ID --include '*.deb' --seed    only some files, and share them afterwards
+  swarm get - < links.txt                  every link in a file")]
     Get(Get),
-    /// Write a file to standard output while it is being fetched
+    /// Write a file to standard output as it arrives
+    ///
+    /// Every byte is verified before it is written.
     Cat(Cat),
-    /// Keep content in the store and share it; with --blind what is encrypted, without being able to read it
+    /// Keep an item in the store and share it
+    ///
+    /// With --blind, this node can hold encrypted items that it cannot read.
     Hold(Hold),
-    /// List the store, or the entries of a directory
+    /// List the store, or the files of a directory
     Ls(Ls),
-    /// Show all that is known of one item
+    /// Show details of one item
     Info(Item),
-    /// Forget an item; files outside the store are left alone
+    /// Forget an item; files outside the store stay
     Rm(Item),
-    /// Read everything (or one item) again and compare it with its hashes
+    /// Check stored data against its hashes
+    ///
+    /// Reads everything, or one item, from the disk. Exit code 4 if something is damaged.
     Verify(Verify),
-    /// Delete what nothing refers to
+    /// Delete data that nothing refers to
     Gc(Gc),
-    /// Show the node at a glance
+    /// Show what the node is doing
     Status(Status),
-    /// Say who may fetch an item
+    /// Set who may fetch an item
     Allow(Allow),
-    /// Say why a download waits or is slow, and what every way of finding holders found
+    /// Explain why a download waits or is slow
+    ///
+    /// Prints one line per reason, then one line for each way of finding sources and what it found.
     Why(Item),
-    /// List the peers it is connected to and those it has banned
+    /// List connected and banned peers
     Peers,
-    /// Private networks: found one, invite others, join, expel
+    /// Private networks: create, invite, join, expel
+    ///
+    /// Only members of an office can fetch what is shared in it. A node can be in several offices and also
+    /// share publicly. Without a command, this lists the offices of this node.
     Office {
         #[command(subcommand)]
         what: Option<office::Office>,
     },
-    /// Run a node until it is stopped
+    /// Run a node that shares the store, until stopped
+    ///
+    /// Other commands on the same store use this node. It runs in the foreground; a service manager can run
+    /// it in the background.
     Daemon(Daemon),
-    /// Watch the real thing for a minute: one publisher and five getters on this machine
+    /// Try it: one publisher, five getters, this machine
+    ///
+    /// The six processes are real ones with stores of their own, in a temporary folder that is removed at the
+    /// end.
     Demo(Demo),
     /// Show the settings and where they come from
     Config {
@@ -80,309 +121,16 @@ pub(crate) enum Verb {
     },
     /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to complete commands in
         shell: Shell,
     },
-    /// Explain a command, or the exit codes: `swarm help exit-codes`
+    /// Write manual pages to a folder
+    Man(Man),
+    /// Explain a command, or the exit codes
     Help {
-        /// A command, or exit-codes
-        topic: Option<String>,
+        /// Command, such as `get` or `office invite`, or exit-codes
+        topic: Vec<String>,
     },
-}
-
-/// See [`Verb::Publish`].
-#[derive(Debug, Args)]
-pub(crate) struct Publish {
-    /// A file or folder; - reads standard input
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub(crate) path: PathBuf,
-    /// Offer it under this name [default: the last part of the path]
-    #[arg(long, env = "SWARM_NAME", value_name = "N")]
-    pub(crate) name: Option<String>,
-    /// Take a copy into the store instead of serving the file where it is
-    #[arg(long, env = "SWARM_COPY", value_parser = BoolishValueParser::new())]
-    pub(crate) copy: bool,
-    /// Print the link, with addresses of this node, instead of the id
-    #[arg(long, env = "SWARM_LINK", value_parser = BoolishValueParser::new())]
-    pub(crate) link: bool,
-    /// The same file is at this http:// or https:// address: the link names it, and who finds a chunk nowhere else reads it
-    /// there; may be repeated
-    #[arg(long, env = "SWARM_WEBSEED", value_name = "URL", value_delimiter = ',', value_hint = ValueHint::Url)]
-    pub(crate) webseed: Vec<String>,
-    /// Write the hash list to this file: as FILE.swarm beside the file on the web server it lets others begin without this node
-    #[arg(long, env = "SWARM_HASH_LIST", value_name = "PATH", value_hint = ValueHint::FilePath)]
-    pub(crate) hash_list: Option<PathBuf>,
-    /// Encrypt it: only the link, which is printed in place of the id, opens it. Others may hold it and pass it on without
-    /// knowing what it is
-    #[arg(long, env = "SWARM_ENCRYPT", value_parser = BoolishValueParser::new())]
-    pub(crate) encrypt: bool,
-    /// Encrypt it, and let the link ask for a password, from --password-file, SWARM_PASSWORD or the terminal
-    #[arg(long)]
-    pub(crate) password: bool,
-    #[command(flatten)]
-    pub(crate) secret: Secret,
-    /// Of an office, only for this member (its name, or the first characters of its key); may be repeated
-    #[arg(long, env = "SWARM_TO", value_name = "NODE")]
-    pub(crate) to: Vec<String>,
-    /// In the network of all nodes, although this node is of an office
-    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
-    pub(crate) public: bool,
-    /// Allow names that Windows and macOS cannot store
-    #[arg(long, env = "SWARM_UNIX_NAMES", value_parser = BoolishValueParser::new())]
-    pub(crate) unix_names: bool,
-    /// Leave out folders that are homes of swarms, with secret keys in them; each is named
-    #[arg(long, env = "SWARM_SKIP_HOMES", value_parser = BoolishValueParser::new())]
-    pub(crate) skip_homes: bool,
-    /// Keep relative symbolic links that stay inside the folder
-    #[arg(long, env = "SWARM_SYMLINKS", value_parser = BoolishValueParser::new())]
-    pub(crate) symlinks: bool,
-}
-
-// Where passwords come from; the arguments of a program are for all to see. No doc comment: it would become the help.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Secret {
-    /// Read the password of a link from this file; without, from SWARM_PASSWORD or the terminal
-    #[arg(long, env = "SWARM_PASSWORD_FILE", value_name = "PATH", value_hint = ValueHint::FilePath)]
-    pub(crate) password_file: Option<PathBuf>,
-}
-
-/// See [`Verb::Hold`].
-#[derive(Debug, Args)]
-pub(crate) struct Hold {
-    /// Id, link, or - to read it from standard input
-    #[arg(value_name = "ID|LINK")]
-    pub(crate) target: String,
-    /// As it is encrypted: a key in the link is left alone
-    #[arg(long, env = "SWARM_BLIND", value_parser = BoolishValueParser::new())]
-    pub(crate) blind: bool,
-    /// In the network of all nodes, although this node is of an office
-    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
-    pub(crate) public: bool,
-    /// Give up after this long: 30s, 5m, 1h30m [default: never]
-    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) secret: Secret,
-}
-
-/// See [`Verb::Cat`].
-#[derive(Debug, Args)]
-pub(crate) struct Cat {
-    /// Id, link, or the first digits of an id this node knows; - reads it from standard input
-    #[arg(value_name = "ID")]
-    pub(crate) target: String,
-    /// In the network of all nodes, although this node is of an office
-    #[arg(long, env = "SWARM_PUBLIC", value_parser = BoolishValueParser::new())]
-    pub(crate) public: bool,
-    /// Give up after this long: 30s, 5m, 1h30m [default: never]
-    #[arg(long, env = "SWARM_TIMEOUT", value_name = "DUR", value_parser = size::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(crate) secret: Secret,
-}
-
-/// See [`Verb::Ls`].
-#[derive(Debug, Args)]
-pub(crate) struct Ls {
-    /// A directory whose entries to list; the store's items without
-    pub(crate) id: Option<String>,
-}
-
-/// One item of the store.
-#[derive(Debug, Args)]
-pub(crate) struct Item {
-    /// Id, its first digits, or a link
-    pub(crate) id: String,
-}
-
-/// See [`Verb::Allow`].
-#[derive(Debug, Args)]
-pub(crate) struct Allow {
-    /// Id, its first digits, or a link
-    pub(crate) id: String,
-    /// nobody, lan, office, anyone, or default: whom the node says for all of which nothing was said
-    #[arg(value_parser = who)]
-    pub(crate) who: Who,
-}
-
-/// Whom somebody may be allowed to be; none is the default.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Who(pub(crate) Option<Audience>);
-
-fn who(text: &str) -> Result<Who, String> {
-    match text {
-        "default" => Ok(Who(None)),
-        text => {
-            text.parse().map(|audience| Who(Some(audience))).map_err(|error| format!("{error}, or default"))
-        }
-    }
-}
-
-/// See [`Verb::Verify`].
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// The item; everything without
-    pub(crate) id: Option<String>,
-    /// Fetch bad parts again from peers
-    #[arg(long, env = "SWARM_REPAIR", value_parser = BoolishValueParser::new())]
-    pub(crate) repair: bool,
-}
-
-/// See [`Verb::Gc`].
-#[derive(Debug, Args)]
-pub(crate) struct Gc {
-    /// Only say what would go
-    #[arg(long, env = "SWARM_DRY_RUN", value_parser = BoolishValueParser::new())]
-    pub(crate) dry_run: bool,
-}
-
-/// See [`Verb::Status`].
-#[derive(Debug, Args)]
-pub(crate) struct Status {
-    /// Say why this download waits or is slow, as `swarm why` does
-    #[arg(long, env = "SWARM_WHY", value_name = "ID")]
-    pub(crate) why: Option<String>,
-}
-
-/// See [`Verb::Daemon`].
-#[derive(Debug, Args)]
-pub(crate) struct Daemon {
-    /// Be a tracker as well, on port 4770: a meeting point for nodes of other networks
-    #[arg(long, env = "SWARM_TRACKER_SERVER", value_parser = BoolishValueParser::new())]
-    pub(crate) tracker_server: bool,
-    /// Be a relay: others that cannot reach each other find a direct way through this node, which all of them must reach
-    #[arg(long, env = "SWARM_RELAY_SERVER", value_parser = BoolishValueParser::new())]
-    pub(crate) relay_server: bool,
-    /// Be a server of the DHT at once, on port 4772 if that is free: one that others can begin with
-    #[arg(long, env = "SWARM_DHT_SERVER", value_parser = BoolishValueParser::new())]
-    pub(crate) dht_server: bool,
-    /// Join an office with this invitation, or the one in this file, unless this node is of it already
-    #[arg(long, env = "SWARM_JOIN", value_name = "CODE|FILE")]
-    pub(crate) join: Option<String>,
-    /// With --join: what this node is to be called [default: the name of the machine]
-    #[arg(long = "as", env = "SWARM_AS", value_name = "NAME")]
-    pub(crate) node: Option<String>,
-}
-
-/// See [`Verb::Demo`].
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// The file to spread [default: 64 MiB made up on the spot]
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: Option<PathBuf>,
-}
-
-/// See [`Verb::Config`].
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Print the settings that are in force, as a configuration file
-    Show {
-        /// Say where each comes from
-        #[arg(long, env = "SWARM_ORIGIN", value_parser = BoolishValueParser::new())]
-        origin: bool,
-    },
-}
-
-// Flags of every command, taken before and after the verb. No doc comment: it would become the help of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-struct Globals {
-    /// The store's folder [default: swarm in your data folder]
-    #[arg(long, env = "SWARM_HOME", value_name = "DIR", value_hint = ValueHint::DirPath)]
-    home: Option<PathBuf>,
-    /// Listen here; may be repeated [default: every interface, any port]
-    #[arg(long, env = "SWARM_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
-    listen: Vec<String>,
-    /// Connect to this peer; may be repeated
-    #[arg(long, env = "SWARM_PEER", value_name = "MULTIADDR", value_delimiter = ',')]
-    peer: Vec<String>,
-    /// Announce to this tracker and ask it who has what is wanted; may be repeated. Links carry it
-    #[arg(long, env = "SWARM_TRACKER", value_name = "MULTIADDR", value_delimiter = ',')]
-    tracker: Vec<String>,
-    /// Find others through the DHT, beginning with this server of it; may be repeated. Links carry it, and peers tell of
-    /// themselves
-    #[arg(long, env = "SWARM_DHT", value_name = "MULTIADDR", value_delimiter = ',')]
-    dht: Vec<String>,
-    /// Use no DHT
-    #[arg(long, env = "SWARM_NO_DHT", value_parser = BoolishValueParser::new())]
-    no_dht: bool,
-    /// Others reach this node at this address, which it cannot see itself: a router passes it on; may be repeated
-    #[arg(long, env = "SWARM_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
-    external: Vec<String>,
-    /// Ask the router to let others in (UPnP); given back at the end
-    #[arg(long, env = "SWARM_UPNP", value_parser = BoolishValueParser::new())]
-    upnp: bool,
-    /// Let others find a way here through this relay; trackers are relays as well; may be repeated
-    #[arg(long, env = "SWARM_RELAY", value_name = "MULTIADDR", value_delimiter = ',')]
-    relay: Vec<String>,
-    /// Fetch through relays where no direct way is found
-    #[arg(long, env = "SWARM_ALLOW_RELAYED", value_parser = BoolishValueParser::new())]
-    allow_relayed: bool,
-    /// Who may fetch: nobody, lan (this machine and the local network), office (the members of the office that it is of) or
-    /// anyone. With publish, get and hold it is said of that content; else of all of which nothing was said [default: lan, and
-    /// office once this node is of one]
-    #[arg(long, env = "SWARM_SERVE", value_name = "WHO")]
-    serve: Option<Audience>,
-    /// The office that is meant, by its name or the first digits of its id, where this node is of several
-    #[arg(long, env = "SWARM_OFFICE", value_name = "NAME")]
-    office: Option<String>,
-    /// Let links lead to web servers of private networks
-    #[arg(long, env = "SWARM_PRIVATE_WEBSEEDS", value_parser = BoolishValueParser::new())]
-    private_webseeds: bool,
-    /// Do not look for nodes on the local network
-    #[arg(long, env = "SWARM_NO_MDNS", value_parser = BoolishValueParser::new())]
-    no_mdns: bool,
-    /// The site this machine belongs to, where a site is more than one subnet: its machines fetch from each other first, and
-    /// each byte from outside once
-    #[arg(long, env = "SWARM_SITE", value_name = "NAME")]
-    site: Option<String>,
-    /// Send at most this per second: 5M, 5MB/s, 100Mbit, none; bytes unless it says bits
-    #[arg(long, env = "SWARM_LIMIT_UP", value_name = "RATE")]
-    limit_up: Option<Rate>,
-    /// Receive at most this per second
-    #[arg(long, env = "SWARM_LIMIT_DOWN", value_name = "RATE")]
-    limit_down: Option<Rate>,
-    /// Limits by day and hour, local time: 'mon-fri 08:00-18:00 up=1M; else unlimited'; the first rule that fits counts, and
-    /// what it does not mention stays as --limit-up and --limit-down say
-    #[arg(long, env = "SWARM_SCHEDULE", value_name = "RULES")]
-    schedule: Option<Schedule>,
-    /// Let everything else go first: lowest CPU and disk priority, and back off as soon as the network gets busy
-    #[arg(long, env = "SWARM_BACKGROUND", value_parser = BoolishValueParser::new())]
-    background: bool,
-    /// Do not count this machine's and the local network's peers against the two limits
-    #[arg(long, env = "SWARM_NO_LIMIT_LAN", value_parser = BoolishValueParser::new())]
-    no_limit_lan: bool,
-    /// Keep at most this in the store, files served in place not counted: 20G
-    #[arg(long, env = "SWARM_MAX_STORE", value_name = "SIZE")]
-    max_store: Option<Size>,
-    /// Change nothing in the store: fetch nothing, serve what is whole
-    #[arg(long, env = "SWARM_READ_ONLY", value_parser = BoolishValueParser::new())]
-    read_only: bool,
-    /// Print JSON, one object a line (for cat and -o - on standard error)
-    #[arg(long, env = "SWARM_JSON", value_parser = BoolishValueParser::new())]
-    json: bool,
-    /// Print results, warnings and errors only
-    #[arg(short, long, env = "SWARM_QUIET", value_parser = BoolishValueParser::new())]
-    quiet: bool,
-    /// Log more; twice for more still
-    #[arg(short, long, env = "SWARM_VERBOSE", action = ArgAction::Count)]
-    verbose: u8,
-    /// Show no progress
-    #[arg(long, env = "SWARM_NO_PROGRESS", value_parser = BoolishValueParser::new())]
-    no_progress: bool,
-    /// Log from this level on: off, error, warn, info, debug, trace
-    #[arg(long, env = "SWARM_LOG_LEVEL", value_name = "LEVEL", value_enum, hide_possible_values = true)]
-    log_level: Option<Level>,
-}
-
-impl ValueEnum for Level {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
-    }
 }
 
 impl Verb {
@@ -399,15 +147,15 @@ impl Verb {
 /// The command line, read.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// What to do.
+    /// The verb with its arguments.
     pub(crate) verb: Verb,
-    /// What the environment says.
+    /// Settings of the environment.
     pub(crate) environment: Layer,
-    /// What the flags say.
+    /// Settings of the flags.
     pub(crate) flags: Layer,
 }
 
-/// The command line could not be read, or asked for help or the version.
+/// A command line that could not be read, or that asks for help or the version.
 #[derive(Debug)]
 pub(crate) struct NotParsed {
     /// The text to show, without and with colours.
@@ -418,20 +166,50 @@ pub(crate) struct NotParsed {
     pub(crate) json: bool,
 }
 
-/// The whole command. Each (sub)command has the global flags as its own: clap's `global` forgets the values before the
-/// verb of a flag that is repeated after it.
+/// Ends the help of each command.
+const MORE: &str = "\
+More options, for all commands: swarm --help
+Every option also has a variable: SWARM_LIMIT_UP sets --limit-up.";
+/// Ends the longer help of each command, unless it has examples.
+const MORE_LONG: &str = "\
+Every option can also be given by an environment variable: --limit-up 5M by SWARM_LIMIT_UP=5M. \
+Options of all commands can be in ~/.config/swarm/config.toml as well: limit-up = \"5M\".";
+/// Ends the longer help of the whole program.
+const MORE_WHOLE: &str = "\
+`swarm COMMAND -h` shows the options of a command, `swarm help COMMAND` explains all of them, and \
+`swarm help exit-codes` lists the exit codes. SWARM_LOG takes a filter for the log: swarm_core=debug.\n\n";
+
+/// The whole command. Each (sub)command has the settings as flags of its own: clap's `global` forgets the
+/// values before the verb of a flag that is repeated after it.
 fn command() -> Command {
-    fn with_globals(command: Command) -> Command {
-        let command = Globals::augment_args(command.mut_subcommands(with_globals));
-        command.mut_args(|arg| arg.hide_env_values(true))
+    fn complete(command: Command) -> Command {
+        let command = with_variables(command.mut_subcommands(complete).args(settings::flags()));
+        let examples = command.get_after_long_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+        command.after_help(MORE).after_long_help(examples + MORE_LONG)
     }
-    with_globals(Line::command()).max_term_width(100)
+    let whole = Line::command().mut_subcommands(complete).args(settings::flags());
+    with_variables(whole).after_long_help(format!("{MORE_WHOLE}{MORE_LONG}")).max_term_width(100)
+}
+
+/// Gives every flag its environment variable, and a boolean one the words that are usual there.
+fn with_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        // The variable of that name is the password itself.
+        let flag = arg.get_long().filter(|flag| *flag != "password").map(str::to_owned);
+        let arg = match flag {
+            Some(flag) => arg.env(variable(&flag)),
+            None => arg,
+        };
+        let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+        let arg = if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg };
+        arg.hide_env(true)
+    })
 }
 
 /// Reads the command line.
 ///
 /// # Errors
-/// What to show instead, when it is wrong or asks for help.
+/// The text to show instead, when it is wrong or asks for help.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, NotParsed> {
     let args: Vec<_> = args.into_iter().collect();
     let not_parsed = |error: clap::Error| {
@@ -442,100 +220,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             json: args.iter().any(|arg| arg == "--json"),
         }
     };
-    let matches = command().try_get_matches_from(&args).map_err(not_parsed)?;
+    let matches = groups::grouped(command()).try_get_matches_from(&args).map_err(not_parsed)?;
     let line = Line::from_arg_matches(&matches).map_err(not_parsed)?;
     let mut levels = vec![&matches];
     while let Some((_, inner)) = levels.last().and_then(|level| level.subcommand()) {
         levels.push(inner);
     }
-    let flags =
-        levels.iter().map(|level| layer(level, ValueSource::CommandLine)).reduce(join).unwrap_or_default();
-    Ok(Parsed { verb: line.verb, environment: layer(&matches, ValueSource::EnvVariable), flags })
-}
-
-/// What this source says at this level.
-fn layer(matches: &ArgMatches, source: ValueSource) -> Layer {
-    fn one<T: Clone + Send + Sync + 'static>(
-        matches: &ArgMatches,
-        id: &str,
-        source: ValueSource,
-    ) -> Option<T> {
-        let here = matches.value_source(id) == Some(source);
-        here.then(|| matches.get_one::<T>(id).cloned()).flatten()
-    }
-    fn many(matches: &ArgMatches, id: &str, source: ValueSource) -> Option<Vec<String>> {
-        let here = matches.value_source(id) == Some(source);
-        here.then(|| matches.get_many::<String>(id).map(|values| values.cloned().collect())).flatten()
-    }
-    Layer {
-        home: one(matches, "home", source),
-        listen: many(matches, "listen", source),
-        peer: many(matches, "peer", source),
-        tracker: many(matches, "tracker", source),
-        dht: many(matches, "dht", source),
-        no_dht: one(matches, "no_dht", source),
-        external: many(matches, "external", source),
-        upnp: one(matches, "upnp", source),
-        relay: many(matches, "relay", source),
-        allow_relayed: one(matches, "allow_relayed", source),
-        serve: one(matches, "serve", source),
-        office: one(matches, "office", source),
-        private_webseeds: one(matches, "private_webseeds", source),
-        no_mdns: one(matches, "no_mdns", source),
-        site: one(matches, "site", source),
-        limit_up: one(matches, "limit_up", source),
-        limit_down: one(matches, "limit_down", source),
-        schedule: one(matches, "schedule", source),
-        background: one(matches, "background", source),
-        no_limit_lan: one(matches, "no_limit_lan", source),
-        max_store: one(matches, "max_store", source),
-        read_only: one(matches, "read_only", source),
-        json: one(matches, "json", source),
-        quiet: one(matches, "quiet", source),
-        verbose: one(matches, "verbose", source),
-        no_progress: one(matches, "no_progress", source),
-        log_level: one(matches, "log_level", source),
-    }
-}
-
-/// The flags before and after a verb together: lists and counts add up, else the later one counts.
-fn join(before: Layer, after: Layer) -> Layer {
-    let lists = |before: Option<Vec<String>>, after: Option<Vec<String>>| match (before, after) {
-        (Some(before), Some(after)) => Some([before, after].concat()),
-        (before, after) => after.or(before),
-    };
-    Layer {
-        home: after.home.or(before.home),
-        listen: lists(before.listen, after.listen),
-        peer: lists(before.peer, after.peer),
-        tracker: lists(before.tracker, after.tracker),
-        dht: lists(before.dht, after.dht),
-        no_dht: after.no_dht.or(before.no_dht),
-        external: lists(before.external, after.external),
-        upnp: after.upnp.or(before.upnp),
-        relay: lists(before.relay, after.relay),
-        allow_relayed: after.allow_relayed.or(before.allow_relayed),
-        serve: after.serve.or(before.serve),
-        office: after.office.or(before.office),
-        private_webseeds: after.private_webseeds.or(before.private_webseeds),
-        no_mdns: after.no_mdns.or(before.no_mdns),
-        site: after.site.or(before.site),
-        limit_up: after.limit_up.or(before.limit_up),
-        limit_down: after.limit_down.or(before.limit_down),
-        schedule: after.schedule.or(before.schedule),
-        background: after.background.or(before.background),
-        no_limit_lan: after.no_limit_lan.or(before.no_limit_lan),
-        max_store: after.max_store.or(before.max_store),
-        read_only: after.read_only.or(before.read_only),
-        json: after.json.or(before.json),
-        quiet: after.quiet.or(before.quiet),
-        verbose: match (before.verbose, after.verbose) {
-            (Some(before), Some(after)) => Some(before.saturating_add(after)),
-            (before, after) => after.or(before),
-        },
-        no_progress: after.no_progress.or(before.no_progress),
-        log_level: after.log_level.or(before.log_level),
-    }
+    let flags = levels.iter().map(|level| settings::layer(level, ValueSource::CommandLine));
+    let flags = flags.reduce(Layer::join).unwrap_or_default();
+    Ok(Parsed { verb: line.verb, environment: settings::layer(&matches, ValueSource::EnvVariable), flags })
 }
 
 /// The completion script for a shell.
@@ -545,15 +238,22 @@ pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     script
 }
 
-/// The help of a command (of all without), without and with colours; `None` when there is no such command.
-pub(crate) fn help(topic: Option<&str>) -> Option<[String; 2]> {
-    let mut whole = command();
+/// The manual pages: of each, the name of its file and its text.
+pub(crate) fn manual() -> Vec<(String, Vec<u8>)> {
+    // Each option is explained once: those of all commands in swarm(1).
+    man::pages(with_variables(Line::command().mut_subcommands(with_variables)), settings::flags())
+}
+
+/// The long help of a command, given by its words (of the whole program without), without and with colours;
+/// `None` when there is no such command.
+pub(crate) fn help(topic: &[String]) -> Option<[String; 2]> {
+    let mut whole = groups::grouped(command());
     whole.build();
-    let found = match topic {
-        Some(topic) => whole.find_subcommand_mut(topic)?,
-        None => &mut whole,
-    };
-    let text = found.render_help();
+    let mut found = &mut whole;
+    for word in topic {
+        found = found.find_subcommand_mut(word)?;
+    }
+    let text = found.render_long_help();
     Some([text.to_string(), text.ansi().to_string()])
 }
 

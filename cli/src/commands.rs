@@ -12,6 +12,7 @@ mod help;
 mod hold;
 mod info;
 mod ls;
+mod man;
 mod office;
 mod peers;
 mod publish;
@@ -23,16 +24,15 @@ mod why;
 use std::ffi::OsString;
 use std::time::Instant;
 
-use swarm_core::content::link::{LinkError, Target};
-
 use crate::args::{self, Config, Verb};
-use crate::config::Settings;
 use crate::deadline::Deadline;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::logging;
-use crate::secret::without_keys;
-use crate::ui::{Ui, shell_quote};
+use crate::platform::{self, shell_quote};
+use crate::redact::without_keys;
+use crate::settings::Settings;
+use crate::ui::Ui;
 
 /// Runs a command line, says what has to be said, and returns how it ended.
 pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
@@ -46,12 +46,12 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
         }
     };
     let wants_json = parsed.flags.json.or(parsed.environment.json).unwrap_or(false);
-    let settings = match Settings::load(parsed.environment, parsed.flags) {
+    let settings = match crate::config::load(parsed.environment, parsed.flags) {
         Ok(settings) => settings,
         Err(failed) => return code(&Ui::plain(wants_json), &args, Err(failed.into())),
     };
     if settings.background.value {
-        go_last();
+        platform::lowest_priority();
     }
     let ui = Ui::new(&settings, parsed.verb.writes_content());
     let logged = logging::start(&settings, &ui).map_err(Stop::from);
@@ -59,48 +59,20 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Code {
     code(&ui, &args, outcome)
 }
 
-/// This thread and all that it starts get what nobody else wants of the processors, and (Linux gives the idle class of
-/// processes the idle class of disks) of the disks. A system that refuses does not keep us from working.
-fn go_last() {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
-    };
-    const LAST: i32 = 19;
-    // Linux shares processors between sessions first (sched(7), autogroup). A session of our own, a service's, goes last as
-    // a whole; that of a terminal is not ours to change.
-    if std::fs::read_to_string("/proc/self/stat").is_ok_and(|stat| leads_its_session(&stat)) {
-        let _ = std::fs::write("/proc/self/autogroup", LAST.to_string());
-    }
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
-    // Last: setting the class sets this, too.
-    let _ = rustix::process::setpriority_process(None, LAST);
-}
-
-/// Whether the process that `/proc/PID/stat` describes (proc_pid_stat(5)) leads its session. Read there: in a container
-/// started from outside the session is 0, which the `getsid` of our library does not allow for.
-fn leads_its_session(stat: &str) -> bool {
-    // The second field is a name in parentheses, in which anything may stand.
-    let (Some((pid, _)), Some((_, after))) = (stat.split_once(" ("), stat.rsplit_once(") ")) else {
-        return false;
-    };
-    after.split_whitespace().nth(3) == Some(pid)
-}
-
 /// Runs what needs no node at once, the rest on a runtime of this thread.
 fn start(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> Outcome {
     match verb {
         Verb::Config { what: Config::Show { origin } } => return config::show(ui, settings, origin),
         Verb::Completions { shell } => return completions::run(ui, shell),
-        Verb::Help { topic } => return help::run(ui, topic.as_deref()),
+        Verb::Man(args) => return man::run(ui, &args.folder),
+        Verb::Help { topic } => return help::run(ui, &topic),
         _ => {}
     }
     // In the background round trips are measured: they must not contain the pauses of ours.
     let moderate = !settings.background.value;
     let before_park = move || {
         if moderate {
-            swarm_core::node::moderation::before_park()
+            swarm_core::net::wakeups::before_park()
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -135,7 +107,7 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> 
         Verb::Office { what } => office::run(ui, settings, what).await,
         Verb::Daemon(args) => daemon::run(ui, settings, &args).await,
         Verb::Demo(args) => demo::run(ui, args.file.as_deref()).await,
-        Verb::Config { .. } | Verb::Completions { .. } | Verb::Help { .. } => Ok(()),
+        Verb::Config { .. } | Verb::Completions { .. } | Verb::Man(_) | Verb::Help { .. } => Ok(()),
     }
 }
 
@@ -149,7 +121,7 @@ fn code(ui: &Ui, args: &[OsString], outcome: Outcome) -> Code {
             failed.code
         }
         Err(Stop::Interrupted) => {
-            let failed = Failed::new(Code::Interrupted, "interrupted; what was done so far is kept");
+            let failed = Failed::new(Code::Interrupted, "interrupted; verified data is kept");
             ui.failed(About::It, &failed.hint(same_again(args)));
             Code::Interrupted
         }
@@ -162,51 +134,4 @@ fn same_again(args: &[OsString]) -> String {
     let shown = |arg: &OsString| without_keys(&arg.to_string_lossy());
     let words = args.iter().skip(1).map(|arg| shell_quote(&shown(arg)).into_owned());
     std::iter::once("swarm".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
-}
-
-/// Checks what is to name content before a node is started for it.
-fn check_target(text: &str) -> Result<Target, Failed> {
-    text.parse().map_err(|error: LinkError| Failed::new(Code::User, error.to_string()).hint("swarm ls"))
-}
-
-/// The id or prefix of something this store should have.
-fn item(text: &str) -> Result<String, Failed> {
-    Ok(match check_target(text)? {
-        Target::Link(link) => link.id.to_string(),
-        Target::Id(id) => id.to_string(),
-        Target::Prefix(prefix) => prefix,
-    })
-}
-
-/// What to say when nobody runs a node and only the store is looked at.
-fn no_node(settings: &Settings) -> String {
-    format!("no node is running for {}; start one with: swarm daemon", settings.home.value.display())
-}
-
-/// The first digits of an id: enough for a person to tell ids apart.
-pub(crate) fn short(id: &str) -> &str {
-    id.get(..16).unwrap_or(id)
-}
-
-/// The answer to another question than the one that was asked: versions of swarm that do not fit together.
-fn unexpected() -> Stop {
-    let failed = Failed::new(
-        Code::User,
-        "the node that runs for this store gave an answer of another version of swarm",
-    );
-    failed.hint("stop it and run the command again").into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::leads_its_session;
-
-    #[test]
-    fn only_the_first_process_of_a_session_leads_it() {
-        assert!(leads_its_session("71 (swarm) R 1 71 71 0 -1 4194304"));
-        assert!(leads_its_session("71 (a) b (c) R 1 71 71 0 -1"));
-        assert!(!leads_its_session("71 (swarm) R 70 71 70 34816 71"));
-        assert!(!leads_its_session("1 (swarm) R 0 0 0 0 -1"), "started into a container from outside");
-        assert!(!leads_its_session(""));
-    }
 }

@@ -8,9 +8,9 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use swarm_core::control::{Greeting, Heard, Replies, Session, Silence, Waiting};
-use swarm_core::node::command::Command;
-use swarm_core::node::event::Event;
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
+use swarm_core::control::{ControlSession, Greeting, OpenStage, Replies, ServerMessage, Silence};
 use swarm_core::options::Options;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,9 +18,10 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::deadline::Deadline;
 use crate::exit::{Code, Failed, Outcome, Stop, not_started};
-use crate::hints::with_hints;
 use crate::json::About;
+use crate::settings::Settings;
 use crate::signals::Signals;
+use crate::target_hints::with_hints;
 use crate::ui::Ui;
 
 /// When a node that has gone is replaced: one that stops in order holds its lock for up to five seconds.
@@ -30,7 +31,7 @@ const RETRY_AFTER: [Duration; 3] =
 const STEADY: Duration = Duration::from_secs(10);
 /// A node that went before has hardly been there.
 const HEARD_OF: Duration = Duration::from_millis(50);
-/// What stopping in order may take after Ctrl-C.
+/// Time to stop in order after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Stopping may take so long when the time of `--timeout` is over.
 const STOP_LATE: Duration = Duration::from_millis(500);
@@ -50,7 +51,7 @@ pub(crate) struct Conversation<'a> {
     options: Options,
     deadline: Deadline,
     /// There but for the moment between two.
-    session: Option<Session>,
+    session: Option<ControlSession>,
     /// When it was reached.
     since: Instant,
     /// Each command until its final event.
@@ -74,7 +75,7 @@ pub(crate) struct Conversation<'a> {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a few wait in a queue of bounded length")]
 enum Sign {
-    Heard(Heard),
+    Heard(ServerMessage),
     /// The node has gone.
     Gone,
 }
@@ -128,19 +129,19 @@ impl<'a> Conversation<'a> {
     }
 
     async fn connect(&mut self, after: Duration) -> Outcome {
-        let waiting = Cell::new(Waiting::Store);
+        let waiting = Cell::new(OpenStage::Store);
         let open = async {
             if !after.is_zero() {
                 sleep(after).await;
             }
-            Session::open(self.options.clone(), |what| waiting.set(what)).await
+            ControlSession::open(self.options.clone(), |what| waiting.set(what)).await
         };
         let home = self.options.home.as_path();
         let session = tokio::select! {
             session = Box::pin(open) => session.map_err(|error| not_started(&error))?,
             () = self.signals.first() => return Err(Stop::Interrupted),
             () = self.deadline.passed() => return Err(match waiting.get() {
-                Waiting::Owner(pid) => silent(&Silence::of_owner(home, pid)).into(),
+                OpenStage::Owner(pid) => silent(&Silence::of_owner(home, pid)).into(),
                 other => self.deadline.failed(&opening(home, other)).into(),
             }),
             never = explain_opening(self.ui, home, &waiting) => match never {},
@@ -151,18 +152,18 @@ impl<'a> Conversation<'a> {
         let paced =
             set.limit_up.or(set.limit_down).is_some() || !set.timetable.rules.is_empty() || set.background;
         if paced && !set.offline && !self.is_own() {
-            self.ui.talk("a node runs for this store already: its own limits hold (see swarm status)");
+            self.ui.talk("the running node of this store keeps its own limits (see swarm status)");
         }
         Ok(())
     }
 
     /// True when we are the node.
     pub(crate) fn is_own(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::is_own)
+        self.session.as_ref().is_some_and(ControlSession::is_own)
     }
 
     fn remote(&self) -> Option<&Greeting> {
-        self.session.as_ref().and_then(Session::remote)
+        self.session.as_ref().and_then(ControlSession::remote)
     }
 
     /// The process that shares what is in the store.
@@ -199,7 +200,7 @@ impl<'a> Conversation<'a> {
         let sender = self.sender.clone();
         self.readers.spawn(async move {
             while let Some(heard) = replies.next().await {
-                let last = matches!(&heard, Heard::Event(event) if event.is_final());
+                let last = matches!(&heard, ServerMessage::Event(event) if event.is_final());
                 if sender.send((number, Sign::Heard(heard))).await.is_err() || last {
                     return;
                 }
@@ -246,18 +247,20 @@ impl<'a> Conversation<'a> {
                 continue;
             };
             match sign {
-                Sign::Heard(Heard::Event(event)) => {
+                Sign::Heard(ServerMessage::Event(event)) => {
                     if event.is_final() {
                         self.open.remove(&number);
                     }
                     return Ok(Some((number, event)));
                 }
-                Sign::Heard(Heard::Silent(silence)) if quick => return Err(silent(&silence).into()),
-                Sign::Heard(Heard::Silent(silence)) => self.say_silent(silence),
-                Sign::Heard(Heard::Again) => self.say_again(),
-                Sign::Heard(Heard::Leaving) if self.open.contains_key(&number) => self.reopen(true).await?,
+                Sign::Heard(ServerMessage::Silent(silence)) if quick => return Err(silent(&silence).into()),
+                Sign::Heard(ServerMessage::Silent(silence)) => self.say_silent(silence),
+                Sign::Heard(ServerMessage::Again) => self.say_again(),
+                Sign::Heard(ServerMessage::Leaving) if self.open.contains_key(&number) => {
+                    self.reopen(true).await?
+                }
                 Sign::Gone if self.open.contains_key(&number) => self.reopen(false).await?,
-                Sign::Heard(Heard::Leaving) | Sign::Gone => {}
+                Sign::Heard(ServerMessage::Leaving) | Sign::Gone => {}
             }
         }
     }
@@ -265,17 +268,21 @@ impl<'a> Conversation<'a> {
     fn say_slow(&mut self) {
         self.slow = true;
         let who = match self.remote() {
-            Some(node) => format!("process {}, which is the node of this store, lives", node.pid),
-            None => "the store was opened".to_owned(),
+            Some(node) => format!("process {}, the node of this store, is alive", node.pid),
+            None => "the store is open".to_owned(),
         };
-        let text = format!("{who}, and the answer takes longer than usual: its disk may be slow or hang");
+        let text = format!("{who}, but the answer takes longer than usual: the disk may be slow or hang");
         tell(self.ui, &text);
     }
 
     /// Says once that the node does not answer.
     fn say_silent(&mut self, silence: Silence) {
         if self.silence.is_none() {
-            let text = format!("{}; this goes on when it does ({})", silence.sentence(), silence.hint());
+            let text = format!(
+                "{}; this command continues when it answers ({})",
+                silence.sentence(),
+                silence.hint()
+            );
             tell(self.ui, &text);
             self.silence = Some(silence);
         }
@@ -296,9 +303,11 @@ impl<'a> Conversation<'a> {
         match self.remote().map(|node| node.pid) {
             Some(pid) => match Silence::if_stopped(&self.options.home, pid) {
                 Some(silence) => silent(&silence),
-                None => self.deadline.failed(&format!("process {pid}, the node, has not answered")),
+                None => {
+                    self.deadline.failed(&format!("process {pid}, the node of this store, has not answered"))
+                }
             },
-            None => self.deadline.failed("its disk may be slow or hang"),
+            None => self.deadline.failed("the disk may be slow or hang"),
         }
     }
 
@@ -310,14 +319,14 @@ impl<'a> Conversation<'a> {
         self.silence = None;
         let home = self.options.home.display();
         let mut failed =
-            Failed::new(Code::User, format!("the node of {home} keeps ending in the middle of this"))
+            Failed::new(Code::User, format!("the node of {home} keeps stopping while it does this"))
                 .hint("run the command with -v to see why");
         let old = self.session.take();
         // One that goes at once, again and again, is not in order.
         if in_order && self.since.elapsed() >= HEARD_OF {
-            if let Some(node) = old.as_ref().and_then(Session::remote) {
-                let text = format!("process {}, which was the node of this store, has ended", node.pid);
-                self.ui.talk(&format!("{text}; this goes on, what was verified is kept"));
+            if let Some(node) = old.as_ref().and_then(ControlSession::remote) {
+                let text = format!("process {}, the node of this store, has ended", node.pid);
+                self.ui.talk(&format!("{text}; continuing, verified data is kept"));
             }
             match self.connect(Duration::ZERO).await {
                 Ok(()) => return self.send_again().await,
@@ -333,7 +342,7 @@ impl<'a> Conversation<'a> {
         }
         while let Some(pause) = RETRY_AFTER.get(self.retries) {
             self.retries += 1;
-            self.ui.talk("the node that was doing this has ended; starting again, what was verified is kept");
+            self.ui.talk("the node that did this has ended; starting again, verified data is kept");
             match self.connect(*pause).await {
                 Ok(()) => return self.send_again().await,
                 Err(Stop::Failed(why)) => failed = why,
@@ -351,7 +360,8 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Asks one thing and hands every event but a failure to `each`; returns the final one. As JSON, all are printed.
+    /// Asks one thing and hands every event but a failure to `each`; returns the final one. As JSON, all are
+    /// printed.
     ///
     /// # Errors
     /// It failed, a signal came, the node went away too often, or `each` says so.
@@ -394,7 +404,8 @@ impl<'a> Conversation<'a> {
         self.signals.first().await;
     }
 
-    /// Ends: in order and for as long as others need our node when all went well, within a deadline after a signal.
+    /// Ends: in order and for as long as others need our node when all went well, within a deadline after a
+    /// signal.
     pub(crate) async fn close(self, interrupted: bool) -> Outcome {
         let Self { ui, session, mut readers, mut signals, deadline, .. } = self;
         // The answers are dropped first, which cancels what is still asked for.
@@ -417,10 +428,11 @@ impl<'a> Conversation<'a> {
         if interrupted { Ok(()) } else { Err(Stop::Interrupted) }
     }
 
-    /// Closes, and passes on what came of it; what went wrong before counts more than what goes wrong in closing.
+    /// Closes, and passes on what came of it; what went wrong before counts more than what goes wrong in
+    /// closing.
     ///
     /// # Errors
-    /// What `outcome` says, or a signal while closing.
+    /// The error of `outcome`, or a signal while closing.
     pub(crate) async fn finish<T>(mut self, outcome: Outcome<T>) -> Outcome<T> {
         if outcome.is_ok() {
             // What was to be done in time is done.
@@ -446,29 +458,29 @@ fn silent(silence: &Silence) -> Failed {
 }
 
 /// Says what the beginning waits for.
-fn opening(home: &Path, waiting: Waiting) -> String {
+fn opening(home: &Path, waiting: OpenStage) -> String {
     let home = home.display();
     match waiting {
-        Waiting::Store => {
-            format!("the store of {home} is being opened, which is large, or on a disk that is slow or hangs")
+        OpenStage::Store => {
+            format!("opening the store of {home}: it is large, or its disk is slow or hangs")
         }
-        Waiting::Owner(pid) => {
-            format!("process {pid} has the store of {home} and has not answered yet: waiting for it")
+        OpenStage::Owner(pid) => {
+            format!("waiting for process {pid}, which has the store of {home} open and has not answered yet")
         }
-        Waiting::Offline(pid) => format!(
-            "process {pid} has the store of {home} and is not on the network: waiting until it has ended"
+        OpenStage::Offline(pid) => format!(
+            "waiting until process {pid} ends: it has the store of {home} open and is not on the network"
         ),
     }
 }
 
 /// Says why the beginning takes long; never ends itself.
-async fn explain_opening(ui: &Ui, home: &Path, waiting: &Cell<Waiting>) -> Infallible {
+async fn explain_opening(ui: &Ui, home: &Path, waiting: &Cell<OpenStage>) -> Infallible {
     let begun = Instant::now();
     let mut said = None;
     loop {
         sleep(EXPLAIN_AFTER).await;
         let now = waiting.get();
-        let ripe = matches!(now, Waiting::Offline(_)) || begun.elapsed() >= OPENING_IS_SLOW;
+        let ripe = matches!(now, OpenStage::Offline(_)) || begun.elapsed() >= OPENING_IS_SLOW;
         if ripe && said != Some(now) {
             said = Some(now);
             tell(ui, &opening(home, now));
@@ -479,8 +491,8 @@ async fn explain_opening(ui: &Ui, home: &Path, waiting: &Cell<Waiting>) -> Infal
 /// Says why the end takes long; never ends itself.
 async fn explain(ui: &Ui) -> Infallible {
     sleep(EXPLAIN_AFTER).await;
-    let text = "done; other commands are answered by the node of this process and are waited for \
-        (Ctrl-C leaves them to go on without it)";
+    let text = "done; waiting for other commands that use the node of this process \
+        (Ctrl-C ends it, and they continue without it)";
     if ui.is_json() {
         tell(ui, text)
     } else {
@@ -505,10 +517,15 @@ pub(crate) fn say_trouble(ui: &Ui, event: &Event) {
     }
 }
 
+/// Tells that only the store is looked at, as no node runs for it.
+pub(crate) fn no_node(settings: &Settings) -> String {
+    format!("no node is running for {}; start one with: swarm daemon", settings.home.value.display())
+}
+
 /// One command from opening the store to closing it.
 ///
 /// # Errors
-/// As [`Conversation::answer`].
+/// Those of [`Conversation::answer`].
 pub(crate) async fn ask_once(ui: &Ui, options: Options, command: Command) -> Outcome<Event> {
     ask_once_with(ui, options, command, |_| Ok(())).await
 }
@@ -516,7 +533,7 @@ pub(crate) async fn ask_once(ui: &Ui, options: Options, command: Command) -> Out
 /// One command from opening the store to closing it; `each` sees every event.
 ///
 /// # Errors
-/// As [`Conversation::answer`].
+/// Those of [`Conversation::answer`].
 pub(crate) async fn ask_once_with(
     ui: &Ui,
     options: Options,

@@ -1,11 +1,10 @@
 //! `--timeout`: counted from the first moment of a command, whatever it is at when the time is over.
 
-use std::process;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
-use swarm_core::node::command::Command;
+use swarm_core::api::command::Command;
 
 use crate::exit::{Code, Failed};
 use crate::json::About;
@@ -66,7 +65,7 @@ impl Deadline {
     pub(crate) fn failed(&self, at_what: &str) -> Failed {
         let waited = self.begun.elapsed().as_secs_f64();
         Failed::new(Code::Timeout, format!("not done after {waited:.1} s: {at_what}"))
-            .hint("what is verified is kept: the same command goes on from there")
+            .hint("verified data is kept: run the same command to resume")
     }
 
     /// Holds the deadline even where nothing else can any more: on a thread of its own, which no disk holds
@@ -78,7 +77,7 @@ impl Deadline {
         let spawned = thread::Builder::new().spawn(move || {
             let left = (at + LAST).saturating_duration_since(Instant::now());
             if dropped.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                let failed = self.failed("something it needs does not answer, a disk or standard input");
+                let failed = self.failed("a disk or standard input does not answer");
                 Ui::plain(json).failed(About::It, &failed);
                 process::exit(Code::Timeout as i32);
             }
@@ -89,14 +88,14 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use swarm_core::node::command::{Get, Network, Output};
+    use swarm_core::api::command::{Destination, Get, Network};
 
     use super::*;
 
     fn get() -> Command {
         Command::Get(Get {
             target: "x".into(),
-            output: Output::Store,
+            output: Destination::Store,
             overwrite: false,
             delete: false,
             exact: false,

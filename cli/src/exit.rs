@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use swarm_core::node::StartError;
-use swarm_core::node::event::{Failure, Fault};
+use swarm_core::api::event::{Failure, Fault};
+use swarm_core::net::error::StartError;
 
 /// The exit codes, as `swarm help exit-codes` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,19 +67,19 @@ impl Code {
         }
     }
 
-    /// What it means.
+    /// Its meaning.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "done; also when what runs until stopped (daemon, sharing) was stopped",
-            Self::User => "what was asked cannot be done as it was asked, or the configuration is wrong",
+            Self::Done => "done; also after a daemon or a sharing command was stopped",
+            Self::User => "the request cannot be carried out, or the configuration is wrong",
             Self::Usage => "the command line is wrong",
-            Self::NotFound => "nobody reachable has it",
-            Self::Verification => "verification failed: bytes are not what they should be",
-            Self::Timeout => "time ran out (--timeout) while somebody had it, or before anybody was asked",
+            Self::NotFound => "no reachable node has it",
+            Self::Verification => "verification failed: data does not match its hash",
+            Self::Timeout => "time ran out (--timeout), with a source known or before one could be asked",
             Self::Disk => "the disk is full, not writable or broken",
-            Self::NoAnswer => "the node that runs for this store does not answer: it is stopped, or hangs",
-            Self::Busy => "the node that runs for this store has as many commands waiting as it takes",
-            Self::BadContent => "bad manifest: the content itself is malformed",
+            Self::NoAnswer => "the running node of this store does not answer: it is stopped, or hangs",
+            Self::Busy => "the running node of this store is busy: too many commands are waiting",
+            Self::BadContent => "bad manifest: the content is malformed, by the fault of its publisher",
             Self::Interrupted => "interrupted; progress is kept",
         }
     }
@@ -122,11 +122,11 @@ pub(crate) fn codes_help() -> String {
 /// Something did not work: what was tried and what failed, and the next command to type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
-    /// Whose fault.
+    /// The kind of fault, and so whose fault it is.
     pub(crate) code: Code,
     /// A sentence; may hold names from a peer, the screen escapes it.
     pub(crate) message: String,
-    /// What to type next.
+    /// The next thing to type.
     pub(crate) hint: Option<String>,
 }
 
@@ -179,7 +179,7 @@ impl From<Failed> for Stop {
     }
 }
 
-/// What a command comes to.
+/// The outcome of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Stop>;
 
 /// The node of a store could not be started or reached.
@@ -188,6 +188,13 @@ pub(crate) fn not_started(error: &StartError) -> Failed {
         StartError::Refused(failure) => failure.clone().into(),
         _ => Failed::new(error.fault().into(), error.to_string()),
     }
+}
+
+/// An answer to another question than the one that was asked: two versions of swarm that do not fit together.
+pub(crate) fn unexpected() -> Stop {
+    let message =
+        "the running swarm of this store is another version and gave an answer that this one cannot use";
+    Failed::new(Code::User, message).hint("stop it and run the command again").into()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use swarm_core::node::event::{Blob, Event};
+use swarm_core::api::event::{BlobRow, Event};
 
 use crate::exit::Failed;
 
@@ -14,10 +14,10 @@ const VERSION: u32 = 1;
 #[derive(Serialize)]
 struct Line<'a, T: Serialize> {
     v: u32,
-    /// Which of several `get` targets it is about, as it was given.
+    /// The one of several `get` targets that it is about, as it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-    /// Which process of a demo said it.
+    /// The process of a demo that said it.
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a str>,
     #[serde(flatten)]
@@ -84,7 +84,7 @@ fn with_readable_paths(mut event: Event) -> Event {
     fn readable(path: &Path) -> PathBuf {
         PathBuf::from(path.to_string_lossy().into_owned())
     }
-    fn of_blob(blob: &mut Blob) {
+    fn of_blob(blob: &mut BlobRow) {
         blob.path = blob.path.as_deref().map(readable);
     }
     match &mut event {
@@ -105,7 +105,7 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt as _;
 
-    use swarm_core::node::event::Done;
+    use swarm_core::api::event::Done;
 
     use super::*;
     use crate::exit::Code;

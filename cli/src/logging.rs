@@ -1,11 +1,12 @@
-//! The log: what the node says besides its answers, on standard error, for whoever looks for the reason of something.
+//! The log: what the node says besides its answers, on standard error, for whoever looks for the reason of
+//! something.
 
 use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Level, Settings};
 use crate::exit::{Code, Failed};
+use crate::settings::{Level, Settings};
 use crate::ui::Ui;
 
 /// A filter such as `swarm_core=debug,libp2p=info`; it beats `-v` and `--log-level`.

@@ -6,16 +6,20 @@ mod config;
 mod conversation;
 mod deadline;
 mod exit;
-mod hints;
 mod json;
 mod logging;
+mod password;
+mod platform;
 mod progress;
-mod secret;
+mod redact;
 mod seeding;
+mod settings;
 mod signals;
 mod size;
 mod summary;
 mod table;
+mod target;
+mod target_hints;
 mod timetable;
 mod ui;
 
@@ -25,17 +29,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator would have each thread's first bytes zeroed two megabytes at a time: half of a short command's time,
-    // and most of an idle node's memory. A system that refuses is as good as one that does not do it.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
-    raise_open_files();
+    platform::prepare_process();
     commands::run(std::env::args_os()).into()
-}
-
-/// As many files and connections as the system lets us have; the usual soft limit is for programs that use `select`.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

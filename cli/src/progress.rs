@@ -1,7 +1,8 @@
-//! Progress: bars on a terminal, now and then a plain line elsewhere. The numbers are the node's; nothing here
-//! estimates.
+//! Progress: bars on a terminal, now and then a plain line elsewhere. The numbers are the node's; nothing
+//! here estimates.
 
 mod screen;
+pub(crate) mod stderr;
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, T
 use swarm_core::content::path::escape;
 
 use self::screen::Screen;
+use self::stderr::plain_line;
 use crate::size;
-use crate::ui;
 
 /// Without a terminal, a line about one thing comes at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ impl Gauge {
     }
 }
 
-/// Where progress is shown.
+/// The place where progress is shown.
 #[derive(Debug, Clone)]
 pub(crate) enum Display {
     /// Nowhere.
@@ -125,7 +126,7 @@ impl Meter {
             Sink::Lines { last } if last.elapsed() < LINE_EVERY => {}
             Sink::Lines { last } => {
                 *last = Instant::now();
-                ui::plain_line(&sentence(&self.name, gauge));
+                plain_line(&sentence(&self.name, gauge));
             }
             Sink::Bar { bar, colors } => {
                 bar.set_message(line(&self.name, gauge, Screen::stderr().width().into(), *colors));
@@ -169,8 +170,8 @@ const BAR_MIN: usize = 8;
 /// The most a bar takes.
 const BAR_MAX: usize = 42;
 
-/// One line of at most `width` columns: name, bar, done and total, rate, ETA, note. What does not fit goes, the least
-/// important first.
+/// One line of at most `width` columns: name, bar, done and total, rate, ETA, note. What does not fit goes,
+/// the least important first.
 fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     let name = escape(name);
     let Some(total) = gauge.total else {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What a bar gets of 80 columns.
+/// The columns of a bar on a screen of 80.
 const WIDTH: usize = 80 - screen::MARGIN as usize;
 
 fn gauge(done: u64, total: u64) -> Gauge {

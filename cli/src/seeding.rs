@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Fault, Status};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::{Event, Fault};
+use swarm_core::api::status::Status;
 
 use crate::conversation::{Conversation, Sharer, say_trouble};
 use crate::exit::{Failed, Outcome, Stop};
@@ -19,8 +20,14 @@ const RENEW: Duration = Duration::from_secs(2);
 
 /// The sentence about a content that the process of another command shares.
 pub(crate) fn beside(pid: u32) -> String {
-    let now = format!("process {pid}, the node of this store, shares it");
-    format!("{now}; when that one ends, this command goes on sharing, until Ctrl-C")
+    format!(
+        "shared by the running swarm (process {pid}); when that one ends, this command shares it, until Ctrl-C"
+    )
+}
+
+/// The sentence about a content that a daemon shares.
+pub(crate) fn by_daemon(pid: u32) -> String {
+    format!("shared by the daemon of this store (process {pid})")
 }
 
 /// Shares until a signal comes, which is the normal end, or a daemon does it; then says what was given.
@@ -89,8 +96,8 @@ async fn share(ui: &Ui, conversation: &mut Conversation<'_>, ids: Vec<String>) -
 /// for.
 fn has_changed(ui: &Ui, now: Sharer) -> bool {
     ui.talk(&match now {
-        Sharer::Own => "this process is the node now, and goes on sharing until Ctrl-C".to_owned(),
-        Sharer::Daemon(pid) => format!("a daemon, process {pid}, is the node now, and shares it"),
+        Sharer::Own => "this process is the node now and shares it until Ctrl-C".to_owned(),
+        Sharer::Daemon(pid) => by_daemon(pid),
         Sharer::Other(pid) => beside(pid),
     });
     matches!(now, Sharer::Daemon(_))

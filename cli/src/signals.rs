@@ -1,20 +1,20 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first one asks to stop, the second one stops.
+//! Signals that stop the program: the first one asks to stop in order, the second one stops at once.
 
 use std::io;
 
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::exit::Code;
+use crate::platform::StopSignals;
 
 /// Tells when a signal has come that should end us.
 #[derive(Debug, Clone)]
 pub(crate) struct Signals(watch::Receiver<u32>);
 
 impl Signals {
-    /// Catches signals from now on. A second one ends the process at once: they are counted on a thread of their own,
-    /// which nothing that hinders stopping in order can hinder.
+    /// Catches signals from now on. A second one ends the process at once: they are counted on a thread of
+    /// their own, which nothing that hinders stopping in order can hinder.
     pub(crate) fn catch() -> Self {
         let (count, seen) = watch::channel(0);
         std::thread::spawn(move || {
@@ -34,34 +34,12 @@ impl Signals {
 }
 
 async fn count_signals(count: &watch::Sender<u32>) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Ignored: nohup wants that.
-    let mut hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let mut signals = StopSignals::catch()?;
     loop {
-        let hung_up = async {
-            match &mut hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hung_up => {}
-        }
+        signals.next().await;
         count.send_modify(|count| *count += 1);
         if *count.borrow() > 1 {
             std::process::exit(Code::Interrupted as i32);
         }
     }
-}
-
-/// Whether SIGHUP was ignored when we started: Linux tells, elsewhere it is taken for not ignored.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    // Signal n is bit n - 1, and SIGHUP is 1.
-    mask.is_some_and(|mask| mask & 1 == 1)
 }

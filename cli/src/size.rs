@@ -1,5 +1,5 @@
-//! Sizes, rates and durations as people write them. Bytes unless the word says bits; `M` and `MiB` are 2^20, `MB` is
-//! 10^6, `Mbit` is 10^6 bits.
+//! Sizes, rates and durations as people write them. Bytes unless the word says bits; `M` and `MiB` are 2^20,
+//! `MB` is 10^6, `Mbit` is 10^6 bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -95,12 +95,12 @@ fn parse_limit(text: &str, rate: bool) -> Result<Option<u64>, String> {
     }
     let bytes = scale(number, unit)?;
     if bytes == 0 {
-        return Err("must be more than nothing; `none` lifts the limit".to_owned());
+        return Err("must be more than 0; `none` means no limit".to_owned());
     }
     Ok(Some(bytes))
 }
 
-/// What a number is counted in.
+/// The unit of a number.
 #[derive(Clone, Copy)]
 struct Unit {
     factor: u64,

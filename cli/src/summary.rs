@@ -1,18 +1,20 @@
 //! Transfers in words: where bytes come from, and the line that sums a download up.
 
-use swarm_core::node::event::{Class, Done, Progress, Source};
+use swarm_core::api::event::Done;
+use swarm_core::api::status::{Progress, SourceRow};
+use swarm_core::distance::Distance;
 
 use crate::progress::Gauge;
 use crate::size;
 
 /// Bytes by kind of giver: the publisher first, then the others from near to far.
-fn shares(sources: &[Source]) -> Vec<(&'static str, u64)> {
-    let kind = |source: &Source| match (source.publisher, source.class) {
+fn shares(sources: &[SourceRow]) -> Vec<(&'static str, u64)> {
+    let kind = |source: &SourceRow| match (source.publisher, source.class) {
         (true, _) => "publisher",
-        (false, Class::Host) => "this machine",
-        (false, Class::Lan) => "lan",
-        (false, Class::Site) => "site",
-        (false, Class::Wan) => "wan",
+        (false, Distance::Host) => "this machine",
+        (false, Distance::Lan) => "lan",
+        (false, Distance::Site) => "site",
+        (false, Distance::Wan) => "wan",
     };
     let sum = |name| sources.iter().filter(|source| kind(source) == name).map(|source| source.bytes).sum();
     let kinds = ["publisher", "this machine", "lan", "site", "wan"];
@@ -20,7 +22,7 @@ fn shares(sources: &[Source]) -> Vec<(&'static str, u64)> {
 }
 
 /// `publisher 12%, lan 88%`; `None` when nothing has come yet.
-pub(crate) fn shares_text(sources: &[Source]) -> Option<String> {
+pub(crate) fn shares_text(sources: &[SourceRow]) -> Option<String> {
     let shares = shares(sources);
     let total: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
     let part = |(name, bytes): &(&str, u64)| match rounded_percent(*bytes, total) {
@@ -35,9 +37,10 @@ fn rounded_percent(part: u64, total: u64) -> u64 {
 }
 
 /// How many of the givers are how near: `lan 5, wan 1`.
-fn classes_text(sources: &[Source]) -> Option<String> {
+fn classes_text(sources: &[SourceRow]) -> Option<String> {
     let count = |class| sources.iter().filter(|source| source.bytes > 0 && source.class == class).count();
-    let classes = [("host", Class::Host), ("lan", Class::Lan), ("site", Class::Site), ("wan", Class::Wan)];
+    let classes =
+        [("host", Distance::Host), ("lan", Distance::Lan), ("site", Distance::Site), ("wan", Distance::Wan)];
     let parts: Vec<_> = classes
         .into_iter()
         .map(|(name, class)| (name, count(class)))
@@ -47,7 +50,7 @@ fn classes_text(sources: &[Source]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What a bar shows of a download.
+/// The progress of a download as a bar shows it.
 pub(crate) fn gauge(progress: &Progress) -> Gauge {
     let peers = format!("peers {}", progress.holders);
     let with = |detail: Option<String>| detail.map(|detail| format!("{peers} ({detail})"));
@@ -71,11 +74,13 @@ pub(crate) fn done_line(done: &Done) -> String {
     }
     match shares_text(&done.sources) {
         Some(shares) => parts.push(format!("from {shares}")),
-        None if done.len > 0 && done.resumed >= done.len => parts.push("all of it was here".to_owned()),
+        None if done.len > 0 && done.resumed >= done.len => {
+            parts.push("all of it was here already".to_owned())
+        }
         None => {}
     }
     if fetched > 0 && done.resumed > 0 {
-        parts.push(format!("{} were here", size::bytes(done.resumed)));
+        parts.push(format!("{} resumed", size::bytes(done.resumed)));
     }
     if done.uploaded > 0 {
         parts.push(format!("uploaded {}", size::bytes(done.uploaded)));
@@ -92,11 +97,11 @@ pub(crate) fn average(bytes: u64, ms: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn source(publisher: bool, class: Class, bytes: u64) -> Source {
-        Source { peer: "12D3KooWx".into(), publisher, class, bytes }
+    fn source(publisher: bool, class: Distance, bytes: u64) -> SourceRow {
+        SourceRow { peer: "12D3KooWx".into(), publisher, class, bytes }
     }
 
-    fn done(sources: Vec<Source>) -> Done {
+    fn done(sources: Vec<SourceRow>) -> Done {
         Done {
             id: "0".repeat(64),
             path: "/tmp/update.bin".into(),
@@ -112,9 +117,9 @@ mod tests {
     #[test]
     fn sums_a_download_up() {
         let sources = vec![
-            source(true, Class::Lan, 154_618_823),
-            source(false, Class::Lan, 1_000_000_000),
-            source(false, Class::Lan, 133_871_366),
+            source(true, Distance::Lan, 154_618_823),
+            source(false, Distance::Lan, 1_000_000_000),
+            source(false, Distance::Lan, 133_871_366),
         ];
         assert_eq!(
             done_line(&done(sources)),
@@ -127,12 +132,12 @@ mod tests {
         let mut all_here = done(Vec::new());
         (all_here.uploaded, all_here.resumed) = (0, all_here.len);
         all_here.took_ms = 120;
-        assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here");
-        let mut resumed = done(vec![source(false, Class::Host, 1), source(false, Class::Wan, 999_999)]);
+        assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here already");
+        let mut resumed = done(vec![source(false, Distance::Host, 1), source(false, Distance::Wan, 999_999)]);
         (resumed.resumed, resumed.uploaded, resumed.transfer_ms) = (1 << 30, 0, 0);
         assert_eq!(
             done_line(&resumed),
-            "done 1.2 GiB in 14s · 954 MiB/s · from this machine <1%, wan 100% · 1.0 GiB were here"
+            "done 1.2 GiB in 14s · 954 MiB/s · from this machine <1%, wan 100% · 1.0 GiB resumed"
         );
         let empty = Done { len: 0, uploaded: 0, ..done(Vec::new()) };
         assert_eq!(done_line(&empty), "done 0 B in 14s");
@@ -140,8 +145,11 @@ mod tests {
 
     #[test]
     fn bars_say_where_bytes_come_from() {
-        let sources =
-            vec![source(true, Class::Lan, 12), source(false, Class::Lan, 44), source(false, Class::Host, 44)];
+        let sources = vec![
+            source(true, Distance::Lan, 12),
+            source(false, Distance::Lan, 44),
+            source(false, Distance::Host, 44),
+        ];
         let progress = Progress { done: 1, total: 2, rate: 3, eta: Some(4), holders: 7, sources };
         assert_eq!(
             gauge(&progress).notes,
@@ -153,7 +161,8 @@ mod tests {
 
     #[test]
     fn survives_the_largest_numbers() {
-        let sources = vec![source(true, Class::Lan, u64::MAX / 2), source(false, Class::Wan, u64::MAX / 2)];
+        let sources =
+            vec![source(true, Distance::Lan, u64::MAX / 2), source(false, Distance::Wan, u64::MAX / 2)];
         assert_eq!(shares_text(&sources).as_deref(), Some("publisher 50%, wan 50%"));
         assert_eq!(average(u64::MAX, 0), u64::MAX);
     }

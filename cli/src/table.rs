@@ -25,7 +25,8 @@ impl Column {
 /// The narrowest a flexible column gets.
 const FLEXIBLE_MIN: usize = 8;
 
-/// The lines of a table, the headers first. With a `width` the flexible column is cut so that lines fit in it.
+/// The lines of a table, the headers first. With a `width` the flexible column is cut so that lines fit in
+/// it.
 pub(crate) fn lines(columns: &[Column], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let headers = columns.iter().map(|column| column.header().to_owned()).collect();
     let escaped = rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect());

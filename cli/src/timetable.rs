@@ -18,7 +18,7 @@ const EXAMPLE: &str = "write it like: mon-fri 08:00-18:00 up=1M; else unlimited"
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Schedule {
     text: String,
-    /// What it means.
+    /// Its rules.
     pub(crate) table: Timetable,
 }
 
@@ -52,7 +52,7 @@ impl FromStr for Schedule {
         let mut closed = false;
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             if closed {
-                return Err(format!("`{part}` comes after `else` and would never count; {EXAMPLE}"));
+                return Err(format!("`{part}` comes after `else` and would never apply; {EXAMPLE}"));
             }
             if rules.len() == limits::TIMETABLE_RULES {
                 return Err(format!("more than {} rules", limits::TIMETABLE_RULES));
@@ -94,14 +94,14 @@ fn rule(text: &str) -> Result<(Rule, bool), String> {
             }
         };
         if set {
-            return Err(wrong(format!("`{word}` says again what was said before it")));
+            return Err(wrong(format!("`{word}` sets again what an earlier word sets")));
         }
     }
     if up.is_none() && down.is_none() {
-        return Err(wrong("it does not say what holds then: up=RATE, down=RATE or unlimited".to_owned()));
+        return Err(wrong("no limit is given: up=RATE, down=RATE or unlimited".to_owned()));
     }
     if otherwise != (days.is_none() && hours.is_none()) {
-        return Err(wrong("it says either when it holds, or `else`".to_owned()));
+        return Err(wrong("a rule has either days and hours, or `else`".to_owned()));
     }
     let text = when.join(" ");
     Ok((Rule { text, days: days.unwrap_or(Days::ALL), hours, up, down }, otherwise))
@@ -111,7 +111,7 @@ fn rule(text: &str) -> Result<(Rule, bool), String> {
 fn parse_days(word: &str) -> Result<Days, String> {
     let day = |name: &str| {
         let at = NAMES.iter().position(|n| *n == name).or_else(|| LONG.iter().position(|n| *n == name));
-        at.ok_or_else(|| format!("`{name}` is no day: mon, tue, wed, thu, fri, sat, sun or daily"))
+        at.ok_or_else(|| format!("`{name}` is not a day: mon, tue, wed, thu, fri, sat, sun or daily"))
     };
     let mut days = 0;
     for part in word.split(',') {
@@ -129,11 +129,11 @@ fn parse_days(word: &str) -> Result<Days, String> {
 
 /// `08:00-18:00`, `22-6`, `12:00:30-24:00`.
 fn parse_hours(word: &str) -> Result<Hours, String> {
-    let bad = || format!("`{word}` is no time of day: 08:00-18:00");
+    let bad = || format!("`{word}` is not a time of day: write 08:00-18:00");
     let (from, to) = word.split_once('-').ok_or_else(bad)?;
     let (from, to) = (parse_clock(from).ok_or_else(bad)?, parse_clock(to).ok_or_else(bad)?);
     if from == to || from == limits::DAY {
-        return Err(format!("`{word}` lasts no time; leave the hours out for a whole day"));
+        return Err(format!("`{word}` is an empty time; leave the hours out for a whole day"));
     }
     Ok(Hours { from, to })
 }
@@ -183,26 +183,26 @@ mod tests {
     #[test]
     fn says_what_is_wrong_with_the_rest() {
         for (text, part) in [
-            ("mon-fri up=1M down", "no day"),
-            ("mon 08:00 up=1M", "no time of day"),
-            ("mon 08:00-08:00 up=1M", "lasts no time"),
-            ("mon 24:00-08:00 up=1M", "lasts no time"),
-            ("mon 08:60-09:00 up=1M", "no time of day"),
-            ("mon 1:2:3:4-5 up=1M", "no time of day"),
-            ("mon 08:00-24:01 up=1M", "no time of day"),
-            ("monn up=1M", "no day"),
-            ("up=1M", "either when"),
-            ("else mon up=1M", "either when"),
-            ("mon", "does not say what holds"),
-            ("else", "does not say what holds"),
+            ("mon-fri up=1M down", "not a day"),
+            ("mon 08:00 up=1M", "not a time of day"),
+            ("mon 08:00-08:00 up=1M", "empty time"),
+            ("mon 24:00-08:00 up=1M", "empty time"),
+            ("mon 08:60-09:00 up=1M", "not a time of day"),
+            ("mon 1:2:3:4-5 up=1M", "not a time of day"),
+            ("mon 08:00-24:01 up=1M", "not a time of day"),
+            ("monn up=1M", "not a day"),
+            ("up=1M", "either days"),
+            ("else mon up=1M", "either days"),
+            ("mon", "no limit is given"),
+            ("else", "no limit is given"),
             ("mon up=x", "in `mon up=x`"),
             ("mon up=1Mb", "bits"),
-            ("mon up=0", "lifts the limit"),
+            ("mon up=0", "means no limit"),
             ("mon left=1M", "neither"),
             ("mon up=1M up=2M", "again"),
             ("mon tue up=1M", "again"),
             ("mon up=1M unlimited", "again"),
-            ("else up=1M; mon up=2M", "never count"),
+            ("else up=1M; mon up=2M", "never apply"),
         ] {
             let error = text.parse::<Schedule>().expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -1,24 +1,24 @@
-//! The one file that prints. Standard output is data, standard error is talk; `--json` turns data into lines of JSON
-//! and silences talk. What may come from a peer is escaped here, whatever the caller did.
+//! The one file that prints. Standard output is data, standard error is talk; `--json` turns data into lines
+//! of JSON and silences talk. What may come from a peer is escaped here, whatever the caller did.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is at home")]
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use console::{Style, Term};
 use serde::Serialize;
+use swarm_core::api::event::Event;
 use swarm_core::content::path::escape;
-use swarm_core::node::event::Event;
 
-use crate::config::Settings;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::{self, About};
+use crate::progress::stderr::plain_line;
 use crate::progress::{Display, Meter};
-use crate::secret::without_keys;
+use crate::redact::without_keys;
+use crate::settings::Settings;
 use crate::table::{self, Column};
 
-/// Where and how things are said.
+/// The screen of a command: standard output and standard error.
 #[derive(Debug)]
 pub(crate) struct Ui {
     json: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// As the settings want it; `content` when standard output is to carry the content itself.
+    /// Follows the settings; `content` when standard output is to carry the content itself.
     pub(crate) fn new(settings: &Settings, content: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         let (json, quiet) = (settings.json.value, settings.quiet.value);
@@ -171,7 +171,7 @@ impl Ui {
         }
     }
 
-    /// What failed, and what to type next.
+    /// Prints a failure, and the next thing to type.
     pub(crate) fn failed(&self, about: About<'_>, failed: &Failed) {
         if self.json {
             // The exit code says it as well; there is nobody to tell when this fails too.
@@ -181,7 +181,7 @@ impl Ui {
         let word = Style::new().red().bold().force_styling(self.err_colors).apply_to("error:");
         self.err(&format!("{word} {}", escape(&failed.message)));
         if let Some(hint) = &failed.hint {
-            let word = if failed.code == Code::Interrupted { "go on with" } else { "hint" };
+            let word = if failed.code == Code::Interrupted { "resume with" } else { "hint" };
             self.err(&format!("  {word}: {}", escape(hint)));
         }
     }
@@ -205,11 +205,6 @@ impl Ui {
     fn err(&self, line: &str) {
         self.display.suspend(|| plain_line(line));
     }
-}
-
-/// A line on standard error, as it is. Nobody can be told when that fails.
-pub(crate) fn plain_line(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Content on standard output. It blocks, so it is for a thread that may.
@@ -248,30 +243,5 @@ impl io::Write for LogWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Words as a shell takes them back, for lines to paste.
-pub(crate) fn shell_quote(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_to_paste_survive_a_shell() {
-        for plain in ["swarm", "/tmp/a-b_c.bin", "--limit-up=5MB", "user@host:1", "100%"] {
-            assert_eq!(shell_quote(plain), plain);
-        }
-        assert_eq!(shell_quote(""), "''");
-        assert_eq!(shell_quote("swarm:ab?name=x&peer=/ip4/1.2.3.4"), "'swarm:ab?name=x&peer=/ip4/1.2.3.4'");
-        assert_eq!(shell_quote("it's $HOME"), r"'it'\''s $HOME'");
-        assert_eq!(shell_quote("~/x"), "'~/x'");
     }
 }

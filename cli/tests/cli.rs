@@ -191,3 +191,33 @@ fn a_reader_that_goes_away_is_no_error() {
     let ran = Ran::from(child.wait_with_output().expect("ends"));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn manual_pages_replace_only_manual_pages() {
+    let person = Person::new();
+    for _ in 0..2 {
+        let ran = person.run(&["man", "man/man1"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    }
+    let page = person.path().join("man/man1/swarm-get.1");
+    let text = std::fs::read_to_string(&page).expect("a page");
+    assert!(text.contains(".SH OPTIONS") && text.contains("overwrite"), "{text}");
+    std::fs::write(&page, "a page of mine").expect("writes");
+    std::fs::remove_file(person.path().join("man/man1/swarm.1")).expect("removes");
+    let refused = person.run(&["man", "man/man1"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("swarm-get.1 exists"), "{}", refused.err);
+    assert_eq!(std::fs::read_to_string(&page).expect("reads"), "a page of mine");
+    assert!(!person.path().join("man/man1/swarm.1").exists(), "nothing was written");
+}
+
+#[test]
+fn short_help_is_short_and_long_help_explains() {
+    let person = Person::new();
+    for verb in [&["publish"][..], &["get"], &["office", "invite"]] {
+        let [short, long] = ["-h", "--help"].map(|flag| person.run(&[verb, &[flag]].concat()).out);
+        assert!(!short.contains("--limit-up <RATE>") && long.contains("--limit-up <RATE>"), "{short}{long}");
+        let by_help = person.run(&[&["help"], verb].concat()).out;
+        assert_eq!(by_help, long);
+    }
+}

@@ -9,8 +9,9 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::schedule::pick::{Picker, Random};
-use swarm_core::schedule::{BlobKey, Input, Order, Output, PeerKey, Scheduler};
+use swarm_core::random::Random;
+use swarm_core::schedule::pick::Picker;
+use swarm_core::schedule::{BlobKey, ChunkOrder, Input, Output, PeerKey, Scheduler};
 
 const BLOB: BlobKey = BlobKey(1);
 /// (chunks, peers).
@@ -37,19 +38,19 @@ fn node((chunks, peers): (u32, u64)) -> (Scheduler, Vec<Output>) {
     let mut tell = |input| scheduler.handle(input, Duration::ZERO, &mut out);
     let here = Bitmap::new(chunks);
     tell(Input::Serve { blob: BLOB, geometry, have: here.clone(), origin: false });
-    tell(Input::Want { blob: BLOB, geometry, have: here, skip: None, order: Order::Rarest });
+    tell(Input::Want { blob: BLOB, geometry, have: here, skip: None, order: ChunkOrder::Rarest });
     for peer in 0..peers {
         let have = have(chunks, peer, &mut random);
         let peer = PeerKey(peer);
         tell(Input::PeerUp { peer, near: 1, elsewhere: None });
-        tell(Input::Takes { peer, blob: BLOB });
-        tell(Input::Needs {
+        tell(Input::Interested { peer, blob: BLOB });
+        tell(Input::NeedDelta {
             peer,
             blob: BLOB,
             add: Bitmap::full(chunks).without(&have),
             drop: Bitmap::new(chunks),
         });
-        tell(Input::Holds { peer, blob: BLOB, have });
+        tell(Input::Holder { peer, blob: BLOB, have });
     }
     out.clear();
     (scheduler, out)
@@ -59,7 +60,7 @@ fn node((chunks, peers): (u32, u64)) -> (Scheduler, Vec<Output>) {
 #[divan::bench(args = SIZES)]
 fn pick(bencher: Bencher<'_, '_>, (chunks, peers): (u32, u64)) {
     let mut random = Random::new(1);
-    let mut picker = Picker::new(&Bitmap::new(chunks), None, Order::Rarest, &mut random);
+    let mut picker = Picker::new(&Bitmap::new(chunks), None, ChunkOrder::Rarest, &mut random);
     for peer in 0..peers {
         picker.holder(PeerKey(peer), have(chunks, peer, &mut random), None);
     }
@@ -81,7 +82,7 @@ fn have_batch(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     };
     bencher.with_inputs(batch).bench_values(|((mut scheduler, mut out), add)| {
         scheduler.handle(
-            Input::HoldsMore { peer: PeerKey(1), blob: BLOB, add },
+            Input::HolderMore { peer: PeerKey(1), blob: BLOB, add },
             Duration::from_secs(1),
             &mut out,
         );

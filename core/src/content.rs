@@ -2,11 +2,12 @@
 
 pub mod bitmap;
 pub mod geometry;
+pub mod kind;
+mod length_proof;
 pub mod link;
 pub mod manifest;
 pub mod path;
 pub mod seal;
 pub mod select;
 pub mod share;
-mod tail;
 pub mod tree;

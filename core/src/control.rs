@@ -1,4 +1,6 @@
-//! One node per store: whoever opens the store first runs it, everyone else is its client.
+//! The control socket: one node per store. The process that opens the store first runs the node and listens
+//! on a socket in the home folder; every other process is its client. [`ControlSession`] hides which of the
+//! two this process is.
 
 pub mod client;
 mod line;
@@ -7,66 +9,69 @@ mod silence;
 
 use std::time::{Duration, Instant};
 
-use crate::node::command::Command;
-use crate::node::event::Event;
-use crate::node::{Node, StartError};
+use crate::api::command::Command;
+use crate::api::event::Event;
+use crate::net::error::StartError;
+use crate::node::Node;
 use crate::options::Options;
-pub use client::Heard;
-use client::{Client, NotReached};
+pub use client::ServerMessage;
+use client::{ControlClient, NotReached};
 pub use line::Greeting;
 use server::Server;
 pub use silence::Silence;
 
-/// A way to talk to the node of a store: it runs in this process, or in another one that was first.
+/// Access to the node of a store. The node runs in this process, or in another one that was first.
 #[derive(Debug)]
-pub enum Session {
-    /// We hold the lock and run the node.
+pub enum ControlSession {
+    /// This process holds the store's lock and runs the node.
     Own {
         /// The node.
         node: Box<Node>,
-        /// Answers others; not for a store that may not be written, where there is no place for the socket.
+        /// The server for other processes; `None` for a store that may not be written, which has no place for
+        /// the socket.
         server: Option<Server>,
     },
-    /// Somebody else does.
-    Remote(Client),
+    /// Another process runs the node.
+    Remote(ControlClient),
 }
 
-/// The answers to one command. Dropping it cancels the command; what was verified is kept.
+/// The answers to one command. Dropping them cancels the command; verified chunks are kept.
 #[derive(Debug)]
 pub enum Replies {
-    /// From our own node.
+    /// Answers of the node in this process.
     Own(tokio::sync::mpsc::Receiver<Event>),
-    /// Over the control socket.
-    Remote(Box<client::Replies>),
+    /// Answers over the control socket.
+    Remote(Box<client::RemoteReplies>),
 }
 
-/// The state of opening a store: what it waits for.
+/// Stage of opening a store: what the open waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
-    /// The store, which is being opened.
+pub enum OpenStage {
+    /// The store itself is being opened.
     Store,
-    /// A process that has the store, for its answer.
+    /// Another process has the store; its answer is awaited. Holds its process id.
     Owner(u32),
-    /// A process that has the store and is not on the network.
+    /// Another process has the store and is not on the network. Holds its process id.
     Offline(u32),
 }
 
-/// A command that only looks at the store has it for a moment, one that ends for a little longer, and neither answers.
+/// Time for which an owner may stay silent. A command that only looks at the store owns it for a moment, a
+/// command that ends for a little longer, and neither answers.
 const BUSY: Duration = Duration::from_secs(7);
-/// How often we look whether it has gone.
+/// Interval between attempts to open the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-impl Session {
-    /// Opens the store of `options.home`: runs the node here, or connects to the one that is running. `tell`
-    /// hears what is waited for, whenever that changes.
+impl ControlSession {
+    /// Opens the store of `options.home`: runs the node here, or connects to the node that is running. Calls
+    /// `tell` with each stage as it begins.
     ///
     /// # Errors
     /// [`StartError`] when neither works.
-    pub async fn open(options: Options, mut tell: impl FnMut(Waiting)) -> Result<Self, StartError> {
+    pub async fn open(options: Options, mut tell: impl FnMut(OpenStage)) -> Result<Self, StartError> {
         let home = options.home.clone();
         let read_only = options.read_only;
         let mut until = Instant::now() + BUSY;
-        let mut waiting = Waiting::Store;
+        let mut waiting = OpenStage::Store;
         tell(waiting);
         loop {
             let pid = match Node::start(options.clone()).await {
@@ -79,15 +84,16 @@ impl Session {
                 Err(StartError::Busy { pid }) => pid,
                 Err(error) => return Err(error),
             };
-            if waiting == Waiting::Store {
-                waiting = Waiting::Owner(pid);
+            if waiting == OpenStage::Store {
+                waiting = OpenStage::Owner(pid);
                 tell(waiting);
             }
-            match Client::connect(&home).await {
+            match ControlClient::connect(&home).await {
                 Ok(client) if client.node().online || options.offline => return Ok(Self::Remote(client)),
-                // It would neither find anybody nor be found. Commands like that end by themselves.
+                // A node without a network neither finds peers nor is found. Commands that run one end by
+                // themselves.
                 Ok(client) => {
-                    waiting = Waiting::Offline(client.node().pid);
+                    waiting = OpenStage::Offline(client.node().pid);
                     tell(waiting);
                     until = Instant::now() + BUSY;
                 }
@@ -103,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Asks the node for something.
+    /// Sends a command to the node.
     pub async fn call(&self, command: Command) -> Replies {
         match self {
             Self::Own { node, .. } => Replies::Own(node.call(command).await),
@@ -111,13 +117,13 @@ impl Session {
         }
     }
 
-    /// True when the node runs in this process.
+    /// True if the node runs in this process.
     #[must_use]
     pub const fn is_own(&self) -> bool {
         matches!(self, Self::Own { .. })
     }
 
-    /// The greeting of the node, if it is another process.
+    /// The greeting of the node, if another process runs it.
     #[must_use]
     pub const fn remote(&self) -> Option<&Greeting> {
         match self {
@@ -126,9 +132,9 @@ impl Session {
         }
     }
 
-    /// Ends our own node in order (a remote one is left running). Commands of other processes that wait for
-    /// holders go on in one of those, which becomes the node; the others are answered to their end, unless
-    /// `now`.
+    /// Ends the node of this process in order; a node of another process is left running. Commands of other
+    /// processes that wait for holders go on in one of those processes, which becomes the node. All other
+    /// commands are answered to their end, unless `now`.
     pub async fn close(self, now: bool) {
         if let Self::Own { node, server } = self {
             if let Some(server) = server {
@@ -140,10 +146,10 @@ impl Session {
 }
 
 impl Replies {
-    /// The next sign of life; `None` after the final event, or when the node has gone.
-    pub async fn next(&mut self) -> Option<Heard> {
+    /// Returns the next message; `None` after the final event, or when the node has gone.
+    pub async fn next(&mut self) -> Option<ServerMessage> {
         match self {
-            Self::Own(events) => events.recv().await.map(Heard::Event),
+            Self::Own(events) => events.recv().await.map(ServerMessage::Event),
             Self::Remote(replies) => replies.next().await,
         }
     }

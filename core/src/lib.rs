@@ -2,13 +2,15 @@
 //! they arrive, fetched from every holder at once.
 //!
 //! The layers, from the bottom: [`id`], [`limits`], [`timetable`], [`options`] and [`metrics`]; [`content`]; [`office`], [`schedule`] and [`wire`];
-//! then, with the feature `net`, `store`, `node` and `control`. A module uses only what stands above it.
+//! then, with the feature `net`, `platform`, `store`, `node` and `control`. A module uses only what stands above it.
 //! `ARCHITECTURE.md` beside this crate tells the rest.
 
+pub mod distance;
 pub mod id;
 pub mod limits;
 pub mod metrics;
 pub mod options;
+pub mod random;
 pub mod timetable;
 
 pub mod content;
@@ -18,7 +20,23 @@ pub mod schedule;
 pub mod wire;
 
 #[cfg(feature = "net")]
+mod platform;
+
+#[cfg(feature = "net")]
 pub mod store;
+
+#[cfg(feature = "net")]
+pub mod api;
+
+#[cfg(feature = "net")]
+pub mod net;
+
+#[cfg(feature = "net")]
+pub mod discovery;
+#[cfg(feature = "net")]
+mod membership;
+#[cfg(feature = "net")]
+mod transfer;
 
 #[cfg(feature = "net")]
 pub mod node;

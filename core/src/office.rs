@@ -5,7 +5,7 @@
 //! Each node has an ed25519 key of its own in each office, and a [`certificate`] that names it. Who must leave is named in a list
 //! ([`expulsion`]) that every node passes on and none forgets. A [`secret`] that all members know lets them find each other
 //! without anybody else noticing ([`beacon`]). A newcomer shows what an [`invite`] says. What a member believes of all this stands in
-//! its [`book`]; what may be offered to whom, in [`voucher`]s.
+//! its [`trust`]; what may be offered to whom, in [`voucher`]s.
 //!
 //! # What they have in common
 //!
@@ -28,12 +28,14 @@
 //! The office's id is the BLAKE3 of the charter in derive-key mode under [`CHARTER`]: whoever knows the id knows the root.
 
 pub mod beacon;
-pub mod book;
 pub mod certificate;
 pub mod expulsion;
 pub mod invite;
+#[cfg(feature = "net")]
+pub(crate) mod membership;
 pub mod root;
 pub mod secret;
+pub mod trust;
 pub mod voucher;
 
 use std::fmt;
@@ -78,11 +80,11 @@ impl OfficeId {
 }
 
 impl FromStr for OfficeId {
-    type Err = Unbelieved;
+    type Err = Rejected;
 
-    fn from_str(text: &str) -> Result<Self, Unbelieved> {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| Unbelieved::Malformed)?;
-        Ok(Self(bytes.try_into().map_err(|_| Unbelieved::Malformed)?))
+    fn from_str(text: &str) -> Result<Self, Rejected> {
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(|_| Rejected::Malformed)?;
+        Ok(Self(bytes.try_into().map_err(|_| Rejected::Malformed)?))
     }
 }
 
@@ -117,12 +119,12 @@ impl PublicKey {
 }
 
 impl FromStr for PublicKey {
-    type Err = Unbelieved;
+    type Err = Rejected;
 
-    fn from_str(text: &str) -> Result<Self, Unbelieved> {
+    fn from_str(text: &str) -> Result<Self, Rejected> {
         let bytes = data_encoding::BASE32_NOPAD.decode(text.to_uppercase().as_bytes());
-        let bytes = bytes.map_err(|_| Unbelieved::Malformed)?;
-        Ok(Self(bytes.try_into().map_err(|_| Unbelieved::Malformed)?))
+        let bytes = bytes.map_err(|_| Rejected::Malformed)?;
+        Ok(Self(bytes.try_into().map_err(|_| Rejected::Malformed)?))
     }
 }
 
@@ -164,7 +166,7 @@ impl fmt::Debug for Signer {
 
 /// Why a statement is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unbelieved {
+pub enum Rejected {
     /// It is not in the one form it may have.
     #[error("it is malformed")]
     Malformed,
@@ -220,11 +222,11 @@ impl Charter {
     /// Reads it.
     ///
     /// # Errors
-    /// [`Unbelieved::Malformed`] or [`Unbelieved::Version`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unbelieved> {
+    /// [`Rejected::Malformed`] or [`Rejected::Version`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Rejected> {
         let mut fields = Fields(bytes);
         if fields.take(MAGIC.len())? != MAGIC {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         fields.version()?;
         let charter = Self { root: PublicKey(fields.array()?), made: fields.u64()?, name: fields.name()? };
@@ -271,17 +273,17 @@ fn signed(context: &str, statement: &[u8]) -> Vec<u8> {
 }
 
 /// A statement whose signature is right, to be read: its body and who signed it. Whether they may is for the caller to say.
-fn open<'a>(bytes: &'a [u8], context: &str, office: OfficeId) -> Result<(Fields<'a>, PublicKey), Unbelieved> {
-    let (statement, signature) = bytes.split_last_chunk::<SIGNATURE>().ok_or(Unbelieved::Malformed)?;
-    let (body, signer) = statement.split_last_chunk::<32>().ok_or(Unbelieved::Malformed)?;
+fn open<'a>(bytes: &'a [u8], context: &str, office: OfficeId) -> Result<(Fields<'a>, PublicKey), Rejected> {
+    let (statement, signature) = bytes.split_last_chunk::<SIGNATURE>().ok_or(Rejected::Malformed)?;
+    let (body, signer) = statement.split_last_chunk::<32>().ok_or(Rejected::Malformed)?;
     let mut fields = Fields(body);
     fields.version()?;
     if fields.array()? != office.0 {
-        return Err(Unbelieved::Office);
+        return Err(Rejected::Office);
     }
-    let key = VerifyingKey::from_bytes(signer).map_err(|_| Unbelieved::Signature)?;
+    let key = VerifyingKey::from_bytes(signer).map_err(|_| Rejected::Signature)?;
     key.verify_strict(&signed(context, statement), &Signature::from_bytes(signature))
-        .map_err(|_| Unbelieved::Signature)?;
+        .map_err(|_| Rejected::Signature)?;
     Ok((fields, PublicKey(*signer)))
 }
 
@@ -301,41 +303,41 @@ fn put_name(bytes: &mut Vec<u8>, name: &str) {
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Unbelieved> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(Unbelieved::Malformed)?;
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Rejected> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Rejected::Malformed)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unbelieved> {
-        self.take(N)?.try_into().map_err(|_| Unbelieved::Malformed)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Rejected> {
+        self.take(N)?.try_into().map_err(|_| Rejected::Malformed)
     }
 
-    fn u8(&mut self) -> Result<u8, Unbelieved> {
+    fn u8(&mut self) -> Result<u8, Rejected> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn u32(&mut self) -> Result<u32, Unbelieved> {
+    fn u32(&mut self) -> Result<u32, Rejected> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, Unbelieved> {
+    fn u64(&mut self) -> Result<u64, Rejected> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn version(&mut self) -> Result<(), Unbelieved> {
-        if self.u8()? == VERSION { Ok(()) } else { Err(Unbelieved::Version) }
+    fn version(&mut self) -> Result<(), Rejected> {
+        if self.u8()? == VERSION { Ok(()) } else { Err(Rejected::Version) }
     }
 
-    fn name(&mut self) -> Result<String, Unbelieved> {
+    fn name(&mut self) -> Result<String, Rejected> {
         let len = usize::from(self.u8()?);
-        let name = std::str::from_utf8(self.take(len)?).map_err(|_| Unbelieved::Malformed)?;
-        if is_name(name) { Ok(name.to_owned()) } else { Err(Unbelieved::Malformed) }
+        let name = std::str::from_utf8(self.take(len)?).map_err(|_| Rejected::Malformed)?;
+        if is_name(name) { Ok(name.to_owned()) } else { Err(Rejected::Malformed) }
     }
 
     /// Nothing is left.
-    fn end(self) -> Result<(), Unbelieved> {
-        if self.0.is_empty() { Ok(()) } else { Err(Unbelieved::Malformed) }
+    fn end(self) -> Result<(), Rejected> {
+        if self.0.is_empty() { Ok(()) } else { Err(Rejected::Malformed) }
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::beacon::{self, Beacon};
-use super::book::{About, Book, Heard, Told};
 use super::certificate::{Certificate, Chain, Role};
 use super::expulsion::{Expelled, ExpulsionList, Void};
 use super::invite::{BadInvite, Invite, InviteSecret};
 use super::root::{Backup, BadBackup, RootSeed};
-use super::secret::{End, OfficeSecret};
+use super::secret::{HandshakeSide, OfficeSecret};
+use super::trust::{About, Statement, TrustState, Update};
 use super::voucher::{Believed, For, Voucher};
 use super::*;
 use crate::id::ContentId;
@@ -38,7 +38,7 @@ fn chain(certificate: &Certificate) -> Chain {
     Chain(vec![self::certificate(2, Role::Registrar).sign(id, &signer(1)), certificate.sign(id, &signer(2))])
 }
 
-fn verify(chain: &Chain, expelled: &Expelled) -> Result<Certificate, Unbelieved> {
+fn verify(chain: &Chain, expelled: &Expelled) -> Result<Certificate, Rejected> {
     chain.verify(&charter(), expelled, NOW)
 }
 
@@ -60,12 +60,12 @@ fn a_charter_makes_its_id() {
         assert_ne!(other.id(), charter.id());
     }
     let bytes = charter.encode();
-    assert_eq!(Charter::decode(&[&bytes[..], &[0]].concat()), Err(Unbelieved::Malformed));
+    assert_eq!(Charter::decode(&[&bytes[..], &[0]].concat()), Err(Rejected::Malformed));
     assert!((0..bytes.len()).all(|len| Charter::decode(&bytes[..len]).is_err()));
     for name in ["", "a\u{7}b", &"x".repeat(65)] {
         assert_eq!(
             Charter::decode(&Charter { name: name.to_owned(), ..charter.clone() }.encode()),
-            Err(Unbelieved::Malformed)
+            Err(Rejected::Malformed)
         );
     }
 }
@@ -82,21 +82,21 @@ fn who_may_sign_what() {
     let registrar = certificate(2, Role::Registrar);
     assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(1))]), &nobody), Ok(registrar.clone()));
     // A registrar makes no registrars, a publisher nobody, and nobody himself.
-    assert_eq!(verify(&chain(&certificate(3, Role::Registrar)), &nobody), Err(Unbelieved::Issuer));
+    assert_eq!(verify(&chain(&certificate(3, Role::Registrar)), &nobody), Err(Rejected::Issuer));
     let by_publisher = Chain(vec![
         certificate(2, Role::Publisher).sign(id, &signer(1)),
         certificate(3, Role::Member).sign(id, &signer(2)),
     ]);
-    assert_eq!(verify(&by_publisher, &nobody), Err(Unbelieved::Issuer));
+    assert_eq!(verify(&by_publisher, &nobody), Err(Rejected::Issuer));
     let own = certificate(3, Role::Member).sign(id, &signer(3));
-    assert_eq!(verify(&Chain(vec![own.clone()]), &nobody), Err(Unbelieved::Issuer));
+    assert_eq!(verify(&Chain(vec![own.clone()]), &nobody), Err(Rejected::Issuer));
     assert_eq!(
         verify(&Chain(vec![registrar.sign(id, &signer(1)), own.clone()]), &nobody),
-        Err(Unbelieved::Issuer)
+        Err(Rejected::Issuer)
     );
-    assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(2)), own]), &nobody), Err(Unbelieved::Issuer));
+    assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(2)), own]), &nobody), Err(Rejected::Issuer));
     for odd in [Chain::default(), Chain(vec![registrar.sign(id, &signer(1)); 3])] {
-        assert_eq!(verify(&odd, &nobody), Err(Unbelieved::Malformed));
+        assert_eq!(verify(&odd, &nobody), Err(Rejected::Malformed));
     }
 }
 
@@ -104,10 +104,10 @@ fn who_may_sign_what() {
 fn what_is_of_another_office_counts_nowhere() {
     let other = Charter { name: "Other".to_owned(), ..charter() };
     let one = certificate(3, Role::Member);
-    assert_eq!(chain(&one).verify(&other, &Expelled::default(), NOW), Err(Unbelieved::Office));
+    assert_eq!(chain(&one).verify(&other, &Expelled::default(), NOW), Err(Rejected::Office));
     // The same bytes under another root.
     let stolen = Charter { root: signer(9).public(), ..charter() };
-    assert_eq!(chain(&one).verify(&stolen, &Expelled::default(), NOW), Err(Unbelieved::Office));
+    assert_eq!(chain(&one).verify(&stolen, &Expelled::default(), NOW), Err(Rejected::Office));
 }
 
 #[test]
@@ -116,17 +116,17 @@ fn certificates_hold_for_their_time() {
     let one = certificate(3, Role::Member);
     let at = |now| chain(&one).verify(&charter(), &nobody, now).map(|_| ());
     assert_eq!(at(NOW + 90 * DAY - 1), Ok(()));
-    assert_eq!(at(NOW + 90 * DAY), Err(Unbelieved::Expired));
+    assert_eq!(at(NOW + 90 * DAY), Err(Rejected::Expired));
     // Another's clock may be a day ahead, and not more.
     assert_eq!(at(NOW - 2 * DAY), Ok(()));
-    assert_eq!(at(NOW - 2 * DAY - 1), Err(Unbelieved::Future));
+    assert_eq!(at(NOW - 2 * DAY - 1), Err(Rejected::Future));
     let endless = Certificate { expires: u64::MAX, issued: u64::MAX, ..one.clone() };
-    assert_eq!(verify(&chain(&endless), &nobody), Err(Unbelieved::Future));
+    assert_eq!(verify(&chain(&endless), &nobody), Err(Rejected::Future));
     // Who was signed by a registrar whose time is over has none either.
     let id = charter().id();
     let over = Certificate { expires: NOW, ..certificate(2, Role::Registrar) };
     let late = Chain(vec![over.sign(id, &signer(1)), one.sign(id, &signer(2))]);
-    assert_eq!(verify(&late, &nobody), Err(Unbelieved::Expired));
+    assert_eq!(verify(&late, &nobody), Err(Rejected::Expired));
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn who_was_expelled_is_out_and_may_be_taken_in_again() {
     let mut expelled = Expelled::default();
     assert!(expelled.believe(&list(&[(3, 11)]), false));
     assert!(!expelled.believe(&list(&[(3, 11), (3, 5)]), false), "nothing new");
-    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     // A list that knows nothing of it, however new, brings nobody back.
     assert!(!expelled.believe(&ExpulsionList { number: 99, ..ExpulsionList::default() }, true));
-    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     let again = Certificate { serial: expelled.floor(one.subject), ..one.clone() };
     assert_eq!(verify(&chain(&again), &expelled), Ok(again));
     // What a registrar says of another, or of itself, does not count; what the root says counts for all that one has signed.
@@ -146,10 +146,10 @@ fn who_was_expelled_is_out_and_may_be_taken_in_again() {
     expelled.believe(&list(&[(2, u64::MAX)]), false);
     assert_eq!(verify(&chain(&one), &expelled), Ok(one.clone()));
     expelled.believe(&list(&[(2, 11)]), true);
-    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     // It is forgotten only when it has no effect any longer.
     expelled.forget(NOW + 90 * DAY);
-    assert_eq!(verify(&chain(&one), &expelled), Err(Unbelieved::Expelled));
+    assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     expelled.forget(NOW + 91 * DAY);
     assert_eq!(expelled, Expelled::default());
 }
@@ -189,7 +189,7 @@ fn statements_have_one_form_and_stand_for_nothing_else() {
     entries.extend(2_u32.to_le_bytes());
     entries.extend([9; 48]);
     entries.extend([9; 48]);
-    assert_eq!(ExpulsionList::open(&sign(entries, EXPULSION, &signer(1)), id), Err(Unbelieved::Malformed));
+    assert_eq!(ExpulsionList::open(&sign(entries, EXPULSION, &signer(1)), id), Err(Rejected::Malformed));
 }
 
 #[test]
@@ -197,10 +197,14 @@ fn secrets_are_recognised_and_agreed_on() {
     let (caller, called) = (signer(3).public(), signer(4).public());
     let secret = OfficeSecret::new(1, NOW, [5; 32]);
     let other = OfficeSecret::new(1, NOW, [6; 32]);
-    let shown = secret.door(End::Caller, caller, called);
-    assert_ne!(shown, other.door(End::Caller, caller, called));
-    assert_ne!(shown, secret.door(End::Called, caller, called), "what is heard cannot be said back");
-    assert_ne!(shown, secret.door(End::Caller, called, caller));
+    let shown = secret.door(HandshakeSide::Caller, caller, called);
+    assert_ne!(shown, other.door(HandshakeSide::Caller, caller, called));
+    assert_ne!(
+        shown,
+        secret.door(HandshakeSide::Called, caller, called),
+        "what is heard cannot be said back"
+    );
+    assert_ne!(shown, secret.door(HandshakeSide::Caller, called, caller));
     let id = ContentId::from_bytes([1; 32]);
     assert_ne!(secret.tracker_key(id), other.tracker_key(id));
     assert_ne!(secret.lan_key(), other.lan_key());
@@ -254,7 +258,7 @@ fn the_vectors_hold() {
     let secret = OfficeSecret::new(2, NOW, [5; 32]);
     assert_eq!(hex(&secret.sign(id, &signer(2))), vectors["secret"]);
     let (caller, called) = (signer(3).public(), signer(4).public());
-    assert_eq!(hex(&secret.door(End::Caller, caller, called)), vectors["door"]);
+    assert_eq!(hex(&secret.door(HandshakeSide::Caller, caller, called)), vectors["door"]);
     assert_eq!(hex(&secret.lan_key()), vectors["lan_key"]);
     assert_eq!(hex(&secret.tracker_key(ContentId::from_bytes([1; 32]))), vectors["tracker_key"]);
     let invite = Invite { addrs: vec![vec![4, 10, 0, 0, 1, 6, 15, 161]], ..invite() };
@@ -281,12 +285,12 @@ fn by() -> Vec<u8> {
     certificate(2, Role::Registrar).sign(charter().id(), &signer(1))
 }
 
-fn book() -> Book {
-    Book::new(charter())
+fn book() -> TrustState {
+    TrustState::new(charter())
 }
 
-fn told(about: About, by: &[u8], statement: Vec<u8>) -> Told {
-    Told { about, by: by.to_vec(), statement }
+fn told(about: About, by: &[u8], statement: Vec<u8>) -> Statement {
+    Statement { about, by: by.to_vec(), statement }
 }
 
 #[test]
@@ -301,22 +305,22 @@ fn a_book_believes_registrars_and_nobody_else() {
         assert!(book.hear(&told, NOW).is_err());
     }
     let good = told(About::Expulsion, &by(), statement(&signer(2)));
-    assert_eq!(book.hear(&good, NOW), Ok(Heard::Expulsion));
-    assert_eq!(book.hear(&good, NOW), Ok(Heard::Nothing));
+    assert_eq!(book.hear(&good, NOW), Ok(Update::Expulsion));
+    assert_eq!(book.hear(&good, NOW), Ok(Update::Nothing));
     let one = certificate(3, Role::Member);
-    assert_eq!(book.verify(&chain(&one), NOW), Err(Unbelieved::Expelled));
+    assert_eq!(book.verify(&chain(&one), NOW), Err(Rejected::Expelled));
     // It holds on when the registrar's own time is over, also for who hears of it only then.
     let mut late = self::book();
-    assert_eq!(late.hear(&good, NOW + 300 * DAY), Ok(Heard::Expulsion));
+    assert_eq!(late.hear(&good, NOW + 300 * DAY), Ok(Update::Expulsion));
     // A registrar that the root made leave is believed nothing more; what it said before stays.
     let root = told(About::Expulsion, &[], list(&[(2, 11)]).sign(id, &signer(1)));
-    assert_eq!(book.hear(&root, NOW), Ok(Heard::Expulsion));
+    assert_eq!(book.hear(&root, NOW), Ok(Update::Expulsion));
     let more = ExpulsionList { number: 2, ..list(&[(4, 11)]) }.sign(id, &signer(2));
-    assert_eq!(book.hear(&told(About::Expulsion, &by(), more), NOW), Err(Unbelieved::Expelled));
-    assert_eq!(book.verify(&chain(&one), NOW), Err(Unbelieved::Expelled));
+    assert_eq!(book.hear(&told(About::Expulsion, &by(), more), NOW), Err(Rejected::Expelled));
+    assert_eq!(book.verify(&chain(&one), NOW), Err(Rejected::Expelled));
     // What is from the future is not believed yet.
     let ahead = ExpulsionList { issued: NOW + 2 * DAY, ..list(&[(4, 11)]) }.sign(id, &signer(1));
-    assert_eq!(book.hear(&told(About::Expulsion, &[], ahead), NOW), Err(Unbelieved::Future));
+    assert_eq!(book.hear(&told(About::Expulsion, &[], ahead), NOW), Err(Rejected::Future));
 }
 
 #[test]
@@ -327,17 +331,17 @@ fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
     for of in 10..20 {
         members.push((signer(of).public(), Void { below: 5, until: NOW + DAY * u64::from(of) }));
         let told = book.expel(&registrar, &by(), &members[members.len() - 1..], &BTreeSet::new(), NOW);
-        assert_eq!(book.hear(&told, NOW), Ok(Heard::Expulsion));
+        assert_eq!(book.hear(&told, NOW), Ok(Update::Expulsion));
     }
     for n in 0..40 {
         let told = book.renew_secret(&registrar, &by(), [n; 32], NOW + u64::from(n));
-        assert_eq!(book.hear(&told, NOW), Ok(Heard::Secret));
+        assert_eq!(book.hear(&told, NOW), Ok(Update::Secret));
     }
     assert_eq!(book.secrets().count(), limits::OFFICE_SECRETS);
     assert_eq!(book.secrets().next().unwrap().epoch, 39);
     assert!(book.secrets().zip(book.secrets().skip(1)).all(|(newer, older)| newer > older));
     // The newest list of an issuer is all that is passed on of it, and says everything; lists come before secrets.
-    let all: Vec<Told> = book.all().cloned().collect();
+    let all: Vec<Statement> = book.all().cloned().collect();
     assert_eq!(all.iter().filter(|told| told.about == About::Expulsion).count(), 1);
     assert_eq!(all[0].about, About::Expulsion);
     let mut other = self::book();
@@ -352,9 +356,9 @@ fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
     // A jump that would use up all numbers is refused, an old secret is not news.
     let id = charter().id();
     let far = OfficeSecret::new(u32::MAX, NOW, [1; 32]).sign(id, &registrar);
-    assert_eq!(book.hear(&self::told(About::Secret, &by(), far), NOW), Err(Unbelieved::Future));
+    assert_eq!(book.hear(&self::told(About::Secret, &by(), far), NOW), Err(Rejected::Future));
     let old = OfficeSecret::new(0, NOW, [1; 32]).sign(id, &registrar);
-    assert_eq!(book.hear(&self::told(About::Secret, &by(), old), NOW), Ok(Heard::Nothing));
+    assert_eq!(book.hear(&self::told(About::Secret, &by(), old), NOW), Ok(Update::Nothing));
 }
 
 /// A registrar that expelled somebody is itself expelled: who it expelled does not come back, not even for who reads the lists in
@@ -372,10 +376,10 @@ fn nobody_comes_back_because_who_expelled_him_had_to_leave() {
     let root = book.expel(&signer(1), &[], &[(signer(2).public(), void(11))], &registrars, NOW);
     book.hear(&root, NOW).unwrap();
     let mut late = self::book();
-    assert_eq!(late.hear(&root, NOW), Ok(Heard::Expulsion));
+    assert_eq!(late.hear(&root, NOW), Ok(Update::Expulsion));
     assert!(late.hear(&first, NOW).is_err());
     for book in [&book, &late] {
-        assert_eq!(book.verify(&one, NOW), Err(Unbelieved::Expelled));
+        assert_eq!(book.verify(&one, NOW), Err(Rejected::Expelled));
     }
     // A registrar that says it of another has no effect, also not when the root takes up what registrars said.
     let rogue = book.expel(
@@ -396,9 +400,9 @@ fn nobody_comes_back_because_who_expelled_him_had_to_leave() {
     // An issuer that has forgotten its last list: what was on that stays, and its next one counts.
     let mut forgetful = self::book();
     let again = forgetful.expel(&signer(1), &[], &[(signer(6).public(), void(11))], &registrars, NOW + 1);
-    assert_eq!(book.hear(&again, NOW), Ok(Heard::Expulsion));
+    assert_eq!(book.hear(&again, NOW), Ok(Update::Expulsion));
     forgetful.hear(&again, NOW).unwrap();
-    assert_eq!(forgetful.hear(&root, NOW), Ok(Heard::Expulsion), "of an older one, too");
+    assert_eq!(forgetful.hear(&root, NOW), Ok(Update::Expulsion), "of an older one, too");
     assert!(forgetful.expelled().by_root(signer(2).public(), 10));
     // Nothing is void for longer than certificates hold.
     let endless = ExpulsionList {
@@ -424,7 +428,7 @@ fn nobody_fills_the_lists_of_others() {
             (0..1200).map(|n| (junk(n), Void { below: u64::MAX, until: u64::MAX })).collect();
         entries.insert(signer(2).public(), Void { below: u64::MAX, until: u64::MAX });
         let list = ExpulsionList { number: part.into(), issued: NOW, entries }.sign(id, &signer(2));
-        assert_eq!(book.hear(&told(About::Expulsion, &by(), list), NOW), Ok(Heard::Expulsion));
+        assert_eq!(book.hear(&told(About::Expulsion, &by(), list), NOW), Ok(Update::Expulsion));
     }
     let registrars = [signer(2).public()].into();
     let below = book.expelled().floor(signer(2).public()).saturating_add(limits::SERIAL_AHEAD);
@@ -437,13 +441,13 @@ fn nobody_fills_the_lists_of_others() {
         NOW,
     );
     assert!(root.statement.len() <= limits::EXPULSION_BYTES);
-    assert_eq!(book.hear(&root, NOW), Ok(Heard::Expulsion));
+    assert_eq!(book.hear(&root, NOW), Ok(Update::Expulsion));
     let rogue = certificate(2, Role::Registrar);
     assert!(
         book.expelled().by_root(rogue.subject, rogue.serial)
             && book.expelled().by_root(rogue.subject, limits::SERIAL)
     );
-    assert_eq!(book.verify(&chain(&certificate(3, Role::Member)), NOW), Err(Unbelieved::Expelled));
+    assert_eq!(book.verify(&chain(&certificate(3, Role::Member)), NOW), Err(Rejected::Expelled));
     // The next list still has whom the last one had.
     let next = book.expel(&signer(1), &[], &[(signer(4).public(), void)], &registrars, NOW);
     let (next, _) = ExpulsionList::open(&next.statement, id).unwrap();
@@ -452,14 +456,14 @@ fn nobody_fills_the_lists_of_others() {
     assert_eq!(*book.expelled(), Expelled::default());
     // Nobody makes of himself anything.
     let itself = Certificate { serial: 99, ..certificate(2, Role::Member) };
-    assert_eq!(self::book().verify(&chain(&itself), NOW), Err(Unbelieved::Issuer));
+    assert_eq!(self::book().verify(&chain(&itself), NOW), Err(Rejected::Issuer));
 }
 
 #[test]
 fn vouchers_say_who_may_be_offered_what() {
     let id = charter().id();
     let book = book();
-    let read = |voucher: &Voucher, by: u8, chain: &Chain, book: &Book| {
+    let read = |voucher: &Voucher, by: u8, chain: &Chain, book: &TrustState| {
         Believed::read(&voucher.sign(id, &signer(by)), chain, book, NOW)
     };
     let publisher = chain(&certificate(3, Role::Publisher));
@@ -468,20 +472,20 @@ fn vouchers_say_who_may_be_offered_what() {
     assert!(all.is_for(signer(9).public()) && all.members().is_none());
     // A member offers to those it names, and not to all; nobody for another.
     let member = chain(&certificate(3, Role::Member));
-    assert_eq!(read(&voucher(For::All), 3, &member, &book), Err(Unbelieved::Issuer));
+    assert_eq!(read(&voucher(For::All), 3, &member, &book), Err(Rejected::Issuer));
     let few = For::Members([signer(4).public()].into());
     let named = read(&voucher(few.clone()), 3, &member, &book).unwrap();
     assert!(named.is_for(signer(4).public()) && named.is_for(signer(3).public()));
     assert!(!named.is_for(signer(5).public()));
-    assert_eq!(read(&voucher(few), 5, &member, &book), Err(Unbelieved::Subject));
+    assert_eq!(read(&voucher(few), 5, &member, &book), Err(Rejected::Subject));
     // It counts what the publisher was when it was made, and whether he had to leave since.
     let early = Voucher { issued: NOW - 3 * DAY, ..voucher(For::All) };
-    assert_eq!(read(&early, 3, &publisher, &book), Err(Unbelieved::Future));
+    assert_eq!(read(&early, 3, &publisher, &book), Err(Rejected::Future));
     let bytes = voucher(For::All).sign(id, &signer(3));
     assert!(Believed::read(&bytes, &publisher, &book, NOW + 400 * DAY).is_ok());
     let mut left = book;
     left.hear(&told(About::Expulsion, &by(), list(&[(3, 11)]).sign(id, &signer(2))), NOW).unwrap();
-    assert_eq!(Believed::read(&bytes, &publisher, &left, NOW), Err(Unbelieved::Expelled));
+    assert_eq!(Believed::read(&bytes, &publisher, &left, NOW), Err(Rejected::Expelled));
     let (opened, issuer) = Voucher::open(&bytes, id).unwrap();
     assert_eq!((opened, issuer), (voucher(For::All), signer(3).public()));
     assert!((0..bytes.len()).all(|len| Voucher::open(&bytes[..len], id).is_err()));

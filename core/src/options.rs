@@ -1,4 +1,4 @@
-//! What a node is told at start: plain values, already merged from flags, environment and files.
+//! Settings of a node at its start: plain values, already merged from flags, environment and files.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,27 +8,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::timetable::Timetable;
 
-/// Who may fetch what a node has. Everybody else is told that it is not there.
+/// The peers that may fetch the content of a node. All other peers are told that the content is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Audience {
     /// Nobody.
     Nobody,
-    /// This machine and the local network: peers at private addresses that come without a relay. Of an office's content: members
-    /// there.
+    /// This machine and the local network: peers at private addresses that connect without a relay. For an
+    /// office's content: the members there.
     #[default]
     Lan,
-    /// The members of the office that it is of, as far as it is for them.
+    /// The members of the office that the content belongs to, as far as the content is for them.
     Office,
-    /// Whoever has the id and finds a way.
+    /// Anyone who has the id and can connect.
     Anyone,
 }
 
 impl Audience {
-    /// All, the fewest first.
+    /// All audiences, the smallest first.
     pub const ALL: [Self; 4] = [Self::Nobody, Self::Lan, Self::Office, Self::Anyone];
 
-    /// As it is written.
+    /// Name in settings and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Audience {
         }
     }
 
-    /// As a person reads it.
+    /// Sentence for people.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -50,7 +50,8 @@ impl Audience {
         }
     }
 
-    /// Whether a peer may fetch; `near` if it is of the local network, `member` if it is of the office that this is about.
+    /// True if a peer may fetch. `near` means that the peer is in the local network, `member` that it belongs
+    /// to the content's office.
     #[must_use]
     pub const fn admits(self, near: bool, member: bool) -> bool {
         match self {
@@ -68,9 +69,9 @@ impl fmt::Display for Audience {
     }
 }
 
-/// A text that names no audience.
+/// Error for a text that names no audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is nobody, lan, office or anyone")]
+#[error("must be nobody, lan, office or anyone")]
 pub struct BadAudience;
 
 impl FromStr for Audience {
@@ -81,68 +82,75 @@ impl FromStr for Audience {
     }
 }
 
-/// How one node runs.
+/// Settings of one node.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where everything lives; created (0700) when missing.
+    /// Folder of everything that the node keeps; created (0700) when missing.
     pub home: PathBuf,
-    /// Multiaddrs to listen on; empty: all interfaces, TCP and QUIC, any port.
+    /// Multiaddrs to listen on. Empty: all interfaces, TCP and QUIC, any port.
     pub listen: Vec<String>,
     /// Multiaddrs of peers to dial, with or without `/p2p/..`.
     pub peers: Vec<String>,
     /// Multiaddrs of trackers, with or without `/p2p/..`.
     pub trackers: Vec<String>,
-    /// Whether the DHT is used, as soon as one of its servers is known.
+    /// True if the DHT is used, as soon as one of its servers is known.
     pub dht: bool,
-    /// Multiaddrs of servers of the DHT, with or without `/p2p/..`.
+    /// Multiaddrs of DHT servers, with or without `/p2p/..`.
     pub dht_servers: Vec<String>,
-    /// Be a server of the DHT at once, without having seen that others reach this node.
+    /// True if the node is a DHT server at once, before it has seen that others reach it.
     pub dht_server: bool,
-    /// Multiaddrs at which this node is reached from outside, where it cannot tell itself: a router passes them on.
+    /// Multiaddrs at which others reach this node from outside, where it cannot tell itself: a router
+    /// forwards them.
     pub external: Vec<String>,
-    /// The router is asked to let others in (UPnP).
+    /// True if the router is asked (by UPnP) to let others in.
     pub upnp: bool,
-    /// Multiaddrs of relays, with `/p2p/..`; trackers are relays as well.
+    /// Multiaddrs of relays, with `/p2p/..`. Trackers are relays as well.
     pub relays: Vec<String>,
-    /// Others may find a way to each other through this node, which must be reachable for all of them.
+    /// True if others may connect to each other through this node, which must be reachable for all of them.
     pub relay_server: bool,
-    /// Content may be fetched through relays where no direct way is found; a relay of ours lets it pass.
+    /// True if content may be fetched through relays where no direct connection is found. A relay run by this
+    /// node lets content pass then.
     pub allow_relayed: bool,
-    /// Web seeds may be in private networks: whoever makes a link can then have this node ask servers there.
+    /// True if web seeds may be in private networks. Whoever makes a link can then have this node call
+    /// servers there.
     pub private_webseeds: bool,
-    /// Who may fetch, where nothing else was said of a content. Without: the local network, and once it is of an office, that office.
+    /// Default audience for content without one of its own. `None`: the LAN, or the office once the node
+    /// belongs to one.
     pub audience: Option<Audience>,
-    /// The office that is meant where this node is of several, by its name or the first digits of its id.
+    /// The office that is meant where the node belongs to several: its name or the first digits of its id.
     pub office: Option<String>,
-    /// It runs until it is stopped, whatever is asked of it: other processes may leave their work to it.
+    /// True if the node runs until it is stopped, whatever it is asked to do. Other processes may leave their
+    /// work to it.
     pub daemon: bool,
-    /// It stays: trackers are told of everything it holds, not only of what it fetches and publishes.
+    /// True if trackers are told of everything that the node holds, not only of what it fetches and
+    /// publishes.
     pub resident: bool,
-    /// Whether nodes of the same LAN are found by multicast DNS.
+    /// True if nodes of the same LAN are found by multicast DNS.
     pub mdns: bool,
-    /// The site this node belongs to: nodes of one name are near each other, wherever their addresses are. Without a name
-    /// a site is a subnet.
+    /// Site of this node. Nodes with the same site are near each other, wherever their addresses are. Without
+    /// a name a site is a subnet.
     pub site: Option<String>,
-    /// Bytes per second sent at most, over all peers.
+    /// Most bytes per second sent, over all peers.
     pub limit_up: Option<u64>,
-    /// Bytes per second received at most, over all peers.
+    /// Most bytes per second received, over all peers.
     pub limit_down: Option<u64>,
-    /// Limits by day and hour instead, where it has a rule for the moment.
+    /// Limits by day and hour. A rule for the present moment takes the place of the limits above.
     pub timetable: Timetable,
-    /// Everything else on this machine and its links goes first.
+    /// True if everything else on this machine and its links goes first.
     pub background: bool,
-    /// The limits are for peers outside: this machine's and the local network's are not held back.
+    /// True if the limits are for outside peers only: this machine and the local network are not held back.
     pub limit_lan: bool,
-    /// Bytes the store may hold itself (not counting files served in place) before finished blobs are evicted.
+    /// Most bytes that the store holds itself (not counting files served in place) before finished blobs are
+    /// evicted.
     pub max_store: Option<u64>,
-    /// No sockets at all: for commands that only look at the store.
+    /// True for no sockets at all: for commands that only look at the store.
     pub offline: bool,
-    /// The store is only read: nothing is fetched or marked; what is whole is served.
+    /// True if the store is only read: nothing is fetched or marked; complete blobs are served.
     pub read_only: bool,
 }
 
 impl Options {
-    /// A node in `home` with every default.
+    /// Returns the settings of a node in `home` with every default.
     #[must_use]
     pub fn new(home: PathBuf) -> Self {
         Self {

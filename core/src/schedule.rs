@@ -12,28 +12,28 @@
 //!
 //! * [`holders`] knows how fast each peer delivers and when it has stopped, [`inflight`] who was asked for what.
 //! * When nothing unasked is left, the last chunks are asked of a second, faster holder ([`endgame`]).
-//! * [`learn`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is one session's queue.
+//! * [`resolve`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is one session's queue.
 //!
 //! Cost: a pick is O(1) amortised in chunks; a grant O(neighbours of the blob); a batch of news O(chunks / 64 + news) for
 //! each neighbour; a peer that comes or goes costs its have-map once.
 
+mod announce;
 mod begin;
 mod blob;
-mod border;
-mod credit;
 pub mod endgame;
+pub mod event;
+mod free_riders;
 mod give;
 pub mod holders;
 pub mod inflight;
-pub mod io;
-mod lane;
-pub mod learn;
 pub mod pick;
 pub mod rarity;
 mod read;
-mod seed;
+pub mod resolve;
+mod site_gateways;
+mod super_seeding;
 mod take;
-mod tell;
+mod uplink;
 pub mod upload;
 
 use std::collections::BTreeMap;
@@ -42,17 +42,17 @@ use std::time::Duration;
 
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
-use crate::limits;
-use blob::{Blob, Link};
-pub use border::{Beat, Tag};
-use border::{Border, View};
+use crate::{limits, random};
+use blob::{BlobSchedule, PeerBlob};
+pub use event::{Input, Output, RequestFailure};
 use give::{Giving, Taker};
 use holders::Holder;
 use inflight::InFlight;
-pub use io::{Failure, Input, Output};
 use pick::Picker;
-use read::Reading;
-use seed::Seed;
+use read::ReadPosition;
+pub use site_gateways::{Beat, Tag};
+use site_gateways::{Border, SiteView};
+use super_seeding::Seed;
 use take::Taking;
 
 /// Time since a fixed start.
@@ -68,7 +68,7 @@ pub struct BlobKey(pub u32);
 
 /// In which order a blob's chunks are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum ChunkOrder {
     /// Rarest first: best for everybody.
     Rarest,
     /// Ascending: somebody reads along.
@@ -78,9 +78,9 @@ pub enum Order {
 /// The scheduler of a node: all blobs it fetches and gives, all peers it has sessions with.
 #[derive(Debug)]
 pub struct Scheduler {
-    random: pick::Random,
+    random: random::Random,
     peers: BTreeMap<PeerKey, Holder>,
-    blobs: BTreeMap<BlobKey, Blob>,
+    blobs: BTreeMap<BlobKey, BlobSchedule>,
     inflight: InFlight,
     giving: Giving,
     taking: Taking,
@@ -92,7 +92,7 @@ impl Scheduler {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            random: pick::Random::new(seed),
+            random: random::Random::new(seed),
             peers: BTreeMap::new(),
             blobs: BTreeMap::new(),
             inflight: InFlight::default(),
@@ -118,9 +118,9 @@ impl Scheduler {
             Input::Withdraw { blob } => self.withdraw(blob, now),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
-                let b = self.blobs.entry(blob).or_insert_with(|| Blob::new(geometry, have, now));
+                let b = self.blobs.entry(blob).or_insert_with(|| BlobSchedule::new(geometry, have, now));
                 b.picker = Some(picker);
-                b.reading = (order == Order::Ascending).then(|| Reading::new(now));
+                b.reading = (order == ChunkOrder::Ascending).then(|| ReadPosition::new(now));
                 b.complete = false;
                 self.check_complete(blob, out);
             }
@@ -132,16 +132,16 @@ impl Scheduler {
                 }
                 self.tell_all(blob, now, out);
             }
-            Input::Holds { peer, blob, have } => self.begins((peer, blob), have, &[], now, out),
+            Input::Holder { peer, blob, have } => self.begins((peer, blob), have, &[], now, out),
             Input::Begins { peer, blob, have, coming } => self.begins((peer, blob), have, &coming, now, out),
-            Input::HoldsMore { peer, blob, add } => self.holds_more(peer, blob, &add),
-            Input::Gone { peer, blob } => self.gone(peer, blob, now, out),
-            Input::Takes { peer, blob } => self.takes(peer, blob, now, out),
-            Input::TakesNot { peer, blob } => {
+            Input::HolderMore { peer, blob, add } => self.holds_more(peer, blob, &add),
+            Input::HolderGone { peer, blob } => self.gone(peer, blob, now, out),
+            Input::Interested { peer, blob } => self.takes(peer, blob, now, out),
+            Input::NotInterested { peer, blob } => {
                 self.forget_taker(peer, blob, now);
                 self.give(now, out);
             }
-            Input::Needs { peer, blob, add, drop } => {
+            Input::NeedDelta { peer, blob, add, drop } => {
                 self.passed_on(peer, blob, &drop);
                 if let Some(b) = self.blobs.get_mut(&blob) {
                     b.needs(peer, &add, &drop, now);
@@ -155,8 +155,10 @@ impl Scheduler {
                 }
             }
             Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
-            Input::Refused { peer, blob, count, busy } => self.refused(peer, blob, count, busy, now, out),
-            Input::Asked { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
+            Input::GrantDeclined { peer, blob, count, busy } => {
+                self.refused(peer, blob, count, busy, now, out)
+            }
+            Input::Requested { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
             Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
             Input::Bytes { peer, blob, chunk, bytes } => {
@@ -180,11 +182,11 @@ impl Scheduler {
     /// How long until [`Input::Tick`] is due, if there is anything to do.
     #[must_use]
     pub fn next_tick(&self, now: Now) -> Option<Duration> {
-        let busy = |b: &Blob| b.picker.is_some() || b.links.values().any(|l| l.taker.is_some());
+        let busy = |b: &BlobSchedule| b.picker.is_some() || b.links.values().any(|l| l.taker.is_some());
         if !self.blobs.values().any(busy) {
             return None;
         }
-        let every = |b: &Blob| match b.reading {
+        let every = |b: &BlobSchedule| match b.reading {
             Some(_) => self.taking.news_every().min(limits::READ_NEWS),
             None => self.taking.news_every(),
         };
@@ -235,7 +237,7 @@ impl Scheduler {
         let b = self
             .blobs
             .entry(blob)
-            .or_insert_with(|| Blob::new(geometry, Bitmap::new(geometry.chunks()), now));
+            .or_insert_with(|| BlobSchedule::new(geometry, Bitmap::new(geometry.chunks()), now));
         b.share = true;
         for chunk in have.without(&b.have).iter() {
             b.here(chunk);
@@ -325,7 +327,7 @@ impl Scheduler {
             let near = |c: u32| picker.copies(c) > 0;
             let neighbours = b.links.values().filter(|l| l.local).count() as u32;
             let (missing, size) = (picker.missing(), b.geometry.chunk_size());
-            let view = View { outside: &outside, whole, near, missing, size, neighbours };
+            let view = SiteView { outside: &outside, whole, near, missing, size, neighbours };
             border.tick(self.me, &view, now);
             b.news |= border.take_moved();
             b.tell_gateways(*blob, now, out);

@@ -56,10 +56,10 @@ impl World {
             complete: false,
         };
         let have = Bitmap::new(geometry.chunks());
-        world.tell(Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Rarest });
+        world.tell(Input::Want { blob: BLOB, geometry, have, skip: None, order: ChunkOrder::Rarest });
         for peer in world.manners.keys().copied().collect::<Vec<_>>() {
             world.tell(Input::PeerUp { peer, near: 1, elsewhere: None });
-            world.tell(Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) });
+            world.tell(Input::Holder { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) });
         }
         world
     }
@@ -130,13 +130,13 @@ impl World {
                 Manner::Lying => {
                     if let Some((chunk, _)) = self.queues.get_mut(&peer).and_then(VecDeque::pop_front) {
                         self.asked.remove(&(peer, chunk));
-                        self.tell(Input::Failed { peer, blob: BLOB, chunk, why: Failure::Bad });
+                        self.tell(Input::Failed { peer, blob: BLOB, chunk, why: RequestFailure::Bad });
                     }
                 }
                 Manner::Declining => {
                     if let Some((chunk, _)) = self.queues.get_mut(&peer).and_then(VecDeque::pop_front) {
                         self.asked.remove(&(peer, chunk));
-                        self.tell(Input::Failed { peer, blob: BLOB, chunk, why: Failure::Missing });
+                        self.tell(Input::Failed { peer, blob: BLOB, chunk, why: RequestFailure::Missing });
                     }
                 }
                 Manner::Silent => {}
@@ -248,14 +248,14 @@ fn ascending_order_reads_along() {
     let have = Bitmap::new(geometry.chunks());
     let now = Duration::ZERO;
     scheduler.handle(
-        Input::Want { blob: BLOB, geometry, have, skip: None, order: Order::Ascending },
+        Input::Want { blob: BLOB, geometry, have, skip: None, order: ChunkOrder::Ascending },
         now,
         &mut out,
     );
     for peer in [PeerKey(1), PeerKey(2)] {
         scheduler.handle(Input::PeerUp { peer, near: 0, elsewhere: None }, now, &mut out);
         scheduler.handle(
-            Input::Holds { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) },
+            Input::Holder { peer, blob: BLOB, have: Bitmap::full(geometry.chunks()) },
             now,
             &mut out,
         );

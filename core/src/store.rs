@@ -1,26 +1,28 @@
 //! Blobs on disk: where their bytes are, which chunks are verified, and what survives a crash.
 //!
 //! ```text
-//! HOME/lock                     one owner, for life (flock); pid inside
-//! HOME/control.sock             the node's socket (0600)
-//! HOME/identity                 the node's key (0600)
-//! HOME/bans                     whom we keep away (bans.old: as it was before)
-//! HOME/incoming/                what arrives on standard input
-//! HOME/store/version            format; another one is refused
-//! HOME/store/clean              present only after an orderly close, with the number of records: the index can be believed
-//! HOME/store/changes            which records changed since the index was last flushed: read again after a crash
-//! HOME/store/index/             sled: a cache of the `info` files, rebuilt from them whenever in doubt
-//! HOME/store/blobs/ab/<id>/     info (the record), list (hash list), have (verified chunks of a partial blob),
-//!                               data (the bytes, unless they are served in place); of a share also its key (0600), and
-//!                               plain in place of data where its plain content is kept here
+//! HOME/lock                   lock of the one owner, held for life (flock); pid inside
+//! HOME/control.sock           the node's socket (0600)
+//! HOME/identity               the node's key (0600)
+//! HOME/bans                   banned peers (bans.old: the generation before)
+//! HOME/incoming/              content that arrives on standard input
+//! HOME/store/version          format; another one is refused
+//! HOME/store/clean            present only after an orderly close (the index is valid); holds its count
+//! HOME/store/changes          records changed since the index was last flushed: read again after a crash
+//! HOME/store/index/           sled: a cache of the `info` files, rebuilt from them whenever in doubt
+//! HOME/store/blobs/ab/<id>/   info (the record), list (hash list), have (verified chunks of a partial blob),
+//!                             data (the bytes, unless they are served in place); of a share also its key
+//!                             (0600), and plain in place of data where its plain content is kept here
 //! ```
 //!
-//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate. What was
-//! written and not yet entered when the process died is found again by hashing the allocated, unmarked ranges. Everything else is written to a temporary name, flushed, renamed, and its
-//! folder flushed.
+//! **Order of writes.** Chunk data, flush, have-map, flush: the have-map may understate, never overstate.
+//! After a crash, chunks that were written and not yet entered are found again by hashing the allocated
+//! ranges that the have-map does not name. Everything else is written to a temporary name, flushed and
+//! renamed, and its folder is flushed.
 //!
 //! All methods block; callers on an async runtime give them a thread.
 
+mod begin;
 mod beneath;
 pub mod blob;
 mod changes;
@@ -28,7 +30,6 @@ mod claims;
 mod copying;
 mod disk;
 mod domains;
-mod export;
 mod extents;
 mod finish;
 mod flush;
@@ -38,10 +39,11 @@ mod hashing;
 mod have;
 mod homes;
 mod import;
+mod import_request;
 mod import_share;
-pub(crate) mod kept;
 mod laid;
 mod layout;
+mod leftovers;
 mod local;
 mod lock;
 mod merge;
@@ -53,74 +55,77 @@ mod repair;
 mod shares;
 mod sources;
 mod staging;
+pub(crate) mod state_files;
 mod survey;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::content::geometry::Geometry;
+use crate::content::kind::ContentKind;
 use crate::content::manifest::{Manifest, ManifestError};
 use crate::content::share::ShareError;
-use crate::content::tree::{HashList, Kind};
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::options::Audience;
+pub use begin::WriteTarget;
 pub use blob::{Blob, ReadError};
 use changes::Changes;
-pub use claims::Claim;
+pub use claims::DestinationClaim;
 pub use disk::DiskError;
-pub use export::Target;
 pub use finish::refuse_existing;
 pub use flush::{Poisoned, Room};
 pub use gc::Collected;
-pub use import::Import;
+pub use import_request::Import;
 pub use import_share::Secret;
 use layout::Layout;
+pub use leftovers::Leftover;
 pub use local::Finder;
 pub use lock::LockError;
-pub use merge::{Finished, Leftover};
-use record::{Domain, Place, Record, Seal};
+pub use merge::Finished;
+use record::{BlobLocation, Domain, Record, Seal};
 pub use sources::{Settled, Sight};
-pub use survey::{Plan, Rights, rest_is_there, survey};
+pub use survey::{Rights, WritePlan, rest_is_there, survey};
 
-/// Why an operation of the store did not work. Says whose fault it was.
+/// Reason why an operation of the store failed. It says whose fault it was.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// What was asked cannot be done as asked.
+    /// The request cannot be carried out as it stands.
     #[error("{0}")]
     User(String),
-    /// A path that is published has a name that may not travel.
+    /// A published path has a name that a manifest does not allow.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    /// Bytes that were verified are no longer what they were.
+    /// Verified bytes have changed since.
     #[error("{0}")]
     Changed(String),
-    /// A share that is held for others.
+    /// The share is held for others, and its key is not here.
     #[error("it is encrypted, and its key is not here: it is in the link, after the \"#\"")]
     NoKey,
-    /// A share that is none, or not with this key.
+    /// The share is malformed, or sealed with another key.
     #[error(transparent)]
     Share(#[from] ShareError),
-    /// It was cancelled.
+    /// The operation was cancelled.
     #[error("stopped")]
     Cancelled,
 }
 
-/// Why a store could not be opened.
+/// Reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Somebody else owns it.
+    /// Another process owns the store.
     #[error("another swarm (pid {pid}) uses this store")]
     Busy {
-        /// Its process.
+        /// Process id of the owner; 0 if unknown.
         pid: u32,
     },
-    /// It was made by another version.
+    /// The store has another format, of another version.
     #[error("{0}")]
     Version(String),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -129,7 +134,7 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
-    /// What is not of it is as if it were not here.
+    /// Network whose content this handle shows; `None` for all content.
     view: Option<Domain>,
 }
 
@@ -137,7 +142,8 @@ pub struct Store {
 struct Inner {
     layout: Layout,
     meta: meta::Meta,
-    /// Held while a record changes, so that a checkpoint finds record and index in step.
+    /// Journal of changed records. Held while a record changes, so that a checkpoint finds record and index
+    /// in step.
     changes: Mutex<Option<Changes>>,
     flusher: flush::Flusher,
     claims: Arc<claims::Claims>,
@@ -146,30 +152,30 @@ struct Inner {
     _lock: lock::Lock,
 }
 
-/// A blob to begin or go on with.
+/// Request to begin a blob, or to go on with it.
 #[derive(Debug, Clone)]
 pub struct Begin {
-    /// Its proven hash list.
+    /// Hash list of the blob, proven against its id.
     pub list: HashList,
-    /// The name to remember.
+    /// Name to remember.
     pub name: String,
-    /// Where it goes.
-    pub target: Target,
+    /// Destination of the bytes.
+    pub target: WriteTarget,
     /// For a directory's payload: the directory, whose tree the target is. For a share's content: the share.
     pub of: Option<ContentId>,
-    /// Who may fetch it, if that is said of it; what was said before stays.
+    /// Audience of the blob; `None` keeps the present one.
     pub audience: Option<Audience>,
-    /// The content of a share is opened as it is written; its key is here.
+    /// Seal of a share's content, which is decrypted as it is written: the key is here.
     pub seal: Option<Seal>,
-    /// Where it is fetched, and offered.
+    /// Network in which the blob is fetched and offered.
     pub domain: Domain,
 }
 
 impl Store {
-    /// Opens (and if need be creates) the store of a home folder and takes its lock.
+    /// Opens the store of a home folder, creates it if need be, and takes its lock.
     ///
     /// # Errors
-    /// [`OpenError::Busy`] with the owner's pid, a foreign format, or the disk.
+    /// [`OpenError::Busy`] with the owner's pid, [`OpenError::Version`] for a foreign format, or the disk.
     pub fn open(home: &Path, max_store: Option<u64>, read_only: bool) -> Result<Self, OpenError> {
         let layout = Layout::new(home);
         if !read_only {
@@ -181,7 +187,7 @@ impl Store {
         })?;
         layout.check_version(read_only)?;
         let meta = if read_only { meta::Meta::in_memory() } else { meta::Meta::open(&layout) };
-        // A damaged index may open and hold less than it did.
+        // A damaged index may open and hold fewer records than it had.
         let is_current = !meta.is_new()
             && match layout.closed_with() {
                 Some(records) => records == meta.count(),
@@ -224,19 +230,21 @@ impl Store {
         }
     }
 
-    /// The folder for what arrives on standard input, and for temporary files on the store's file system.
+    /// The home folder: it holds the content that arrives on standard input, and temporary files on the
+    /// store's file system.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         self.inner.layout.home().to_owned()
     }
 
-    /// Nothing may be written.
+    /// True if nothing may be written.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.inner.read_only
     }
 
-    /// The same store as one network sees it: only what is of that, and with small files ([`Store::keep`]) of its own.
+    /// Returns this store as one network sees it: only that network's content, and small files
+    /// ([`Store::keep`]) of its own.
     #[must_use]
     pub fn within(&self, domain: Domain) -> Self {
         Self { inner: Arc::clone(&self.inner), view: Some(domain) }
@@ -246,23 +254,24 @@ impl Store {
         self.view.is_none_or(|domain| record.is_of(domain))
     }
 
-    /// What is known of a blob.
+    /// The record of a blob.
     #[must_use]
     pub fn record(&self, id: ContentId) -> Option<Record> {
         self.inner.meta.get(id).filter(|record| self.shows(record))
     }
 
-    /// Who may fetch a blob, if that was said of it, or of the directory or share that it is part of.
+    /// The audience of a blob, if it has one of its own or its directory or share has one.
     #[must_use]
     pub fn audience(&self, id: ContentId) -> Option<Audience> {
         let record = self.record(id)?;
         record.audience.or_else(|| self.record(record.of?)?.audience)
     }
 
-    /// Says who may fetch a blob (and the bytes of a directory or a share); `None` for whom the node says.
+    /// Sets the audience of a blob, and of the bytes of a directory or share. `None` leaves it to the node's
+    /// default.
     ///
     /// # Errors
-    /// It is not known, or the disk.
+    /// [`StoreError::User`] for an unknown blob or a read-only store, or the disk.
     pub fn set_audience(&self, id: ContentId, audience: Option<Audience>) -> Result<(), StoreError> {
         if self.inner.read_only {
             return Err(StoreError::User("the store is read-only: nothing can be changed".into()));
@@ -283,7 +292,7 @@ impl Store {
         all
     }
 
-    /// How many blobs it knows, without reading their records.
+    /// Returns how many blobs the store knows, without reading their records.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.inner.meta.count()
@@ -295,8 +304,8 @@ impl Store {
         self.inner.meta.by_prefix(digits, most)
     }
 
-    /// Opens a blob for reading: a complete one, or what is verified of a partial one. `None` if it is not known, has no
-    /// usable bytes, or its source is gone.
+    /// Opens a complete blob, or the verified part of a partial one, for reading. `None` if the blob is
+    /// unknown, has no usable bytes, or its source is gone.
     #[must_use]
     pub fn blob(&self, id: ContentId) -> Option<Arc<Blob>> {
         let record = self.record(id)?;
@@ -329,12 +338,13 @@ impl Store {
         self.inner.flusher.room(bytes).await
     }
 
-    /// A chunk of a blob from [`Store::begin`] has been written: it will be flushed and entered in the have-map.
+    /// Reports that a chunk of a blob from [`Store::begin`] has been written: it will be flushed and entered
+    /// in the have-map.
     pub fn written(&self, blob: &Arc<Blob>, chunk: u32) {
         self.inner.flusher.written(blob, chunk);
     }
 
-    /// Blobs whose flush failed since the last call. They must not be believed before they are verified again.
+    /// Blobs whose flush failed since the last call. They must be verified again before they are believed.
     #[must_use]
     pub fn poisoned(&self) -> Vec<Poisoned> {
         self.inner.flusher.poisoned(|id| self.view.is_none() || self.record(id).is_some())
@@ -344,7 +354,8 @@ impl Store {
         self.replace(record.id, |_| Some(record.clone()))
     }
 
-    /// Makes of the record of `id`, if there is one, another; nobody else changes it meanwhile. `None` leaves it.
+    /// Replaces the record of `id` by the result of `make`, which gets the present one; `None` leaves it.
+    /// Nobody else changes the record meanwhile.
     fn replace(
         &self,
         id: ContentId,
@@ -360,7 +371,7 @@ impl Store {
         self.changed(&mut changes)
     }
 
-    /// Says that the record of `id` is about to change.
+    /// Enters in the journal that the record of `id` is about to change.
     fn changing(&self, id: ContentId) -> Result<MutexGuard<'_, Option<Changes>>, DiskError> {
         let mut changes = self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(changes) = &mut *changes {
@@ -369,7 +380,7 @@ impl Store {
         Ok(changes)
     }
 
-    /// It has changed, in the index too.
+    /// Begins a new journal if the present one is full. Record and index have changed by now.
     fn changed(&self, changes: &mut Option<Changes>) -> Result<(), DiskError> {
         if changes.as_ref().is_some_and(Changes::is_full) && self.inner.meta.flush() {
             *changes = Some(Changes::checkpoint(&self.inner.layout, self.inner.meta.count())?);
@@ -385,12 +396,13 @@ impl Store {
         disk::write_atomic(&dir.join("list"), &list_file(list), 0o600)?;
         self.save(record)?;
         disk::sync_dir(shelf)?;
-        // The shelf may be new as well.
+        // The parent folder may be new as well.
         disk::sync_dir(&self.inner.layout.blobs())
     }
 }
 
-/// The list as stored: kind and length, so that it can be read without the record, then the values.
+/// Encodes a hash list for the disk: kind and length, so that it can be read without the record, then the
+/// values.
 fn list_file(list: &HashList) -> Vec<u8> {
     let mut bytes = vec![list.kind() as u8];
     bytes.extend(list.geometry().len().to_le_bytes());
@@ -398,26 +410,28 @@ fn list_file(list: &HashList) -> Vec<u8> {
     bytes
 }
 
-/// Reads a stored list and checks it against the id, as one from a peer would be.
+/// Reads a stored list and checks it against the id, like a list from a peer.
 fn read_list(layout: &Layout, id: ContentId) -> Result<HashList, DiskError> {
     let path = layout.blob_dir(id).join("list");
     let bytes = disk::read(&path)?;
     let broken = || DiskError::corrupt(&path, "the hash list is damaged");
     let (head, values) = bytes.split_at_checked(9).ok_or_else(broken)?;
-    let kind = [Kind::File, Kind::Directory, Kind::Share].into_iter().find(|kind| *kind as u8 == head[0]);
+    let kind = [ContentKind::File, ContentKind::Directory, ContentKind::Share]
+        .into_iter()
+        .find(|kind| *kind as u8 == head[0]);
     let kind = kind.ok_or_else(broken)?;
     let len = u64::from_le_bytes(head[1..].try_into().map_err(|_| broken())?);
     let geometry = Geometry::new(len).map_err(|_| broken())?;
     HashList::decode(id, kind, geometry, values).map_err(|_| broken())
 }
 
-/// Where a complete blob is, if outside the store.
+/// Path of a blob's bytes, or of its destination; `None` if they lie in the store.
 #[must_use]
 pub fn path_of(record: &Record) -> Option<PathBuf> {
     match &record.place {
-        Place::Store => None,
-        Place::File { path, .. } => Some(path.clone()),
-        Place::Tree { root, .. } => Some(root.clone()),
-        Place::Part { dest, .. } => Some(dest.clone()),
+        BlobLocation::Store => None,
+        BlobLocation::File { path, .. } => Some(path.clone()),
+        BlobLocation::Tree { root, .. } => Some(root.clone()),
+        BlobLocation::Part { dest, .. } => Some(dest.clone()),
     }
 }

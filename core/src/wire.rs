@@ -37,15 +37,15 @@
 //! | 17 | Refuse | wanter | no use for so many granted chunks: for now, or for want of need |
 //! | 18 | Gateways | wanter, within a site | who fetches across the site's border, with their beats |
 //! | 19 | Seek | wanter, and whom it asked | have you got some of it? If not, and if `on`: ask those you know |
-//! | 20 | Known | who was asked on behalf of another | yes |
-//! | 21 | Book | both, in an office | a short name of all that is believed of it: who has another one is told everything |
-//! | 22 | Told | both, in an office | a statement (see [`crate::office`]), with the certificate of the registrar that signed it |
+//! | 20 | HaveIt | who was asked on behalf of another | yes |
+//! | 21 | StateDigest | both, in an office | a short name of all that is believed of it: who has another one is told everything |
+//! | 22 | Statement | both, in an office | a statement (see [`crate::office`]), with the certificate of the registrar that signed it |
 //! | 23 | Certified | both, in an office | certificates: newer ones of the sender, or new ones for the receiver |
 //! | 24 | Renew | member, to a registrar | my certificate is old |
 //! | 25 | Voucher | holder, in an office | why it may offer this blob: comes before the Offer |
 //! | 26 | Members | both, in an office | others of the office, and where they are |
-//! | 27 | Who | both, in an office | who is called that, or has a key that begins so? |
-//! | 28 | Called | who was asked | certificates of those who are called so |
+//! | 27 | FindMember | both, in an office | who is called that, or has a key that begins so? |
+//! | 28 | FoundMembers | who was asked | certificates of those who are called so |
 //! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
 //! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
 //! | 31 | Begin | wanter, before a Want | send the list of what is wanted next under this number, and first chunks, unasked |
@@ -59,7 +59,7 @@ pub mod tracker;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::tree::Kind;
+use crate::content::kind::ContentKind;
 use crate::id::ContentId;
 use crate::limits;
 pub use have::Have;
@@ -98,7 +98,7 @@ pub struct Offer {
     /// The want it answers.
     pub blob: Handle,
     /// What the id names.
-    pub kind: Kind,
+    pub kind: ContentKind,
     /// Bytes.
     pub len: u64,
     /// The name it would give it.
@@ -120,7 +120,7 @@ pub struct PeerAddrs {
 
 /// Why a chunk is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Why {
+pub enum RefusalReason {
     /// Too many requests are waiting.
     Busy,
     /// It has not got that chunk (any longer).
@@ -138,7 +138,7 @@ pub enum Message {
     List { blob: Handle },
     Have { blob: Handle, add: Have },
     Request { blob: Handle, first: u32, count: u32 },
-    Decline { blob: Handle, chunk: u32, why: Why },
+    Decline { blob: Handle, chunk: u32, why: RefusalReason },
     Cancel { blob: Handle, chunk: u32 },
     Gone { blob: Handle },
     Bad { blob: Handle, chunk: u32 },
@@ -151,15 +151,15 @@ pub enum Message {
     Refuse { blob: Handle, count: u32, busy: bool },
     Gateways { id: ContentId, beats: Vec<GatewayBeat> },
     Seek { id: ContentId, on: bool },
-    Known(ContentId),
-    Book([u8; 32]),
-    Told { about: u8, by: Vec<u8>, statement: Vec<u8> },
+    HaveIt(ContentId),
+    StateDigest([u8; 32]),
+    Statement { about: u8, by: Vec<u8>, statement: Vec<u8> },
     Certified { chain: Vec<Vec<u8>> },
     Renew,
     Voucher { blob: Handle, voucher: Vec<u8>, chain: Vec<Vec<u8>> },
     Members { peers: Vec<PeerAddrs> },
-    Who { name: String },
-    Called { chains: Vec<Vec<Vec<u8>>> },
+    FindMember { name: String },
+    FoundMembers { chains: Vec<Vec<Vec<u8>>> },
     Banned { secs: u64, reason: String },
     Reads { blob: Handle },
     Begin { blob: Handle },
@@ -202,13 +202,13 @@ impl Message {
     pub const fn is_of_office(&self) -> bool {
         matches!(
             self,
-            Self::Book(_)
-                | Self::Told { .. }
+            Self::StateDigest(_)
+                | Self::Statement { .. }
                 | Self::Certified { .. }
                 | Self::Renew
                 | Self::Members { .. }
-                | Self::Who { .. }
-                | Self::Called { .. }
+                | Self::FindMember { .. }
+                | Self::FoundMembers { .. }
         )
     }
 
@@ -238,15 +238,15 @@ impl Message {
             Self::Refuse { blob, count, busy } => body(17, &(blob, count, busy)),
             Self::Gateways { id, beats } => body(18, &(id, beats)),
             Self::Seek { id, on } => body(19, &(id, on)),
-            Self::Known(id) => body(20, id),
-            Self::Book(digest) => body(21, digest),
-            Self::Told { about, by, statement } => body(22, &(about, by, statement)),
+            Self::HaveIt(id) => body(20, id),
+            Self::StateDigest(digest) => body(21, digest),
+            Self::Statement { about, by, statement } => body(22, &(about, by, statement)),
             Self::Certified { chain } => body(23, chain),
             Self::Renew => body(24, &()),
             Self::Voucher { blob, voucher, chain } => body(25, &(blob, voucher, chain)),
             Self::Members { peers } => body(26, peers),
-            Self::Who { name } => body(27, name),
-            Self::Called { chains } => body(28, chains),
+            Self::FindMember { name } => body(27, name),
+            Self::FoundMembers { chains } => body(28, chains),
             Self::Banned { secs, reason } => body(29, &(secs, reason)),
             Self::Reads { blob } => body(30, blob),
             Self::Begin { blob } => body(31, blob),
@@ -288,15 +288,15 @@ impl Message {
             17 => read(kind, bytes).map(|(blob, count, busy)| Self::Refuse { blob, count, busy })?,
             18 => read(kind, bytes).map(|(id, beats)| Self::Gateways { id, beats })?,
             19 => read(kind, bytes).map(|(id, on)| Self::Seek { id, on })?,
-            20 => Self::Known(read(kind, bytes)?),
-            21 => Self::Book(read(kind, bytes)?),
-            22 => read(kind, bytes).map(|(about, by, statement)| Self::Told { about, by, statement })?,
+            20 => Self::HaveIt(read(kind, bytes)?),
+            21 => Self::StateDigest(read(kind, bytes)?),
+            22 => read(kind, bytes).map(|(about, by, statement)| Self::Statement { about, by, statement })?,
             23 => Self::Certified { chain: read(kind, bytes)? },
             24 => read::<()>(kind, bytes).map(|()| Self::Renew)?,
             25 => read(kind, bytes).map(|(blob, voucher, chain)| Self::Voucher { blob, voucher, chain })?,
             26 => Self::Members { peers: read(kind, bytes)? },
-            27 => Self::Who { name: read(kind, bytes)? },
-            28 => Self::Called { chains: read(kind, bytes)? },
+            27 => Self::FindMember { name: read(kind, bytes)? },
+            28 => Self::FoundMembers { chains: read(kind, bytes)? },
             29 => read(kind, bytes).map(|(secs, reason)| Self::Banned { secs, reason })?,
             30 => Self::Reads { blob: read(kind, bytes)? },
             31 => Self::Begin { blob: read(kind, bytes)? },
@@ -331,10 +331,10 @@ impl Message {
             Self::Have { add, .. } => add.within_limits(),
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
-            Self::Told { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
+            Self::Statement { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
             Self::Certified { chain } | Self::Voucher { chain, .. } => is_chain(chain),
-            Self::Who { name } => name.len() <= limits::OFFICE_NAME_BYTES,
-            Self::Called { chains } => {
+            Self::FindMember { name } => name.len() <= limits::OFFICE_NAME_BYTES,
+            Self::FoundMembers { chains } => {
                 chains.len() <= limits::OFFICE_CALLED && chains.iter().all(|chain| is_chain(chain))
             }
             Self::Banned { reason, .. } => reason.len() <= limits::REASON_BYTES,

@@ -20,15 +20,19 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u32>(), id).prop_map(|(blob, id)| Message::Want { blob, id }),
         (any::<u32>(), any::<u64>(), any::<bool>(), have(), ".{0,40}").prop_map(
             |(blob, len, origin, have, name)| {
-                Message::Offer(Offer { blob, kind: Kind::File, len, name: Some(name), origin, have })
+                Message::Offer(Offer { blob, kind: ContentKind::File, len, name: Some(name), origin, have })
             }
         ),
         (any::<u32>(), have()).prop_map(|(blob, add)| Message::Have { blob, add }),
         any::<(u32, u32, u32)>().prop_map(|(blob, first, count)| Message::Request { blob, first, count }),
-        any::<(u32, u32)>().prop_map(|(blob, chunk)| Message::Decline { blob, chunk, why: Why::Busy }),
+        any::<(u32, u32)>().prop_map(|(blob, chunk)| Message::Decline {
+            blob,
+            chunk,
+            why: RefusalReason::Busy
+        }),
         any::<u64>().prop_map(Message::Ping),
         any::<([u8; 32], bool)>().prop_map(|(id, on)| Message::Seek { id: ContentId::from_bytes(id), on }),
-        any::<[u8; 32]>().prop_map(|id| Message::Known(ContentId::from_bytes(id))),
+        any::<[u8; 32]>().prop_map(|id| Message::HaveIt(ContentId::from_bytes(id))),
         (any::<u32>(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(blob, peer)| Message::Peers {
             blob,
             peers: vec![PeerAddrs { peer, addrs: vec![vec![1, 2]] }]

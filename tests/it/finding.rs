@@ -533,7 +533,11 @@ fn one_folder_has_one_tracker() {
     let tracker = Tracker::here(&home, 0);
     let ran = Process::spawn(Tracker::command(&home, &["--listen", "/ip4/127.0.0.1/tcp/0"])).wait();
     ran.exits(1);
-    assert!(ran.err.contains("a tracker runs in") && ran.err.contains("use another --home"), "{}", ran.err);
+    assert!(
+        ran.err.contains("a tracker is already running in") && ran.err.contains("use another --home"),
+        "{}",
+        ran.err
+    );
     tracker.kill();
     drop(Tracker::here(&home, 0));
 }

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
+use swarm_core::content::kind::ContentKind;
 use swarm_core::content::link::Link;
-use swarm_core::content::manifest::{Entry, EntryKind, Manifest};
+use swarm_core::content::manifest::{EntryKind, Manifest, ManifestEntry};
 use swarm_core::content::path::Rules;
 use swarm_core::content::seal::{ShareKey, sealed_len};
 use swarm_core::content::share::{Description, Fragment, LOCKED, Outside, seal_envelope};
-use swarm_core::content::tree::{HashList, Kind};
+use swarm_core::content::tree::HashList;
 use swarm_core::id::ContentId;
 use swarm_core::office::certificate::{Certificate, Role};
 use swarm_core::office::expulsion::{ExpulsionList, Void};
@@ -23,7 +24,7 @@ use swarm_core::office::secret::OfficeSecret;
 use swarm_core::office::voucher::{For, Voucher};
 use swarm_core::office::{Charter, OfficeId, PublicKey, Signer};
 use swarm_core::wire::frame::DataHeader;
-use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, Why};
+use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::fill;
 use swarm_tests::fuzz_targets::{FuzzTarget, TARGETS};
 use swarm_tests::hostile::bytes::control;
@@ -162,7 +163,7 @@ fn messages() -> Vec<Message> {
     let offer = |have| {
         Message::Offer(Offer {
             blob: 7,
-            kind: Kind::File,
+            kind: ContentKind::File,
             len: 5_000_000,
             name: Some("a".into()),
             origin: true,
@@ -187,7 +188,7 @@ fn messages() -> Vec<Message> {
         Message::List { blob: 1 },
         Message::Have { blob: 300, add: Have::Runs(vec![(70_000, 1)]) },
         Message::Request { blob: 1, first: 5, count: 16 },
-        Message::Decline { blob: 1, chunk: 5, why: Why::Busy },
+        Message::Decline { blob: 1, chunk: 5, why: RefusalReason::Busy },
         Message::Cancel { blob: 1, chunk: 5 },
         Message::Gone { blob: 1 },
         Message::Bad { blob: 1, chunk: 5 },
@@ -201,14 +202,14 @@ fn messages() -> Vec<Message> {
         Message::Ping(u64::MAX),
         Message::Pong(1),
         Message::Unwant { blob: u32::MAX },
-        Message::Book([9; 32]),
-        Message::Told { about: 1, by: vec![1; 200], statement: vec![2; 300] },
+        Message::StateDigest([9; 32]),
+        Message::Statement { about: 1, by: vec![1; 200], statement: vec![2; 300] },
         Message::Certified { chain: vec![vec![1; 200], vec![2; 200]] },
         Message::Renew,
         Message::Voucher { blob: 1, voucher: vec![3; 200], chain: vec![vec![1; 200]] },
         Message::Members { peers: vec![PeerAddrs { peer: vec![0, 36], addrs: vec![vec![4, 127, 0, 0, 1]] }] },
-        Message::Who { name: "host7".to_owned() },
-        Message::Called { chains: vec![vec![vec![1; 200]], vec![]] },
+        Message::FindMember { name: "host7".to_owned() },
+        Message::FoundMembers { chains: vec![vec![vec![1; 200]], vec![]] },
     ]
 }
 
@@ -252,27 +253,31 @@ fn lists() -> Vec<Vec<u8>> {
         [&list.id().as_bytes()[..], &(len as u64).to_le_bytes(), &list.encode()].concat()
     };
     vec![
-        list(Kind::File, 0),
-        list(Kind::File, 100),
-        list(Kind::File, 300_000),
-        list(Kind::Directory, 200_000),
+        list(ContentKind::File, 0),
+        list(ContentKind::File, 100),
+        list(ContentKind::File, 300_000),
+        list(ContentKind::Directory, 200_000),
     ]
 }
 
 fn manifests() -> Vec<Vec<u8>> {
     let file = |path: &str, size: u64, executable| {
-        let kind =
-            EntryKind::File { size, id: if size == 0 { Kind::File.id_of(b"") } else { id() }, executable };
-        Entry { path: path.into(), kind }
+        let kind = EntryKind::File {
+            size,
+            id: if size == 0 { ContentKind::File.id_of(b"") } else { id() },
+            executable,
+        };
+        ManifestEntry { path: path.into(), kind }
     };
-    let link = |path: &str, target: &str| Entry {
+    let link = |path: &str, target: &str| ManifestEntry {
         path: path.into(),
         kind: EntryKind::Symlink { target: target.into() },
     };
-    let of = |rules, entries: Vec<Entry>| {
-        let size = |entry: &Entry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
+    let of = |rules, entries: Vec<ManifestEntry>| {
+        let size =
+            |entry: &ManifestEntry| if let EntryKind::File { size, .. } = entry.kind { size } else { 0 };
         let payload_len = entries.iter().map(size).sum();
-        let payload = if payload_len == 0 { Kind::File.id_of(b"") } else { id() };
+        let payload = if payload_len == 0 { ContentKind::File.id_of(b"") } else { id() };
         Manifest { rules, payload, payload_len, entries }.encode().expect("a manifest that is allowed")
     };
     vec![
@@ -283,7 +288,7 @@ fn manifests() -> Vec<Vec<u8>> {
             vec![
                 file("bin/run", 300, true),
                 file("bin/run.txt", 1 << 40, false),
-                Entry { path: "empty".into(), kind: EntryKind::EmptyDir },
+                ManifestEntry { path: "empty".into(), kind: EntryKind::EmptyDir },
                 link("lib/link", "../bin/run"),
                 file("lib/ä/日本語", 70_000, false),
             ],
@@ -300,7 +305,7 @@ fn shares() -> [(Outside, Description); 2] {
         salt: [9; 16],
     };
     let kind = EntryKind::File { size: 70_000, id: id(), executable: false };
-    let entries = vec![Entry { path: "a/b".into(), kind }];
+    let entries = vec![ManifestEntry { path: "a/b".into(), kind }];
     let content = ContentId::from_bytes([1; 32]);
     let manifest = Manifest { rules: Rules::Portable, payload: content, payload_len: 70_000, entries };
     let of = |name: &str, len, manifest| Description { name: name.into(), len, manifest };

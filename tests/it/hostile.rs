@@ -10,7 +10,7 @@ mod crowds;
 mod extraction;
 mod floods;
 mod frames;
-mod names;
+pub(crate) mod names;
 mod silent;
 mod trees;
 mod words;

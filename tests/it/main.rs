@@ -8,6 +8,7 @@ mod dht;
 mod distance;
 mod faults;
 mod finding;
+mod foreign;
 mod fuzz;
 mod hostile;
 mod keeping;

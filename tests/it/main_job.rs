@@ -205,7 +205,7 @@ fn what_nobody_has_is_exit_3_and_says_what_was_tried() {
     // Long enough to be told while it still waits.
     let ran = bob.run(["get", &id, "--timeout", "4s", "--peer", daemon.addr()]);
     ran.exits(3);
-    assert!(ran.err.contains("tried:") && ran.err.contains("nobody reachable has it"), "{}", ran.err);
+    assert!(ran.err.contains("Tried:") && ran.err.contains("no reachable node has it"), "{}", ran.err);
     let failed = bob.get(&id, &["--timeout", "2s", "--peer", daemon.addr()]);
     failed.exits(3);
     assert!(

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use swarm_core::content::link::Link;
-use swarm_core::content::seal::{BODY, Part, SEGMENT, Sealer, ShareKey, sealed_len};
+use swarm_core::content::seal::{BODY, SEGMENT, Sealer, ShareKey, SharePart, sealed_len};
 use swarm_core::content::share::{Description, Fragment, Outside, seal_envelope};
 use swarm_tests::fixture::{Home, MIB, Process, Ran, Seeder, listing};
 use swarm_tests::hostile::{Hostile, Offering};
@@ -180,7 +180,7 @@ fn a_password_stands_before_the_key() {
     assert!(matches!(link.fragment, Some(Fragment::Locked(_))));
     // Said before anything is asked of anybody: nobody is there.
     let nobody = at(link.clone(), "/ip4/127.0.0.1/tcp/9");
-    for (env, says) in [(Some("wrong"), "wrong password"), (None, "a password is needed")] {
+    for (env, says) in [(Some("wrong"), "wrong password"), (None, "password needed")] {
         let env: Vec<_> = env.iter().map(|password| ("SWARM_PASSWORD", *password)).collect();
         let refused = with_input(&bob, &["get", "-", "-o", "out"], &nobody, &env);
         refused.exits(1);
@@ -308,9 +308,9 @@ fn shares_that_were_made_wrongly_are_refused() {
         |key: &ShareKey, salt, part| Sealer::new(key, &salt, part, plain.len() as u64).seal_all(&plain, b"");
     let other = ShareKey::from_bytes([4; 32]);
     let contents = [
-        ("another key", sealed(&other, [0; 16], Part::Content)),
-        ("another salt", sealed(&key, [1; 16], Part::Content)),
-        ("another part", sealed(&key, [0; 16], Part::Description)),
+        ("another key", sealed(&other, [0; 16], SharePart::Content)),
+        ("another salt", sealed(&key, [1; 16], SharePart::Content)),
+        ("another part", sealed(&key, [0; 16], SharePart::Description)),
         ("not encrypted", vec![9; 2 * SEGMENT]),
     ];
     let mut offerings = Vec::new();

@@ -9,7 +9,7 @@ fn path(path: &std::path::Path) -> &str {
 }
 
 /// A publisher that soon goes, its file on a web server, sixteen nodes of an office: the server sends about one copy.
-#[allow(clippy::print_stdout)] // The figure is in the README.
+#[allow(clippy::print_stdout)] // The figure is in cli/docs/reaching.md.
 #[test]
 fn a_web_server_sends_the_first_copy_and_little_more() {
     let net = Internet::new(&[Site::public(2), Site::routed(16)]);
@@ -94,7 +94,7 @@ fn d48_links_lead_to_no_private_server() {
     let other = left.file("other", MIB, 6);
     let ran = left.run(["publish", path(&other), "--webseed", &url]);
     ran.exits(0);
-    assert!(ran.err.contains(&format!("has {} bytes there, the file has {MIB}", 3 * MIB)), "{}", ran.err);
+    assert!(ran.err.contains(&format!("has {} bytes, but the file has {MIB}", 3 * MIB)), "{}", ran.err);
     daemon.stop().exits(0);
     nginx.stop();
 }

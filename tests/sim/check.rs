@@ -98,7 +98,7 @@ impl World {
                 let chunk = self.geometry.chunk_size();
                 let granted = 2 * limits::GIVE_BYTES.max(limits::SEED_SLOTS * chunk);
                 // Beyond what it grants: late answers, and of a blob of one chunk the free request of each.
-                let most = granted + h.sessions.len() as u64 * (limits::LATE_GRANTS + 1) * chunk;
+                let most = granted + h.sessions.len() as u64 * 2 * chunk;
                 let queued = self.links.queued(host) as u64 * chunk;
                 if queued > most { Err("keeps more to send than it may") } else { Ok(()) }
             }

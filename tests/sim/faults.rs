@@ -5,7 +5,7 @@ use std::time::Duration;
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::id::ContentId;
 use swarm_core::limits;
-use swarm_core::schedule::pick::Random;
+use swarm_core::random::Random;
 use swarm_core::schedule::{Input, Scheduler};
 use swarm_core::wire::{GatewayBeat, Have, Message};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use swarm_core::id::ContentId;
 use swarm_core::limits;
-use swarm_core::schedule::{Beat, Failure, Input, Output, PeerKey};
-use swarm_core::wire::{GatewayBeat, Have, Message, Why};
+use swarm_core::schedule::{Beat, Input, Output, PeerKey, RequestFailure};
+use swarm_core::wire::{GatewayBeat, Have, Message, RefusalReason};
 
 use super::links::Block;
 use super::scenario::{Habit, Time};
@@ -63,7 +63,8 @@ impl World {
             }
             Output::Send { peer, chunk, .. } => self.send_chunk(host, peer, chunk),
             Output::Decline { peer, chunk, why, .. } => {
-                let why = if why == Failure::Busy { Why::Busy } else { Why::Missing };
+                let why =
+                    if why == RequestFailure::Busy { RefusalReason::Busy } else { RefusalReason::Missing };
                 self.send(host, peer, Message::Decline { blob, chunk, why });
             }
             Output::Have { peer, add, .. } => {
@@ -99,7 +100,7 @@ impl World {
         let bad = match self.hosts[host].spec.habit {
             Habit::Corrupt(permille) => self.random.below(1000) < usize::from(permille),
             Habit::Overclaims if !self.hosts[host].have.get(chunk) => {
-                self.send(host, peer, Message::Decline { blob: BLOB.0, chunk, why: Why::Missing });
+                self.send(host, peer, Message::Decline { blob: BLOB.0, chunk, why: RefusalReason::Missing });
                 return;
             }
             Habit::Silent => return,
@@ -139,9 +140,9 @@ impl World {
         };
         let set = |have: Have| have.into_bitmap(n).expect("a set that fits");
         match message {
-            Message::Have { add, .. } => self.tell(to, Input::HoldsMore { peer, blob, add: set(add) }),
+            Message::Have { add, .. } => self.tell(to, Input::HolderMore { peer, blob, add: set(add) }),
             Message::Need { add, drop, .. } => {
-                self.tell(to, Input::Needs { peer, blob, add: set(add), drop: set(drop) });
+                self.tell(to, Input::NeedDelta { peer, blob, add: set(add), drop: set(drop) });
             }
             Message::Grant { .. } if self.hosts[to].spec.habit == Habit::Hoarder => {}
             Message::Grant { count, .. } if self.hosts[to].spec.habit == Habit::Unread => {
@@ -151,11 +152,13 @@ impl World {
                 }
             }
             Message::Grant { count, hint, .. } => self.tell(to, Input::Granted { peer, blob, count, hint }),
-            Message::Refuse { count, busy, .. } => self.tell(to, Input::Refused { peer, blob, count, busy }),
+            Message::Refuse { count, busy, .. } => {
+                self.tell(to, Input::GrantDeclined { peer, blob, count, busy })
+            }
             Message::Request { first, count, .. } => {
                 for chunk in first..first + count {
                     self.check_asked(to, from, chunk);
-                    self.tell(to, Input::Asked { peer, blob, chunk });
+                    self.tell(to, Input::Requested { peer, blob, chunk });
                 }
             }
             Message::Cancel { chunk, .. } => {
@@ -176,12 +179,13 @@ impl World {
                 self.tell(to, Input::Gateways { peer, blob, beats });
             }
             Message::Decline { chunk, why, .. } => {
-                let why = if why == Why::Busy { Failure::Busy } else { Failure::Missing };
+                let why =
+                    if why == RefusalReason::Busy { RequestFailure::Busy } else { RequestFailure::Missing };
                 self.hosts[to].books.ended(peer, chunk);
                 self.tell(to, Input::Failed { peer, blob, chunk, why });
             }
             Message::Reads { .. } => self.tell(to, Input::Reads { peer, blob }),
-            Message::Unwant { .. } => self.tell(to, Input::TakesNot { peer, blob }),
+            Message::Unwant { .. } => self.tell(to, Input::NotInterested { peer, blob }),
             other => panic!("not sent here: {other:?}"),
         }
     }

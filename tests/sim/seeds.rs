@@ -1,6 +1,6 @@
 //! Small worlds in which much goes wrong, each from one number.
 
-use swarm_core::schedule::pick::Random;
+use swarm_core::random::Random;
 
 use super::scenario::{Fault, Habit, Line, Scenario, Spec, Time};
 use super::table;
@@ -143,15 +143,28 @@ fn faults_end(scenario: &Scenario) -> f64 {
     faults.chain(scenario.hosts.iter().filter_map(|h| h.joins)).max().unwrap_or(0) as f64 / 1e9
 }
 
+/// Many fill the lines with what they do not need, a third of all hosts or half of those of one line: they leave little of it.
+fn is_hostile(scenario: &Scenario) -> bool {
+    let count = |of: Option<u16>| {
+        let hosts = scenario.hosts.iter().filter(|host| of.is_none_or(|site| host.site == site));
+        let hostile = |hostile: usize, host: &Spec| hostile + usize::from(host.habit != Habit::Honest);
+        (hosts.clone().count(), hosts.fold(0, hostile))
+    };
+    let thin = |site: u16| {
+        let (all, hostile) = count(Some(site));
+        scenario.lines[usize::from(site)].is_some() && hostile * 2 >= all.max(1)
+    };
+    let (all, hostile) = count(None);
+    hostile * 3 >= all || (0..scenario.lines.len() as u16).any(thin)
+}
+
 /// Runs a world; with `trace`, every message is shown.
 ///
 /// # Errors
 /// What did not hold.
 pub fn run(scenario: Scenario, trace: Option<Trace>) -> Result<(), String> {
     let (end, bound) = (faults_end(&scenario), table::bound(&scenario));
-    let hostile = scenario.hosts.iter().filter(|host| host.habit != Habit::Honest).count();
-    // Many who fill a thin line with what they do not need leave little of it.
-    let times = if hostile * 3 >= scenario.hosts.len() { 3.0 } else { 1.0 };
+    let times = if is_hostile(&scenario) { 3.0 } else { 1.0 };
     let mut world = World::new(scenario);
     (world.codec, world.trace) = (true, trace);
     world.verdict(end, times * (GRACE.0 + GRACE.1 * bound))

@@ -1,6 +1,6 @@
 //! The table: how near to the physical bound a whole rollout comes.
 
-use swarm_core::schedule::pick::Random;
+use swarm_core::random::Random;
 
 use super::scenario::{Fault, Finish, Habit, Line, Scenario, Spec};
 use super::world::World;

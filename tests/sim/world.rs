@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::schedule::pick::Random;
-use swarm_core::schedule::{BlobKey, Failure, Input, Order, Output, PeerKey, Scheduler};
+use swarm_core::random::Random;
+use swarm_core::schedule::{BlobKey, ChunkOrder, Input, Output, PeerKey, RequestFailure, Scheduler};
 use swarm_core::wire::Message;
 
 use super::check::Books;
@@ -270,7 +270,11 @@ impl World {
             self.tell(host, Input::Serve { blob: BLOB, geometry, have, origin });
         }
         if !origin {
-            let order = if self.hosts[host].spec.reads.is_some() { Order::Ascending } else { Order::Rarest };
+            let order = if self.hosts[host].spec.reads.is_some() {
+                ChunkOrder::Ascending
+            } else {
+                ChunkOrder::Rarest
+            };
             self.tell(host, Input::Want { blob: BLOB, geometry, have, skip: None, order });
         }
         if !self.calm {
@@ -297,8 +301,8 @@ impl World {
         for (x, y) in [(a, b), (b, a)] {
             if self.wants(x) {
                 let have = self.advertised(y);
-                self.tell(y, Input::Takes { peer: peer_key(conn, x), blob: BLOB });
-                self.tell(x, Input::Holds { peer: peer_key(conn, y), blob: BLOB, have });
+                self.tell(y, Input::Interested { peer: peer_key(conn, x), blob: BLOB });
+                self.tell(x, Input::Holder { peer: peer_key(conn, y), blob: BLOB, have });
             }
         }
     }
@@ -410,7 +414,7 @@ impl World {
         }
         self.hosts[to].books.ended(peer, chunk);
         if bad {
-            return self.tell(to, Input::Failed { peer, blob, chunk, why: Failure::Bad });
+            return self.tell(to, Input::Failed { peer, blob, chunk, why: RequestFailure::Bad });
         }
         self.hosts[to].have.set(chunk);
         self.hosts[to].written.push((self.now, chunk));

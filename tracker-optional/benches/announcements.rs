@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use swarm_core::node::tracker::conn::Connection;
-use swarm_core::wire::tracker::{Announce, Entry, Key};
+use swarm_core::discovery::tracker::conn::TrackerConnection;
+use swarm_core::wire::tracker::{Announce, AnnouncedSwarm, SwarmKey};
 use swarm_tracker::server::{Options, Server};
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 200;
 /// How long each kind is measured.
 const FOR: Duration = Duration::from_secs(4);
 
-const KEY: Key = [7; 32];
+const KEY: SwarmKey = [7; 32];
 
 /// A tracker on a thread of its own; asked, it tells the processor time it has used.
 struct Tracker {
@@ -80,7 +80,7 @@ fn announce(ask: bool, version: u64) -> Announce {
         addrs: vec![vec![4, 10, 0, 0, 1, 6, 0x10, 0xa2], vec![4, 10, 0, 0, 1, 0x91, 2, 0x10, 0xa2, 0xcd, 3]],
         base: version,
         version: 1,
-        add: if version == 0 { vec![Entry { key: KEY, whole: false }] } else { Vec::new() },
+        add: if version == 0 { vec![AnnouncedSwarm { key: KEY, whole: false }] } else { Vec::new() },
         ask: if ask { vec![KEY] } else { Vec::new() },
         ..Announce::default()
     }
@@ -109,7 +109,7 @@ fn row(name: &str, count: u64, took: Duration, used: Duration) {
 async fn standing(tracker: &Tracker, ask: bool) -> (u64, Duration, Duration) {
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut connection = Connection::open_anew(&tracker.address).await.unwrap();
+        let mut connection = TrackerConnection::open_anew(&tracker.address).await.unwrap();
         connection.ask(&announce(false, 0)).await.unwrap();
         open.push(connection);
     }
@@ -137,7 +137,7 @@ async fn coming(tracker: &Tracker) -> (u64, Duration, Duration) {
     let (start, before) = (Instant::now(), tracker.used());
     let mut count = 0;
     while start.elapsed() < FOR {
-        let mut connection = Connection::open_anew(&tracker.address).await.unwrap();
+        let mut connection = TrackerConnection::open_anew(&tracker.address).await.unwrap();
         connection.ask(&announce(false, 0)).await.unwrap();
         count += 1;
     }

@@ -8,7 +8,7 @@ use std::alloc::System;
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher};
-use swarm_tracker::registry::{At, Bounds, Entry, Key, Registry, Shares};
+use swarm_tracker::registry::{AnnouncedSwarm, At, Bounds, Registry, Shares, SwarmKey};
 
 #[global_allocator]
 static ALLOCATED: AllocProfiler<System> = AllocProfiler::new(System);
@@ -34,13 +34,15 @@ fn at(site: u64) -> At {
     At { site, origin: site }
 }
 
-fn key(number: u32) -> Key {
+fn key(number: u32) -> SwarmKey {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
 fn join(registry: &mut Registry<u64>, node: u32, swarm: u32) {
     registry.heard(&node.into(), at((node / SITE).into()), &REACH, LATER).unwrap();
-    registry.change(&node.into(), true, (&[Entry { key: key(swarm), whole: node == 0 }], &[]), 1).unwrap();
+    registry
+        .change(&node.into(), true, (&[AnnouncedSwarm { key: key(swarm), whole: node == 0 }], &[]), 1)
+        .unwrap();
 }
 
 /// One swarm of so many members.
@@ -75,7 +77,8 @@ fn come_and_go(bencher: Bencher<'_, '_>, members: u32) {
 /// A node with 10,000 swarms announces all of them for the first time.
 #[divan::bench(sample_count = 10)]
 fn ten_thousand_at_once(bencher: Bencher<'_, '_>) {
-    let entries: Vec<Entry> = (0..10_000).map(|number| Entry { key: key(number), whole: true }).collect();
+    let entries: Vec<AnnouncedSwarm> =
+        (0..10_000).map(|number| AnnouncedSwarm { key: key(number), whole: true }).collect();
     bencher.with_inputs(|| crowd(1000)).bench_local_refs(|registry| {
         registry.change(&1, true, (&entries, &[]), 2).unwrap();
     });
@@ -91,9 +94,11 @@ fn a_million_members(bencher: Bencher<'_, '_>, how: &str) {
             "one swarm" => (0..1_000_000).for_each(|node| join(&mut registry, node, 0)),
             "a swarm each" => (0..1_000_000).for_each(|node| join(&mut registry, node, node)),
             _ => (0..10_000_u32).for_each(|node| {
-                let entry =
-                    |number: u32| Entry { key: key((node + number * 97) % 10_000), whole: number == 0 };
-                let entries: Vec<Entry> = (0..100).map(entry).collect();
+                let entry = |number: u32| AnnouncedSwarm {
+                    key: key((node + number * 97) % 10_000),
+                    whole: number == 0,
+                };
+                let entries: Vec<AnnouncedSwarm> = (0..100).map(entry).collect();
                 registry.heard(&node.into(), at((node / SITE).into()), &REACH, LATER).unwrap();
                 registry.change(&node.into(), true, (&entries, &[]), 1).unwrap();
             }),

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::server::Numbers;
+use crate::server::Counters;
 
 /// Requests at once.
 const CLIENTS: usize = 64;
@@ -33,7 +33,7 @@ const STALLED: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 << 10;
 
 /// Answers requests for ever.
-pub async fn serve(listener: TcpListener, numbers: watch::Receiver<Numbers>) {
+pub async fn serve(listener: TcpListener, numbers: watch::Receiver<Counters>) {
     let places = Arc::new(Semaphore::new(CLIENTS));
     let mut open = JoinSet::new();
     loop {
@@ -66,7 +66,7 @@ pub async fn serve(listener: TcpListener, numbers: watch::Receiver<Numbers>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, numbers: &Numbers) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, numbers: &Counters) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return page(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "only GET\n".to_owned());
     }
@@ -75,7 +75,7 @@ fn respond(request: &Request<Incoming>, numbers: &Numbers) -> Response<Full<Byte
             page(StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned())
         }
         "/healthz" => {
-            let stalled = "it has stopped answering nodes\n".to_owned();
+            let stalled = "the tracker has stopped answering nodes\n".to_owned();
             page(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", stalled)
         }
         "/metrics" => page(
@@ -87,7 +87,7 @@ fn respond(request: &Request<Incoming>, numbers: &Numbers) -> Response<Full<Byte
         _ => page(
             StatusCode::NOT_FOUND,
             "text/plain; charset=utf-8",
-            "there are /, /healthz and /metrics\n".to_owned(),
+            "not found: use /, /healthz or /metrics\n".to_owned(),
         ),
     }
 }
@@ -107,7 +107,7 @@ fn page(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 }
 
 /// In the format of OpenMetrics 1.0.
-fn metrics(numbers: &Numbers) -> String {
+fn metrics(numbers: &Counters) -> String {
     let mut registry = Registry::with_prefix("swarm_tracker");
     for (name, help, value) in [
         ("uptime_seconds", "Since its start", numbers.uptime),
@@ -121,8 +121,12 @@ fn metrics(numbers: &Numbers) -> String {
     }
     for (name, help, value) in [
         ("announcements", "Announcements answered", numbers.announcements),
-        ("turned_away", "Announcements not taken in: full, or too much of one node", numbers.turned_away),
-        ("bad_messages", "Messages that no honest node sends", numbers.bad),
+        (
+            "turned_away",
+            "Announcements refused: the tracker is full, or one node sent too many",
+            numbers.turned_away,
+        ),
+        ("bad_messages", "Invalid messages", numbers.bad),
     ] {
         registry.register(name, help, ConstCounter::new(value));
     }
@@ -138,7 +142,7 @@ fn metrics(numbers: &Numbers) -> String {
 }
 
 /// For a person.
-fn status(numbers: &Numbers) -> String {
+fn status(numbers: &Counters) -> String {
     let mut rows = String::new();
     let mut row = |name: &str, value: String| {
         let _ = write!(rows, "<tr><th>{name}<td>{value}");
@@ -152,7 +156,7 @@ fn status(numbers: &Numbers) -> String {
     row("nodes announce every", format!("{} s", numbers.interval));
     row("up", uptime(numbers.uptime));
     row("turned away", numbers.turned_away.to_string());
-    row("messages nobody honest sends", numbers.bad.to_string());
+    row("invalid messages", numbers.bad.to_string());
     for (reason, count) in &numbers.refused {
         row(&format!("refused: {reason}"), count.to_string());
     }
@@ -163,7 +167,7 @@ fn status(numbers: &Numbers) -> String {
          color-scheme:light dark}}table{{border-collapse:collapse;width:100%}}\
          th{{text-align:left;font-weight:400;padding:.25em 0}}td{{text-align:right;\
          font-variant-numeric:tabular-nums}}tr{{border-bottom:1px solid #8884}}</style>\
-         <h1>swarm tracker</h1><p>It works. Numbers only: who is here, and for what, is nobody's business.\
+         <h1>swarm tracker</h1><p>It works. This page shows counts only, no nodes and no contents.\
          <table>{rows}</table><p><a href=/metrics>metrics</a> for Prometheus, <a href=/healthz>healthz</a> for \
          whoever watches.</html>\n"
     )

@@ -10,8 +10,8 @@ pub mod reach;
 pub mod registry;
 pub mod server;
 
-mod few;
-mod lots;
-mod numbers;
-mod origins;
+mod index;
+mod quota;
+mod sample;
 mod slab;
+mod small_list;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use etcetera::BaseStrategy as _;
-use swarm_core::node::event::Fault;
+use swarm_core::api::event::Fault;
 use swarm_tracker::server::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -40,8 +40,7 @@ async fn run(args: &args::Args) -> Result<(), (u8, String)> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(user)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(user)?;
     let home = args.home.clone().or_else(default_home);
-    let home =
-        home.ok_or((USER, "cannot tell where your data folder is: name one with --home".to_owned()))?;
+    let home = home.ok_or((USER, "cannot find your data folder: choose one with --home".to_owned()))?;
     let options = Options {
         listen: args.listen.clone(),
         http: (!args.no_http).then_some(args.http),

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use swarm_core::limits;
-use swarm_core::node::tracker::addr::{Way, is_one_host, is_public, relay_of, with_ip};
+use swarm_core::net::address::{Way, is_one_host, is_public, relay_of, with_ip};
 
 /// Ports of each kind that are tried at the address it was seen at.
 const PORTS: usize = 2;

@@ -19,14 +19,14 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
-use swarm_core::schedule::pick::Random;
-pub use swarm_core::wire::tracker::{Entry, Key};
+use swarm_core::random::Random;
 
-use crate::few::Few;
-use crate::lots::{Member, draw};
-use crate::numbers::Numbers;
-use crate::origins::Origins;
+use crate::index::NameIndex;
+use crate::quota::Quotas;
+use crate::sample::{Member, draw};
 use crate::slab::Slab;
+use crate::small_list::SmallList;
+pub use swarm_core::wire::tracker::{AnnouncedSwarm, SwarmKey};
 
 /// Time since a fixed start.
 pub type Now = Duration;
@@ -85,10 +85,10 @@ pub enum Refused {
     #[error("the tracker is full")]
     Full,
     /// There are as many nodes from its place as there may be.
-    #[error("the tracker knows as many nodes of this address as it may")]
+    #[error("the tracker has reached its limit of nodes for this address")]
     Crowded,
     /// The node takes part in as many swarms as one may.
-    #[error("a node may take part in {0} swarms")]
+    #[error("a node may take part in at most {0} swarms")]
     TooMany(usize),
 }
 
@@ -105,11 +105,11 @@ pub struct Named<'a, N> {
 #[derive(Debug)]
 pub struct Registry<N> {
     bounds: Bounds,
-    names: Numbers,
+    names: NameIndex,
     /// How many nodes come from each place.
-    origins: Origins,
+    origins: Quotas,
     nodes: Slab<Node<N>>,
-    keys: Numbers,
+    keys: NameIndex,
     swarms: Slab<Gathering>,
     /// Those of each swarm's sites after the first.
     groups: HashMap<(u32, u64), Group>,
@@ -128,7 +128,7 @@ struct Node<N> {
     /// The state of its entries, by its own count.
     version: u64,
     expires: Now,
-    entries: Few<Membership>,
+    entries: SmallList<Membership>,
     /// Where each swarm's entry is, once they are too many to look through.
     #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 48.
     index: Option<Box<HashMap<u32, u32>>>,
@@ -155,20 +155,20 @@ const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Gathering {
-    key: Key,
+    key: SwarmKey,
     /// One of its sites, whose members stand here: most swarms have no other.
     site: u64,
     first: Group,
     #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 24.
     others: Option<Box<Vec<u64>>>,
-    whole: Few<Member>,
+    whole: SmallList<Member>,
     members: u32,
 }
 
 /// The members of one swarm in one site. Gateways stand first.
 #[derive(Debug, Default)]
 struct Group {
-    members: Few<Member>,
+    members: SmallList<Member>,
     gateways: u32,
     /// Its place among the other sites of its swarm.
     at: u32,
@@ -180,10 +180,10 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     pub fn new(bounds: Bounds, seed: u64) -> Self {
         Self {
             bounds,
-            names: Numbers::default(),
-            origins: Origins::new(bounds.per_origin, bounds.members_per_origin),
+            names: NameIndex::default(),
+            origins: Quotas::new(bounds.per_origin, bounds.members_per_origin),
             nodes: Slab::new(),
-            keys: Numbers::default(),
+            keys: NameIndex::default(),
             swarms: Slab::new(),
             groups: HashMap::new(),
             due: BinaryHeap::new(),
@@ -212,7 +212,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
 
     /// Members of one swarm, and how many of them have everything.
     #[must_use]
-    pub fn swarm(&self, key: &Key) -> (usize, usize) {
+    pub fn swarm(&self, key: &SwarmKey) -> (usize, usize) {
         let swarm = self.swarm_of(key).and_then(|number| self.swarms.get(number));
         swarm.map_or((0, 0), |swarm| (swarm.members as usize, swarm.whole.len()))
     }
@@ -262,7 +262,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
             origin: at.origin,
             version: 0,
             expires,
-            entries: Few::None,
+            entries: SmallList::None,
             index: None,
         };
         let number = self.nodes.insert(node);
@@ -286,7 +286,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         &mut self,
         name: &N,
         anew: bool,
-        (add, drop): (&[Entry], &[Key]),
+        (add, drop): (&[AnnouncedSwarm], &[SwarmKey]),
         version: u64,
     ) -> Result<(), Refused> {
         let Some(number) = self.number_of(name) else { return Ok(()) };
@@ -336,7 +336,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     }
 
     /// Members of a swarm for a node to meet, itself left out; nobody if it is not known here.
-    pub fn sample(&mut self, name: &N, key: &Key, shares: Shares) -> Vec<Named<'_, N>> {
+    pub fn sample(&mut self, name: &N, key: &SwarmKey, shares: Shares) -> Vec<Named<'_, N>> {
         let Some((asker, site)) = self.node(name).map(|(number, node)| (number, node.site)) else {
             return Vec::new();
         };
@@ -400,7 +400,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         self.names.find(name, |number| self.nodes.get(number).map(|node| &node.name))
     }
 
-    fn swarm_of(&self, key: &Key) -> Option<u32> {
+    fn swarm_of(&self, key: &SwarmKey) -> Option<u32> {
         self.keys.find(key, |number| self.swarms.get(number).map(|swarm| &swarm.key))
     }
 
@@ -411,7 +411,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     }
 
     /// Which of a node's memberships is of this swarm.
-    fn entry_of(&self, number: u32, key: &Key) -> Option<u32> {
+    fn entry_of(&self, number: u32, key: &SwarmKey) -> Option<u32> {
         let (swarm, node) = (self.swarm_of(key)?, self.nodes.get(number)?);
         if let Some(index) = &node.index {
             return index.get(&swarm).copied();
@@ -419,7 +419,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         node.entries.iter().position(|e| e.swarm == swarm).map(|at| at as u32)
     }
 
-    fn enter(&mut self, number: u32, entry: &Entry) -> Result<(), Refused> {
+    fn enter(&mut self, number: u32, entry: &AnnouncedSwarm) -> Result<(), Refused> {
         if let Some(known) = self.entry_of(number, &entry.key) {
             self.set_whole(number, known, entry.whole);
             return Ok(());
@@ -434,7 +434,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
         self.origins.take(origin)?;
         let swarm = self.swarm_of(&entry.key).unwrap_or_else(|| {
-            let (first, whole) = (Group::default(), Few::None);
+            let (first, whole) = (Group::default(), SmallList::None);
             let new = Gathering { key: entry.key, site, first, others: None, whole, members: 0 };
             let number = self.swarms.insert(new);
             let swarms = &self.swarms;

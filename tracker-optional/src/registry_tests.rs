@@ -15,12 +15,12 @@ fn at(site: u64) -> At {
     At { site, origin: site }
 }
 
-fn key(number: u8) -> Key {
+fn key(number: u8) -> SwarmKey {
     [number; 32]
 }
 
-fn entry(number: u8, whole: bool) -> Entry {
-    Entry { key: key(number), whole }
+fn entry(number: u8, whole: bool) -> AnnouncedSwarm {
+    AnnouncedSwarm { key: key(number), whole }
 }
 
 /// `site` gets `count` members of swarm 1, the first `whole` of which have everything.

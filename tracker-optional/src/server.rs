@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use swarm_core::discovery::tracker::listener::{Call, Counts, DeskOptions, TrackerListener};
 use swarm_core::limits;
-use swarm_core::node::StartError;
-use swarm_core::node::tracker::addr::{is_public, subnet};
-use swarm_core::node::tracker::desk::{Call, Counts, Desk, DeskOptions};
+use swarm_core::net::address::{is_public, subnet};
+use swarm_core::net::error::StartError;
 use swarm_core::store::DiskError;
 use swarm_core::wire::PeerAddrs;
-use swarm_core::wire::tracker::{Announce, Answer, Found};
+use swarm_core::wire::tracker::{Announce, Found, TrackerAnswer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -90,7 +90,7 @@ impl Options {
 
 /// What a tracker has counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbers {
+pub struct Counters {
     /// Seconds since its start.
     pub uptime: u64,
     /// Nodes it knows.
@@ -107,7 +107,7 @@ pub struct Numbers {
     pub rate: u64,
     /// Announcements that were not taken in: it is full, or the node takes too much.
     pub turned_away: u64,
-    /// Messages that no honest node sends.
+    /// Invalid messages.
     pub bad: u64,
     /// Connections refused, by reason.
     pub refused: Vec<(String, u64)>,
@@ -140,7 +140,7 @@ impl Server {
         if listen.is_empty() {
             listen = everywhere();
         }
-        let desk = Desk::open(
+        let listener = TrackerListener::open(
             &options.home,
             &DeskOptions {
                 listen,
@@ -151,7 +151,7 @@ impl Server {
                 relay_content: options.relay_content,
             },
         )?;
-        let (numbers, shown) = watch::channel(Numbers::default());
+        let (numbers, shown) = watch::channel(Counters::default());
         let mut tasks = JoinSet::new();
         let mut at = None;
         if let Some(address) = options.http {
@@ -161,8 +161,8 @@ impl Server {
             at = listener.local_addr().ok();
             tasks.spawn(http::serve(listener, shown));
         }
-        let mut addresses = desk.listen.clone();
-        tasks.spawn(Tracker::new(options, numbers, Arc::clone(&desk.counts)).run(desk));
+        let mut addresses = listener.listen.clone();
+        tasks.spawn(Tracker::new(options, numbers, Arc::clone(&listener.counts)).run(listener));
         let first = addresses.wait_for(|all| !all.is_empty());
         let _ = tokio::time::timeout(Duration::from_secs(2), first).await;
         Ok(Self { listen: addresses, http: at, _tasks: tasks, _lock: lock })
@@ -201,7 +201,7 @@ fn lock(home: &Path) -> Result<File, StartError> {
         Err(TryLockError::Error(e)) => Err(StartError::Disk(DiskError::new("lock", &path, e))),
         Err(TryLockError::WouldBlock) => {
             let home = home.display();
-            Err(StartError::Option(format!("a tracker runs in {home} already: use another --home")))
+            Err(StartError::Option(format!("a tracker is already running in {home}: use another --home")))
         }
     }
 }
@@ -227,12 +227,12 @@ struct Tracker {
     turned_away: u64,
     /// Announcements at each of the last seconds.
     seconds: VecDeque<u64>,
-    numbers: watch::Sender<Numbers>,
+    numbers: watch::Sender<Counters>,
     counts: Arc<Counts>,
 }
 
 impl Tracker {
-    fn new(options: &Options, numbers: watch::Sender<Numbers>, counts: Arc<Counts>) -> Self {
+    fn new(options: &Options, numbers: watch::Sender<Counters>, counts: Arc<Counts>) -> Self {
         let bounds = Bounds {
             nodes: options.nodes,
             members: (options.nodes * 4).max(100_000),
@@ -255,19 +255,19 @@ impl Tracker {
         }
     }
 
-    async fn run(mut self, mut desk: Desk) {
+    async fn run(mut self, mut listener: TrackerListener) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                call = desk.calls.recv() => match call {
+                call = listener.calls.recv() => match call {
                     Some(call) => self.answer(call),
                     // Nobody takes connections any longer: that is to be seen.
                     None => return,
                 },
                 _ = look.tick() => {
                     self.registry.expire(self.started.elapsed());
-                    self.count(desk.refused.borrow().clone());
+                    self.count(listener.refused.borrow().clone());
                 }
             }
         }
@@ -275,19 +275,23 @@ impl Tracker {
 
     fn answer(&mut self, call: Call) {
         self.announcements += 1;
-        let mut answer =
-            Answer { interval: self.interval(), pause: self.pause(), seen: call.seen, ..Answer::default() };
+        let mut answer = TrackerAnswer {
+            interval: self.interval(),
+            pause: self.pause(),
+            seen: call.seen,
+            ..TrackerAnswer::default()
+        };
         match <Name>::try_from(call.node.as_slice()) {
             Ok(name) if call.announce.leave => self.registry.forget(&name),
             Ok(name) => self.take_in(&name, call.from, &call.announce, &mut answer),
-            Err(_) => answer.refused = Some("an identity of a kind that no node of swarm has".to_owned()),
+            Err(_) => answer.refused = Some("the peer id is not that of a swarm node".to_owned()),
         }
         self.turned_away += u64::from(answer.refused.is_some());
         // Who has gone does not wait for it.
         let _ = call.reply.send(answer);
     }
 
-    fn take_in(&mut self, name: &Name, from: IpAddr, announce: &Announce, answer: &mut Answer) {
+    fn take_in(&mut self, name: &Name, from: IpAddr, announce: &Announce, answer: &mut TrackerAnswer) {
         let expires =
             self.started.elapsed() + Duration::from_secs(answer.interval.into()) * FORGOTTEN_AFTER / 2;
         let at =
@@ -354,7 +358,7 @@ impl Tracker {
         if self.registry.nodes() >= self.most_nodes {
             tracing::warn!(nodes = self.most_nodes, "full: no further node is taken in");
         }
-        self.numbers.send_replace(Numbers {
+        self.numbers.send_replace(Counters {
             uptime: self.started.elapsed().as_secs(),
             nodes: self.registry.nodes() as u64,
             swarms: self.registry.swarms() as u64,

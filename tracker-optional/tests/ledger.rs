@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use swarm_core::discovery::tracker::ledger::{ChangeSet, Ledger};
 use swarm_core::limits;
-use swarm_core::node::tracker::ledger::{Ledger, Part};
-use swarm_core::wire::tracker::Key;
+use swarm_core::wire::tracker::SwarmKey;
 use swarm_tracker::registry::{At, Bounds, Registry};
 
 const BOUNDS: Bounds =
@@ -16,12 +16,12 @@ const BOUNDS: Bounds =
 const HERE: At = At { site: 1, origin: 1 };
 const LATER: Duration = Duration::from_secs(60);
 
-fn key(number: u32) -> Key {
+fn key(number: u32) -> SwarmKey {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
 /// As the server does it.
-fn take_in(registry: &mut Registry<u8>, part: &Part) -> u64 {
+fn take_in(registry: &mut Registry<u8>, part: &ChangeSet) -> u64 {
     registry.heard(&1, HERE, &[], LATER).unwrap();
     let known = registry.version(&1);
     if part.base != 0 && part.base != known {
@@ -34,7 +34,7 @@ fn take_in(registry: &mut Registry<u8>, part: &Part) -> u64 {
 }
 
 struct Node {
-    set: BTreeMap<Key, bool>,
+    set: BTreeMap<SwarmKey, bool>,
     ledger: Ledger,
 }
 
@@ -133,7 +133,7 @@ proptest! {
                 Step::NodeRestarts => {
                     start += 1000;
                     node.ledger = Ledger::new(start);
-                    let all: BTreeSet<Key> = node.set.keys().copied().collect();
+                    let all: BTreeSet<SwarmKey> = node.set.keys().copied().collect();
                     all.into_iter().for_each(|key| node.ledger.changed(key));
                 }
             }

@@ -1,4 +1,4 @@
-//! `swarm office`.
+//! Arguments of `office`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,61 +7,80 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand, ValueHint};
 use swarm_core::office::certificate::Role;
 
-use super::Secret;
+use super::secret::Secret;
 use crate::size;
 
-/// What is done with offices.
+/// Commands of `office`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Office {
-    /// List the offices that this node is of
+    /// List the offices of this node
     List,
-    /// Found an office, with this node as its first registrar
+    /// Create an office; this node becomes its first registrar
+    ///
+    /// Prints the root key of the office: write it down. It is needed to create registrars, and to go on if
+    /// this machine is lost.
     Init(Init),
-    /// Print an invitation, to be handed to who is to join
+    /// Print an invitation for new members
+    ///
+    /// This command, or a daemon on this node, must run until they have joined.
     Invite(Invite),
     /// Join an office with an invitation
+    ///
+    /// From then on, publish and get use this office. --public uses the public network.
     Join(Join),
-    /// List the members that this node knows of
+    /// List the known members of an office
     Members,
-    /// Make a member leave: it is cut off at once, everywhere, and all open invitations end
+    /// Remove a member at once; open invitations end
+    ///
+    /// Members that are offline learn of it when they next connect to another member.
     Expel(Expel),
-    /// Leave an office, and delete this node's key there
+    /// Leave an office and delete this node's key for it
     Leave,
-    /// Change the secret by which members find each other; all open invitations end
+    /// Change the secret by which members find each other
+    ///
+    /// All open invitations end.
     Rotate,
-    /// Bring the root, as it was written down, to this node, which is a member: it becomes a registrar
+    /// Restore the root key from backup, on a member
+    ///
+    /// This node must be a member. It becomes a registrar.
     Restore(Restore),
-    /// Make this node, which has the root, a registrar for two more years
+    /// Extend this registrar by two years; needs the root key
     Renew(Renew),
 }
 
-/// See [`Office::Init`].
+/// Arguments of `office init`.
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// What people call the office
+    /// Name of the office
     pub(crate) name: String,
-    /// What this node is called there [default: the name of the machine]
-    #[arg(long = "as", env = "SWARM_AS", value_name = "NAME")]
+    /// Name of this node in the office
+    ///
+    /// [default: the name of the machine]
+    #[arg(long = "as", value_name = "NAME")]
     pub(crate) node: Option<String>,
     #[command(flatten)]
     pub(crate) secret: Secret,
 }
 
-/// See [`Office::Invite`].
+/// Arguments of `office invite`.
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// What who joins may do: member (fetch, and share with those it names), publisher (also offer to all), registrar (also invite and
-    /// expel; asks for the root's password)
-    #[arg(long, env = "SWARM_ROLE", value_name = "ROLE", default_value = "member", value_parser = role())]
+    /// What new members may do
+    ///
+    /// member: fetch, and share with members that they name. publisher: also publish to all members.
+    /// registrar: also invite and expel (asks for the root password).
+    #[arg(long, value_name = "ROLE", default_value = "member", value_parser = role())]
     pub(crate) role: Role,
-    /// How many may join with it
-    #[arg(long, env = "SWARM_USES", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Number of machines that may join
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) uses: u32,
-    /// How long it holds: 1h, 1d
-    #[arg(long, env = "SWARM_EXPIRES", value_name = "DUR", default_value = "1d", value_parser = size::parse_duration)]
+    /// Valid for: 1h, 1d
+    #[arg(long, value_name = "DUR", default_value = "1d", value_parser = size::parse_duration)]
     pub(crate) expires: Duration,
-    /// Write it to this file, which only its owner can read, instead of printing it
-    #[arg(long, env = "SWARM_FILE", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    /// Write it to this file instead of printing it
+    ///
+    /// Only you can read the file.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) secret: Secret,
@@ -72,41 +91,49 @@ fn role() -> impl clap::builder::TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::name)).map(known)
 }
 
-/// See [`Office::Join`].
+/// Arguments of `office join`.
 #[derive(Debug, Args)]
 pub(crate) struct Join {
-    /// The invitation, or the file that it is in; - reads it from standard input
+    /// Invitation, or a file that contains it
+    ///
+    /// - reads it from standard input. Arguments are visible to other users of this machine: a file is better.
     #[arg(env = "SWARM_JOIN", value_name = "CODE|FILE")]
     pub(crate) code: String,
-    /// What this node is to be called [default: the name of the machine]
-    #[arg(long = "as", env = "SWARM_AS", value_name = "NAME")]
+    /// Name of this node in the office
+    ///
+    /// [default: the name of the machine]
+    #[arg(long = "as", value_name = "NAME")]
     pub(crate) node: Option<String>,
 }
 
-/// See [`Office::Expel`].
+/// Arguments of `office expel`.
 #[derive(Debug, Args)]
 pub(crate) struct Expel {
-    /// Its name, or the first characters of its key (see `swarm office members`)
+    /// Name of the member, or first characters of its key
+    ///
+    /// `swarm office members` lists both.
     #[arg(value_name = "NODE")]
     pub(crate) who: String,
-    /// It is a registrar: takes the root's password
-    #[arg(long, env = "SWARM_REGISTRAR", value_parser = clap::builder::BoolishValueParser::new())]
+    /// Required to expel a registrar
+    ///
+    /// Asks for the root password.
+    #[arg(long)]
     pub(crate) registrar: bool,
     #[command(flatten)]
     pub(crate) secret: Secret,
 }
 
-/// See [`Office::Restore`].
+/// Arguments of `office restore`.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// Read the backup from this file; without, from standard input
-    #[arg(long, env = "SWARM_BACKUP", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    /// File with the backup [default: standard input]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) backup: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) secret: Secret,
 }
 
-/// See [`Office::Renew`].
+/// Arguments of `office renew`.
 #[derive(Debug, Args)]
 pub(crate) struct Renew {
     #[command(flatten)]

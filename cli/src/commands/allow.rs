@@ -1,13 +1,13 @@
 //! `swarm allow`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::Event;
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
 
-use super::{item, unexpected};
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::ask_once;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, unexpected};
+use crate::settings::Settings;
+use crate::target::item;
 use crate::ui::Ui;
 
 /// Says who may fetch an item from now on.

@@ -4,20 +4,19 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use swarm_core::content::tree::Kind;
-use swarm_core::node::command::{Command, Get, Output};
-use swarm_core::node::event::Event;
+use swarm_core::api::command::{Command, Destination, Get};
+use swarm_core::api::event::Event;
+use swarm_core::content::kind::ContentKind;
 
 use super::get::{self, Search};
-use super::unexpected;
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::{Conversation, say_trouble};
 use crate::deadline::{Deadline, Watch};
-use crate::exit::{Code, Failed, Outcome};
+use crate::exit::{Code, Failed, Outcome, unexpected};
 use crate::json::About;
-use crate::secret::{self, Asked};
+use crate::settings::Settings;
 use crate::summary;
+use crate::target::{self, Asked};
 use crate::ui::{self, Ui};
 
 /// How much is copied at once.
@@ -26,17 +25,17 @@ const BUFFER: u64 = 1 << 20;
 /// `cat`.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat, deadline: Deadline) -> Outcome {
     let watch = deadline.enforce(ui);
-    let asked = Asked::read(ui, &secret::given_one(&args.target)?, &args.secret)?;
+    let asked = Asked::read(ui, &target::given_one(&args.target)?, &args.secret)?;
     let command = Command::Get(Get {
         target: asked.target.clone(),
-        output: Output::Store,
+        output: Destination::Store,
         overwrite: false,
         delete: false,
         exact: false,
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),
-        serve: settings.said_of_content(),
+        serve: settings.audience_of_item(),
         network: settings.network(args.public),
     });
     let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
@@ -47,11 +46,11 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat, deadline
 pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get, deadline: Deadline) -> Outcome {
     let watch = deadline.enforce(ui);
     let [target] = args.targets.as_slice() else {
-        let failed = Failed::new(Code::Usage, "only one thing at a time goes to standard output");
-        return Err(failed.hint("swarm cat ID, once for each").into());
+        let failed = Failed::new(Code::Usage, "only one item can go to standard output");
+        return Err(failed.hint("run swarm cat ID once for each").into());
     };
-    let asked = Asked::read(ui, &secret::given_one(target)?, &args.secret)?;
-    let command = get::command(settings, args, &asked, Output::Store);
+    let asked = Asked::read(ui, &target::given_one(target)?, &args.secret)?;
+    let command = get::command(settings, args, &asked, Destination::Store);
     let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
     match outcome {
         Ok(id) if args.seed => get::share(ui, conversation, vec![id]).await,
@@ -67,7 +66,7 @@ async fn stream<'a>(
     (deadline, watch): (Deadline, Watch),
 ) -> Outcome<(Conversation<'a>, Outcome<String>)> {
     let name = asked.name.clone();
-    let options = settings.for_content(settings.options());
+    let options = settings.for_item(settings.options());
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     conversation.ask(command).await;
     let mut copy = Copy { source: None, written: 0, watch: Some(watch) };
@@ -91,7 +90,7 @@ async fn copy_events(
         say_trouble(ui, &event);
         match event {
             Event::Searching { waited_ms, tried } => meter.show(&search.see(&name, waited_ms, tried)),
-            Event::Found(blob) if blob.kind == Kind::Directory => {
+            Event::Found(blob) if blob.kind == ContentKind::Directory => {
                 return Err(is_directory(&blob.name, &blob.id).into());
             }
             Event::Found(blob) => {
@@ -117,7 +116,7 @@ async fn copy_events(
 
 fn is_directory(name: &str, id: &str) -> Failed {
     let failed =
-        Failed::new(Code::User, format!("{name} is a directory, which has no single stream of bytes"));
+        Failed::new(Code::User, format!("{name} is a directory, and cannot be written to standard output"));
     failed.hint(format!("swarm get {id}"))
 }
 
@@ -147,8 +146,7 @@ impl Copy {
         let (start, shown) = (self.written, path.clone());
         // Both ends block: our reader may be slow, and the node runs on this thread.
         let copied = tokio::task::spawn_blocking(move || copy_range(&file, &path, start, end).map(|()| file));
-        let broke_off =
-            |error| Failed::new(Code::Disk, format!("writing to standard output broke off: {error}"));
+        let broke_off = |error| Failed::new(Code::Disk, format!("cannot write to standard output: {error}"));
         let file = copied.await.map_err(broke_off)??;
         self.source = Some((shown, file));
         self.written = end;

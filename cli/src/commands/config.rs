@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::config::{Settings, Shown};
 use crate::exit::Outcome;
 use crate::json::About;
+use crate::settings::{Settings, Shown};
 use crate::ui::Ui;
 
 #[derive(Serialize)]
@@ -13,7 +13,8 @@ struct ConfigLine {
     settings: Vec<Shown>,
 }
 
-/// Prints the settings in force as a configuration file; with `origin`, each with where it comes from as a comment.
+/// Prints the settings in force as a configuration file; with `origin`, each with where it comes from as a
+/// comment.
 pub(super) fn show(ui: &Ui, settings: &Settings, origin: bool) -> Outcome {
     let list = settings.list();
     if ui.is_json() {

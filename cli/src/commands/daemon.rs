@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use swarm_core::node::command::{self, Command};
-use swarm_core::node::event::{Event, Status};
+use swarm_core::api::command::{self, Command};
+use swarm_core::api::event::Event;
+use swarm_core::api::status::Status;
 use swarm_core::office::invite::{BadInvite, Invite};
-
 use swarm_tracker::server::Server;
 
-use super::{office, unexpected};
+use super::office;
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::Conversation;
-use crate::exit::{Code, Failed, Outcome, Stop, not_started};
+use crate::exit::{Code, Failed, Outcome, Stop, not_started, unexpected};
+use crate::settings::Settings;
+use crate::size;
 use crate::ui::Ui;
 
-/// Who could not join tries again after this.
+/// Time until a failed attempt to join is repeated.
 const JOIN_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs a node until a signal comes, and a tracker beside it if that is wanted.
@@ -45,7 +46,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
     ui.talk(&format!("node {} runs for {} until Ctrl-C", status.peer, status.home.display()));
     status.listen.iter().for_each(|addr| ui.talk(&format!("  listens on {addr}")));
     for office in &status.offices {
-        office.listen.iter().for_each(|addr| ui.talk(&format!("  of {} at {addr}", office.name)));
+        office.listen.iter().for_each(|addr| ui.talk(&format!("  {}: listens on {addr}", office.name)));
     }
     for addr in tracker.iter().flat_map(Server::addresses) {
         ui.talk(&format!("  tracker at {addr}"));
@@ -70,9 +71,7 @@ async fn join(
     (node, status): (Option<String>, &Status),
 ) -> Outcome {
     if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none() {
-        ui.warn(
-            "an invitation among the arguments is for everybody on this machine to read: put it into a file",
-        );
+        ui.warn("arguments are visible to other users of this machine: put the invitation into a file");
     }
     let code = office::code(text)?;
     let invite: Invite = code
@@ -85,7 +84,8 @@ async fn join(
     }
     let mut said = false;
     loop {
-        let command = Command::Office(command::Office::Join { code: code.clone(), node: node.clone() });
+        let command =
+            Command::Office(command::OfficeCommand::Join { code: code.clone(), node: node.clone() });
         match conversation.answer(command, |_| Ok(())).await {
             Ok(Event::Offices { offices }) => {
                 offices.iter().for_each(|joined| office::say_joined(ui, joined));
@@ -105,10 +105,10 @@ async fn join(
 
 fn runs_already(status: &Status) -> Failed {
     let message = format!(
-        "a node runs for {} already: process {}, up {}s",
+        "a node is already running for {}: process {}, up {}",
         status.home.display(),
         status.pid,
-        status.uptime
+        size::seconds(status.uptime)
     );
     Failed::new(Code::User, message).hint("swarm status")
 }

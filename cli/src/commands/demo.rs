@@ -1,5 +1,5 @@
-//! `swarm demo`: one publisher and five getters as real processes of this binary, with stores of their own, over real
-//! sockets. All numbers shown are theirs; the copies are hashed again here.
+//! `swarm demo`: one publisher and five getters as real processes of this binary, with stores of their own,
+//! over real sockets. All numbers shown are theirs; the copies are hashed again here.
 
 mod process;
 mod report;
@@ -8,33 +8,31 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use swarm_core::control::{Heard as Answer, Session};
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Done, Event, Failure, Status};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::{Done, Event, Failure};
+use swarm_core::api::status::Status;
+use swarm_core::control::{ControlSession, ServerMessage};
 use swarm_core::options::Options;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::process::{Heard, Process};
-use self::report::{Copied, Report};
+use self::report::{Copied, GETTERS, Report};
 use self::source::Source;
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::About;
 use crate::progress::{Gauge, Meter};
 use crate::signals::Signals;
-use crate::size;
-use crate::summary;
 use crate::ui::Ui;
+use crate::{size, summary};
 
-/// How many fetch.
-const GETTERS: usize = 5;
 /// A process that does not get on for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the publisher is asked what it has sent.
 const RENEW: Duration = Duration::from_millis(500);
 /// How long a node may take to answer that.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// What processes have said and we have not heard yet.
+/// Messages of the processes that wait to be read.
 const QUEUE: usize = 256;
 
 /// Plays it in a temporary folder, and leaves neither files nor processes behind.
@@ -101,7 +99,7 @@ impl<'a> Demo<'a> {
         // Bars go before the table comes.
         self.players.iter_mut().for_each(|player| player.meter.hide());
         report.show(self.ui)?;
-        if report.ok() { Ok(()) } else { Err(Failed::new(Code::Verification, "a copy is not right").into()) }
+        if report.ok() { Ok(()) } else { Err(Failed::new(Code::Verification, "a copy is damaged").into()) }
     }
 
     async fn source(&self, file: Option<&Path>) -> Outcome<Source> {
@@ -109,14 +107,14 @@ impl<'a> Demo<'a> {
         meter.show(&Gauge::note(if file.is_some() {
             "hashing the file"
         } else {
-            "making up a file of 64 MiB"
+            "making a random file of 64 MiB"
         }));
         let (file, folder) = (file.map(Path::to_owned), self.folder.to_owned());
         let made = tokio::task::spawn_blocking(move || match file {
             Some(file) => Source::of(&file),
             None => Source::make(&folder),
         });
-        let broke_off = |error| Failed::new(Code::Disk, format!("preparing the file broke off: {error}"));
+        let broke_off = |error| Failed::new(Code::Disk, format!("cannot prepare the file: {error}"));
         let source = made.await.map_err(broke_off)??;
         self.ui.talk(&format!("spreading {} to {GETTERS} getters", size::bytes(source.len)));
         Ok(source)
@@ -152,7 +150,7 @@ impl<'a> Demo<'a> {
             let heard = self.hear().await?;
             if let Some(Event::Published(published)) = self.take(heard).await? {
                 if published.blob.id != source.id() {
-                    let message = "the publisher calls the file by another id than its BLAKE3 hash";
+                    let message = "the id from the publisher is not the BLAKE3 hash of the file";
                     return Err(Failed::new(Code::Verification, message).into());
                 }
                 return Ok(published.link);
@@ -190,7 +188,7 @@ impl<'a> Demo<'a> {
         let heard = timeout(patience, self.heard.recv()).await;
         heard.ok().flatten().ok_or_else(|| {
             let name = slowest.map_or("nobody", |player| &player.process.name);
-            let message = format!("{name} has not got on for {}", size::seconds(PATIENCE.as_secs()));
+            let message = format!("{name} made no progress for {}", size::seconds(PATIENCE.as_secs()));
             Failed::new(Code::Timeout, message).into()
         })
     }
@@ -226,7 +224,7 @@ impl<'a> Demo<'a> {
             let hash = tokio::task::spawn_blocking(move || source::hash(&path)).await;
             let verified = matches!(hash, Ok(Ok(hash)) if hash == (source.hash, source.len));
             let Some((done, took)) = &player.done else { continue };
-            let word = if verified { "verified" } else { "NOT RIGHT" };
+            let word = if verified { "verified" } else { "DAMAGED" };
             let notes = vec![format!("done in {}, {word}", size::millis(took.as_millis() as u64))];
             player.meter.show(&Gauge { done: done.len, total: Some(done.len), notes, ..Gauge::default() });
             copies.push(Copied::new(&player.process.name, *took, verified, &done.sources, &peers));
@@ -235,10 +233,10 @@ impl<'a> Demo<'a> {
     }
 
     /// The control socket of a process; `None` when it does not answer.
-    async fn session(&self, number: usize) -> Option<Session> {
+    async fn session(&self, number: usize) -> Option<ControlSession> {
         let home = self.players[number].process.home.clone();
         let options = Options { offline: true, ..Options::new(home) };
-        match timeout(ANSWER_WITHIN, Box::pin(Session::open(options, |_| {}))).await {
+        match timeout(ANSWER_WITHIN, Box::pin(ControlSession::open(options, |_| {}))).await {
             Ok(Ok(session)) if !session.is_own() => Some(session),
             // The process has gone and we have become the node of its store: that tells nothing.
             Ok(Ok(own)) => {
@@ -256,10 +254,10 @@ impl<'a> Demo<'a> {
     }
 }
 
-async fn status(session: Option<&Session>) -> Option<Status> {
+async fn status(session: Option<&ControlSession>) -> Option<Status> {
     let mut replies = session?.call(Command::Status).await;
     match timeout(ANSWER_WITHIN, replies.next()).await {
-        Ok(Some(Answer::Event(Event::Status(status)))) => Some(*status),
+        Ok(Some(ServerMessage::Event(Event::Status(status)))) => Some(*status),
         _ => None,
     }
 }
@@ -278,7 +276,7 @@ impl Player {
                 self.meter.show(&Gauge { done: *done, total: Some(*total), notes, ..Gauge::default() });
             }
             Event::Published(_) => self.moved_to(u64::MAX),
-            Event::Searching { .. } => self.meter.show(&Gauge::note("looking for somebody who has it")),
+            Event::Searching { .. } => self.meter.show(&Gauge::note("looking for a source")),
             Event::Progress(progress) => {
                 self.moved_to(progress.done);
                 self.meter.show(&summary::gauge(progress));
@@ -317,7 +315,7 @@ impl Player {
     }
 }
 
-/// What the publisher has sent, as it says itself.
+/// The bytes that the publisher has sent, by its own count.
 #[derive(Default)]
 struct Sent {
     before: Option<(Instant, u64)>,

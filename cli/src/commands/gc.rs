@@ -1,12 +1,11 @@
 //! `swarm gc`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::Event;
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
 
-use super::unexpected;
-use crate::config::Settings;
 use crate::conversation::ask_once;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, unexpected};
+use crate::settings::Settings;
 use crate::size;
 use crate::ui::Ui;
 

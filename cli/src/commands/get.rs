@@ -2,36 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use swarm_core::node::command::{self, Command, Output};
-use swarm_core::node::event::{Done, Event};
+use swarm_core::api::command::{self, Command, Destination};
+use swarm_core::api::event::{Done, Event};
 
-use super::unexpected;
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::{Conversation, Sharer, say_trouble};
 use crate::deadline::Deadline;
-use crate::exit::{Code, Failed, Outcome, Stop};
+use crate::exit::{Code, Failed, Outcome, Stop, unexpected};
 use crate::json::About;
 use crate::progress::{Gauge, Meter};
-use crate::secret::{self, Asked};
 use crate::seeding;
+use crate::settings::Settings;
 use crate::size;
 use crate::summary;
+use crate::target::{self, Asked};
 use crate::ui::Ui;
 
 /// Fetches one or several things at once; with `--seed`, goes on sharing until stopped unless a daemon does.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline: Deadline) -> Outcome {
     let watch = deadline.enforce(ui);
     let output = output(args)?;
-    let texts = secret::given(&args.targets)?;
+    let texts = target::given(&args.targets)?;
     let targets =
         texts.iter().map(|text| Asked::read(ui, text, &args.secret)).collect::<Result<Vec<_>, _>>()?;
     if targets.len() > 1
-        && let Output::Path(path) = &output
+        && let Destination::Path(path) = &output
     {
         return Err(not_a_folder(path).into());
     }
-    let options = settings.for_content(if args.seed { settings.resident() } else { settings.options() });
+    let options = settings.for_item(if args.seed { settings.resident() } else { settings.options() });
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     let mut fetches = Vec::new();
     for asked in &targets {
@@ -53,14 +52,14 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline
 pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>, ids: Vec<String>) -> Outcome {
     ui.talk(&match conversation.sharer() {
         Sharer::Own => "sharing until Ctrl-C".to_owned(),
-        Sharer::Daemon(_) => "the node that runs for this store goes on sharing".to_owned(),
+        Sharer::Daemon(pid) => seeding::by_daemon(pid),
         Sharer::Other(pid) => seeding::beside(pid),
     });
     seeding::until_stopped(ui, conversation, ids).await
 }
 
 /// The command for one target.
-pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, output: Output) -> Command {
+pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, output: Destination) -> Command {
     Command::Get(command::Get {
         target: asked.target.clone(),
         output,
@@ -70,37 +69,38 @@ pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, outp
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: args.include.clone(),
         exclude: args.exclude.clone(),
-        serve: settings.said_of_content(),
+        serve: settings.audience_of_item(),
         network: settings.network(args.public),
     })
 }
 
-fn output(args: &args::Get) -> Result<Output, Failed> {
+fn output(args: &args::Get) -> Result<Destination, Failed> {
     let find = |path: &Path| std::path::absolute(path).map_err(|error| Failed::io("find", path, &error));
     let Some(path) = &args.output else {
         let here = std::env::current_dir();
-        return here.map(Output::Into).map_err(|error| Failed::io("find", Path::new("."), &error));
+        return here.map(Destination::Into).map_err(|error| Failed::io("find", Path::new("."), &error));
     };
-    let ends_as_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let last = path.as_os_str().as_encoded_bytes().last();
+    let ends_as_folder = last.is_some_and(|&byte| std::path::is_separator(byte.into()));
     let path = find(path)?;
     if args.exact && args.targets.len() == 1 {
-        return Ok(Output::Path(path));
+        return Ok(Destination::Path(path));
     }
     if ends_as_folder && !path.exists() {
         std::fs::create_dir_all(&path).map_err(|error| Failed::io("create", &path, &error))?;
     }
     match path.is_dir() {
         // Of one thing, the node knows whether that folder is an earlier version of it.
-        true if args.targets.len() == 1 && !ends_as_folder => Ok(Output::Path(path)),
-        true => Ok(Output::Into(path)),
-        false if args.targets.len() == 1 && !ends_as_folder => Ok(Output::Path(path)),
+        true if args.targets.len() == 1 && !ends_as_folder => Ok(Destination::Path(path)),
+        true => Ok(Destination::Into(path)),
+        false if args.targets.len() == 1 && !ends_as_folder => Ok(Destination::Path(path)),
         false => Err(not_a_folder(&path)),
     }
 }
 
 fn not_a_folder(path: &Path) -> Failed {
     let folder: PathBuf = path.join("");
-    let message = format!("{} is no folder, and several things go into one", path.display());
+    let message = format!("{} is not a folder, and several items need one", path.display());
     Failed::new(Code::User, message).hint(format!("-o {}", folder.display()))
 }
 
@@ -210,11 +210,11 @@ impl<'a> Search<'a> {
     /// Says what was tried when that has changed; a bar shows that it goes on.
     pub(super) fn see(&mut self, name: &str, waited_ms: u64, tried: Vec<String>) -> Gauge {
         if self.tried != tried {
-            self.ui.talk(&format!("{name}: nobody is known to have it yet; tried:"));
+            self.ui.talk(&format!("{name}: no source found yet. Tried:"));
             tried.iter().for_each(|way| self.ui.talk(&format!("  {way}")));
             self.tried = tried;
         }
-        Gauge::note(format!("waiting for somebody who has it ({})", size::seconds(waited_ms / 1000)))
+        Gauge::note(format!("waiting for a source ({})", size::seconds(waited_ms / 1000)))
     }
 }
 
@@ -243,23 +243,23 @@ mod tests {
         let here = std::env::current_dir().expect("somewhere");
         let folder = tempfile::tempdir().expect("a folder");
         let of = |path: PathBuf, targets| output(&args(Some(path), targets));
-        assert_eq!(output(&args(None, 2)), Ok(Output::Into(here.clone())));
-        assert_eq!(of("no-such-file".into(), 1), Ok(Output::Path(here.join("no-such-file"))));
-        assert_eq!(of(folder.path().into(), 2), Ok(Output::Into(folder.path().into())));
-        assert_eq!(of(folder.path().into(), 1), Ok(Output::Path(folder.path().into())));
-        assert_eq!(of(folder.path().join(""), 1), Ok(Output::Into(folder.path().into())));
+        assert_eq!(output(&args(None, 2)), Ok(Destination::Into(here.clone())));
+        assert_eq!(of("no-such-file".into(), 1), Ok(Destination::Path(here.join("no-such-file"))));
+        assert_eq!(of(folder.path().into(), 2), Ok(Destination::Into(folder.path().into())));
+        assert_eq!(of(folder.path().into(), 1), Ok(Destination::Path(folder.path().into())));
+        assert_eq!(of(folder.path().join(""), 1), Ok(Destination::Into(folder.path().into())));
         assert_eq!(of(folder.path().join("x"), 2).expect_err("no folder").code, Code::User);
         let new = folder.path().join("new/");
-        assert_eq!(of(new.clone(), 2), Ok(Output::Into(new.clone())));
+        assert_eq!(of(new.clone(), 2), Ok(Destination::Into(new.clone())));
         assert!(new.is_dir());
     }
 
     #[test]
     fn commands_carry_what_was_asked() {
         let asked = Asked { target: "swarm:x".into(), shown: "x".to_owned(), name: "x".to_owned() };
-        let flags = crate::config::Layer { home: Some("/x".into()), ..Default::default() };
-        let settings = Settings::load(Default::default(), flags).expect("settings");
-        let Command::Get(get) = command(&settings, &args(None, 1), &asked, Output::Store) else {
+        let flags = crate::settings::Layer { home: Some("/x".into()), ..Default::default() };
+        let settings = crate::config::load(Default::default(), flags).expect("settings");
+        let Command::Get(get) = command(&settings, &args(None, 1), &asked, Destination::Store) else {
             panic!("not get")
         };
         assert_eq!((get.target.expose(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));

@@ -1,26 +1,26 @@
 //! `swarm hold`.
 
-use swarm_core::node::command::{self, Command, Output};
+use swarm_core::api::command::{self, Command, Destination};
 
 use super::get::{Fetch, fetch_all};
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::{Conversation, Sharer};
 use crate::deadline::Deadline;
 use crate::exit::Outcome;
-use crate::secret::{self, Asked};
 use crate::seeding;
+use crate::settings::Settings;
+use crate::target::{self, Asked};
 use crate::ui::Ui;
 
 /// Fetches into the store, and goes on sharing: our own node until it is stopped.
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadline: Deadline) -> Outcome {
     let watch = deadline.enforce(ui);
-    let text = secret::given_one(&args.target)?;
+    let text = target::given_one(&args.target)?;
     let (asked, output) = match args.blind {
-        true => (Asked::blind(&text)?, Output::Hold),
-        false => (Asked::read(ui, &text, &args.secret)?, Output::Store),
+        true => (Asked::blind(&text)?, Destination::Hold),
+        false => (Asked::read(ui, &text, &args.secret)?, Destination::Store),
     };
-    let options = settings.for_content(settings.resident());
+    let options = settings.for_item(settings.resident());
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     let get = command::Get {
         target: asked.target.clone(),
@@ -31,7 +31,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadlin
         timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         include: Vec::new(),
         exclude: Vec::new(),
-        serve: settings.said_of_content(),
+        serve: settings.audience_of_item(),
         network: settings.network(args.public),
     };
     conversation.ask(Command::Get(get)).await;
@@ -42,7 +42,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadlin
     drop(watch);
     ui.talk(&match conversation.sharer() {
         Sharer::Own => "holding it until Ctrl-C".to_owned(),
-        Sharer::Daemon(_) => "the node that runs for this store holds it".to_owned(),
+        Sharer::Daemon(pid) => seeding::by_daemon(pid),
         Sharer::Other(pid) => seeding::beside(pid),
     });
     seeding::until_stopped(ui, conversation, ids).await

@@ -1,14 +1,14 @@
 //! `swarm info`.
 
-use swarm_core::content::tree::Kind;
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Info};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::{Event, Info};
+use swarm_core::content::kind::ContentKind;
 
-use super::{item, unexpected};
-use crate::config::Settings;
 use crate::conversation::ask_once;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, unexpected};
+use crate::settings::Settings;
 use crate::size;
+use crate::target::item;
 use crate::ui::Ui;
 
 /// Shows all that is known of one item.
@@ -33,11 +33,11 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
     let blob = &info.blob;
     let amount = |bytes| format!("{} ({})", size::bytes(bytes), size::plural(bytes, "byte"));
     let kind = match (blob.kind, blob.files) {
-        (Kind::Directory, Some(files)) => format!("directory of {}", size::plural(files, "file")),
-        (Kind::Directory, None) => "directory".to_owned(),
-        (Kind::File, _) => "file".to_owned(),
-        (Kind::Share, Some(files)) => format!("share of {}", size::plural(files, "file")),
-        (Kind::Share, None) => "share".to_owned(),
+        (ContentKind::Directory, Some(files)) => format!("directory of {}", size::plural(files, "file")),
+        (ContentKind::Directory, None) => "directory".to_owned(),
+        (ContentKind::File, _) => "file".to_owned(),
+        (ContentKind::Share, Some(files)) => format!("share of {}", size::plural(files, "file")),
+        (ContentKind::Share, None) => "share".to_owned(),
     };
     let chunks = format!("{} of {}", size::count(blob.chunks.into()), size::bytes(info.chunk_size));
     let mut facts = vec![

@@ -1,16 +1,17 @@
 //! `swarm ls`.
 
-use swarm_core::content::tree::Kind;
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Blob, Entry, Event};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::{BlobRow, EntryRow, Event};
+use swarm_core::content::kind::ContentKind;
 
-use super::{item, short, unexpected};
-use crate::config::Settings;
 use crate::conversation::ask_once_with;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, unexpected};
 use crate::progress::percent;
+use crate::redact::short;
+use crate::settings::Settings;
 use crate::size;
 use crate::table::Column;
+use crate::target::item;
 use crate::ui::Ui;
 
 /// Lists the store, or the entries of a directory.
@@ -42,7 +43,7 @@ fn entry_line(size: &str, kind: &str, path: &str) -> String {
     format!("{size:>9}  {kind:<10}  {path}")
 }
 
-fn entry(entry: &Entry) -> String {
+fn entry(entry: &EntryRow) -> String {
     let is_file = ["file", "executable"].contains(&entry.kind.as_str());
     let size = if is_file { size::bytes(entry.len) } else { String::new() };
     let path = match (&entry.detail, entry.kind.as_str()) {
@@ -52,9 +53,9 @@ fn entry(entry: &Entry) -> String {
     entry_line(&size, &entry.kind, &path)
 }
 
-fn show_blobs(ui: &Ui, blobs: &[Blob]) -> Outcome {
+fn show_blobs(ui: &Ui, blobs: &[BlobRow]) -> Outcome {
     if blobs.is_empty() {
-        ui.talk("nothing here yet; publish a file with: swarm publish PATH");
+        ui.talk("the store is empty; share a file with: swarm publish PATH");
         return Ok(());
     }
     let columns = [
@@ -72,11 +73,11 @@ fn show_blobs(ui: &Ui, blobs: &[Blob]) -> Outcome {
     Ok(())
 }
 
-fn row(ui: &Ui, blob: &Blob) -> Vec<String> {
+fn row(ui: &Ui, blob: &BlobRow) -> Vec<String> {
     let kind = match blob.kind {
-        Kind::File => "file",
-        Kind::Directory => "dir",
-        Kind::Share => "share",
+        ContentKind::File => "file",
+        ContentKind::Directory => "dir",
+        ContentKind::Share => "share",
     };
     let state = match blob.state.as_str() {
         state @ ("complete" | "source changed" | "source missing") => state.to_owned(),

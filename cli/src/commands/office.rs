@@ -4,26 +4,27 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use swarm_core::api::command::{self, Command};
+use swarm_core::api::event::Event;
+use swarm_core::api::status::{MemberRow, OfficeRow};
 use swarm_core::content::share::Hidden;
 use swarm_core::limits::INVITE_BYTES;
-use swarm_core::node::command::{self, Command};
-use swarm_core::node::event::{Event, MemberRow, OfficeRow};
 use swarm_core::office::certificate::Role;
 use zeroize::Zeroizing;
 
-use super::unexpected;
 use crate::args::office::{Expel, Init, Invite, Join, Office, Renew, Restore};
-use crate::config::Settings;
 use crate::conversation::{Conversation, Sharer};
-use crate::exit::{Code, Failed, Outcome};
-use crate::secret;
+use crate::exit::{Code, Failed, Outcome, unexpected};
+use crate::password;
+use crate::redact::short;
+use crate::settings::Settings;
 use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
 
-/// What an invitation begins with; anything else is the name of a file.
+/// The beginning of an invitation; any other text is the name of a file.
 const CODE: &str = "swarm-join:";
-/// How often who has joined is looked for.
+/// Time between two looks for new members.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Does what was asked, with the node that runs or one of our own.
@@ -31,7 +32,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> O
     let office = settings.office();
     match what.unwrap_or(Office::List) {
         Office::List => {
-            let offices = ask(ui, settings, command::Office::List).await?;
+            let offices = ask(ui, settings, command::OfficeCommand::List).await?;
             list(ui, &offices)
         }
         Office::Init(args) => init(ui, settings, &args).await,
@@ -40,59 +41,61 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> O
         Office::Members => members(ui, settings, office).await,
         Office::Expel(args) => expel(ui, settings, &args, office).await,
         Office::Leave => {
-            let left = ask(ui, settings, command::Office::Leave { office }).await?;
+            let left = ask(ui, settings, command::OfficeCommand::Leave { office }).await?;
             if let Event::Offices { offices } = &left {
                 ui.talk(&format!(
-                    "left; this node is of {} now",
+                    "left; this node is now in {}",
                     size::plural(offices.len() as u64, "office")
                 ));
             }
             Ok(())
         }
         Office::Rotate => {
-            if let Event::Offices { offices } = ask(ui, settings, command::Office::Rotate { office }).await? {
+            if let Event::Offices { offices } =
+                ask(ui, settings, command::OfficeCommand::Rotate { office }).await?
+            {
                 let told = offices.first().map_or(0, |office| office.connected);
-                ui.talk(&format!("the secret is another one; {}", told_to(told)));
+                ui.talk(&format!("secret changed; {}", told_to(told)));
             }
             Ok(())
         }
         Office::Restore(args) => restore(ui, settings, &args).await,
         Office::Renew(Renew { secret }) => {
-            let password = secret::password(ui, &secret, "password of the root: ")?;
-            let renewed = ask(ui, settings, command::Office::Renew { office, password }).await?;
+            let password = password::password(ui, &secret, "root password: ")?;
+            let renewed = ask(ui, settings, command::OfficeCommand::Renew { office, password }).await?;
             list(ui, &renewed)
         }
     }
 }
 
-async fn ask(ui: &Ui, settings: &Settings, what: command::Office) -> Outcome<Event> {
+async fn ask(ui: &Ui, settings: &Settings, what: command::OfficeCommand) -> Outcome<Event> {
     let mut conversation = Conversation::open(ui, settings.options()).await?;
     let answer = conversation.answer(Command::Office(what), |_| Ok(())).await;
     conversation.finish(answer).await
 }
 
 async fn init(ui: &Ui, settings: &Settings, args: &Init) -> Outcome {
-    ui.talk("the office's root key is kept behind a password: it makes registrars, and is needed for nothing else");
-    let password = secret::new_password(ui, &args.secret)?;
+    ui.talk("choose a password for the root key of the office, which is needed only to create registrars");
+    let password = password::new_password(ui, &args.secret)?;
     let (name, node) = (args.name.clone(), args.node.clone());
     let Event::Founded { office, backup } =
-        ask(ui, settings, command::Office::Init { name, node, password }).await?
+        ask(ui, settings, command::OfficeCommand::Init { name, node, password }).await?
     else {
         return Err(unexpected());
     };
     if !ui.is_json() {
         ui.data(backup.expose())?;
     }
-    ui.talk("that is the office's root: write it down or print it, and keep it where nobody finds it.");
-    ui.talk("With it `swarm office restore` makes any member a registrar, should this machine be lost.");
-    ui.talk(&format!("{} is founded, with this node as its registrar: {}", office.name, office.called));
+    ui.talk("This is the root key of the office: write it down or print it, and keep it in a safe place.");
+    ui.talk("If this machine is lost, `swarm office restore` makes another member a registrar with it.");
+    ui.talk(&format!("created {}; this node is its first registrar: {}", office.name, office.called));
     ui.talk("invite others with: swarm office invite");
     Ok(())
 }
 
 async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<String>) -> Outcome {
     let password = match args.role {
-        Role::Registrar => Some(secret::password(ui, &args.secret, "password of the root: ")?),
+        Role::Registrar => Some(password::password(ui, &args.secret, "root password: ")?),
         Role::Member | Role::Publisher => None,
     };
     let (role, uses, secs) = (args.role, args.uses, args.expires.as_secs().max(1));
@@ -100,16 +103,18 @@ async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<Stri
         if args.file.is_none() && !ui.is_json() {
             ui.data(code.expose())?;
         }
-        let as_what = format!("as {}", role.name());
-        let many = if uses == 1 { "one node".to_owned() } else { format!("up to {uses} nodes") };
-        let within = size::seconds(secs);
-        ui.talk(&format!("{many} may join {} {as_what}, within {within}:", office.name));
-        ui.talk("  swarm office join and that text, or a file that it is in");
+        let (machines, within) = (size::plural(uses.into(), "machine"), size::seconds(secs));
+        ui.talk(&format!(
+            "to join {} as {}, on {machines} within {within}, type there:",
+            office.name,
+            role.name()
+        ));
+        ui.talk("  swarm office join CODE    (or a file that contains it)");
         Ok(())
     };
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|e| Failed::io("write", path, &e));
     let file = args.file.as_ref().map(absolute).transpose()?;
-    let what = command::Office::Invite { office, role, uses, secs, file, password };
+    let what = command::OfficeCommand::Invite { office, role, uses, secs, file, password };
     let mut conversation = Conversation::open(ui, settings.resident()).await?;
     let shown = match conversation.answer(Command::Office(what), |_| Ok(())).await {
         Ok(Event::Invited { code, office }) => show(&code, &office).map(|()| office.id),
@@ -130,12 +135,12 @@ async fn wait_for_newcomers(
     office: &str,
     (uses, secs): (u32, u64),
 ) -> Outcome {
-    ui.talk("this command opens the door meanwhile: keep it running (Ctrl-C ends it)");
+    ui.talk("keep this running until they have joined, or run swarm daemon (Ctrl-C ends it)");
     let until = std::time::Instant::now() + Duration::from_secs(secs);
     let mut left = uses;
     while left > 0 && std::time::Instant::now() < until {
         conversation.unless_signalled(tokio::time::sleep(LOOK)).await?;
-        let asked = conversation.ask(Command::Office(command::Office::List)).await;
+        let asked = conversation.ask(Command::Office(command::OfficeCommand::List)).await;
         let offices = loop {
             match conversation.next().await? {
                 (number, Event::Offices { offices }) if number == asked => break offices,
@@ -151,7 +156,11 @@ async fn wait_for_newcomers(
         }
         left = left.min(now);
     }
-    ui.talk(if left == 0 { "nobody else is invited" } else { "the invitation has ended" });
+    let expired = std::time::Instant::now() >= until;
+    ui.talk(match expired {
+        true => "the invitation has expired",
+        false => "all invited machines have joined, or the invitation was ended",
+    });
     Ok(())
 }
 
@@ -168,27 +177,32 @@ pub(super) fn code(text: &str) -> Result<Hidden, Failed> {
     };
     // What is neither may be a code with a mistake in it: it is not shown.
     done.map_err(|error| {
-        Failed::new(Code::User, format!("no invitation begins so, and there is no such file: {error}"))
-            .hint(format!("an invitation begins with {CODE}"))
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("not an invitation (they start with {CODE}), and there is no such file")
+            }
+            _ => format!("cannot read the invitation: {error}"),
+        };
+        Failed::new(Code::User, message).hint("swarm office join CODE, or a file that contains the code")
     })?;
     Ok(read.trim().into())
 }
 
 async fn join(ui: &Ui, settings: &Settings, args: &Join) -> Outcome {
-    let what = command::Office::Join { code: code(&args.code)?, node: args.node.clone() };
+    let what = command::OfficeCommand::Join { code: code(&args.code)?, node: args.node.clone() };
     let Event::Offices { offices } = ask(ui, settings, what).await? else { return Err(unexpected()) };
     offices.iter().for_each(|office| say_joined(ui, office));
     Ok(())
 }
 
-/// What a newcomer wants to know.
+/// Tells a new member what has changed.
 pub(super) fn say_joined(ui: &Ui, office: &OfficeRow) {
     ui.talk(&format!("joined {} as {} ({})", office.name, office.called, office.role.name()));
-    ui.talk("what is published and fetched from now on is of this office; --public says otherwise");
+    ui.talk("from now on publish and get use this office; add --public for the public network");
 }
 
 async fn members(ui: &Ui, settings: &Settings, office: Option<String>) -> Outcome {
-    let known = ask(ui, settings, command::Office::Members { office }).await?;
+    let known = ask(ui, settings, command::OfficeCommand::Members { office }).await?;
     let Event::Members { members, .. } = &known else { return Err(unexpected()) };
     if ui.is_json() {
         return Ok(());
@@ -197,7 +211,7 @@ async fn members(ui: &Ui, settings: &Settings, office: Option<String>) -> Outcom
         Column::Flexible("NAME"),
         Column::Left("ROLE"),
         Column::Left("STATE"),
-        Column::Left("HOLDS FOR"),
+        Column::Left("EXPIRES IN"),
         Column::Left("NODE"),
     ];
     let row = |member: &MemberRow| {
@@ -207,7 +221,7 @@ async fn members(ui: &Ui, settings: &Settings, office: Option<String>) -> Outcom
             MemberRow { connected: true, .. } => "connected",
             _ => "",
         };
-        let node = if ui.is_terminal() { super::short(&member.node).to_owned() } else { member.node.clone() };
+        let node = if ui.is_terminal() { short(&member.node).to_owned() } else { member.node.clone() };
         let role = member.role.name().to_owned();
         vec![member.name.clone(), role, state.to_owned(), left(member.expires), node]
     };
@@ -225,25 +239,24 @@ fn left(expires: u64) -> String {
 
 async fn expel(ui: &Ui, settings: &Settings, args: &Expel, office: Option<String>) -> Outcome {
     let password = match args.registrar {
-        true => Some(secret::password(ui, &args.secret, "password of the root: ")?),
+        true => Some(password::password(ui, &args.secret, "root password: ")?),
         false => None,
     };
-    let what = command::Office::Expel { office, who: args.who.clone(), password };
+    let what = command::OfficeCommand::Expel { office, who: args.who.clone(), password };
     let Event::Members { members, told, .. } = ask(ui, settings, what).await? else {
         return Err(unexpected());
     };
     let name = members.first().map_or("it", |member| member.name.as_str());
-    ui.talk(&format!("{name} is of the office no longer; {}", told_to(told)));
-    ui.talk("open invitations have ended, too");
+    ui.talk(&format!("{name} expelled; {}", told_to(told)));
+    ui.talk("open invitations have ended");
     Ok(())
 }
 
 fn told_to(members: u32) -> String {
     match members {
-        0 => "no other member is connected: they hear of it from the first node they meet that knows"
-            .to_owned(),
-        1 => "1 connected member passes it on".to_owned(),
-        _ => format!("{} pass it on", size::plural(members.into(), "connected member")),
+        0 => "no other member is online; they will learn it when they next connect".to_owned(),
+        1 => "1 connected member passes this on".to_owned(),
+        _ => format!("{} pass this on", size::plural(members.into(), "connected member")),
     }
 }
 
@@ -252,14 +265,14 @@ async fn restore(ui: &Ui, settings: &Settings, args: &Restore) -> Outcome {
     let read = match &args.backup {
         Some(path) => std::fs::File::open(path).and_then(|file| file.take(4096).read_to_string(&mut text)),
         None => {
-            ui.talk("type the backup, and end it with Ctrl-D:");
+            ui.talk("type the backup of the root key, then Ctrl-D:");
             io::stdin().lock().take(4096).read_to_string(&mut text)
         }
     };
     read.map_err(|error| Failed::new(Code::User, format!("cannot read the backup: {error}")))?;
-    let password = secret::new_password(ui, &args.secret)?;
+    let password = password::new_password(ui, &args.secret)?;
     let backup = text.trim().into();
-    let restored = ask(ui, settings, command::Office::Restore { backup, password }).await?;
+    let restored = ask(ui, settings, command::OfficeCommand::Restore { backup, password }).await?;
     list(ui, &restored)
 }
 
@@ -270,20 +283,20 @@ fn list(ui: &Ui, event: &Event) -> Outcome {
         return Ok(());
     }
     if offices.is_empty() {
-        ui.talk("this node is of no office: swarm office join, or swarm office init NAME");
+        ui.talk("this node is not in an office: swarm office join CODE, or swarm office init NAME");
         return Ok(());
     }
     let columns = [
         Column::Flexible("OFFICE"),
         Column::Left("THIS NODE"),
         Column::Left("ROLE"),
-        Column::Left("HOLDS FOR"),
+        Column::Left("EXPIRES IN"),
         Column::Right("CONNECTED"),
         Column::Right("KNOWN"),
         Column::Left("ID"),
     ];
     let row = |office: &OfficeRow| {
-        let id = if ui.is_terminal() { super::short(&office.id).to_owned() } else { office.id.clone() };
+        let id = if ui.is_terminal() { short(&office.id).to_owned() } else { office.id.clone() };
         vec![
             office.name.clone(),
             office.called.clone(),

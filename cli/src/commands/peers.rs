@@ -1,12 +1,13 @@
 //! `swarm peers`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Ban, Class, Event, Peer};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
+use swarm_core::api::status::{BanRow, PeerRow};
+use swarm_core::distance::Distance;
 
-use super::unexpected;
-use crate::config::Settings;
-use crate::conversation::Conversation;
-use crate::exit::Outcome;
+use crate::conversation::{Conversation, no_node};
+use crate::exit::{Outcome, unexpected};
+use crate::settings::Settings;
 use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
@@ -20,7 +21,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
         return Err(unexpected());
     };
     if nobody {
-        ui.talk(&super::no_node(settings));
+        ui.talk(&no_node(settings));
     }
     if ui.is_json() {
         return Ok(());
@@ -34,7 +35,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
     show_banned(ui, &banned)
 }
 
-fn show_peers(ui: &Ui, peers: &[Peer]) -> Outcome {
+fn show_peers(ui: &Ui, peers: &[PeerRow]) -> Outcome {
     let columns = [
         Column::Left("PEER"),
         Column::Left("NEAR"),
@@ -44,7 +45,7 @@ fn show_peers(ui: &Ui, peers: &[Peer]) -> Outcome {
         Column::Right("RTT"),
         Column::Flexible("ADDRESS"),
     ];
-    let row = |peer: &Peer| {
+    let row = |peer: &PeerRow| {
         let rtt = peer.rtt_us.map(|us| format!("{}.{:01}ms", us / 1000, us % 1000 / 100)).unwrap_or_default();
         vec![
             peer_name(ui, &peer.peer),
@@ -60,21 +61,21 @@ fn show_peers(ui: &Ui, peers: &[Peer]) -> Outcome {
 }
 
 /// Prints banned peers, if any.
-pub(super) fn show_banned(ui: &Ui, banned: &[Ban]) -> Outcome {
+pub(super) fn show_banned(ui: &Ui, banned: &[BanRow]) -> Outcome {
     if banned.is_empty() {
         return Ok(());
     }
     let columns = [Column::Left("BANNED"), Column::Right("FOR"), Column::Flexible("REASON")];
-    let row = |ban: &Ban| vec![peer_name(ui, &ban.peer), size::seconds(ban.left), ban.reason.clone()];
+    let row = |ban: &BanRow| vec![peer_name(ui, &ban.peer), size::seconds(ban.left), ban.reason.clone()];
     ui.table(&columns, &banned.iter().map(row).collect::<Vec<_>>())
 }
 
-const fn class(class: Class) -> &'static str {
+const fn class(class: Distance) -> &'static str {
     match class {
-        Class::Host => "host",
-        Class::Lan => "lan",
-        Class::Site => "site",
-        Class::Wan => "wan",
+        Distance::Host => "host",
+        Distance::Lan => "lan",
+        Distance::Site => "site",
+        Distance::Wan => "wan",
     }
 }
 

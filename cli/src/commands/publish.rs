@@ -1,30 +1,29 @@
 //! `swarm publish`.
 
-use std::fs::DirBuilder;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use swarm_core::api::command::{self, Command};
+use swarm_core::api::event::{Event, Published};
+use swarm_core::content::kind::ContentKind;
 use swarm_core::content::share::Hidden;
-use swarm_core::content::tree::Kind;
-use swarm_core::node::command::{self, Command};
-use swarm_core::node::event::{Event, Published};
 use swarm_core::options::Audience;
 use tempfile::{NamedTempFile, TempPath};
 
-use super::unexpected;
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::{Conversation, Sharer};
-use crate::exit::{Code, Failed, Outcome};
+use crate::exit::{Code, Failed, Outcome, unexpected};
+use crate::password;
+use crate::platform::{create_private_folder, shell_quote};
 use crate::progress::Gauge;
-use crate::secret::{self, without_key};
+use crate::redact::without_key;
 use crate::seeding;
+use crate::settings::Settings;
 use crate::size;
-use crate::ui::{Ui, shell_quote};
+use crate::ui::Ui;
 
 /// How much of standard input is read at once.
 const BUFFER: usize = 1 << 20;
@@ -39,8 +38,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
         path.symlink_metadata().map_err(|error| Failed::io("publish", &path, &error))?;
     }
     let wants_password = args.password || args.secret.password_file.is_some();
-    let password = wants_password.then(|| secret::new_password(ui, &args.secret)).transpose()?;
-    let mut conversation = Conversation::open(ui, settings.for_content(settings.resident())).await?;
+    let password = wants_password.then(|| password::new_password(ui, &args.secret)).transpose()?;
+    let mut conversation = Conversation::open(ui, settings.for_item(settings.resident())).await?;
     let published = match from_stdin {
         true => publish_stdin(ui, &mut conversation, settings, args, password).await,
         false => publish(ui, &mut conversation, path, (settings, args), password).await,
@@ -94,7 +93,7 @@ async fn publish(
         hash_list,
         symlinks,
         skip_homes: args.skip_homes,
-        serve: settings.said_of_content(),
+        serve: settings.audience_of_item(),
         encrypt,
         password,
         network: settings.network(args.public),
@@ -118,12 +117,12 @@ async fn publish(
 fn report(ui: &Ui, published: &Published, args: &args::Publish, sharer: Sharer) -> Outcome {
     let blob = &published.blob;
     published.warnings.iter().for_each(|warning| ui.warn(warning));
-    let encrypted = blob.kind == Kind::Share;
+    let encrypted = blob.kind == ContentKind::Share;
     if !ui.is_json() {
         ui.data(if args.link || encrypted { &published.link } else { &blob.id })?;
     }
     let parts = match (blob.kind, blob.files) {
-        (Kind::Directory | Kind::Share, Some(files)) => size::plural(files, "file"),
+        (ContentKind::Directory | ContentKind::Share, Some(files)) => size::plural(files, "file"),
         _ => size::plural(blob.chunks.into(), "chunk"),
     };
     let size = size::bytes(blob.len);
@@ -132,23 +131,25 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, sharer: Sharer) 
         // The key is on standard output alone: this may go into a log.
         let locked = published.link.contains("#locked=");
         let who = if locked { "that link and the password" } else { "that link" };
-        ui.talk(&format!("whoever has {who} can read it: swarm get and the link, in quotes"));
-        ui.talk("who is to pass it on and not to read it:");
+        ui.talk(&format!("anyone with {who} can read it: swarm get 'LINK'"));
+        ui.talk("to hold it on a machine that cannot read it:");
         ui.talk(&format!("  swarm hold --blind {}", shell_quote(without_key(&published.link))));
     } else {
-        ui.talk("get it elsewhere with:");
+        ui.talk("fetch it on another machine with:");
         ui.talk(&format!("  swarm get {}", shell_quote(&published.link)));
     }
     if !args.to.is_empty() {
-        ui.talk(&format!("of the office, {} may fetch it", args.to.join(", ")));
+        ui.talk(&format!("in the office, only {} may fetch it", args.to.join(", ")));
     } else if let Some(who) = blob.serve {
         let more = if who == Audience::Lan { "; --serve anyone for others" } else { "" };
         ui.talk(&format!("{}{more}", who.in_words()));
     }
     ui.talk(&match (sharer, &blob.path) {
-        (Sharer::Own, Some(path)) => format!("sharing {} as it lies there, until Ctrl-C", path.display()),
+        (Sharer::Own, Some(path)) => {
+            format!("sharing {} (in place; do not change it) until Ctrl-C", path.display())
+        }
         (Sharer::Own, None) => "sharing it until Ctrl-C".to_owned(),
-        (Sharer::Daemon(_), _) => "the node that runs for this store shares it".to_owned(),
+        (Sharer::Daemon(pid), _) => seeding::by_daemon(pid),
         (Sharer::Other(pid), _) => seeding::beside(pid),
     });
     Ok(())
@@ -157,8 +158,7 @@ fn report(ui: &Ui, published: &Published, args: &args::Publish, sharer: Sharer) 
 /// Writes standard input to a file that only we can read, in the store's own folder.
 async fn spool(ui: &Ui, home: &Path) -> Result<TempPath, Failed> {
     let folder = home.join("incoming");
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    made.map_err(|error| disk("create", &folder, &error))?;
+    create_private_folder(&folder).map_err(|error| disk("create", &folder, &error))?;
     let file = tempfile::Builder::new().prefix("stdin-").tempfile_in(&folder);
     let file = file.map_err(|error| disk("create a file in", &folder, &error))?;
     // So that nobody who cleans up takes it for a leftover.
@@ -174,7 +174,7 @@ async fn spool(ui: &Ui, home: &Path) -> Result<TempPath, Failed> {
     loop {
         tokio::select! {
             copied = &mut copying => {
-                return copied.map_err(|error| Failed::new(Code::Disk, format!("reading standard input broke off: {error}")))?;
+                return copied.map_err(|error| Failed::new(Code::Disk, format!("cannot read standard input: {error}")))?;
             }
             _ = renew.tick() => meter.show(&Gauge::note(size::bytes(read.load(Ordering::Relaxed)))),
         }

@@ -1,13 +1,14 @@
 //! `swarm rm`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::Event;
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
 
-use super::{item, short, unexpected};
-use crate::config::Settings;
 use crate::conversation::ask_once;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, unexpected};
+use crate::redact::short;
+use crate::settings::Settings;
 use crate::size;
+use crate::target::item;
 use crate::ui::Ui;
 
 /// Forgets an item.

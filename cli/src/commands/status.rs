@@ -1,15 +1,16 @@
 //! `swarm status`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Limits, OfficeRow, Shared, Status, Transfer};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::Event;
+use swarm_core::api::status::{Limits, OfficeRow, SharedRow, Status, Transfer};
 use swarm_core::options::Audience;
 
 use super::peers::show_banned;
-use super::{no_node, short, unexpected};
-use crate::config::Settings;
-use crate::conversation::Conversation;
-use crate::exit::Outcome;
+use crate::conversation::{Conversation, no_node};
+use crate::exit::{Outcome, unexpected};
 use crate::progress::percent;
+use crate::redact::short;
+use crate::settings::Settings;
 use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
@@ -82,7 +83,7 @@ fn in_office(office: &OfficeRow) -> String {
     format!("{}: {} as {}, {connected} connected{trouble}", office.name, office.role.name(), office.called)
 }
 
-/// What holds the node back at present, and why; nothing when nothing does.
+/// The limits in force now, and the reason for each; `None` without limits.
 fn limits(limits: &Limits) -> Option<String> {
     let way = |rate: Option<u64>, name: &str| rate.map(|rate| format!("{} {name}", size::rate(rate)));
     let pair = |up, down| {
@@ -97,41 +98,41 @@ fn limits(limits: &Limits) -> Option<String> {
     }
     if limits.background {
         let measured = limits.others_up.is_some().then(|| pair(limits.others_up, limits.others_down));
-        let measured = measured.map(|pair| format!(": others leave {pair}")).unwrap_or_default();
-        parts.push(format!("in the background{measured}"));
+        let measured = measured.map(|pair| format!(": {pair} left by others")).unwrap_or_default();
+        parts.push(format!("background{measured}"));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Who may fetch what; a few rows, of which most are told by what holds for all.
-fn show_shared(ui: &Ui, shared: &[Shared], known: bool) -> Outcome {
+/// Prints a few shared items and who may fetch them.
+fn show_shared(ui: &Ui, shared: &[SharedRow], known: bool) -> Outcome {
     if shared.is_empty() {
         return Ok(());
     }
     let columns = [Column::Flexible("NAME"), Column::Left("WHO MAY FETCH"), Column::Left("ID")];
-    let row = |shared: &Shared| {
+    let row = |shared: &SharedRow| {
         let id = if ui.is_terminal() { short(&shared.id).to_owned() } else { shared.id.clone() };
         vec![shared.name.clone(), who(shared, known), id]
     };
     ui.table(&columns, &shared.iter().take(SHARED).map(row).collect::<Vec<_>>())?;
     if shared.len() > SHARED {
-        ui.talk("and others: swarm ls");
+        ui.talk("more: swarm ls");
     }
     Ok(())
 }
 
-/// Who may fetch something, in a few words.
-fn who(shared: &Shared, known: bool) -> String {
+/// The audience of an item, in a few words.
+fn who(shared: &SharedRow, known: bool) -> String {
     let offices = shared.offices.join(", ");
     let of_offices = match (&shared.members, shared.serve) {
         (_, Audience::Nobody) => return shared.serve.to_string(),
         _ if offices.is_empty() => return shared.serve.to_string(),
         // Only a running node knows for whom.
-        _ if !known => format!("of {offices}"),
-        (Some(members), _) if members.is_empty() => "nobody: who published it had to leave".to_owned(),
+        _ if !known => format!("members of {offices}"),
+        (Some(members), _) if members.is_empty() => "nobody: its publisher was expelled".to_owned(),
         (Some(members), _) => format!("{} of {offices}", members.join(", ")),
-        (None, Audience::Lan) => format!("{offices}, here on the local network"),
-        (None, _) => format!("all of {offices}"),
+        (None, Audience::Lan) => format!("members of {offices} on the local network"),
+        (None, _) => format!("all members of {offices}"),
     };
     match (shared.public, shared.serve) {
         (true, Audience::Lan | Audience::Anyone) => format!("{of_offices}; {}", shared.serve),

@@ -1,17 +1,17 @@
 //! `swarm verify`.
 
-use swarm_core::node::command::Command;
-use swarm_core::node::event::{Event, Verified};
+use swarm_core::api::command::Command;
+use swarm_core::api::event::{Event, Verified};
 
-use super::{item, unexpected};
 use crate::args;
-use crate::config::Settings;
 use crate::conversation::ask_once_with;
-use crate::exit::{Code, Failed, Outcome};
+use crate::exit::{Code, Failed, Outcome, unexpected};
 use crate::progress::Gauge;
+use crate::settings::Settings;
 use crate::size;
 use crate::summary;
 use crate::table::Column;
+use crate::target::item;
 use crate::ui::Ui;
 
 /// Reads everything again; bad items go to standard output.
@@ -53,11 +53,11 @@ fn report(ui: &Ui, verified: &Verified, repair: bool) -> Outcome {
     let left = bad.saturating_sub(verified.repaired);
     match (bad, left) {
         (0, _) => ui.talk(&format!("verified {read}: all good")),
-        (_, 0) => ui.talk(&format!("verified {read}: {bad} bad, all fetched again")),
+        (_, 0) => ui.talk(&format!("verified {read}: {bad} damaged, all fetched again")),
         _ => {
-            let message = format!("verified {read}: {} bad, {} fetched again", bad, verified.repaired);
+            let message = format!("verified {read}: {} damaged, {} fetched again", bad, verified.repaired);
             let hint = if repair {
-                "swarm verify --repair, when somebody who has it is there"
+                "run swarm verify --repair again when a source is online"
             } else {
                 "swarm verify --repair"
             };

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use console::Term;
 use indicatif::TermLike;
 
-/// Columns left free: for the `^C` that a terminal echoes where the cursor is, which would begin a new line at the right
-/// edge and leave the bar behind.
+/// Columns left free: for the `^C` that a terminal echoes where the cursor is, which would begin a new line
+/// at the right edge and leave the bar behind.
 pub(super) const MARGIN: u16 = 3;
 
-/// Standard error, with the cursor left behind the text of the last line. indicatif itself fills every line to the right
-/// edge and lets the terminal begin the next one: it writes each line and then its filler.
+/// Standard error, with the cursor left behind the text of the last line. indicatif itself fills every line
+/// to the right edge and lets the terminal begin the next one: it writes each line and then its filler.
 #[derive(Debug)]
 pub(super) struct Screen {
     term: Term,

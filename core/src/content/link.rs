@@ -77,7 +77,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// Longer than any link.
-    #[error("a link of {bytes} bytes, the limit is {LINK_BYTES}")]
+    #[error("the link has {bytes} bytes, the limit is {LINK_BYTES}")]
     TooLong {
         /// How long it is.
         bytes: usize,
@@ -109,7 +109,7 @@ pub enum LinkError {
     #[error("the link has more than one name")]
     TwoNames,
     /// A name that is too long.
-    #[error("a name of {bytes} bytes, the limit is {LINK_NAME_BYTES}")]
+    #[error("the name has {bytes} bytes, the limit is {LINK_NAME_BYTES}")]
     NameTooLong {
         /// How long it is, decoded.
         bytes: usize,
@@ -121,19 +121,19 @@ pub enum LinkError {
     #[error("the link has more than {LINK_TRACKERS} trackers")]
     TooManyTrackers,
     /// Too many servers of the DHT.
-    #[error("the link has more than {LINK_DHT} servers of the DHT")]
+    #[error("the link has more than {LINK_DHT} DHT servers")]
     TooManyDht,
     /// Too many web seeds.
     #[error("the link has more than {LINK_WEBSEEDS} web seeds")]
     TooManyWebSeeds,
     /// A peer, tracker or server that cannot be an address.
-    #[error("not an address, or a longer one than there may be: \"{}\"", escape(.text))]
+    #[error("not an address, or too long: \"{}\"", escape(.text))]
     Peer {
         /// The decoded value.
         text: String,
     },
     /// Neither link, id nor prefix.
-    #[error("neither an id, nor the first {PREFIX_DIGITS} or more digits of one, nor a link: \"{}\"", escape(.text))]
+    #[error("not an id, the first {PREFIX_DIGITS} or more digits of one, or a link: \"{}\"", escape(.text))]
     Target {
         /// Its start.
         text: String,

@@ -43,11 +43,11 @@
 mod check;
 mod codec;
 
-use self::check::Checker;
-use self::codec::{Reader, Shape};
 use super::path::{PathError, Rules, escape};
 use crate::id::ContentId;
 use crate::limits::{FILE_BYTES, MANIFEST_BYTES, MANIFEST_ENTRIES};
+use check::Checker;
+use codec::{EntryReader, Shape};
 
 /// The BLAKE3 derive-key context of directory ids. It is part of the format and never changes.
 pub const CONTEXT: &str = "swarm 2026-11 directory manifest v1";
@@ -65,12 +65,12 @@ pub struct Manifest {
     /// The length of those bytes: the sum of the files' sizes.
     pub payload_len: u64,
     /// Strictly ascending by the bytes of their paths.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ManifestEntry>,
 }
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ManifestEntry {
     /// Relative to the directory, components joined by `/`.
     pub path: String,
     /// What is there.
@@ -269,7 +269,7 @@ impl Manifest {
     }
 
     /// The regular files in order, each with its offset in the payload and its size, both in bytes.
-    pub fn file_offsets(&self) -> impl Iterator<Item = (&Entry, u64, u64)> {
+    pub fn file_offsets(&self) -> impl Iterator<Item = (&ManifestEntry, u64, u64)> {
         let mut next = 0_u64;
         self.entries.iter().filter_map(move |entry| {
             let EntryKind::File { size, .. } = entry.kind else {
@@ -300,10 +300,10 @@ impl Manifest {
 
     /// The second pass of decoding: nothing can fail any more, and every size is known to be true.
     fn build(bytes: &[u8]) -> Result<Self, Flaw> {
-        let (head, mut reader) = Reader::open(bytes)?;
+        let (head, mut reader) = EntryReader::open(bytes)?;
         let mut entries = Vec::with_capacity(head.entries);
         while let Some(shape) = reader.next()? {
-            entries.push(Entry { path: reader.path()?.to_owned(), kind: shape.into() });
+            entries.push(ManifestEntry { path: reader.path()?.to_owned(), kind: shape.into() });
         }
         Ok(Self { rules: head.rules, payload: head.payload, payload_len: head.payload_len, entries })
     }

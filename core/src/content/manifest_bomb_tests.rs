@@ -99,7 +99,7 @@ fn d13_depth_and_text() {
     let paths: Vec<String> = (0..5000).map(|n| format!("{n:04}/{tail}")).collect();
     let tree: Vec<_> = paths.iter().map(|path| (path.as_str(), EntryKind::EmptyDir)).collect();
     assert_eq!(flaw_of(&tree), Some(Flaw::TooManyDirectories));
-    let many = vec![Entry { path: String::new(), kind: EntryKind::EmptyDir }; MANIFEST_ENTRIES + 1];
+    let many = vec![ManifestEntry { path: String::new(), kind: EntryKind::EmptyDir }; MANIFEST_ENTRIES + 1];
     let many = Manifest { entries: many, ..manifest(Rules::Portable, &[]) };
     assert_eq!(flaw(&many), Some(Flaw::TooManyEntries { entries: MANIFEST_ENTRIES as u64 + 1 }));
 }

@@ -25,10 +25,11 @@ pub(super) fn symlink(target: &str) -> EntryKind {
 
 /// A manifest of these entries, sorted and summed up, not checked.
 pub(super) fn manifest(rules: Rules, entries: &[(&str, EntryKind)]) -> Manifest {
-    let entry = |(path, kind): &(&str, EntryKind)| Entry { path: (*path).to_owned(), kind: kind.clone() };
-    let mut entries: Vec<Entry> = entries.iter().map(entry).collect();
+    let entry =
+        |(path, kind): &(&str, EntryKind)| ManifestEntry { path: (*path).to_owned(), kind: kind.clone() };
+    let mut entries: Vec<ManifestEntry> = entries.iter().map(entry).collect();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
-    let size = |e: &Entry| {
+    let size = |e: &ManifestEntry| {
         if let EntryKind::File { size, .. } = e.kind { size } else { 0 }
     };
     let payload_len = entries.iter().map(size).fold(0, u64::wrapping_add);

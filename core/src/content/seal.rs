@@ -68,7 +68,7 @@ pub struct Forged;
 
 /// Which bytes of a share are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum SharePart {
     /// What describes it.
     Description,
     /// Its content.
@@ -78,7 +78,7 @@ pub enum Part {
 /// Seals and opens the segments of one run of bytes.
 pub struct Sealer {
     key: LessSafeKey,
-    part: Part,
+    part: SharePart,
     segments: u64,
     len: u64,
 }
@@ -98,7 +98,7 @@ pub const fn sealed_len(len: u64) -> u64 {
 impl Sealer {
     /// For `len` plain bytes.
     #[must_use]
-    pub fn new(key: &ShareKey, salt: &[u8; SALT], part: Part, len: u64) -> Self {
+    pub fn new(key: &ShareKey, salt: &[u8; SALT], part: SharePart, len: u64) -> Self {
         Self { key: inner_key(key.expose(), salt), part, segments: len.div_ceil(BODY as u64), len }
     }
 
@@ -223,7 +223,7 @@ mod tests {
     fn segments_are_what_the_text_says() {
         let (key, salt) = ([7; KEY], [9; SALT]);
         let plain: Vec<u8> = (0..2 * BODY + 5).map(|i| (i % 251) as u8).collect();
-        let sealer = Sealer::new(&ShareKey::from_bytes(key), &salt, Part::Content, plain.len() as u64);
+        let sealer = Sealer::new(&ShareKey::from_bytes(key), &salt, SharePart::Content, plain.len() as u64);
         let sealed = sealer.seal_all(&plain, b"");
         assert_eq!(sealed.len() as u64, sealed_len(plain.len() as u64));
         for (number, (segment, body)) in sealed.chunks(SEGMENT).zip(plain.chunks(BODY)).enumerate() {
@@ -242,7 +242,7 @@ mod tests {
     fn segments_open_only_as_themselves() {
         let (key, salt) = (ShareKey::from_bytes([1; KEY]), [2; SALT]);
         let len = 3 * BODY as u64 - 10;
-        let sealer = Sealer::new(&key, &salt, Part::Content, len);
+        let sealer = Sealer::new(&key, &salt, SharePart::Content, len);
         let plain = vec![5; len as usize];
         let sealed = sealer.seal_all(&plain, b"aad");
         let segment = |number: usize| sealed[number * SEGMENT..][..SEGMENT].to_vec();
@@ -259,13 +259,13 @@ mod tests {
             assert!(sealer.open(number as u64, &mut bent, b"aad").is_err(), "a bit");
         }
         let others = [
-            Sealer::new(&ShareKey::from_bytes([3; KEY]), &salt, Part::Content, len),
-            Sealer::new(&key, &[4; SALT], Part::Content, len),
-            Sealer::new(&key, &salt, Part::Description, len),
+            Sealer::new(&ShareKey::from_bytes([3; KEY]), &salt, SharePart::Content, len),
+            Sealer::new(&key, &[4; SALT], SharePart::Content, len),
+            Sealer::new(&key, &salt, SharePart::Description, len),
         ];
         assert!(others.iter().all(|other| other.open(0, &mut segment(0), b"aad").is_err()));
         // Cut short, the segment that would be the last one is not.
-        let shorter = Sealer::new(&key, &salt, Part::Content, 2 * BODY as u64);
+        let shorter = Sealer::new(&key, &salt, SharePart::Content, 2 * BODY as u64);
         assert!(shorter.open(0, &mut segment(0), b"aad").is_ok());
         assert!(shorter.open(1, &mut segment(1), b"aad").is_err());
         assert!(sealer.open(0, &mut [0; 3], b"aad").is_err(), "no segment at all");
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn filling_that_is_not_zeros_is_refused() {
-        let sealer = Sealer::new(&ShareKey::from_bytes([1; KEY]), &[2; SALT], Part::Content, 10);
+        let sealer = Sealer::new(&ShareKey::from_bytes([1; KEY]), &[2; SALT], SharePart::Content, 10);
         let mut segment = vec![0; SEGMENT];
         segment[10] = 1;
         sealer.seal(0, &mut segment, b"");
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn keys_are_not_shown() {
         let key = ShareKey::from_bytes([0xab; KEY]);
-        let sealer = Sealer::new(&key, &[0; SALT], Part::Content, 1);
+        let sealer = Sealer::new(&key, &[0; SALT], SharePart::Content, 1);
         let shown = format!("{key:?} {sealer:?}").to_lowercase();
         assert!(!shown.contains("ab") && !shown.contains("171"), "{shown}");
     }

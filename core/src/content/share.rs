@@ -62,7 +62,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::manifest::{Manifest, ManifestError};
 use super::path::sanitize_name;
 use super::seal::{
-    BODY, Forged, KEY, NONCE, Part, SALT, SEGMENT, Sealer, ShareKey, decrypt, encrypt, sealed_len,
+    BODY, Forged, KEY, NONCE, SALT, SEGMENT, Sealer, ShareKey, SharePart, decrypt, encrypt, sealed_len,
 };
 use crate::id::ContentId;
 use crate::limits;
@@ -166,7 +166,7 @@ impl Outside {
     /// What seals and opens the content, of so many plain bytes.
     #[must_use]
     pub fn sealer(&self, key: &ShareKey, len: u64) -> Sealer {
-        Sealer::new(key, &self.salt, Part::Content, len)
+        Sealer::new(key, &self.salt, SharePart::Content, len)
     }
 }
 
@@ -181,7 +181,7 @@ pub fn seal_envelope(
 ) -> Result<Vec<u8>, ShareError> {
     let plain = description.encode()?;
     let head = outside.encode();
-    let sealer = Sealer::new(key, &outside.salt, Part::Description, plain.len() as u64);
+    let sealer = Sealer::new(key, &outside.salt, SharePart::Description, plain.len() as u64);
     Ok([&head[..], &sealer.seal_all(&plain, &head)].concat())
 }
 
@@ -193,7 +193,7 @@ pub fn open_envelope(envelope: &[u8], key: &ShareKey) -> Result<(Outside, Descri
     let outside = Outside::decode(envelope)?;
     let (head, sealed) = envelope.split_at(HEAD);
     let segments = sealed.len() / SEGMENT;
-    let sealer = Sealer::new(key, &outside.salt, Part::Description, (segments * BODY) as u64);
+    let sealer = Sealer::new(key, &outside.salt, SharePart::Description, (segments * BODY) as u64);
     let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
     let mut segment = Zeroizing::new(vec![0; SEGMENT]);
     for (number, bytes) in sealed.chunks(SEGMENT).enumerate() {
@@ -322,7 +322,7 @@ impl fmt::Debug for Fragment {
 
 /// Why a password does not open a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LockError {
+pub enum UnlockError {
     /// It is not the one it was locked with, or the link is damaged.
     #[error("wrong password (or a damaged link)")]
     Password,
@@ -359,7 +359,7 @@ pub fn lock(
     password: &str,
     salt: &[u8; SALT],
     nonce: &[u8; NONCE],
-) -> Result<Fragment, LockError> {
+) -> Result<Fragment, UnlockError> {
     let mut locked = [0; LOCKED];
     locked[0] = LOCK_VERSION;
     locked[1..5].copy_from_slice(&limits::LOCK_KIB_OURS.to_le_bytes());
@@ -375,22 +375,22 @@ pub fn lock(
 /// Opens a locked key.
 ///
 /// # Errors
-/// [`LockError`].
-pub fn unlock(locked: &[u8; LOCKED], id: ContentId, password: &str) -> Result<ShareKey, LockError> {
+/// [`UnlockError`].
+pub fn unlock(locked: &[u8; LOCKED], id: ContentId, password: &str) -> Result<ShareKey, UnlockError> {
     let wrapping = stretch(password, locked)?;
     let nonce = array(&locked[23..LOCK_HEAD]);
     let key = decrypt(&wrapping, &nonce, &bound(id, locked), &locked[LOCK_HEAD..]);
-    let key = key.map_err(|Forged| LockError::Password)?;
+    let key = key.map_err(|Forged| UnlockError::Password)?;
     Ok(ShareKey::from_bytes(array(&key)))
 }
 
 /// The key that a password makes.
-fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>, LockError> {
+fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>, UnlockError> {
     let (kib, passes, lanes) = (u32::from_le_bytes(array(&locked[1..5])), locked[5].into(), locked[6].into());
     if locked[0] != LOCK_VERSION {
-        return Err(LockError::Version);
+        return Err(UnlockError::Version);
     }
-    let cost = LockError::Cost { kib, passes };
+    let cost = UnlockError::Cost { kib, passes };
     if kib > limits::LOCK_KIB || passes > limits::LOCK_PASSES {
         return Err(cost);
     }
@@ -399,7 +399,7 @@ fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>
     // Asked for beforehand: a link of somebody else's must not end the process.
     let blocks = params.block_count();
     let mut memory: Vec<Block> = Vec::new();
-    memory.try_reserve_exact(blocks).map_err(|_| LockError::Memory { kib })?;
+    memory.try_reserve_exact(blocks).map_err(|_| UnlockError::Memory { kib })?;
     memory.resize(blocks, Block::default());
     let mut key = Zeroizing::new([0; KEY]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

@@ -3,16 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::content::manifest::{Entry, EntryKind};
+use crate::content::kind::ContentKind;
+use crate::content::manifest::{EntryKind, ManifestEntry};
 use crate::content::path::Rules;
-use crate::content::tree::Kind;
 
 fn key() -> ShareKey {
     ShareKey::from_bytes([7; KEY])
 }
 
 fn outside(len: u64) -> Outside {
-    let content = Kind::File.id_of(if len == 0 { b"" } else { b"as it is sealed" });
+    let content = ContentKind::File.id_of(if len == 0 { b"" } else { b"as it is sealed" });
     Outside { content, content_len: sealed_len(len), salt: [9; SALT] }
 }
 
@@ -21,8 +21,8 @@ fn file(name: &str, len: u64) -> Description {
 }
 
 fn directory(len: u64) -> Description {
-    let kind = EntryKind::File { size: len, id: Kind::File.id_of(b"plain"), executable: false };
-    let entries = vec![Entry { path: "secret name".to_owned(), kind }];
+    let kind = EntryKind::File { size: len, id: ContentKind::File.id_of(b"plain"), executable: false };
+    let entries = vec![ManifestEntry { path: "secret name".to_owned(), kind }];
     let manifest =
         Manifest { rules: Rules::Portable, payload: outside(len).content, payload_len: len, entries };
     Description { name: "folder".to_owned(), len, manifest: Some(manifest) }
@@ -85,7 +85,7 @@ fn lie(change: impl FnOnce(&mut Vec<u8>)) -> Result<(Outside, Description), Shar
     change(&mut plain);
     let outside = outside(5);
     let head = outside.encode();
-    let sealer = Sealer::new(&key(), &outside.salt, Part::Description, plain.len() as u64);
+    let sealer = Sealer::new(&key(), &outside.salt, SharePart::Description, plain.len() as u64);
     open_envelope(&[&head[..], &sealer.seal_all(&plain, &head)].concat(), &key())
 }
 
@@ -111,26 +111,26 @@ fn descriptions_have_one_form() {
 
 #[test]
 fn a_directory_is_that_of_its_content() {
-    let other = Outside { content: Kind::File.id_of(b"other"), ..outside(70_000) };
+    let other = Outside { content: ContentKind::File.id_of(b"other"), ..outside(70_000) };
     let envelope = seal_envelope(&other, &directory(70_000), &key()).unwrap();
     assert!(matches!(open_envelope(&envelope, &key()), Err(ShareError::Bad(_))));
 }
 
 #[test]
 fn a_password_opens_its_own_share_and_no_other() {
-    let id = Kind::Share.id_of(b"x");
+    let id = ContentKind::Share.id_of(b"x");
     let Fragment::Locked(locked) = lock(&key(), id, "päss", &[1; SALT], &[2; NONCE]).unwrap() else {
         panic!("not locked")
     };
     assert_eq!(unlock(&locked, id, "päss").unwrap(), key());
     // Keyboards differ in how they write this.
     assert_eq!(unlock(&locked, id, "pa\u{308}ss").unwrap(), key());
-    assert_eq!(unlock(&locked, id, "pass"), Err(LockError::Password));
-    assert_eq!(unlock(&locked, Kind::Share.id_of(b"y"), "päss"), Err(LockError::Password));
+    assert_eq!(unlock(&locked, id, "pass"), Err(UnlockError::Password));
+    assert_eq!(unlock(&locked, ContentKind::Share.id_of(b"y"), "päss"), Err(UnlockError::Password));
     for at in [7, 30, 60, LOCKED - 1] {
         let mut bent = locked.clone();
         bent[at] ^= 1;
-        assert_eq!(unlock(&bent, id, "päss"), Err(LockError::Password), "byte {at}");
+        assert_eq!(unlock(&bent, id, "päss"), Err(UnlockError::Password), "byte {at}");
     }
 }
 
@@ -141,19 +141,22 @@ fn a_link_makes_nobody_spend_more_than_allowed() {
         locked[0] = 1;
         locked[1..5].copy_from_slice(&kib.to_le_bytes());
         (locked[5], locked[6]) = (passes, lanes);
-        unlock(&locked, Kind::Share.id_of(b"x"), "x")
+        unlock(&locked, ContentKind::Share.id_of(b"x"), "x")
     };
     for (kib, passes, lanes) in
         [(u32::MAX, 1, 1), (limits::LOCK_KIB + 1, 1, 1), (64, 11, 1), (64, 0, 1), (8, 1, 2), (64, 1, 0)]
     {
-        assert!(matches!(locked(kib, passes, lanes), Err(LockError::Cost { .. })), "{kib} {passes} {lanes}");
+        assert!(
+            matches!(locked(kib, passes, lanes), Err(UnlockError::Cost { .. })),
+            "{kib} {passes} {lanes}"
+        );
     }
-    assert_eq!(locked(64, 1, 1), Err(LockError::Password), "little is fine");
+    assert_eq!(locked(64, 1, 1), Err(UnlockError::Password), "little is fine");
 }
 
 #[test]
 fn fragments_are_read_as_they_are_written_and_never_shown() {
-    let id = Kind::Share.id_of(b"x");
+    let id = ContentKind::Share.id_of(b"x");
     for fragment in [Fragment::Key(key()), lock(&key(), id, "x", &[1; SALT], &[2; NONCE]).unwrap()] {
         let text = fragment.to_string();
         assert_eq!(Fragment::read(&text), Some(fragment.clone()));
@@ -193,14 +196,14 @@ fn the_vectors_hold() {
     for expected in vectors["segments"].as_array().unwrap() {
         let len = expected["plain_length"].as_u64().unwrap();
         let plain: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-        let sealed = Sealer::new(&key, &salt, Part::Content, len).seal_all(&plain, b"");
-        content = Kind::File.id_of(&sealed);
+        let sealed = Sealer::new(&key, &salt, SharePart::Content, len).seal_all(&plain, b"");
+        content = ContentKind::File.id_of(&sealed);
         assert_eq!(content.to_string(), expected["blake3"], "{len} bytes");
     }
     let envelope = &vectors["envelope"];
     let outside = Outside { content, content_len: 2 * SEGMENT as u64, salt };
     let description = file(envelope["name"].as_str().unwrap(), BODY as u64 + 1);
-    let id = Kind::Share.id_of(&seal_envelope(&outside, &description, &key).unwrap());
+    let id = ContentKind::Share.id_of(&seal_envelope(&outside, &description, &key).unwrap());
     assert_eq!(id.to_string(), envelope["id"]);
     assert_eq!(Fragment::Key(key.clone()).to_string(), vectors["fragment"]);
     let how = &vectors["lock"];

@@ -8,102 +8,17 @@
 //! be made (inner nodes passed off as chunks). So a list ends with the blob's tail (`content/tail`), which only
 //! the true length has: a list that reads well proves both. The only chunk of a smaller blob proves its length itself.
 
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
-use serde::{Deserialize, Serialize};
+use blake3::hazmat::{ChainingValue, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
 use super::geometry::{ChunkIndex, Geometry};
-use super::tail::{self, Tail};
-use super::{manifest, share};
+use super::length_proof::{self, Tail};
+use crate::content::kind::{ChunkHasher, ContentKind};
 use crate::id::ContentId;
-
-/// Which kind of content an id names: each is hashed in a mode of its own, so no bytes have the same id in two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A file: plain BLAKE3.
-    File,
-    /// A directory's manifest: BLAKE3 in derive-key mode under [`manifest::CONTEXT`].
-    Directory,
-    /// A share's envelope: BLAKE3 in derive-key mode under [`share::CONTEXT`].
-    Share,
-}
-
-impl Kind {
-    /// What is not a file is hashed in a mode of its own.
-    const fn context(self) -> Option<&'static str> {
-        match self {
-            Self::File => None,
-            Self::Directory => Some(manifest::CONTEXT),
-            Self::Share => Some(share::CONTEXT),
-        }
-    }
-
-    pub(super) fn hasher(self) -> blake3::Hasher {
-        self.context().map_or_else(blake3::Hasher::new, blake3::Hasher::new_derive_key)
-    }
-
-    /// Does something with the mode in which inner nodes are merged.
-    pub(super) fn with_mode<T>(self, then: impl FnOnce(Mode<'_>) -> T) -> T {
-        match self.context() {
-            None => then(Mode::Hash),
-            Some(context) => then(Mode::DeriveKeyMaterial(&blake3::hazmat::hash_derive_key_context(context))),
-        }
-    }
-
-    /// The id of these bytes as this kind, at once.
-    #[must_use]
-    pub fn id_of(self, bytes: &[u8]) -> ContentId {
-        self.hasher().update(bytes).finalize().into()
-    }
-
-    /// The chaining value of one chunk of a blob of this geometry. For a blob of a single chunk (which is its own root)
-    /// it is the id itself.
-    ///
-    /// `bytes` must be as long as the chunk is; [`HashList::verify`] checks that for bytes from outside.
-    #[must_use]
-    pub fn chunk_value(self, geometry: Geometry, chunk: ChunkIndex, bytes: &[u8]) -> ChainingValue {
-        let mut hasher = self.chunk_hasher(geometry, chunk);
-        hasher.update(bytes);
-        hasher.value()
-    }
-
-    /// The same in steps: give it exactly the chunk's bytes, in order.
-    #[must_use]
-    pub fn chunk_hasher(self, geometry: Geometry, chunk: ChunkIndex) -> ChunkHasher {
-        let mut hasher = self.hasher();
-        let is_root = geometry.chunks() == 1;
-        if !is_root {
-            // Chunk offsets are multiples of a power of two of at least 64 KiB: always aligned as hazmat demands.
-            hasher.set_input_offset(geometry.offset(chunk));
-        }
-        ChunkHasher { hasher, is_root }
-    }
-}
-
-/// Computes the chaining value of a chunk; see [`Kind::chunk_hasher`].
-#[derive(Debug)]
-pub struct ChunkHasher {
-    hasher: blake3::Hasher,
-    is_root: bool,
-}
-
-impl ChunkHasher {
-    /// The next bytes of the chunk.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-    }
-
-    /// The value of the bytes so far.
-    #[must_use]
-    pub fn value(&self) -> ChainingValue {
-        if self.is_root { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }
-    }
-}
 
 /// The chaining values of all chunks of one blob, known to belong to its id, and its tail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashList {
-    kind: Kind,
+    kind: ContentKind,
     geometry: Geometry,
     values: Vec<ChainingValue>,
     tail: Option<Tail>,
@@ -134,12 +49,17 @@ impl HashList {
     ///
     /// # Errors
     /// [`BadList`]: whoever gave the list is dishonest or broken.
-    pub fn decode(id: ContentId, kind: Kind, geometry: Geometry, bytes: &[u8]) -> Result<Self, BadList> {
+    pub fn decode(
+        id: ContentId,
+        kind: ContentKind,
+        geometry: Geometry,
+        bytes: &[u8],
+    ) -> Result<Self, BadList> {
         let want = encoded_len(geometry);
         if bytes.len() != want {
             return Err(BadList::Size { got: bytes.len(), want });
         }
-        let (values, tail) = bytes.split_at(want - tail::encoded_len(geometry));
+        let (values, tail) = bytes.split_at(want - length_proof::encoded_len(geometry));
         let values = match geometry.chunks() {
             0 => Vec::new(),
             1 => vec![*id.as_bytes()],
@@ -152,14 +72,14 @@ impl HashList {
         list.checked()
     }
 
-    /// The list made of the values of all chunks in order, as [`Kind::chunk_value`] gives them, and the bytes of the last
+    /// The list made of the values of all chunks in order, as [`ContentKind::chunk_value`] gives them, and the bytes of the last
     /// chunk: for the publisher.
     ///
     /// # Errors
     /// [`BadList::Size`] when the number of values is not that of the geometry, [`BadList::Tail`] when the last is of other
     /// bytes.
     pub fn from_values(
-        kind: Kind,
+        kind: ContentKind,
         geometry: Geometry,
         values: Vec<ChainingValue>,
         last: &[u8],
@@ -178,7 +98,7 @@ impl HashList {
 
     /// The list of bytes held in memory.
     #[must_use]
-    pub fn of(kind: Kind, geometry: Geometry, bytes: &[u8]) -> Self {
+    pub fn of(kind: ContentKind, geometry: Geometry, bytes: &[u8]) -> Self {
         let part = |c| &bytes[geometry.offset(c) as usize..][..geometry.size(c)];
         let values = geometry.iter().map(|c| kind.chunk_value(geometry, c, part(c))).collect();
         let tail = geometry.last().and_then(|last| Tail::of(kind, geometry, part(last)));
@@ -217,7 +137,7 @@ impl HashList {
 
     /// What the id names.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> ContentKind {
         self.kind
     }
 
@@ -231,8 +151,8 @@ impl HashList {
 
     /// Verifies a chunk while it arrives: each part is hashed when it is still in the processor's cache.
     #[must_use]
-    pub fn check(&self, chunk: ChunkIndex) -> Check {
-        Check {
+    pub fn check(&self, chunk: ChunkIndex) -> ChunkCheck {
+        ChunkCheck {
             hasher: self.kind.chunk_hasher(self.geometry, chunk),
             left: self.geometry.size(chunk),
             value: self.values[chunk.at()],
@@ -243,14 +163,14 @@ impl HashList {
 
 /// A chunk being verified; see [`HashList::check`].
 #[derive(Debug)]
-pub struct Check {
+pub struct ChunkCheck {
     hasher: ChunkHasher,
     left: usize,
     value: ChainingValue,
     too_long: bool,
 }
 
-impl Check {
+impl ChunkCheck {
     /// The next bytes, in order. More than the chunk has are not hashed (a subtree cannot take them), and fail it.
     pub fn update(&mut self, bytes: &[u8]) {
         match self.left.checked_sub(bytes.len()) {
@@ -272,7 +192,11 @@ impl Check {
 /// Bytes of the encoded list of a blob of this geometry.
 #[must_use]
 pub fn encoded_len(geometry: Geometry) -> usize {
-    if geometry.chunks() > 1 { geometry.chunks() as usize * 32 + tail::encoded_len(geometry) } else { 0 }
+    if geometry.chunks() > 1 {
+        geometry.chunks() as usize * 32 + length_proof::encoded_len(geometry)
+    } else {
+        0
+    }
 }
 
 /// The largest power of two below `n`: BLAKE3's left side. `n` is at least 2.

@@ -1,61 +1,60 @@
-//! Talking to the node of another process.
+//! The client side of the control socket: commands to the node of another process, and its answers.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 
 use super::line::{Greeting, Line, encode, mismatch};
 use super::silence::Silence;
+use crate::api::command::Command;
+use crate::api::event::{Event, Failure, Fault};
 use crate::limits;
-use crate::node::command::Command;
-use crate::node::event::{Event, Failure, Fault};
+use crate::platform::{ControlStream, connect, peer_process};
 
-/// How often a node that is silent is looked at.
+/// Interval at which the process of a silent node is examined.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A way to a running node; each command gets a connection of its own.
+/// A client of a running node. Each command gets a connection of its own.
 #[derive(Debug)]
-pub struct Client {
+pub struct ControlClient {
     home: PathBuf,
     node: Greeting,
 }
 
-/// Why a node was not reached.
+/// Reason why a node was not reached.
 #[derive(Debug)]
 pub(super) enum NotReached {
-    /// Nobody is at the socket: the node is starting or ending, or has gone.
+    /// Nobody listens at the socket: the node is starting or ending, or has gone.
     Nobody,
-    /// Somebody is, and says nothing.
+    /// The node is connected but says nothing.
     Silent(Silence),
-    /// Its lines are not ours.
+    /// The node speaks another version of the lines.
     Mismatch(Failure),
 }
 
-/// The answers to one command. Dropping it cancels the command.
+/// The answers to one command. Dropping them cancels the command.
 #[derive(Debug)]
-pub struct Replies {
-    connection: Result<Connection, Option<Failure>>,
+pub struct RemoteReplies {
+    connection: Result<ControlConnection, Option<Failure>>,
     home: PathBuf,
     ended: bool,
-    /// When anything was heard last.
+    /// Time of the last line.
     heard: Instant,
-    /// The sign that is told next.
-    pending: Option<Heard>,
-    /// It was told that the node is silent.
+    /// Message that is returned next.
+    pending: Option<ServerMessage>,
+    /// True if the caller was told that the node is silent.
     silent: bool,
 }
 
-/// A sign of life.
+/// Message about a command.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
-    /// The command goes on.
+pub enum ServerMessage {
+    /// An event of the command.
     Event(Event),
-    /// The node has been silent for so long that it does not answer at present. Told once, until it answers
-    /// again.
+    /// The node has been silent for so long that it does not answer at present. Sent once, until the node
+    /// answers again.
     Silent(Silence),
     /// The node answers again.
     Again,
@@ -64,25 +63,25 @@ pub enum Heard {
 }
 
 #[derive(Debug)]
-struct Connection {
-    stream: BufReader<UnixStream>,
-    /// The part of a line that has come.
+struct ControlConnection {
+    stream: BufReader<ControlStream>,
+    /// Bytes of a line that has not arrived whole.
     line: Vec<u8>,
-    /// The process of the other end, as the system says.
+    /// Process id of the other end, as the system knows it.
     pid: Option<u32>,
-    /// The greeting of the other end.
+    /// Greeting of the other end.
     node: Option<Greeting>,
     greeted: bool,
 }
 
-impl Client {
-    /// Greets the node of a home folder.
+impl ControlClient {
+    /// Connects to the node of a home folder and exchanges greetings.
     pub(super) async fn connect(home: &Path) -> Result<Self, NotReached> {
         let begun = Instant::now();
         let mut connection = loop {
-            match Connection::open(home, None).await {
+            match ControlConnection::open(home, None).await {
                 Ok(connection) => break connection,
-                // As many wait to be heard as the system lets wait.
+                // The system lets no more clients wait to be accepted.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     if let Some(silence) = Silence::after(begun.elapsed(), home, None) {
                         return Err(NotReached::Silent(silence));
@@ -117,16 +116,16 @@ impl Client {
     }
 
     /// Sends a command.
-    pub async fn call(&self, command: Command) -> Replies {
-        let connection = Connection::open(&self.home, Some(command)).await.map_err(|e| {
-            // A node that has gone is no answer: the caller may become the node itself.
+    pub async fn call(&self, command: Command) -> RemoteReplies {
+        let connection = ControlConnection::open(&self.home, Some(command)).await.map_err(|e| {
+            // A node that has gone gives no answer: the caller may become the node itself.
             (e.kind() == io::ErrorKind::Other).then(|| Failure {
                 fault: Fault::User,
                 message: e.to_string(),
                 hint: None,
             })
         });
-        Replies {
+        RemoteReplies {
             connection,
             home: self.home.clone(),
             ended: false,
@@ -137,22 +136,24 @@ impl Client {
     }
 }
 
-impl Replies {
-    /// The next sign of life; `None` after the final event, or when the node has gone.
-    pub async fn next(&mut self) -> Option<Heard> {
+impl RemoteReplies {
+    /// Returns the next message; `None` after the final event, or when the node has gone.
+    pub async fn next(&mut self) -> Option<ServerMessage> {
         if let Some(heard) = self.pending.take() {
             return Some(heard);
         }
         let connection = match &mut self.connection {
             Ok(connection) => connection,
-            Err(failure) => return failure.take().map(|failure| Heard::Event(Event::Failed(failure))),
+            Err(failure) => {
+                return failure.take().map(|failure| ServerMessage::Event(Event::Failed(failure)));
+            }
         };
         while !self.ended {
             let Ok(got) = tokio::time::timeout(LOOK, connection.next()).await else {
                 let silence = Silence::after(self.heard.elapsed(), &self.home, connection.pid);
                 if let Some(silence) = silence.filter(|_| !self.silent) {
                     self.silent = true;
-                    return Some(Heard::Silent(silence));
+                    return Some(ServerMessage::Silent(silence));
                 }
                 continue;
             };
@@ -165,21 +166,21 @@ impl Replies {
                 }
                 Got::Line(Line::Event(event)) => {
                     self.ended = event.is_final();
-                    Some(Heard::Event(*event))
+                    Some(ServerMessage::Event(*event))
                 }
                 Got::Line(Line::Beat) => None,
-                Got::Line(Line::Leaving) => Some(Heard::Leaving),
+                Got::Line(Line::Leaving) => Some(ServerMessage::Leaving),
                 Got::Line(Line::Greeting(_)) | Got::Strange => {
-                    Some(Heard::Event(Event::Failed(connection.mismatch())))
+                    Some(ServerMessage::Event(Event::Failed(connection.mismatch())))
                 }
-                // It came too late to be heard.
-                Got::End if !connection.greeted => Some(Heard::Leaving),
+                // The node ended before it read the command.
+                Got::End if !connection.greeted => Some(ServerMessage::Leaving),
                 Got::End => None,
             };
             self.ended |= end || heard.as_ref().is_some_and(is_last);
-            if std::mem::take(&mut self.silent) && !end && heard != Some(Heard::Leaving) {
+            if std::mem::take(&mut self.silent) && !end && heard != Some(ServerMessage::Leaving) {
                 self.pending = heard;
-                return Some(Heard::Again);
+                return Some(ServerMessage::Again);
             }
             if heard.is_some() {
                 return heard;
@@ -189,26 +190,26 @@ impl Replies {
     }
 }
 
-/// True when nothing follows.
-const fn is_last(heard: &Heard) -> bool {
+/// True if no message follows.
+const fn is_last(heard: &ServerMessage) -> bool {
     match heard {
-        Heard::Event(event) => event.is_final(),
-        Heard::Leaving => true,
-        Heard::Silent(_) | Heard::Again => false,
+        ServerMessage::Event(event) => event.is_final(),
+        ServerMessage::Leaving => true,
+        ServerMessage::Silent(_) | ServerMessage::Again => false,
     }
 }
 
-/// Something that came over a connection.
+/// Result of reading a connection.
 enum Got {
     Line(Line),
-    /// Something that is no line of ours.
+    /// A line that does not parse.
     Strange,
-    /// The end.
+    /// The end of the connection.
     End,
 }
 
-impl Connection {
-    /// Connects, and sends a greeting and a command.
+impl ControlConnection {
+    /// Connects, and sends a greeting and the command.
     async fn open(home: &Path, command: Option<Command>) -> io::Result<Self> {
         let mut bytes = encode(&Line::Greeting(Greeting::new(false, false)))?;
         if let Some(command) = command {
@@ -218,9 +219,8 @@ impl Connection {
             }
             bytes.extend(line);
         }
-        let dir = fs::File::open(home)?;
-        let mut stream = UnixStream::connect(super::server::address(home, &dir)).await?;
-        let pid = stream.peer_cred().ok().and_then(|cred| u32::try_from(cred.pid()?).ok());
+        let mut stream = connect(home).await?;
+        let pid = peer_process(&stream);
         stream.write_all(&bytes).await?;
         Ok(Self {
             stream: BufReader::new(stream),
@@ -231,7 +231,7 @@ impl Connection {
         })
     }
 
-    /// The next line. What has come of it is kept when this is dropped.
+    /// Reads the next line. If this future is dropped, the bytes read so far are kept.
     async fn next(&mut self) -> Got {
         match self.stream.read_until(b'\n', &mut self.line).await {
             Ok(_) if self.line.ends_with(b"\n") => {}
@@ -244,7 +244,7 @@ impl Connection {
         line.map_or(Got::Strange, Got::Line)
     }
 
-    /// The other end does not speak as we do.
+    /// Returns the failure for a node of another version.
     fn mismatch(&self) -> Failure {
         let node = self.node.as_ref();
         let pid = self.pid.or(node.map(|node| node.pid));

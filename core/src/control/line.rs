@@ -1,35 +1,36 @@
-//! The lines on the control socket, JSON each.
+//! The lines on the control socket. Each is one JSON value:
 //!
 //! ```text
-//! client  {"greeting":{..}}   its version
-//! client  {"command":"..",..} what it asks for
-//! node    {"greeting":{..}}   its version and process
+//! client  {"greeting":{..}}   version of the client
+//! client  {"command":"..",..} the command
+//! node    {"greeting":{..}}   version and process of the node
 //! node    "beat"              at once when the command is taken, and every second while there is no event
-//! node    {"event":{..}}      what it tells, the final event last
+//! node    {"event":{..}}      an event of the command, the final event last
 //! node    "leaving"           in place of the rest: the node ends, another process goes on
 //! ```
 
 use serde::{Deserialize, Serialize};
 
-use crate::node::event::{Event, Failure, Fault};
+use crate::api::event::{Event, Failure, Fault};
 
-/// The version of these lines. Commands and events may grow new fields without a change of it.
+/// Version of the lines. Commands and events may grow new fields without a change of it.
 const PROTOCOL: u32 = 1;
 
-/// The first words of one end, about itself. Its fields are never taken away, so that any two versions can
+/// First message of either end, about itself. Its fields are never taken away, so that any two versions can
 /// tell which of them is which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
-    /// The version of the lines.
+    /// Version of the lines.
     pub protocol: u32,
-    /// The version of swarm.
+    /// Version of swarm.
     pub version: String,
-    /// The process.
+    /// Process id.
     pub pid: u32,
-    /// The node runs until it is stopped, whatever was asked of it: others may leave their work to it.
+    /// True if the node runs until it is stopped, whatever it was asked to do: other processes may leave
+    /// their work to it.
     #[serde(default)]
     pub daemon: bool,
-    /// The node is connected to a network, and does more than to read the store.
+    /// True if the node is connected to a network and does more than read the store.
     #[serde(default)]
     pub online: bool,
 }
@@ -45,20 +46,20 @@ pub(super) enum Line {
 }
 
 impl Greeting {
-    /// A greeting of this process.
+    /// Returns the greeting of this process.
     pub(super) fn new(daemon: bool, online: bool) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self { protocol: PROTOCOL, version, pid: std::process::id(), daemon, online }
     }
 
-    /// True when the other end speaks as this one does.
+    /// True if the other end speaks the same version of the lines.
     pub(super) const fn fits(&self) -> bool {
         self.protocol == PROTOCOL
     }
 }
 
-/// The failure of a command that the node of another version does not understand, or whose answer is not
-/// understood.
+/// Returns the failure of a command that a node of another version does not understand, or whose answer is
+/// not understood.
 pub(super) fn mismatch(client: Option<&str>, node: Option<&str>, pid: Option<u32>) -> Failure {
     let named = |version: Option<&str>| {
         version.map_or("another version of swarm".to_owned(), |v| format!("swarm {v}"))
@@ -69,11 +70,11 @@ pub(super) fn mismatch(client: Option<&str>, node: Option<&str>, pid: Option<u32
         named(node),
         named(client),
     );
-    let hint = format!("end {process} and run the command again; what is verified is kept");
+    let hint = format!("end {process} and run the command again; verified data is kept");
     Failure { fault: Fault::User, message, hint: Some(hint) }
 }
 
-/// Puts a line into bytes.
+/// Encodes a line as JSON with a newline.
 pub(super) fn encode(line: &impl Serialize) -> std::io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(line).map_err(std::io::Error::other)?;
     bytes.push(b'\n');

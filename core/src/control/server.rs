@@ -1,77 +1,56 @@
-//! The control socket: a command of each client in, its events as lines out. A client that goes away cancels
-//! its command.
+//! The server side of the control socket: each client sends one command and receives its events as lines. A
+//! client that disconnects cancels its command.
 //!
-//! No client keeps another one out: who has not said what it wants has little time and gives way to newer
-//! ones; commands that wait for holders have places of their own, so that all others are answered whatever
-//! waits.
+//! No client keeps another one out. A client that has not sent its command has little time and gives way to
+//! newer ones. Commands that wait for holders have places of their own, so that all others are answered
+//! meanwhile.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::line::{Greeting, Line, encode, mismatch};
+use crate::api::command::Command;
+use crate::api::event::{Event, Failure, Fault};
 use crate::limits;
-use crate::node::command::Command;
-use crate::node::event::{Event, Failure, Fault};
-use crate::node::{Caller, StartError};
+use crate::net::error::StartError;
+use crate::node::Caller;
+use crate::platform::{self, ControlListener, ControlReader, ControlStream, ControlWriter};
 
-/// A client that takes no line for so long is one that does not read at present.
+/// Time after which a client that has not taken a line counts as not reading.
 const STALLED: Duration = Duration::from_millis(100);
-/// After this the system is asked again for a connection that it could not give.
+/// Pause after the system could not accept a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// A client that has not said what it wants gives way to others after this.
+/// Time after which a client that has not sent its command may be displaced.
 const OPENING_LEAST: Duration = Duration::from_millis(250);
-/// How long a client may take to hear that nothing more is said.
+/// Time that a client has to receive its last line.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Answers until it is stopped.
+/// The running server of a node; it answers until it is stopped.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
+    home: PathBuf,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// The socket of a home folder, by a path that is short enough for the system whatever the folder's.
-pub(super) fn address(home: &Path, dir: &fs::File) -> PathBuf {
-    use std::os::fd::AsRawFd;
-    let direct = home.join("control.sock");
-    // A socket's address has 108 bytes, with a final zero.
-    if direct.as_os_str().len() < 100 {
-        return direct;
-    }
-    PathBuf::from(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd()))
-}
-
 impl Server {
-    /// Binds the socket, readable by the owner alone. Whoever holds the store's lock may replace an old socket.
+    /// Binds the socket, accessible to the owner alone. The caller holds the store's lock, so an old socket
+    /// is replaced.
     ///
     /// # Errors
-    /// [`StartError::Network`].
+    /// [`StartError::Network`] if the socket cannot be bound.
     pub fn start(home: &Path, caller: Caller, greeting: Greeting) -> Result<Self, StartError> {
-        let failed =
-            |source: io::Error| StartError::Network { verb: "open the control socket".to_owned(), source };
-        let dir = fs::File::open(home).map_err(failed)?;
-        let (path, address) = (home.join("control.sock"), address(home, &dir));
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&address).map_err(failed)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let failed = |source| StartError::Network { verb: "open the control socket".to_owned(), source };
+        let listener = platform::listen(home).map_err(failed)?;
         let (stop, stopped) = watch::channel(false);
         let hall = Hall {
             caller,
@@ -84,13 +63,13 @@ impl Server {
             waiting: JoinSet::new(),
         };
         let task = tokio::spawn(hall.run(listener, stopped));
-        Ok(Self { path, stop, task })
+        Ok(Self { home: home.to_owned(), stop, task })
     }
 
-    /// Takes no new clients. Commands that wait for holders are left to whoever becomes the node next; the
-    /// others are answered to their end, unless `now`.
+    /// Accepts no new clients. Commands that wait for holders are left to the process that becomes the node
+    /// next; all others are answered to their end, unless `now`.
     pub async fn stop(mut self, now: bool) {
-        let _ = fs::remove_file(&self.path);
+        platform::remove_endpoint(&self.home);
         let _ = self.stop.send(true);
         if now {
             let _ = timeout(FAREWELL, &mut self.task).await;
@@ -101,39 +80,39 @@ impl Server {
     }
 }
 
-/// The clients.
+/// The clients of a server.
 struct Hall {
     caller: Caller,
     greeting: Greeting,
     stopped: watch::Receiver<bool>,
-    /// Those that have not said what they want.
-    opening: JoinSet<Option<Client>>,
-    /// The tasks of those, and since when they are there, the oldest first.
+    /// Clients that have not sent their command.
+    opening: JoinSet<Option<ClientRequest>>,
+    /// Time of arrival and task of each client in `opening`, the oldest first.
     opened: VecDeque<(Instant, AbortHandle)>,
-    /// Those that are answered without waiting for anybody else.
+    /// Clients that are answered without waiting for other peers.
     answering: JoinSet<()>,
-    /// The places of those, the oldest first.
-    places: VecDeque<Place>,
-    /// Those that wait for holders, or until the node ends.
+    /// Places of the clients in `answering`, the oldest first.
+    places: VecDeque<ClientSlot>,
+    /// Clients that wait for holders, or until the node ends.
     waiting: JoinSet<()>,
 }
 
 /// A client that is being answered.
-struct Place {
+struct ClientSlot {
     task: AbortHandle,
-    /// It does not read.
+    /// True while the client does not read.
     stalled: Arc<AtomicBool>,
 }
 
-/// A client that has said what it wants.
-struct Client {
+/// A client that has sent its command.
+struct ClientRequest {
     command: Command,
-    read: BufReader<Take<OwnedReadHalf>>,
-    write: OwnedWriteHalf,
+    read: BufReader<Take<ControlReader>>,
+    write: ControlWriter,
 }
 
 impl Hall {
-    async fn run(mut self, listener: UnixListener, mut stopped: watch::Receiver<bool>) {
+    async fn run(mut self, listener: ControlListener, mut stopped: watch::Receiver<bool>) {
         let mut accept_at = Instant::now();
         loop {
             let room = self.room();
@@ -144,7 +123,7 @@ impl Hall {
             tokio::select! {
                 accepted = accept => match accepted {
                     Ok((stream, _)) => self.enter(stream),
-                    // No file is left for it, say: those that are there go on.
+                    // The system may be out of file handles, for example: present clients go on.
                     Err(error) => {
                         tracing::warn!(%error, "a client of the control socket cannot be taken");
                         accept_at = Instant::now() + ACCEPT_AGAIN;
@@ -164,7 +143,7 @@ impl Hall {
         self.end().await;
     }
 
-    /// Waits for the answers that are being given. Who does not read is not waited for.
+    /// Waits for the answers under way, except for clients that do not read.
     async fn end(mut self) {
         let told = async { while self.waiting.join_next().await.is_some() {} };
         let _ = timeout(FAREWELL, told).await;
@@ -174,14 +153,15 @@ impl Hall {
                 Ok(None) => return,
                 Ok(Some(_)) => {}
                 Err(_) => {
-                    let stalled = |place: &&Place| place.stalled.load(Ordering::Relaxed);
+                    let stalled = |place: &&ClientSlot| place.stalled.load(Ordering::Relaxed);
                     self.places.iter().filter(stalled).for_each(|place| place.task.abort());
                 }
             }
         }
     }
 
-    /// When the next client can be taken: who has just come has a moment to say what it wants.
+    /// Returns when the next client can be accepted: a client that has just connected has a moment to send
+    /// its command.
     fn room(&mut self) -> Instant {
         self.opened.retain(|(_, task)| !task.is_finished());
         match self.opened.front() {
@@ -190,7 +170,7 @@ impl Hall {
         }
     }
 
-    fn enter(&mut self, stream: UnixStream) {
+    fn enter(&mut self, stream: ControlStream) {
         while self.opened.len() >= limits::CONTROL_OPENING
             && let Some((_, oldest)) = self.opened.pop_front()
         {
@@ -204,7 +184,7 @@ impl Hall {
         self.opened.push_back((Instant::now(), self.opening.spawn(opened)));
     }
 
-    fn place(&mut self, client: Client) {
+    fn place(&mut self, client: ClientRequest) {
         let stalled = Arc::new(AtomicBool::new(false));
         let serving = |client, stalled| serve(client, self.caller.clone(), stalled, self.stopped.clone());
         if client.command.waits() {
@@ -213,15 +193,16 @@ impl Hall {
                 self.waiting.spawn(serving(client, stalled));
                 return;
             }
-            let message =
-                format!("{most} commands wait at the node that runs for this store, as many as it takes");
+            let message = format!(
+                "the running node of this store is busy: {most} commands are waiting, and no more fit"
+            );
             let hint = "wait until one of them is done, or stop one; swarm status shows what they fetch";
             self.refuse(client, busy(message, hint));
             return;
         }
         self.places.retain(|place| !place.task.is_finished());
         if self.places.len() >= limits::CONTROL_ANSWERING {
-            // Who does not read what it asked for gives way.
+            // A client that does not read its answers gives way.
             let stalled = self.places.iter().position(|place| place.stalled.load(Ordering::Relaxed));
             match stalled.and_then(|at| self.places.remove(at)) {
                 Some(place) => place.task.abort(),
@@ -235,11 +216,11 @@ impl Hall {
             }
         }
         let task = self.answering.spawn(serving(client, Arc::clone(&stalled)));
-        self.places.push_back(Place { task, stalled });
+        self.places.push_back(ClientSlot { task, stalled });
     }
 
-    fn refuse(&mut self, mut client: Client, failure: Failure) {
-        // One short line, which the system takes at once.
+    fn refuse(&mut self, mut client: ClientRequest, failure: Failure) {
+        // The system takes one short line at once.
         self.answering.spawn(async move {
             let line = Line::Event(Box::new(Event::Failed(failure)));
             let _ = timeout(FAREWELL, put(&mut client.write, &line)).await;
@@ -247,10 +228,10 @@ impl Hall {
     }
 }
 
-/// Commands that may wait at once: each has a file, and half of what the system allows is for everything
-/// else.
+/// Returns how many commands may wait at once: each has a file, and half of the files that the system allows
+/// are for everything else.
 fn waiting_places() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = platform::open_files_limit();
     limits::CONTROL_WAITING.min(usize::try_from(files / 2).unwrap_or(usize::MAX))
 }
 
@@ -258,10 +239,10 @@ fn busy(message: String, hint: &str) -> Failure {
     Failure { fault: Fault::Busy, message, hint: Some(hint.to_owned()) }
 }
 
-/// Hears a greeting and a command. `None` when the client has gone, or does not speak as we do.
-async fn open(stream: UnixStream, greeting: &Greeting) -> io::Result<Option<Client>> {
+/// Reads a greeting and a command. `None` when the client has gone, or speaks another version.
+async fn open(stream: ControlStream, greeting: &Greeting) -> io::Result<Option<ClientRequest>> {
     let (read, mut write) = stream.into_split();
-    // A greeting is far shorter than a command.
+    // A greeting is far shorter than a command, so two lines' worth is room for both.
     let mut read = BufReader::new(read.take(2 * limits::CONTROL_LINE as u64));
     let mut line = Vec::new();
     read.read_until(b'\n', &mut line).await?;
@@ -275,7 +256,7 @@ async fn open(stream: UnixStream, greeting: &Greeting) -> io::Result<Option<Clie
     let mismatch = |version| mismatch(version, Some(greeting.version.as_str()), Some(std::process::id()));
     match &other {
         Some(_) => put(&mut write, &Line::Greeting(greeting.clone())).await?,
-        // As a version without greetings understands it.
+        // A client without a greeting is of an old version, which understands a bare event.
         None => {
             put(&mut write, &Event::Failed(mismatch(None))).await?;
             return Ok(None);
@@ -292,7 +273,7 @@ async fn open(stream: UnixStream, greeting: &Greeting) -> io::Result<Option<Clie
         return Ok(None);
     }
     match serde_json::from_slice(&line) {
-        Ok(command) => Ok(Some(Client { command, read, write })),
+        Ok(command) => Ok(Some(ClientRequest { command, read, write })),
         Err(error) => {
             let client = other.as_ref().map(|client| client.version.as_str());
             let mut failure = mismatch(client);
@@ -303,9 +284,14 @@ async fn open(stream: UnixStream, greeting: &Greeting) -> io::Result<Option<Clie
     }
 }
 
-/// Answers one command. It ends when the client goes away or, if it waits, when the node is stopped.
-async fn serve(client: Client, caller: Caller, stalled: Arc<AtomicBool>, mut stopped: watch::Receiver<bool>) {
-    let Client { command, mut read, mut write } = client;
+/// Answers one command. It ends when the client goes away or, if the command waits, when the node is stopped.
+async fn serve(
+    client: ClientRequest,
+    caller: Caller,
+    stalled: Arc<AtomicBool>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let ClientRequest { command, mut read, mut write } = client;
     let waits = command.waits();
     let answer = async {
         tell(&mut write, &Line::Beat, &stalled).await?;
@@ -329,13 +315,13 @@ async fn serve(client: Client, caller: Caller, stalled: Arc<AtomicBool>, mut sto
     let mut rest = [0; 1];
     tokio::select! {
         answered = answer => drop::<io::Result<()>>(answered),
-        // A client says nothing more: this ends when it has gone.
+        // A client sends nothing after its command, so this read ends when the client has gone.
         _ = read.read(&mut rest) => {}
     }
 }
 
-/// Sends a line, and notes when the client does not read.
-async fn tell(write: &mut OwnedWriteHalf, line: &Line, stalled: &AtomicBool) -> io::Result<()> {
+/// Sends a line, and notes while the client does not read.
+async fn tell(write: &mut ControlWriter, line: &Line, stalled: &AtomicBool) -> io::Result<()> {
     let mut putting = std::pin::pin!(put(write, line));
     if let Ok(done) = timeout(STALLED, &mut putting).await {
         return done;
@@ -346,6 +332,6 @@ async fn tell(write: &mut OwnedWriteHalf, line: &Line, stalled: &AtomicBool) -> 
     done
 }
 
-async fn put(write: &mut OwnedWriteHalf, line: &impl serde::Serialize) -> io::Result<()> {
+async fn put(write: &mut ControlWriter, line: &impl serde::Serialize) -> io::Result<()> {
     write.write_all(&encode(line)?).await
 }

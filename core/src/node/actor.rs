@@ -1,12 +1,12 @@
 //! The driver: one loop that hands every event to the part whose business it is. It decides nothing.
 
+mod messages;
+mod nat;
 mod network;
 mod office;
 mod report;
-mod traversal;
-mod webs;
+mod webseeds;
 mod widen;
-mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,36 +19,38 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::bans::Bans;
-use super::barred::Barred;
-use super::behaviour::Behaviour;
-use super::dht::Dht;
-use super::discovery::{Discovery, Name, Source, split_peer};
-use super::memory::{self, Memory};
-use super::office::{Desk, Knock, now as office_now};
-use super::peers::{Peer, Peers};
-use super::reach::{Reach, is_relayed};
-use super::router::Mapped;
-use super::seeking::Seeking;
-use super::session::{SessionEvent, Shared};
-use super::sharing::{Access, Sharing};
-use super::tracker::Trackers;
-use super::transfers::{Owner, Transfers, View};
-use super::why::Report as WhyReport;
 use crate::content::geometry::Geometry;
-use crate::content::tree::Kind;
+use crate::content::kind::ContentKind;
+use crate::discovery::ask_around::Seeking;
+use crate::discovery::candidates::{AddressSource, Candidates, Name};
+use crate::discovery::dht::Dht;
+use crate::discovery::peer_cache::{self, Memory};
+use crate::discovery::port_mapping::Mapped;
+use crate::discovery::reachability::Reachability;
+use crate::discovery::refusals::Refusals;
+use crate::discovery::tracker::Trackers;
 use crate::id::ContentId;
 use crate::limits;
+use crate::membership::{Admission, OfficeState, now as office_now};
+use crate::net::address::{is_relayed, split_peer};
+use crate::net::behaviour::Behaviour;
 use crate::options::Audience;
-use crate::schedule::{Order, PeerKey};
+use crate::schedule::{ChunkOrder, Now, PeerKey};
 use crate::store::record::Domain;
 use crate::store::{Blob, Store};
-pub(super) use network::{in_short, root_cause};
-pub(super) use office::OfficeAsk;
-pub(super) use report::Report;
+use crate::transfer::bans::Bans;
+use crate::transfer::downloads::{DownloadView, Downloads, Owner};
+use crate::transfer::effects::Effects;
+use crate::transfer::peers::{Peer, Peers};
+use crate::transfer::session::SessionContext;
+use crate::transfer::session::event::SessionEvent;
+use crate::transfer::uploads::{Access, Uploads};
+pub(super) use office::MembershipCommand;
+use report::DownloadReport;
+pub(crate) use report::NetworkReport;
 
 /// The swarm of libp2p: its word, its type; ours is called a node.
-type Network = libp2p::Swarm<Behaviour>;
+type NodeSwarm = libp2p::Swarm<Behaviour>;
 
 /// How often views are brought up to date.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
@@ -59,33 +61,33 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Where a link says that holders may be found.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hints {
-    pub(super) peers: Vec<Multiaddr>,
-    pub(super) trackers: Vec<Multiaddr>,
-    pub(super) dht: Vec<Multiaddr>,
-    pub(super) webseeds: Vec<String>,
+    pub(crate) peers: Vec<Multiaddr>,
+    pub(crate) trackers: Vec<Multiaddr>,
+    pub(crate) dht: Vec<Multiaddr>,
+    pub(crate) webseeds: Vec<String>,
     /// Who may fetch it of us, if that is said.
-    pub(super) audience: Option<Audience>,
+    pub(crate) audience: Option<Audience>,
 }
 
 /// What the jobs of a node ask of its network.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum NetworkCommand {
     /// Find out what an id is, unless that is known. The answer's second part is true if nobody else is at it.
     Learn {
         id: ContentId,
-        known: Option<(Geometry, Kind)>,
-        expect: Option<(Kind, u64)>,
+        known: Option<(Geometry, ContentKind)>,
+        expect: Option<(ContentKind, u64)>,
         owner: Arc<Owner>,
         hints: Hints,
-        reply: oneshot::Sender<(watch::Receiver<View>, bool)>,
+        reply: oneshot::Sender<(watch::Receiver<DownloadView>, bool)>,
     },
     /// Fetch into this blob.
     Start {
         blob: Arc<Blob>,
-        order: Order,
+        order: ChunkOrder,
         owner: Arc<Owner>,
         hints: Hints,
-        reply: oneshot::Sender<watch::Receiver<View>>,
+        reply: oneshot::Sender<watch::Receiver<DownloadView>>,
     },
     /// No longer; if it is whole now, it goes on being served from `whole`.
     Stop { id: ContentId, whole: Option<Arc<Blob>> },
@@ -102,42 +104,42 @@ pub(super) enum Ask {
     /// There may be members.
     Meet(Hints),
     /// What is asked of the network of an office.
-    Office(OfficeAsk),
+    Office(MembershipCommand),
     /// What holds a download up.
-    Why { id: ContentId, reply: oneshot::Sender<WhyReport> },
+    Why { id: ContentId, reply: oneshot::Sender<DownloadReport> },
     /// How things are.
-    Report(oneshot::Sender<Report>),
+    Report(oneshot::Sender<NetworkReport>),
     /// End.
     Quit,
 }
 
 /// Everything the loop owns.
 pub(super) struct Actor {
-    network: Network,
+    network: NodeSwarm,
     store: Store,
-    asks: mpsc::Receiver<Ask>,
+    asks: mpsc::Receiver<NetworkCommand>,
     events: mpsc::Receiver<(PeerKey, SessionEvent)>,
-    opened: (mpsc::Sender<Opened>, mpsc::Receiver<Opened>),
-    shared: Shared,
+    opened: (mpsc::Sender<OpenedBlob>, mpsc::Receiver<OpenedBlob>),
+    shared: SessionContext,
     peers: Peers,
-    barred: Barred,
-    transfers: Transfers,
-    sharing: Sharing,
-    discovery: Discovery,
+    barred: Refusals,
+    downloads: Downloads,
+    uploads: Uploads,
+    discovery: Candidates,
     seeking: Seeking,
     memory: Memory,
-    reach: Reach,
+    reach: Reachability,
     /// Peers and ways to them through relays, for later.
-    held: Vec<(PeerId, Vec<Multiaddr>, Option<super::discovery::Tracker>)>,
+    held: Vec<(PeerId, Vec<Multiaddr>, Option<crate::discovery::candidates::PeerSource>)>,
     mapped: Option<watch::Receiver<Mapped>>,
     trackers: Trackers,
     dht: Dht,
-    webs: Vec<webs::WebSource>,
+    webs: Vec<webseeds::WebSource>,
     private_webseeds: bool,
     audience: Audience,
     domain: Domain,
     /// If this is the network of an office.
-    office: Option<Desk>,
+    office: Option<OfficeState>,
     /// Members that are called although there are others enough.
     urgent: BTreeSet<PeerId>,
     /// Members that announce themselves on the local network.
@@ -163,54 +165,54 @@ pub(super) struct Actor {
 }
 
 /// A blob that was opened; the last part is true if it turned out to be lost.
-type Opened = (ContentId, Option<Arc<Blob>>, bool);
+type OpenedBlob = (ContentId, Option<Arc<Blob>>, bool);
 
 /// What an actor is made of.
 pub(super) struct Parts {
-    pub(super) network: Network,
-    pub(super) store: Store,
-    pub(super) asks: mpsc::Receiver<Ask>,
-    pub(super) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
-    pub(super) shared: Shared,
-    pub(super) listen: watch::Sender<Vec<Multiaddr>>,
-    pub(super) given: Vec<Multiaddr>,
+    pub(crate) network: NodeSwarm,
+    pub(crate) store: Store,
+    pub(crate) asks: mpsc::Receiver<NetworkCommand>,
+    pub(crate) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    pub(crate) shared: SessionContext,
+    pub(crate) listen: watch::Sender<Vec<Multiaddr>>,
+    pub(crate) given: Vec<Multiaddr>,
     /// Where we listen on any port.
     pub(super) anywhere: Vec<Multiaddr>,
     /// What the router lets in, if it is asked.
-    pub(super) mapped: Option<watch::Receiver<Mapped>>,
-    pub(super) reach: Reach,
-    pub(super) trackers: Trackers,
-    pub(super) dht: Dht,
+    pub(crate) mapped: Option<watch::Receiver<Mapped>>,
+    pub(crate) reach: Reachability,
+    pub(crate) trackers: Trackers,
+    pub(crate) dht: Dht,
     pub(super) private_webseeds: bool,
     /// Who may fetch what nothing was said of, if that was said.
-    pub(super) audience: Option<Audience>,
+    pub(crate) audience: Option<Audience>,
     /// Others are told of all that is here.
-    pub(super) resident: bool,
-    pub(super) mdns: bool,
-    pub(super) site: Option<String>,
+    pub(crate) resident: bool,
+    pub(crate) mdns: bool,
+    pub(crate) site: Option<String>,
     pub(super) limit_lan: bool,
-    pub(super) seed: u64,
-    pub(super) office: Option<Desk>,
+    pub(crate) seed: u64,
+    pub(crate) office: Option<OfficeState>,
     pub(super) beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
-    pub(super) look: Arc<Notify>,
-    pub(super) tasks: JoinSet<()>,
+    pub(crate) look: Arc<Notify>,
+    pub(crate) tasks: JoinSet<()>,
 }
 
 impl Actor {
-    pub(super) fn new(parts: Parts) -> Self {
-        let mut discovery = Discovery::default();
+    pub(crate) fn new(parts: Parts) -> Self {
+        let mut discovery = Candidates::default();
         let now = Instant::now();
         let (bans, decided) = Bans::load(&parts.store);
         let mut network = parts.network;
         decided.iter().for_each(|decided| network.behaviour_mut().gate.ban(decided));
         for relay in parts.reach.relays() {
             network.behaviour_mut().identify.with(relay);
-            if let Some(desk) = &parts.office {
+            if let Some(office) = &parts.office {
                 network.behaviour_mut().streams.leave(relay);
-                desk.relay(relay);
+                office.relay(relay);
             }
         }
-        let domain = parts.office.as_ref().map_or(Domain::Public, |desk| Domain::Office(desk.id()));
+        let domain = parts.office.as_ref().map_or(Domain::Public, |office| Domain::Office(office.id()));
         let audience = match (&parts.office, parts.audience) {
             (Some(_), None | Some(Audience::Anyone)) => Audience::Office,
             (None, Some(Audience::Office)) => Audience::Nobody,
@@ -218,10 +220,10 @@ impl Actor {
         };
         let memory = Memory::load(&parts.store);
         memory.peers().for_each(|(peer, addr)| {
-            discovery.found(&addr, Some(peer), Source::Remembered, now);
+            discovery.found(&addr, Some(peer), AddressSource::Remembered, now);
         });
-        parts.given.iter().for_each(|addr| discovery.found(addr, None, Source::Given, now));
-        let barred = Barred::load(&parts.store);
+        parts.given.iter().for_each(|addr| discovery.found(addr, None, AddressSource::Given, now));
+        let barred = Refusals::load(&parts.store);
         for (peer, until) in barred.peers() {
             discovery.bar(peer, until, barred.sentence(&peer).unwrap_or_default());
         }
@@ -234,8 +236,8 @@ impl Actor {
             shared: parts.shared,
             peers: Peers::new(bans, parts.seed),
             barred,
-            transfers: Transfers::new(parts.seed),
-            sharing: Sharing::default(),
+            downloads: Downloads::new(parts.seed),
+            uploads: Uploads::default(),
             discovery,
             seeking: Seeking::default(),
             memory,
@@ -282,25 +284,42 @@ impl Actor {
         }
     }
 
+    /// Time since the network started.
+    pub(super) fn now(&self) -> Now {
+        self.started.elapsed()
+    }
+
+    /// Lets downloads and uploads decide about an event, then carries out what they have decided.
+    pub(super) fn exchange<T>(
+        &mut self,
+        decide: impl FnOnce(&mut Downloads, &mut Uploads, &mut Effects<'_>) -> T,
+    ) -> T {
+        let mut effects = Effects::new(self.now(), &self.peers);
+        let decided = decide(&mut self.downloads, &mut self.uploads, &mut effects);
+        let effects = effects.into_list();
+        self.peers.carry_out(effects);
+        decided
+    }
+
     /// Runs until it is told to quit or all handles are gone.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut tick = tokio::time::Instant::now();
         loop {
-            self.transfers.shared(&mut self.peers, &mut self.sharing);
+            self.exchange(|downloads, uploads, fx| downloads.shared(fx, uploads));
             self.end_doomed();
             self.dial();
             self.announce();
-            let next = tokio::time::Instant::now() + self.transfers.next_tick();
+            let next = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
             tick = tick.min(next);
             tokio::select! {
                 ask = self.asks.recv() => match ask {
-                    Some(Ask::Quit) | None => {
+                    Some(NetworkCommand::Quit) | None => {
                         self.peers.bans.save_now(&self.store);
                         let given: Vec<_> = self.peers.givers().collect();
                         given.into_iter().for_each(|(peer, addr)| self.memory.met(peer, &addr));
                         self.memory.save(&self.store);
-                        if let Some(desk) = &mut self.office {
-                            desk.close().await;
+                        if let Some(office) = &mut self.office {
+                            office.close().await;
                         }
                         self.dht.save(&self.store, true);
                         return self.trackers.leave().await;
@@ -313,7 +332,7 @@ impl Actor {
                         self.lost(id);
                     }
                     let access = self.access(id);
-                    self.sharing.opened(id, blob, &access, &mut self.peers);
+                    self.exchange(|_, uploads, fx| uploads.opened(id, blob, &access, fx));
                 }
                 Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
                 Some((peer, addrs, epoch)) = self.beacons.recv() => self.announced(peer, &addrs, epoch),
@@ -325,58 +344,60 @@ impl Actor {
                 event = self.network.select_next_some() => self.network_event(event),
                 () = sleep_until(tick) => {
                     self.tick();
-                    tick = tokio::time::Instant::now() + self.transfers.next_tick();
+                    tick = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
                 }
             }
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: NetworkCommand) {
         match ask {
-            Ask::Learn { id, known, expect, owner, hints, reply } => {
+            NetworkCommand::Learn { id, known, expect, owner, hints, reply } => {
                 self.hints(id, &hints);
-                let (peers, sharing) = (&mut self.peers, &mut self.sharing);
-                let _ = reply.send(self.transfers.learn(id, known, expect, &owner, peers, sharing));
+                let learns = self.exchange(|downloads, uploads, fx| {
+                    downloads.learn(id, known, expect, &owner, fx, uploads)
+                });
+                let _ = reply.send(learns);
             }
-            Ask::Start { blob, order, owner, hints, reply } => {
+            NetworkCommand::Start { blob, order, owner, hints, reply } => {
                 self.hints(blob.id(), &hints);
                 // What is of another network is copied from here, and not offered in this one.
                 let ours = blob.record().is_of(self.domain);
                 let access = ours.then(|| self.access(blob.id()));
-                let _ = reply.send(self.transfers.start(
-                    &blob,
-                    (order, access),
-                    &owner,
-                    &mut self.peers,
-                    &mut self.sharing,
-                ));
+                let view = self.exchange(|downloads, uploads, fx| {
+                    downloads.start(&blob, (order, access), &owner, fx, uploads)
+                });
+                let _ = reply.send(view);
             }
-            Ask::Stop { id, whole } => {
-                self.transfers.stop(id, &mut self.peers, &mut self.sharing);
+            NetworkCommand::Stop { id, whole } => {
+                self.exchange(|downloads, uploads, fx| downloads.stop(id, fx, uploads));
                 match whole {
                     Some(blob) => self.share(blob),
                     // What is partial is offered only while somebody is at it.
                     None => self.withdraw(id),
                 }
             }
-            Ask::Publish(blob) => self.share(blob),
-            Ask::Withdraw(id) => self.withdraw(id),
-            Ask::Lost(id) => self.lost(id),
-            Ask::Audience(id) => self.audience_changed(id),
-            Ask::Default(audience) => {
+            NetworkCommand::Publish(blob) => self.share(blob),
+            NetworkCommand::Withdraw(id) => self.withdraw(id),
+            NetworkCommand::Lost(id) => self.lost(id),
+            NetworkCommand::Audience(id) => self.audience_changed(id),
+            NetworkCommand::Default(audience) => {
                 if self.audience != audience {
                     self.audience = audience;
                     self.store.records().iter().for_each(|record| self.audience_changed(record.id));
                 }
             }
-            Ask::Meet(hints) => {
+            NetworkCommand::Meet(hints) => {
                 let now = Instant::now();
-                hints.peers.iter().for_each(|addr| self.discovery.found(addr, None, Source::Link, now));
+                hints
+                    .peers
+                    .iter()
+                    .for_each(|addr| self.discovery.found(addr, None, AddressSource::Link, now));
             }
-            Ask::Office(ask) => self.office_ask(ask),
-            Ask::Why { id, reply } => drop(reply.send(self.why(id))),
-            Ask::Report(reply) => drop(reply.send(self.report())),
-            Ask::Quit => {}
+            NetworkCommand::Office(ask) => self.office_ask(ask),
+            NetworkCommand::Why { id, reply } => drop(reply.send(self.why(id))),
+            NetworkCommand::Report(reply) => drop(reply.send(self.report())),
+            NetworkCommand::Quit => {}
         }
     }
 
@@ -385,7 +406,7 @@ impl Actor {
         for addr in &hints.peers {
             match split_peer(addr) {
                 (way, Some(peer)) if is_relayed(&way) => self.relayed_hint(way, peer),
-                _ => self.discovery.found(addr, None, Source::Link, now),
+                _ => self.discovery.found(addr, None, AddressSource::Link, now),
             }
         }
         self.release(now);
@@ -410,7 +431,7 @@ impl Actor {
         if blob.is_shareable() {
             self.announce_held(id, &access, true);
         }
-        self.sharing.share(blob, &access, &mut self.peers);
+        self.exchange(|_, uploads, fx| uploads.share(blob, &access, fx));
     }
 
     /// Tells trackers and the DHT of what is whole, as far as they are for those who may fetch it, and takes back what is not.
@@ -428,7 +449,7 @@ impl Actor {
 
     /// Who may fetch this of us, and why.
     fn access(&mut self, id: ContentId) -> Access {
-        let office = self.office.as_mut().map(|desk| desk.vouchers(id, office_now()));
+        let office = self.office.as_mut().map(|office| office.vouchers(id, office_now()));
         Access { audience: self.audience(id), office }
     }
 
@@ -442,13 +463,13 @@ impl Actor {
         let access = self.access(id);
         let whole = self.store.is_offered(id);
         // What is still being fetched is looked for as before.
-        if whole && !self.transfers.is_active(id) {
+        if whole && !self.downloads.is_active(id) {
             self.announce_held(id, &access, true);
         }
-        match self.sharing.open(id) {
-            Some(blob) => self.sharing.share(blob, &access, &mut self.peers),
+        match self.uploads.open(id) {
+            Some(blob) => self.exchange(|_, uploads, fx| uploads.share(blob, &access, fx)),
             None if whole => {
-                self.sharing.admit(id, &access, &self.peers);
+                self.exchange(|_, uploads, fx| uploads.admit(id, &access, fx));
                 self.open(id);
             }
             None => {}
@@ -466,13 +487,13 @@ impl Actor {
     }
 
     /// Takes back a blob that is whole no longer, and the directory or share whose content it is.
-    pub(super) fn lost(&mut self, id: ContentId) {
+    pub(crate) fn lost(&mut self, id: ContentId) {
         // What others have of it may be on its way here by now.
         for id in self
             .store
             .with_whole(id)
             .into_iter()
-            .filter(|id| !self.transfers.is_active(*id))
+            .filter(|id| !self.downloads.is_active(*id))
             .collect::<Vec<_>>()
         {
             self.withdraw(id);
@@ -480,17 +501,17 @@ impl Actor {
     }
 
     fn withdraw(&mut self, id: ContentId) {
-        if let Some(desk) = &mut self.office {
-            desk.forget(id);
+        if let Some(office) = &mut self.office {
+            office.forget(id);
         }
         self.trackers.drops(id);
         self.dht.drops(id);
-        self.sharing.withdraw(id, &mut self.peers);
+        self.exchange(|_, uploads, fx| uploads.withdraw(id, fx));
     }
 
     fn announce(&mut self) {
         if self.trackers.is_due() {
-            let lacks = self.transfers.room(&self.peers) > 0 || self.contacts_lacking() > 0;
+            let lacks = self.downloads.room(&self.peers, self.now()) > 0 || self.contacts_lacking() > 0;
             let addrs: Vec<Multiaddr> =
                 self.reach.addresses().chain(&*self.listen.borrow()).cloned().collect();
             self.trackers.announce(lacks, &addrs, Instant::now());
@@ -503,12 +524,12 @@ impl Actor {
             if let Some((peer, addr)) = peer.worth() {
                 self.memory.met(peer, &addr);
             }
-            if let Some(desk) = &mut self.office {
-                desk.peer_down(key);
+            if let Some(office) = &mut self.office {
+                office.peer_down(key);
             }
             self.left(&peer, reason);
-            self.sharing.peer_down(key);
-            self.transfers.peer_down(key, &mut self.peers, &mut self.sharing);
+            self.uploads.peer_down(key);
+            self.exchange(|downloads, uploads, fx| downloads.peer_down(key, fx, uploads));
         }
     }
 
@@ -523,17 +544,17 @@ impl Actor {
             return self.discovery.lost(peer.id, now);
         };
         let reason = self.barred.sentence(&peer.id).unwrap_or_else(|| reason.to_owned());
-        self.discovery.unmet(peer.id, &peer.addr, &reason, !self.transfers.is_idle(), now);
+        self.discovery.unmet(peer.id, &peer.addr, &reason, !self.downloads.is_idle(), now);
     }
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.transfers.tick(&mut self.peers, &mut self.sharing);
+        self.exchange(|downloads, uploads, fx| downloads.tick(fx, uploads));
         self.close_banned();
         if now.duration_since(self.shown) >= SHOW_EVERY {
             self.shown = now;
-            let tried = if self.transfers.is_idle() { Vec::new() } else { self.routes() };
-            self.transfers.show(&tried);
+            let tried = if self.downloads.is_idle() { Vec::new() } else { self.routes() };
+            self.downloads.show(&tried, self.now());
             self.tend_webs();
         }
         if now.duration_since(self.slow) >= Duration::from_secs(1) {
@@ -541,24 +562,28 @@ impl Actor {
             self.peers.bans.save(&self.store);
             self.memory.save_now_and_then(&self.store);
             self.peers.probe(now);
-            self.sharing.offer_waiting(&mut self.peers);
+            self.exchange(|_, uploads, fx| uploads.offer_waiting(fx));
             self.tend_widths();
             // Whoever ends before that is not looked for again.
             if now.duration_since(self.started) >= SETTLED && !self.anywhere.is_empty() {
-                memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());
+                peer_cache::keep_ports(
+                    &self.store,
+                    &std::mem::take(&mut self.anywhere),
+                    &self.listen.borrow(),
+                );
             }
             self.ask_around(now);
             self.reach_out(now);
-            let transfers = &self.transfers;
-            self.sharing.prune(|id| transfers.is_active(id));
-            let meeting = self.office.as_ref().map(Desk::meeting);
-            self.trackers.settle(|id| transfers.is_active(id) || meeting == Some(id));
-            self.dht.settle(|id| transfers.is_active(id));
+            let downloads = &self.downloads;
+            self.uploads.prune(|id| downloads.is_active(id));
+            let meeting = self.office.as_ref().map(OfficeState::meeting);
+            self.trackers.settle(|id| downloads.is_active(id) || meeting == Some(id));
+            self.dht.settle(|id| downloads.is_active(id));
             self.tend_dht(now);
             self.tend_office();
             for poisoned in self.store.poisoned() {
                 tracing::error!(id = %poisoned.id, error = %poisoned.error, "a flush failed");
-                self.transfers.poisoned(&poisoned);
+                self.downloads.poisoned(&poisoned);
                 self.withdraw(poisoned.id);
             }
         }
@@ -566,9 +591,9 @@ impl Actor {
 }
 
 /// The next who knocks at the door of an office.
-async fn next_knock(desk: &mut Option<Desk>) -> Option<Knock> {
-    match desk {
-        Some(desk) => desk.knock().await,
+async fn next_knock(office: &mut Option<OfficeState>) -> Option<Admission> {
+    match office {
+        Some(office) => office.knock().await,
         None => std::future::pending().await,
     }
 }

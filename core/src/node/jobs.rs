@@ -1,34 +1,44 @@
 //! One job per request: looks things up, or starts what takes longer, and tells its events.
 
+mod choose_network;
+mod get;
+mod notices;
+mod office;
+mod publish;
+mod why;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::actor::{Ask, OfficeAsk, Report};
-use super::command::Command;
-use super::event::{Blob, Entry, Event, Failure, Fault, Info, Shared, Status, Transfer, Verified};
-use super::notices::counted;
-use super::office::papers::Papers;
+use super::actor::{MembershipCommand, NetworkCommand, NetworkReport};
+use super::context::Context;
+use super::network::{Flag, blocking, failure};
+use super::sources;
 use super::teller::Teller;
-use super::transfers::Stage;
-use super::{Context, Flag, blocking, failure, get, members, publish, sources, why};
+use crate::api::command::Command;
+use crate::api::event::{BlobRow, EntryRow, Event, Failure, Fault, Info, Verified};
+use crate::api::status::{SharedRow, Status, Transfer};
 use crate::content::geometry::Geometry;
+use crate::content::kind::ContentKind;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::share::ShareError;
-use crate::content::tree::Kind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::membership::files::OfficeFiles;
 use crate::options::Audience;
-use crate::store::record::{Domain, Record, State};
+use crate::store::record::{Domain, Record, StoredState};
 use crate::store::{Store, StoreError, path_of};
+use crate::transfer::downloads::Stage;
+use notices::counted;
 
 /// Entries of a listing that travel together.
 const ENTRIES: usize = 500;
 
 /// Runs a job to its final event.
-pub(super) async fn run(context: Context, command: Command, events: Teller) {
+pub(crate) async fn run(context: Context, command: Command, events: Teller) {
     let told = events.clone();
     let result = match command {
         Command::Publish(publish) => match context.for_offering(&publish.network, publish.serve) {
@@ -36,7 +46,7 @@ pub(super) async fn run(context: Context, command: Command, events: Teller) {
             Err(failed) => Err(failed),
         },
         Command::Get(get) => Box::pin(get::get(context, get, told)).await,
-        Command::Office(command) => Box::pin(members::run(context, command)).await,
+        Command::Office(command) => Box::pin(office::run(context, command)).await,
         Command::Ls { id: None } => ls(context).await,
         Command::Ls { id: Some(id) } => entries(context, &id, &told).await,
         Command::Info { id } => info(context, &id).await,
@@ -54,7 +64,7 @@ pub(super) async fn run(context: Context, command: Command, events: Teller) {
 }
 
 /// What a person typed as an id: as a link, without hints if it was none.
-pub(super) fn resolve(store: &Store, text: &str) -> Result<Link, Failure> {
+pub(crate) fn resolve(store: &Store, text: &str) -> Result<Link, Failure> {
     let target: Target = text.parse().map_err(|e| failure(Fault::User, format!("{e}")))?;
     match target {
         Target::Id(id) => Ok(Link::to(id)),
@@ -63,12 +73,12 @@ pub(super) fn resolve(store: &Store, text: &str) -> Result<Link, Failure> {
             [id] => Ok(Link::to(*id)),
             [] => Err(Failure {
                 fault: Fault::User,
-                message: format!("no blob here has an id that begins with {digits}"),
-                hint: Some("give the whole id (64 digits) or a link; swarm ls shows what is here".to_owned()),
+                message: format!("nothing in this store starts with {digits}"),
+                hint: Some("use the whole id (64 digits) or a link; swarm ls lists the store".to_owned()),
             }),
             _ => Err(failure(
                 Fault::User,
-                format!("several blobs here have an id that begins with {digits}: give more of it"),
+                format!("several items in this store start with {digits}: type more digits"),
             )),
         },
     }
@@ -82,8 +92,7 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
         StoreError::User(_) | StoreError::Manifest(_) => Fault::User,
         StoreError::Changed(_) | StoreError::Share(ShareError::Key) => Fault::Verification,
         StoreError::NoKey => {
-            let hint =
-                "swarm get with the whole link; swarm hold --blind keeps it for others without the key";
+            let hint = "use swarm get with the whole link, or swarm hold --blind to hold it without the key";
             return Failure { hint: Some(hint.to_owned()), ..failure(Fault::User, error.to_string()) };
         }
         StoreError::Share(_) => Fault::BadContent,
@@ -93,24 +102,24 @@ pub(super) fn store_failure(error: StoreError) -> Failure {
 }
 
 /// A listing's row. `have` is how much of a running download is there.
-pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blob {
+pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> BlobRow {
     let len = record.payload.map_or(record.len, |p| p.len);
     // A directory or a share is as whole as its content.
-    let content = record.payload.filter(|payload| payload.len > 0 && record.state == State::Complete);
+    let content = record.payload.filter(|payload| payload.len > 0 && record.state == StoredState::Complete);
     let whole = match content {
-        Some(payload) => store.record(payload.id).map_or(State::Partial, |r| r.state),
+        Some(payload) => store.record(payload.id).map_or(StoredState::Partial, |r| r.state),
         None => record.state,
     };
     let state = match (have, whole) {
         (Some(_), _) => "downloading",
-        (None, State::Complete) => "complete",
-        (None, State::Partial) => "partial",
-        (None, State::Changed) => "source changed",
-        (None, State::Missing) => "source missing",
+        (None, StoredState::Complete) => "complete",
+        (None, StoredState::Partial) => "partial",
+        (None, StoredState::Changed) => "source changed",
+        (None, StoredState::Missing) => "source missing",
     };
     let place =
         record.payload.and_then(|p| store.record(p.id)).map_or_else(|| path_of(record), |r| path_of(&r));
-    Blob {
+    BlobRow {
         id: record.id.to_string(),
         kind: record.kind,
         name: record.name.clone(),
@@ -121,7 +130,10 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
             _ => 0,
         }),
         chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
-        files: record.payload.map(|p| p.files).filter(|files| record.kind != Kind::Share || *files > 0),
+        files: record
+            .payload
+            .map(|p| p.files)
+            .filter(|files| record.kind != ContentKind::Share || *files > 0),
         state: state.to_owned(),
         trouble: None,
         path: place,
@@ -132,7 +144,7 @@ pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> Blo
 /// Shares contents, and has trackers and the DHT told of them, until whoever asked has gone.
 async fn share(context: Context, ids: &[String], events: &Teller) -> Result<Event, Failure> {
     if context.net.is_none() {
-        return Err(failure(Fault::User, "this node is offline: it shares nothing"));
+        return Err(failure(Fault::User, "this node is offline and shares nothing"));
     }
     for text in ids.iter().take(limits::SHARED_BY_COMMAND) {
         let id = resolve(&context.store, text)?.id;
@@ -146,7 +158,7 @@ async fn share(context: Context, ids: &[String], events: &Teller) -> Result<Even
         let blobs = blocking(open).await?;
         if let Some(net) = &context.net {
             for blob in blobs {
-                net.ask(Ask::Publish(blob)).await;
+                net.ask(NetworkCommand::Publish(blob)).await;
             }
         }
     }
@@ -156,10 +168,10 @@ async fn share(context: Context, ids: &[String], events: &Teller) -> Result<Even
 }
 
 /// How things are on all networks of the node, that of all nodes first; what is counted is added up.
-async fn report(context: &Context) -> Option<Report> {
-    let mut all: Option<Report> = None;
+async fn report(context: &Context) -> Option<NetworkReport> {
+    let mut all: Option<NetworkReport> = None;
     for net in context.nets() {
-        let Some(report) = net.question(Ask::Report).await else { continue };
+        let Some(report) = net.question(NetworkCommand::Report).await else { continue };
         match &mut all {
             None => all = Some(report),
             Some(all) => all.join(report),
@@ -177,13 +189,13 @@ async fn ls(context: Context) -> Result<Event, Failure> {
         let shown: Vec<Record> = store.records().into_iter().filter(|r| r.of.is_none()).collect();
         let troubles: BTreeMap<ContentId, String> =
             store.troubles(&shown, limits::NOTICES).into_iter().collect();
-        let mut blobs: Vec<Blob> = shown
+        let mut blobs: Vec<BlobRow> = shown
             .into_iter()
             .map(|r| {
                 let id = r.payload.map_or(r.id, |p| p.id);
                 let have = running.iter().find(|(i, _)| *i == id).map(|(_, v)| v.progress.done);
-                let have = have.filter(|_| r.state == State::Partial || r.payload.is_some());
-                Blob { trouble: troubles.get(&r.id).cloned(), ..blob_row(&store, &r, have) }
+                let have = have.filter(|_| r.state == StoredState::Partial || r.payload.is_some());
+                BlobRow { trouble: troubles.get(&r.id).cloned(), ..blob_row(&store, &r, have) }
             })
             .collect();
         blobs.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.id.cmp(&b.id)));
@@ -196,14 +208,14 @@ async fn entries(context: Context, id: &str, events: &Teller) -> Result<Event, F
     let id = resolve(&context.store, id)?.id;
     let store = context.store;
     let record = store.record(id).ok_or_else(|| not_here(id))?;
-    if record.kind == Kind::File {
+    if record.kind == ContentKind::File {
         return Ok(Event::Blobs { blobs: vec![blob_row(&store, &record, None)] });
     }
-    if record.kind == Kind::Share && record.payload.is_none_or(|payload| payload.files == 0) {
+    if record.kind == ContentKind::Share && record.payload.is_none_or(|payload| payload.files == 0) {
         return Ok(Event::Blobs { blobs: vec![blob_row(&store, &record, None)] });
     }
     let manifest: Manifest = blocking(move || match record.kind {
-        Kind::Share => {
+        ContentKind::Share => {
             let (_, description) = store.share_description(id, None)?;
             description.manifest.ok_or(StoreError::NoKey)
         }
@@ -219,7 +231,7 @@ async fn entries(context: Context, id: &str, events: &Teller) -> Result<Event, F
             EntryKind::EmptyDir => ("directory", 0, None),
             EntryKind::Symlink { target } => ("symlink", 0, Some(target.clone())),
         };
-        batch.push(Entry { path: entry.path.clone(), kind: kind.to_owned(), len, detail });
+        batch.push(EntryRow { path: entry.path.clone(), kind: kind.to_owned(), len, detail });
         if batch.len() == ENTRIES {
             let entries = std::mem::replace(&mut batch, Vec::with_capacity(ENTRIES));
             let _ = events.send(Event::Entries { entries }).await;
@@ -246,7 +258,7 @@ async fn info(context: Context, id: &str) -> Result<Event, Failure> {
     let have = report.as_ref().and_then(|r| r.transfers.iter().find(|(i, _)| *i == id));
     let blob = blob_row(&context.store, &record, have.map(|(_, v)| v.progress.done));
     let trouble = trouble(&context, &record).await?;
-    let blob = Blob { serve: Some(context.audience(&record)), trouble, ..blob };
+    let blob = BlobRow { serve: Some(context.audience(&record)), trouble, ..blob };
     let holders = report.and_then(|r| r.holders.get(&id).copied()).unwrap_or(0);
     let link = context.net.is_some().then(|| publish::link(&context, &record, Vec::new()));
     let chunk_size = Geometry::new(blob.len).map_or(0, |g| g.chunk_size());
@@ -266,7 +278,7 @@ pub(super) async fn look_at(context: &Context, id: ContentId) {
 }
 
 /// Says why something is shared no longer, and what to type.
-pub(super) async fn trouble(context: &Context, record: &Record) -> Result<Option<String>, Failure> {
+pub(crate) async fn trouble(context: &Context, record: &Record) -> Result<Option<String>, Failure> {
     let (store, record) = (context.store.clone(), record.clone());
     let troubles = blocking(move || store.troubles(&[record], 1)).await?;
     Ok(troubles.into_iter().next().map(|(_, trouble)| trouble))
@@ -278,24 +290,24 @@ async fn serve(context: Context, text: &str, audience: Option<Audience>) -> Resu
     match (record.office(), audience) {
         // What is of both is for members there, and for anyone here.
         (Some(_), Some(Audience::Anyone)) if !record.is_of(Domain::Public) => {
-            let hint = Some("swarm publish --public publishes it for others".to_owned());
-            let text = "what is of an office is for its members, not for anyone";
+            let hint = Some("swarm publish --public shares it outside the office".to_owned());
+            let text = "this item belongs to an office: only members can fetch it, not anyone";
             return Err(Failure { hint, ..failure(Fault::User, text) });
         }
         (None, Some(_)) if record.domains.is_empty() => {
-            let text = "it was of an office that this node has left: publish it again";
+            let text = "this item belongs to an office that this node has left: publish it again";
             return Err(failure(Fault::User, text));
         }
         (None, Some(Audience::Office)) => {
-            let hint = Some("swarm publish --office NAME publishes it into one".to_owned());
-            return Err(Failure { hint, ..failure(Fault::User, "it is of no office") });
+            let hint = Some("swarm publish --office NAME shares it in an office".to_owned());
+            return Err(Failure { hint, ..failure(Fault::User, "this item does not belong to an office") });
         }
         _ => {}
     }
     let store = context.store.clone();
     blocking(move || store.set_audience(id, audience)).await?.map_err(store_failure)?;
     for id in record.payload.map(|p| p.id).into_iter().chain([id]) {
-        context.ask_all(|| Ask::Audience(id)).await;
+        context.ask_all(|| NetworkCommand::Audience(id)).await;
     }
     info(context, text).await
 }
@@ -307,10 +319,10 @@ async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
     if let Some(report) = report(&context).await
         && report.transfers.iter().any(|(i, _)| *i == id || Some(*i) == payload)
     {
-        return Err(failure(Fault::User, format!("{id} is being fetched: stop that first")));
+        return Err(failure(Fault::User, format!("{id} is being fetched: stop the download first")));
     }
     for id in payload.into_iter().chain([id]) {
-        context.ask_all(|| Ask::Withdraw(id)).await;
+        context.ask_all(|| NetworkCommand::Withdraw(id)).await;
     }
     let store = context.store;
     let freed = blocking(move || store.remove(id)).await?;
@@ -342,7 +354,7 @@ async fn verify(
         None => {
             let store = context.store.clone();
             let all = blocking(move || store.records()).await?;
-            all.into_iter().filter(|r| r.state != State::Partial).collect()
+            all.into_iter().filter(|r| r.state != StoredState::Partial).collect()
         }
     };
     let total = records.iter().map(|r| r.len).sum();
@@ -374,12 +386,12 @@ async fn verify(
             Ok((blob, bad)) => {
                 result.chunks += u64::from(blob.geometry().chunks());
                 if bad.is_empty() {
-                    if matches!(record.state, State::Changed | State::Missing) {
+                    if matches!(record.state, StoredState::Changed | StoredState::Missing) {
                         sources::shared_again(&context, id).await;
                     }
                     continue;
                 }
-                context.ask_all(|| Ask::Lost(id)).await;
+                context.ask_all(|| NetworkCommand::Lost(id)).await;
                 result.bad.push((id.to_string(), u64::from(bad.count())));
                 if repair {
                     let count = u64::from(bad.count());
@@ -391,11 +403,11 @@ async fn verify(
             Err(error) => {
                 let store = context.store.clone();
                 let seen = record.clone();
-                let unseen = move || seen.state == State::Complete && !store.glance_into(&seen);
+                let unseen = move || seen.state == StoredState::Complete && !store.glance_into(&seen);
                 if blocking(unseen).await? {
-                    context.store.mark(id, State::Changed);
+                    context.store.mark(id, StoredState::Changed);
                 }
-                context.ask_all(|| Ask::Lost(id)).await;
+                context.ask_all(|| NetworkCommand::Lost(id)).await;
                 let _ = events.send(Event::Notice { text: format!("{}: {error}", record.name) }).await;
                 result
                     .bad
@@ -414,18 +426,18 @@ async fn peers(context: Context) -> Result<Event, Failure> {
 }
 
 /// What is whole, by name, and who may fetch it.
-fn shared(context: &Context) -> Vec<Shared> {
+fn shared(context: &Context) -> Vec<SharedRow> {
     let whole =
         context.store.records().into_iter().filter(|r| r.of.is_none() && context.store.is_whole(r.id));
     let name = |id| match context.offices.get(id) {
         Some(office) => office.name,
-        None => Papers::name(&context.store, id).unwrap_or_else(|| "another office".to_owned()),
+        None => OfficeFiles::name(&context.store, id).unwrap_or_else(|| "another office".to_owned()),
     };
     let of = |domain: &Domain| match domain {
         Domain::Office(id) => Some(name(*id)),
         Domain::Public => None,
     };
-    let row = |r: Record| Shared {
+    let row = |r: Record| SharedRow {
         id: r.id.to_string(),
         serve: context.audience(&r),
         offices: r.domains.iter().filter_map(of).collect(),
@@ -433,7 +445,7 @@ fn shared(context: &Context) -> Vec<Shared> {
         members: None,
         name: r.name,
     };
-    let mut rows: Vec<Shared> = whole.map(row).collect();
+    let mut rows: Vec<SharedRow> = whole.map(row).collect();
     rows.sort_unstable_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     rows.truncate(limits::STATUS_SHARED);
     rows
@@ -448,17 +460,17 @@ fn lost(store: &Store) -> Vec<String> {
         troubles.iter().map(|(id, trouble)| format!("{} {trouble}", name(*id))).collect();
     if said.len() > limits::NOTICES {
         said.truncate(limits::NOTICES);
-        said.push("and more is shared no longer: swarm ls shows all of it".to_owned());
+        said.push("more items are no longer shared: swarm ls lists them".to_owned());
     }
     said
 }
 
 /// The members that something is for, if it is not for all of its office.
-async fn named(context: &Context, row: &Shared) -> Option<Vec<String>> {
+async fn named(context: &Context, row: &SharedRow) -> Option<Vec<String>> {
     let [_] = row.offices.as_slice() else { return None };
     let id: ContentId = row.id.parse().ok()?;
     let office = context.offices.get(context.store.record(id)?.office()?)?;
-    members::ask_office(&office, |reply| OfficeAsk::For { id, reply }).await.ok().flatten()
+    office::ask_office(&office, |reply| MembershipCommand::For { id, reply }).await.ok().flatten()
 }
 
 async fn status(context: Context) -> Result<Event, Failure> {
@@ -472,7 +484,7 @@ async fn status(context: Context) -> Result<Event, Failure> {
     for row in &mut shared {
         row.members = named(&context, row).await;
     }
-    let offices = members::rows(&context).await;
+    let offices = office::rows(&context).await;
     let mut transfers = Vec::new();
     for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
         let state = match &view.stage {

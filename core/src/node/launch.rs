@@ -4,50 +4,55 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::core::transport::TransportError;
+use libp2p::core::transport::{Transport as _, TransportError};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::actor::{Actor, Parts, root_cause};
-use super::behaviour::Behaviour;
-use super::dht::Dht;
-use super::event::Limits;
-use super::office::lan::Announcer;
-use super::office::{Desk, Door};
-use super::reach::Reach;
-use super::router::Router;
-use super::session::{SessionEvent, Shared};
-use super::tracker::Trackers;
-use super::{Net, StartError, discovery, memory, tracker, transport};
+use super::actor::{Actor, Parts};
+use super::network::Net;
+use crate::api::status::Limits;
+use crate::discovery::dht::Dht;
+use crate::discovery::port_mapping::PortMapping;
+use crate::discovery::reachability::Reachability;
+use crate::discovery::tracker::Trackers;
+use crate::discovery::{peer_cache, tracker};
 use crate::limits;
+use crate::membership::lan::Announcer;
+use crate::membership::{OfficeHandshake, OfficeState};
+use crate::net::address::parse;
+use crate::net::behaviour::Behaviour;
+use crate::net::error::{StartError, root_cause};
+use crate::net::{address, transport};
 use crate::options::Options;
 use crate::schedule::PeerKey;
 use crate::store::Store;
+use crate::transfer::session::SessionContext;
+use crate::transfer::session::event::SessionEvent;
 
 /// How long a start waits for the first address to listen on.
 const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a network is made of.
 pub(super) struct Launch<'a> {
-    pub(super) options: &'a Options,
-    pub(super) keypair: Keypair,
+    pub(crate) options: &'a Options,
+    pub(crate) keypair: Keypair,
     /// As this network sees it.
-    pub(super) store: Store,
-    pub(super) shared: Shared,
-    pub(super) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
-    pub(super) limits: watch::Receiver<Limits>,
+    pub(crate) store: Store,
+    pub(crate) shared: SessionContext,
+    pub(crate) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
+    pub(crate) limits: watch::Receiver<Limits>,
     /// If it is that of an office.
-    pub(super) office: Option<(Desk, Door)>,
+    pub(crate) office: Option<(OfficeState, OfficeHandshake)>,
 }
 
 /// A network that runs.
 pub(super) struct Launched {
-    pub(super) net: Net,
+    pub(crate) net: Net,
     pub(super) actor: JoinHandle<()>,
-    pub(super) router: Option<Router>,
+    pub(crate) router: Option<PortMapping>,
 }
 
 /// Starts it, and waits for the first address that it listens on.
@@ -58,19 +63,19 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     let Launch { options, keypair, store, shared, events, limits, office } = launch;
     let Addresses { given, listen, trackers, dht, external, relays } = Addresses::of(options)?;
     let site = options.site.as_deref().map(site).transpose()?;
-    let (desk, door) = office.unzip();
+    let (office, door) = office.unzip();
     let standing = door.as_ref().map(|door| door.standing.clone());
     let mut network = network(&keypair, options, door)?;
     let peer = *network.local_peer_id();
     let anywhere = listen_on(&mut network, &listen, &store)?;
     let (asks, asked) = mpsc::channel(limits::COMMAND_QUEUE);
     let (addrs, mut listening) = watch::channel(Vec::new());
-    let blind = desk.as_ref().and_then(Desk::blind);
+    let blind = office.as_ref().and_then(OfficeState::blind);
     let trackers = Trackers::new(trackers, keypair.clone(), site.clone(), blind);
     let mut dht = Dht::new(keypair, dht, &listen, options, &store);
     let _ = tokio::time::timeout(LISTEN_WITHIN, dht.ready()).await;
-    let router = options.upnp.then(|| Router::start(listening.clone()));
-    let mapped = router.as_ref().map(Router::mapped);
+    let router = options.upnp.then(|| PortMapping::start(listening.clone()));
+    let mapped = router.as_ref().map(PortMapping::mapped);
     let (found, beacons) = mpsc::channel(limits::COMMAND_QUEUE);
     let look = Arc::new(Notify::new());
     let mut tasks = JoinSet::new();
@@ -87,7 +92,7 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
         given,
         anywhere,
         mapped: mapped.clone(),
-        reach: Reach::new(external.clone(), relays.clone(), options),
+        reach: Reachability::new(external.clone(), relays.clone(), options),
         trackers,
         dht,
         private_webseeds: options.private_webseeds,
@@ -97,7 +102,7 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
         site,
         limit_lan: options.limit_lan,
         seed: seed(&peer),
-        office: desk,
+        office,
         beacons,
         look,
         tasks,
@@ -122,7 +127,7 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
 fn network(
     key: &Keypair,
     options: &Options,
-    door: Option<Door>,
+    door: Option<OfficeHandshake>,
 ) -> Result<libp2p::Swarm<Behaviour>, StartError> {
     let failed = |verb: &str| {
         let verb = verb.to_owned();
@@ -130,8 +135,13 @@ fn network(
     };
     let (relays, relayed) = libp2p::relay::client::new(key.public().to_peer_id());
     let is_office = door.is_some();
-    let transport = transport::build_with_relays(key, options.background, relays, door);
+    let transport = transport::build_with_relays(key, options.background, relays);
     let transport = transport.map_err(failed("set up encryption"))?;
+    // Right after encryption and multiplexing, before any protocol is answered: behind it there are members only.
+    let transport = match door {
+        Some(door) => transport.and_then(move |connection, at| door.pass(connection, at)).boxed(),
+        None => transport,
+    };
     // Of an office the local network hears otherwise.
     let options = &Options { mdns: options.mdns && !is_office, ..options.clone() };
     let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
@@ -167,7 +177,7 @@ fn listen_everywhere(
     for addr in ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
     {
         let addr: Multiaddr = addr.parse().map_err(|_| StartError::Option(addr.to_owned()))?;
-        let last = memory::with_last_port(store, &addr);
+        let last = peer_cache::with_last_port(store, &addr);
         match last.into_iter().chain([addr.clone()]).find_map(|addr| network.listen_on(addr).ok()) {
             Some(_) => heard.push(addr),
             None => tracing::debug!(%addr, "not listening"),
@@ -207,7 +217,7 @@ impl Addresses {
         ];
         for (addrs, flag) in all {
             // Only trackers have names.
-            let known = |addr: &Multiaddr| discovery::endpoint(&discovery::split_peer(addr).0).is_some();
+            let known = |addr: &Multiaddr| address::endpoint(&address::split_peer(addr).0).is_some();
             let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
             let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
             if let Some(odd) = addrs.iter().find(odd) {
@@ -216,7 +226,7 @@ impl Addresses {
                 )));
             }
         }
-        if let Some(nobody) = relays.iter().find(|addr| discovery::split_peer(addr).1.is_none()) {
+        if let Some(nobody) = relays.iter().find(|addr| address::split_peer(addr).1.is_none()) {
             return Err(StartError::Option(format!(
                 "--relay {nobody} does not end with /p2p/ and who it is"
             )));
@@ -229,17 +239,6 @@ impl Addresses {
         }
         Ok(Self { given, listen, trackers, dht, external, relays })
     }
-}
-
-pub(super) fn parse(texts: &[String], flag: &str) -> Result<Vec<Multiaddr>, StartError> {
-    let read = |text: &String| {
-        let example = "/ip4/192.168.1.20/tcp/4001";
-        let shown = crate::content::path::escape(text);
-        text.parse().map_err(|_| {
-            StartError::Option(format!("{flag} {shown} is not a multiaddr (one looks like {example})"))
-        })
-    };
-    texts.iter().map(read).collect()
 }
 
 /// A name for a site that others can show.

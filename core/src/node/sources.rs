@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::actor::Ask;
-use super::{Context, Flag, blocking};
+use super::actor::NetworkCommand;
+use super::context::Context;
+use super::network::{Flag, blocking};
 use crate::id::ContentId;
-use crate::store::record::{Record, State};
+use crate::store::record::{Record, StoredState};
 use crate::store::{Settled, Store, StoreError};
 
 /// Time from one look at everything to the next.
@@ -21,15 +22,15 @@ const MISSING_EVERY: Duration = Duration::from_secs(30);
 const STEP: usize = 64;
 
 /// Looks at everything, until `stop` is set or the task is aborted.
-pub(super) fn watch(context: Context, stop: Flag) -> AbortHandle {
+pub(crate) fn watch(context: Context, stop: Flag) -> AbortHandle {
     let looking = async move {
         let passes = EVERY.div_duration_f64(MISSING_EVERY) as u32;
         for pass in (0..passes).cycle() {
             let all = pass == 0;
             look_at_all(&context, &stop, |record| match record.state {
-                State::Complete => all,
-                State::Missing => true,
-                State::Partial | State::Changed => false,
+                StoredState::Complete => all,
+                StoredState::Missing => true,
+                StoredState::Partial | StoredState::Changed => false,
             })
             .await;
             tokio::time::sleep(MISSING_EVERY).await;
@@ -73,7 +74,7 @@ fn settle(store: &Store, record: &Record, stop: &Flag) -> Option<Settled> {
 async fn tell(context: &Context, id: ContentId, settled: Settled) {
     match settled {
         Settled::As(_) => {}
-        Settled::Lost(_) => context.ask_all(|| Ask::Lost(id)).await,
+        Settled::Lost(_) => context.ask_all(|| NetworkCommand::Lost(id)).await,
         Settled::Healed => {
             tracing::info!(%id, "what was gone is back: it is shared again");
             shared_again(context, id).await;
@@ -86,13 +87,13 @@ pub(super) async fn shared_again(context: &Context, id: ContentId) {
     let store = context.store.clone();
     let open = move || store.with_whole(id).into_iter().filter_map(|id| store.blob(id)).collect::<Vec<_>>();
     for blob in blocking(open).await.unwrap_or_default() {
-        context.ask_all(|| Ask::Publish(Arc::clone(&blob))).await;
+        context.ask_all(|| NetworkCommand::Publish(Arc::clone(&blob))).await;
     }
 }
 
 /// Looks at these records for a person who asks: nothing is said that is not what the disk says. Of a folder only whether it
 /// is there, unless `each` of its files counts.
-pub(super) async fn refresh(context: &Context, records: Vec<Record>, each: bool) {
+pub(crate) async fn refresh(context: &Context, records: Vec<Record>, each: bool) {
     let store = context.store.clone();
     let look = move || {
         let lost = |record: &Record| match each {
@@ -102,6 +103,6 @@ pub(super) async fn refresh(context: &Context, records: Vec<Record>, each: bool)
         records.iter().filter(|record| lost(record)).map(|record| record.id).collect::<Vec<_>>()
     };
     for id in blocking(look).await.unwrap_or_default() {
-        context.ask_all(|| Ask::Lost(id)).await;
+        context.ask_all(|| NetworkCommand::Lost(id)).await;
     }
 }

@@ -3,7 +3,7 @@
 
 use tokio::sync::mpsc;
 
-use super::event::Event;
+use crate::api::event::Event;
 use crate::limits;
 
 /// Places of the queue that are kept for more than progress.
@@ -15,17 +15,17 @@ pub(super) struct Teller(mpsc::Sender<Event>);
 
 /// Nobody listens any longer.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(crate) struct Gone;
 
 impl Teller {
     /// Returns it with its other end.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(limits::EVENT_QUEUE);
         (Self(sender), receiver)
     }
 
     /// Tells an event. Only the parts of a listing, and a final event, are waited with until there is room.
-    pub(super) async fn send(&self, event: Event) -> Result<(), Gone> {
+    pub(crate) async fn send(&self, event: Event) -> Result<(), Gone> {
         if event.is_final() || matches!(event, Event::Entries { .. }) {
             return self.0.send(event).await.map_err(|_| Gone);
         }
@@ -33,7 +33,7 @@ impl Teller {
     }
 
     /// Tells an event if there is room.
-    pub(super) fn try_send(&self, event: Event) -> Result<(), Gone> {
+    pub(crate) fn try_send(&self, event: Event) -> Result<(), Gone> {
         let progress = matches!(
             event,
             Event::Hashing { .. } | Event::Searching { .. } | Event::Progress(_) | Event::Prefix { .. }
@@ -48,7 +48,7 @@ impl Teller {
     }
 
     /// Waits until nobody listens any longer.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.0.closed().await;
     }
 }

@@ -19,7 +19,7 @@
 //!
 //! Only fresh ones that were not seen before are answered: one that is played back makes nobody show himself.
 
-use super::{Fields, PublicKey, Unbelieved, VERSION};
+use super::{Fields, PublicKey, Rejected, VERSION};
 use crate::content::seal::{NONCE, decrypt, encrypt};
 use crate::limits;
 
@@ -70,29 +70,29 @@ impl Beacon {
         Self::read(&plain).ok()
     }
 
-    fn read(plain: &[u8]) -> Result<Self, Unbelieved> {
+    fn read(plain: &[u8]) -> Result<Self, Rejected> {
         let mut fields = Fields(plain);
         fields.version()?;
         let asks = match fields.u8()? {
             0 => false,
             1 => true,
-            _ => return Err(Unbelieved::Malformed),
+            _ => return Err(Rejected::Malformed),
         };
         let (time, peer) = (fields.u64()?, PublicKey(fields.array()?));
         let count = fields.u8()?;
         if usize::from(count) > limits::BEACON_ADDRS {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let mut addrs = Vec::with_capacity(count.into());
         for _ in 0..count {
             let len = usize::from(fields.u8()?);
             if !(1..=limits::INVITE_ADDR_BYTES).contains(&len) {
-                return Err(Unbelieved::Malformed);
+                return Err(Rejected::Malformed);
             }
             addrs.push(fields.take(len)?.to_vec());
         }
         if fields.0.iter().any(|byte| *byte != 0) {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         Ok(Self { asks, time, peer, addrs })
     }

@@ -16,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::expulsion::Expelled;
-use super::{CERTIFICATE, Charter, OfficeId, PublicKey, Signer, Unbelieved, begin, open, put_name, sign};
+use super::{CERTIFICATE, Charter, OfficeId, PublicKey, Rejected, Signer, begin, open, put_name, sign};
 use crate::limits;
 
 /// What somebody may do in an office.
@@ -80,31 +80,31 @@ impl Certificate {
     /// Reads it, with who signed it, which is as it says. Whether that one may, and whether it holds now, is not asked.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Unbelieved> {
+    /// [`Rejected`].
+    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Rejected> {
         if bytes.len() > limits::CERTIFICATE_BYTES {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let (mut fields, issuer) = open(bytes, CERTIFICATE, office)?;
         let subject = PublicKey(fields.array()?);
         let role = fields.u8()?;
-        let role = Role::ALL.into_iter().find(|known| *known as u8 == role).ok_or(Unbelieved::Malformed)?;
+        let role = Role::ALL.into_iter().find(|known| *known as u8 == role).ok_or(Rejected::Malformed)?;
         let (serial, issued, expires) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let name = fields.name()?;
         fields.end()?;
         // There must always be a greater one, by which it is made void.
         if serial > limits::SERIAL {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         Ok((Self { subject, role, serial, issued, expires, name }, issuer))
     }
 
     /// Whether it holds at this time; clocks may differ by a day, but nothing is lengthened by that.
-    fn holds(&self, now: u64) -> Result<(), Unbelieved> {
+    fn holds(&self, now: u64) -> Result<(), Rejected> {
         if self.issued > now.saturating_add(limits::CLOCK_SKEW.as_secs()) {
-            return Err(Unbelieved::Future);
+            return Err(Rejected::Future);
         }
-        if now >= self.expires { Err(Unbelieved::Expired) } else { Ok(()) }
+        if now >= self.expires { Err(Rejected::Expired) } else { Ok(()) }
     }
 }
 
@@ -116,13 +116,8 @@ impl Chain {
     /// Who it is of, if all of it is believed now.
     ///
     /// # Errors
-    /// [`Unbelieved`]: the first reason why not.
-    pub fn verify(
-        &self,
-        charter: &Charter,
-        expelled: &Expelled,
-        now: u64,
-    ) -> Result<Certificate, Unbelieved> {
+    /// [`Rejected`]: the first reason why not.
+    pub fn verify(&self, charter: &Charter, expelled: &Expelled, now: u64) -> Result<Certificate, Rejected> {
         let office = charter.id();
         match self.0.as_slice() {
             [own] => verify_by_root(own, charter, office, expelled, now),
@@ -133,15 +128,15 @@ impl Chain {
                 // Nobody makes of himself what the root has not made him.
                 let of_itself = certificate.subject == registrar.subject;
                 if !may || of_itself || certificate.role == Role::Registrar {
-                    return Err(Unbelieved::Issuer);
+                    return Err(Rejected::Issuer);
                 }
                 certificate.holds(now)?;
                 if expelled.by_anybody(certificate.subject, certificate.serial) {
-                    return Err(Unbelieved::Expelled);
+                    return Err(Rejected::Expelled);
                 }
                 Ok(certificate)
             }
-            _ => Err(Unbelieved::Malformed),
+            _ => Err(Rejected::Malformed),
         }
     }
 }
@@ -153,14 +148,14 @@ fn verify_by_root(
     office: OfficeId,
     expelled: &Expelled,
     now: u64,
-) -> Result<Certificate, Unbelieved> {
+) -> Result<Certificate, Rejected> {
     let (certificate, issuer) = Certificate::open(bytes, office)?;
     if issuer != charter.root {
-        return Err(Unbelieved::Issuer);
+        return Err(Rejected::Issuer);
     }
     certificate.holds(now)?;
     if expelled.by_root(certificate.subject, certificate.serial) {
-        return Err(Unbelieved::Expelled);
+        return Err(Rejected::Expelled);
     }
     Ok(certificate)
 }

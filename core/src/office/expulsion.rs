@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EXPULSION, OfficeId, PublicKey, Signer, Unbelieved, begin, open, sign};
+use super::{EXPULSION, OfficeId, PublicKey, Rejected, Signer, begin, open, sign};
 use crate::limits;
 
 /// What is void of somebody.
@@ -65,10 +65,10 @@ impl ExpulsionList {
     /// Reads it, with who signed it. Whether that one may is not asked.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Unbelieved> {
+    /// [`Rejected`].
+    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Rejected> {
         if bytes.len() > limits::EXPULSION_BYTES {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let (mut fields, issuer) = open(bytes, EXPULSION, office)?;
         let (number, issued, count) = (fields.u64()?, fields.u64()?, fields.u32()?);
@@ -76,7 +76,7 @@ impl ExpulsionList {
         for _ in 0..count {
             let subject = PublicKey(fields.array()?);
             if entries.last_key_value().is_some_and(|(last, _)| *last >= subject) {
-                return Err(Unbelieved::Malformed);
+                return Err(Rejected::Malformed);
             }
             entries.insert(subject, Void { below: fields.u64()?, until: fields.u64()? });
         }

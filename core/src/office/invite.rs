@@ -21,8 +21,8 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::secret::{End, door};
-use super::{Fields, OfficeId, PublicKey, Unbelieved};
+use super::secret::{HandshakeSide, door};
+use super::{Fields, OfficeId, PublicKey, Rejected};
 use crate::limits;
 
 /// Makes names of secrets.
@@ -52,7 +52,7 @@ impl InviteSecret {
 
     /// What one end of a connection shows the other.
     #[must_use]
-    pub fn door(&self, end: End, caller: PublicKey, called: PublicKey) -> [u8; 32] {
+    pub fn door(&self, end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
         door(&self.0, end, caller, called)
     }
 }
@@ -116,7 +116,7 @@ impl Invite {
         if blake3::hash(body).as_bytes()[..CHECK] != *check {
             return Err(BadInvite::Damaged);
         }
-        let damaged = |_: Unbelieved| BadInvite::Damaged;
+        let damaged = |_: Rejected| BadInvite::Damaged;
         let mut fields = Fields(body);
         fields.version().map_err(|_| BadInvite::Version)?;
         let office = OfficeId(fields.array().map_err(damaged)?);

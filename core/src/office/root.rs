@@ -17,7 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{Charter, OfficeId, Signer, VERSION};
 use crate::content::seal::ShareKey;
-use crate::content::share::{Fragment, LOCKED, LockError, lock, unlock};
+use crate::content::share::{Fragment, LOCKED, UnlockError, lock, unlock};
 use crate::id::ContentId;
 
 const SCHEME: &str = "swarm-root:";
@@ -56,23 +56,23 @@ impl RootSeed {
         password: &str,
         salt: &[u8; 16],
         nonce: &[u8; 24],
-    ) -> Result<Vec<u8>, LockError> {
+    ) -> Result<Vec<u8>, UnlockError> {
         let id = ContentId::from_bytes(*office.as_bytes());
         match lock(&ShareKey::from_bytes(self.0), id, password, salt, nonce)? {
             Fragment::Locked(locked) => Ok(locked.to_vec()),
-            Fragment::Key(_) => Err(LockError::Version),
+            Fragment::Key(_) => Err(UnlockError::Version),
         }
     }
 
     /// Opens what [`RootSeed::lock`] made.
     ///
     /// # Errors
-    /// [`LockError`].
-    pub fn unlock(locked: &[u8], charter: &Charter, password: &str) -> Result<Self, LockError> {
-        let locked: &[u8; LOCKED] = locked.try_into().map_err(|_| LockError::Version)?;
+    /// [`UnlockError`].
+    pub fn unlock(locked: &[u8], charter: &Charter, password: &str) -> Result<Self, UnlockError> {
+        let locked: &[u8; LOCKED] = locked.try_into().map_err(|_| UnlockError::Version)?;
         let id = ContentId::from_bytes(*charter.id().as_bytes());
         let seed = Self(*unlock(locked, id, password)?.expose());
-        if seed.signer().public() == charter.root { Ok(seed) } else { Err(LockError::Password) }
+        if seed.signer().public() == charter.root { Ok(seed) } else { Err(UnlockError::Password) }
     }
 
     /// As it is written down.

@@ -25,7 +25,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{OfficeId, PublicKey, SECRET, Signer, Unbelieved, begin, open, sign};
+use super::{OfficeId, PublicKey, Rejected, SECRET, Signer, begin, open, sign};
 use crate::id::ContentId;
 
 const DOOR: &str = "swarm 2026-11 office door v1";
@@ -50,7 +50,7 @@ impl fmt::Debug for OfficeSecret {
 
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum HandshakeSide {
     /// Who called.
     Caller,
     /// Who was called.
@@ -77,8 +77,8 @@ impl OfficeSecret {
     /// Reads it, with who signed it. Whether that one may is not asked.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Unbelieved> {
+    /// [`Rejected`].
+    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Rejected> {
         let (mut fields, issuer) = open(bytes, SECRET, office)?;
         let (epoch, issued, secret) = (fields.u32()?, fields.u64()?, fields.array()?);
         fields.end()?;
@@ -88,7 +88,7 @@ impl OfficeSecret {
     /// What one end of a connection shows the other before anything else is said: nobody else could, and both are who they
     /// are by the handshake before.
     #[must_use]
-    pub fn door(&self, end: End, caller: PublicKey, called: PublicKey) -> [u8; 32] {
+    pub fn door(&self, end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
         door(&self.secret, end, caller, called)
     }
 
@@ -106,7 +106,7 @@ impl OfficeSecret {
 }
 
 /// The same with what an invitation has in place of the secret.
-pub(super) fn door(secret: &[u8], end: End, caller: PublicKey, called: PublicKey) -> [u8; 32] {
+pub(super) fn door(secret: &[u8], end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
     let key = blake3::derive_key(DOOR, secret);
     let said = [&[end as u8][..], caller.as_bytes(), called.as_bytes()].concat();
     *blake3::keyed_hash(&key, &said).as_bytes()

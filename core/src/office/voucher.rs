@@ -15,9 +15,9 @@
 
 use std::collections::BTreeSet;
 
-use super::book::Book;
 use super::certificate::{Chain, Role};
-use super::{OfficeId, PublicKey, Signer, Unbelieved, VOUCHER, begin, open, sign};
+use super::trust::TrustState;
+use super::{OfficeId, PublicKey, Rejected, Signer, VOUCHER, begin, open, sign};
 use crate::id::ContentId;
 use crate::limits;
 
@@ -59,34 +59,34 @@ impl Voucher {
     /// Reads it, with who signed it. Whether that one may is not asked.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Unbelieved> {
+    /// [`Rejected`].
+    pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Rejected> {
         if bytes.len() > limits::VOUCHER_BYTES {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let (mut fields, issuer) = open(bytes, VOUCHER, office)?;
         let issued = fields.u64()?;
         let count = usize::from(fields.u8()?);
         if !(1..=limits::VOUCHER_IDS).contains(&count) {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let mut ids = BTreeSet::new();
         for _ in 0..count {
             let id = ContentId::from_bytes(fields.array()?);
             if ids.last().is_some_and(|last| *last >= id) {
-                return Err(Unbelieved::Malformed);
+                return Err(Rejected::Malformed);
             }
             ids.insert(id);
         }
         let count = fields.u32()? as usize;
         if count > limits::VOUCHER_MEMBERS {
-            return Err(Unbelieved::Malformed);
+            return Err(Rejected::Malformed);
         }
         let mut members = BTreeSet::new();
         for _ in 0..count {
             let member = PublicKey(fields.array()?);
             if members.last().is_some_and(|last| *last >= member) {
-                return Err(Unbelieved::Malformed);
+                return Err(Rejected::Malformed);
             }
             members.insert(member);
         }
@@ -110,18 +110,18 @@ impl Believed {
     /// Reads a voucher and looks whether its issuer may make it.
     ///
     /// # Errors
-    /// [`Unbelieved`].
-    pub fn read(voucher: &[u8], chain: &Chain, book: &Book, now: u64) -> Result<Self, Unbelieved> {
+    /// [`Rejected`].
+    pub fn read(voucher: &[u8], chain: &Chain, book: &TrustState, now: u64) -> Result<Self, Rejected> {
         let (voucher, issuer) = Voucher::open(voucher, book.office())?;
         if voucher.issued > now.saturating_add(limits::CLOCK_SKEW.as_secs()) {
-            return Err(Unbelieved::Future);
+            return Err(Rejected::Future);
         }
         let certificate = book.verify(chain, voucher.issued)?;
         if certificate.subject != issuer {
-            return Err(Unbelieved::Subject);
+            return Err(Rejected::Subject);
         }
         if voucher.members == For::All && certificate.role < Role::Publisher {
-            return Err(Unbelieved::Issuer);
+            return Err(Rejected::Issuer);
         }
         Ok(Self { voucher, issuer, name: certificate.name })
     }

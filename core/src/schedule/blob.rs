@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::border::Border;
 use super::give::Taker;
 use super::pick::Picker;
-use super::read::Reading;
-use super::seed::Seed;
+use super::read::ReadPosition;
+use super::site_gateways::Border;
+use super::super_seeding::Seed;
 use super::{BlobKey, Now, Output, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 
 /// One blob that is fetched, given, or both.
 #[derive(Debug)]
-pub(super) struct Blob {
+pub(super) struct BlobSchedule {
     pub(super) geometry: Geometry,
     /// Verified chunks.
     pub(super) have: Bitmap,
@@ -23,14 +23,14 @@ pub(super) struct Blob {
     pub(super) share: bool,
     /// While ours may be the only copy.
     pub(super) seed: Option<Seed>,
-    pub(super) links: BTreeMap<PeerKey, Link>,
+    pub(super) links: BTreeMap<PeerKey, PeerBlob>,
     /// While it is fetched by others of our site too.
     pub(super) border: Option<Border>,
     /// There are news since they were last told.
     pub(super) news: bool,
     pub(super) told: Now,
     /// While somebody reads along.
-    pub(super) reading: Option<Reading>,
+    pub(super) reading: Option<ReadPosition>,
     /// At the end, or next for a reader: chunks on their way for too long.
     pub(super) late: Option<Bitmap>,
     pub(super) hedged: u64,
@@ -44,7 +44,7 @@ pub(super) struct Blob {
 
 /// What one peer and one blob have to do with each other.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct PeerBlob {
     /// It is of our site.
     pub(super) local: bool,
     /// It takes of us.
@@ -59,7 +59,7 @@ pub(super) struct Link {
     pub(super) owed: Bitmap,
 }
 
-impl Blob {
+impl BlobSchedule {
     pub(super) fn new(geometry: Geometry, have: Bitmap, now: Now) -> Self {
         Self {
             geometry,
@@ -93,12 +93,12 @@ impl Blob {
         }
     }
 
-    pub(super) fn link(&mut self, peer: PeerKey, local: bool) -> &mut Link {
+    pub(super) fn link(&mut self, peer: PeerKey, local: bool) -> &mut PeerBlob {
         let chunks = self.geometry.chunks();
         if local && self.picker.is_some() && self.border.is_none() {
             self.border = Some(Border::new(chunks));
         }
-        let none = || Link {
+        let none = || PeerBlob {
             local,
             taker: None,
             told_have: Bitmap::new(chunks),
@@ -197,7 +197,7 @@ impl Blob {
     }
 }
 
-impl Link {
+impl PeerBlob {
     /// What it is known to have or be sent. One outside says only what is its own to import.
     pub(super) fn claims(&self) -> Option<&Bitmap> {
         let taker = self.taker.as_ref().filter(|t| t.known && self.local)?;

@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::holders::Holder;
-use super::lane::{GRANT_FOR, Lane};
-use super::pick::Random;
-use super::seed::Seed;
+use super::super_seeding::Seed;
+use super::uplink::{GRANT_FOR, Lane};
 use super::{BlobKey, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
+use crate::random::Random;
 
 /// One peer that takes a blob from us.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Taker {
     /// Grants it has not answered in time: their places were given away, but a late answer is taken. Answers come in order, so
     /// the next one is to these.
     late: VecDeque<Grant>,
+    /// Of those before them only the number of chunks is kept. They are answered before all others.
+    oldest: u32,
     /// Requests it may make without a grant.
     free: u32,
     /// Chunks it has asked for and that are not yet sent.
@@ -49,7 +51,7 @@ pub(super) struct Taker {
 }
 
 /// A grant that was answered.
-struct Answer {
+struct AnsweredGrant {
     /// When it was given out.
     since: Now,
     /// Its place was given to somebody else meanwhile.
@@ -98,7 +100,7 @@ impl Giving {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    const fn lane(&mut self, local: bool) -> &mut Lane {
+    pub(super) const fn lane(&mut self, local: bool) -> &mut Lane {
         &mut self.lanes[if local { 0 } else { 1 }]
     }
 }
@@ -122,6 +124,7 @@ impl Taker {
             grants: VecDeque::new(),
             live: 0,
             late: VecDeque::new(),
+            oldest: 0,
             // A single chunk is asked for at once: it proves what the blob is.
             free: u32::from(chunks == 1),
             asked: 0,
@@ -247,8 +250,8 @@ impl Scheduler {
         // Whoever keeps grants to use them all at once has at most what is free, and one chunk at a time beyond that.
         let is_room = of.taker.asked == 0 || of.lane.has_room(of.size, slots(of.seed.as_ref()));
         let granted = answer.filter(|answer| has && (!answer.late || is_room));
-        let Some(Answer { since, .. }) = granted else {
-            let why = if has { super::Failure::Busy } else { super::Failure::Missing };
+        let Some(AnsweredGrant { since, .. }) = granted else {
+            let why = if has { super::RequestFailure::Busy } else { super::RequestFailure::Missing };
             out.push(Output::Decline { peer, blob, chunk, why });
             return self.give(now, out);
         };
@@ -401,16 +404,16 @@ impl Scheduler {
 }
 
 impl Taker {
-    /// A grant was not answered in time. Only the last ones are kept. What it promised is so for a while yet: the answer is
-    /// most likely on its way, and who were promised the same would have it leave us twice.
-    fn is_late(&mut self, mut grant: Grant, mut seed: Option<&mut Seed>) {
-        grant.count = grant.count.min(limits::LATE_GRANTS as u32);
+    /// A grant was not answered in time. What it promised is so for a while yet: the answer is most likely on its way, and who
+    /// were promised the same would have it leave us twice.
+    fn is_late(&mut self, grant: Grant, mut seed: Option<&mut Seed>) {
         self.late.push_back(grant);
         let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
         while kept > limits::LATE_GRANTS as u32
             && let Some(mut grant) = self.late.pop_front()
         {
             kept -= grant.count;
+            self.oldest = self.oldest.saturating_add(grant.count);
             grant.release(seed.as_deref_mut());
         }
     }
@@ -424,8 +427,12 @@ impl Taker {
         lane: &mut Lane,
         mut seed: Option<&mut Seed>,
         heard: Option<Now>,
-    ) -> Option<Answer> {
-        let mut given = None;
+    ) -> Option<AnsweredGrant> {
+        let oldest = count.min(self.oldest);
+        self.oldest -= oldest;
+        count -= oldest;
+        let mut given =
+            (oldest > 0).then_some(AnsweredGrant { since: heard.unwrap_or_default(), late: true });
         for (grants, live) in [(&mut self.late, false), (&mut self.grants, true)] {
             while count > 0
                 && let Some(grant) = grants.front_mut()
@@ -437,7 +444,7 @@ impl Taker {
                 }
                 grant.count -= part;
                 count -= part;
-                given = Some(Answer { since: grant.since, late: !live });
+                given = Some(AnsweredGrant { since: grant.since, late: !live });
                 if live {
                     lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
                     self.live -= part;
@@ -450,7 +457,7 @@ impl Taker {
         }
         let free = count.min(self.free);
         self.free -= free;
-        given.or((free > 0).then_some(Answer { since: heard.unwrap_or_default(), late: false }))
+        given.or((free > 0).then_some(AnsweredGrant { since: heard.unwrap_or_default(), late: false }))
     }
 }
 
@@ -462,7 +469,7 @@ const fn slots(seed: Option<&Seed>) -> u64 {
 /// The taker for the next place: of two at random, the one that has no grant yet, else has less (two choices spread well,
 /// and nobody herds).
 fn choose(
-    b: &super::Blob,
+    b: &super::BlobSchedule,
     local: bool,
     places: u64,
     now: Now,

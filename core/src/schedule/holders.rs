@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Now;
-use super::credit::Credit;
+use super::free_riders::Credit;
 use crate::limits;
 
 /// The rate is measured over windows of this length.
@@ -216,10 +216,11 @@ impl Holder {
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
     }
 
-    /// Asked for something and silent for too long: so many times the usual patience.
+    /// Asked for something and silent for too long: so many times the usual patience, which is no less than `usual`.
     #[must_use]
-    pub fn is_stalled(&self, times: u32, now: Now) -> bool {
+    pub fn is_stalled(&self, times: u32, usual: Duration, now: Now) -> bool {
         let patience = if self.delivered_any { limits::REQUEST_TIMEOUT / 4 } else { FIRST_BYTE };
+        let patience = patience.max(usual.min(limits::REQUEST_TIMEOUT * 2));
         let times = times.max(1 << self.silences.min(2));
         self.requests > 0 && now.saturating_sub(self.progress) > patience * times
     }

@@ -3,30 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::rarity::Rarity;
-use super::{Order, PeerKey};
+use super::{ChunkOrder, PeerKey};
 use crate::content::bitmap::Bitmap;
-
-/// A small generator for tie-breaks (SplitMix64, Steele, Lea and Flood 2014): seeded, so that a run can be repeated.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// The sequence of this seed.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number below `n` (0 if `n` is 0). The bias of the reduction is below 2^-32 here.
-    pub fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        ((u128::from(z) * n as u128) >> 64) as usize
-    }
-}
+use crate::random::Random;
 
 /// One chunk. The only way from one to another are the methods of [`Picker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +31,7 @@ enum Holding {
 /// blob and this chunk among it, or is being sent it.
 #[derive(Debug)]
 pub struct Picker {
-    order: Order,
+    order: ChunkOrder,
     state: Vec<ChunkState>,
     /// Chunks not yet here and not skipped.
     missing: u32,
@@ -64,7 +43,7 @@ pub struct Picker {
 impl Picker {
     /// All chunks but those in `have` and `skip` are wanted.
     #[must_use]
-    pub fn new(have: &Bitmap, skip: Option<&Bitmap>, order: Order, random: &mut Random) -> Self {
+    pub fn new(have: &Bitmap, skip: Option<&Bitmap>, order: ChunkOrder, random: &mut Random) -> Self {
         let n = have.len();
         let state = |c| match (have.get(c), skip.is_some_and(|s| s.get(c))) {
             (true, _) => ChunkState::Have,
@@ -319,8 +298,8 @@ impl Picker {
         let narrowed = allowed.map(|a| a.and(of));
         let of = narrowed.as_ref().unwrap_or(of);
         match self.order {
-            Order::Rarest => self.rarity.rarest(of, least, random),
-            Order::Ascending => wanted.first_common(of, 0),
+            ChunkOrder::Rarest => self.rarity.rarest(of, least, random),
+            ChunkOrder::Ascending => wanted.first_common(of, 0),
         }
     }
 }

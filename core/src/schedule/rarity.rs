@@ -1,7 +1,7 @@
 //! Chunks by how many copies of them are known, so that the rarest is found without sorting.
 
-use super::pick::Random;
 use crate::content::bitmap::Bitmap;
+use crate::random::Random;
 
 /// Chunks looked at in the buckets before the bitmaps are searched instead: a peer with few chunks would make the walk
 /// long, and a peer with many is served within a few looks.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::holders::under_way;
 use super::pick::Picker;
-use super::{Blob, BlobKey, Now, Scheduler};
+use super::{BlobKey, BlobSchedule, Now, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
@@ -21,7 +21,7 @@ const URGENT: u32 = 2;
 
 /// Where a reader is in a blob.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(super) struct ReadPosition {
     /// The first chunk that is not here.
     head: u32,
     since: Now,
@@ -31,7 +31,7 @@ pub(super) struct Reading {
     hurry: bool,
 }
 
-impl Reading {
+impl ReadPosition {
     pub(super) const fn new(now: Now) -> Self {
         Self { head: 0, since: now, ahead: limits::READ_CHUNKS, hurry: true }
     }
@@ -82,7 +82,7 @@ impl Scheduler {
     }
 }
 
-impl Blob {
+impl BlobSchedule {
     /// What we would take: what nobody was asked for (of that, when somebody reads along, what lies ahead), and what is late.
     pub(super) fn need(&self) -> Option<Cow<'_, Bitmap>> {
         let wanted = self.picker.as_ref()?.wanted();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::endgame::smooth;
 use super::holders::{Holder, under_way};
-use super::lane::START_TRIPS;
-use super::{BlobKey, Failure, Link, Now, Output, PeerKey, Scheduler};
+use super::uplink::START_TRIPS;
+use super::{BlobKey, Now, Output, PeerBlob, PeerKey, RequestFailure, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
@@ -46,6 +46,8 @@ const PEAK_FOR: u32 = 10;
 const FRESH_AFTER: Duration = Duration::from_secs(10);
 /// A pause of this length is not part of a measurement, when nothing was asked for in it.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A holder may be silent for this many times as long as chunks took lately.
+const SILENCE: u32 = 2;
 /// A chunk that takes this many times longer than chunks took lately is asked of another holder...
 const CRAWL: u32 = 8;
 /// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
@@ -208,8 +210,9 @@ impl Scheduler {
         now: Now,
     ) -> Result<(u32, u64), Unused> {
         self.read_on(blob, now);
-        let late =
-            |b: &super::Blob| b.reading.is_some() && b.late.as_ref().is_some_and(|late| !late.is_empty());
+        let late = |b: &super::BlobSchedule| {
+            b.reading.is_some() && b.late.as_ref().is_some_and(|late| !late.is_empty())
+        };
         let late = self.blobs.get(&blob).is_some_and(late);
         let b = self.blobs.get_mut(&blob).ok_or(Unused::NoNeed)?;
         let size = b.geometry.chunk_size();
@@ -271,7 +274,7 @@ impl Scheduler {
         }
         let chunks = b.geometry.chunks();
         b.link(peer, local).told_need.get_or_insert_with(|| Bitmap::new(chunks));
-        let claims = b.links.get(&peer).and_then(Link::claims);
+        let claims = b.links.get(&peer).and_then(PeerBlob::claims);
         if let Some(picker) = &mut b.picker {
             picker.holder(peer, have, claims);
         }
@@ -280,7 +283,7 @@ impl Scheduler {
     /// What it has in addition.
     pub(super) fn holds_more(&mut self, peer: PeerKey, blob: BlobKey, add: &Bitmap) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
-        let claims = b.links.get(&peer).and_then(Link::claims);
+        let claims = b.links.get(&peer).and_then(PeerBlob::claims);
         if let Some(picker) = &mut b.picker {
             picker.holder_more(peer, add, claims);
         }
@@ -298,7 +301,7 @@ impl Scheduler {
             lost = true;
         }
         let Some(b) = self.blobs.get_mut(&blob) else { return };
-        let claims = b.links.get(&peer).and_then(Link::claims);
+        let claims = b.links.get(&peer).and_then(PeerBlob::claims);
         if let Some(picker) = &mut b.picker {
             picker.remove_holder(peer, claims);
         }
@@ -371,31 +374,31 @@ impl Scheduler {
         peer: PeerKey,
         blob: BlobKey,
         chunk: u32,
-        why: Failure,
+        why: RequestFailure,
         now: Now,
         out: &mut Vec<Output>,
     ) {
         let was_asked = self.end_request(peer, blob, chunk);
         match why {
             // It declines what it was not asked for (any longer).
-            Failure::Busy | Failure::Missing if !was_asked => return,
-            Failure::Bad => {
+            RequestFailure::Busy | RequestFailure::Missing if !was_asked => return,
+            RequestFailure::Bad => {
                 out.push(Output::Ban { peer, blob, chunk });
                 return self.peer_down(peer, now, out);
             }
-            Failure::Busy => {
+            RequestFailure::Busy => {
                 if let Some(holder) = self.peers.get_mut(&peer) {
                     holder.back_off(now);
                 }
             }
-            Failure::Missing => {
+            RequestFailure::Missing => {
                 let Some(b) = self.blobs.get_mut(&blob) else { return };
-                let claims = b.links.get(&peer).and_then(Link::claims);
+                let claims = b.links.get(&peer).and_then(PeerBlob::claims);
                 if let Some(picker) = &mut b.picker {
                     picker.holder_lost(peer, chunk, claims);
                 }
             }
-            Failure::Local => {}
+            RequestFailure::Local => {}
         }
         self.tell_all(blob, now, out);
     }
@@ -473,15 +476,18 @@ impl Scheduler {
     }
 
     /// Holders that have been silent for too long. Where no chunk comes whomever we ask, the line may be full of what others
-    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for.
+    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for; and where each
+    /// chunk takes long, it is as long as that from the start.
     fn stalled(&self, now: Now) -> Vec<PeerKey> {
         let patience = |peer: PeerKey| {
             let asked = self.inflight.of_peer(peer);
             let vain = asked.iter().filter_map(|(blob, _)| self.blobs.get(blob)).map(|b| b.stalls + b.crawls);
             1 << (vain.max().unwrap_or(0) / 2).min(CRAWLS)
         };
-        let silent = self.peers.iter().filter(|(_, h)| h.is_stalled(1, now));
-        silent.filter(|(peer, h)| h.is_stalled(patience(**peer), now)).map(|(key, _)| *key).collect()
+        let usual = |holder: &Holder| self.taking.service(holder.is_local()) * SILENCE;
+        let silent = self.peers.iter().filter(|(_, h)| h.is_stalled(1, usual(h), now));
+        let stalled = silent.filter(|(peer, h)| h.is_stalled(patience(**peer), usual(h), now));
+        stalled.map(|(key, _)| *key).collect()
     }
 
     /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last

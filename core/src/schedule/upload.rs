@@ -15,7 +15,7 @@ pub struct Asked {
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum QueueOutcome {
     /// It waits for its turn.
     Waits,
     /// It waits already.
@@ -32,15 +32,15 @@ pub struct Uploads {
 
 impl Uploads {
     /// Takes a request in, unless [`limits::REQUESTS_PER_PEER`] wait.
-    pub fn push(&mut self, asked: Asked) -> Place {
+    pub fn push(&mut self, asked: Asked) -> QueueOutcome {
         if self.queue.contains(&asked) {
-            return Place::Twice;
+            return QueueOutcome::Twice;
         }
         if self.queue.len() >= limits::REQUESTS_PER_PEER {
-            return Place::Full;
+            return QueueOutcome::Full;
         }
         self.queue.push_back(asked);
-        Place::Waits
+        QueueOutcome::Waits
     }
 
     /// Takes a request back. True if it was waiting.
@@ -75,12 +75,12 @@ mod tests {
     fn bounded_and_cancellable() {
         let mut uploads = Uploads::default();
         for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
-            assert_eq!(uploads.push(Asked { blob: 1, chunk }), Place::Waits);
+            assert_eq!(uploads.push(Asked { blob: 1, chunk }), QueueOutcome::Waits);
         }
-        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), Place::Full);
+        assert_eq!(uploads.push(Asked { blob: 1, chunk: 9999 }), QueueOutcome::Full);
         assert!(uploads.cancel(Asked { blob: 1, chunk: 0 }) && !uploads.cancel(Asked { blob: 1, chunk: 0 }));
-        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Place::Waits);
-        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), Place::Twice);
+        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), QueueOutcome::Waits);
+        assert_eq!(uploads.push(Asked { blob: 2, chunk: 5 }), QueueOutcome::Twice);
         uploads.close(1);
         assert_eq!(uploads.pop(), Some(Asked { blob: 2, chunk: 5 }));
         assert!(uploads.is_empty());

@@ -41,19 +41,19 @@ impl Desk {
         let (blob, geometry, have) = (BLOB, self.geometry, self.full());
         self.tell(Input::Serve { blob, geometry, have, origin: false }, now);
         self.tell(Input::PeerUp { peer, near: 1, elsewhere: None }, now);
-        self.tell(Input::Takes { peer, blob }, now);
+        self.tell(Input::Interested { peer, blob }, now);
         let before = self.grants();
-        self.tell(Input::Needs { peer, blob, add: self.full(), drop: self.none() }, now);
+        self.tell(Input::NeedDelta { peer, blob, add: self.full(), drop: self.none() }, now);
         before + self.grants()
     }
 
     /// It wants all, and these peers have all.
-    fn takes_from(&mut self, peers: &[PeerKey], order: Order, now: Now) {
+    fn takes_from(&mut self, peers: &[PeerKey], order: ChunkOrder, now: Now) {
         let (blob, geometry) = (BLOB, self.geometry);
         self.tell(Input::Want { blob, geometry, have: self.none(), skip: None, order }, now);
         for peer in peers.iter().copied() {
             self.tell(Input::PeerUp { peer, near: 1, elsewhere: None }, now);
-            self.tell(Input::Holds { peer, blob, have: self.full() }, now);
+            self.tell(Input::Holder { peer, blob, have: self.full() }, now);
         }
     }
 
@@ -82,13 +82,13 @@ fn a_line_that_was_cut_is_not_taken_for_slow() {
     let mut desk = Desk::new(64);
     desk.gives_to(peer, ms(0));
     for chunk in 0..4 {
-        desk.tell(Input::Asked { peer, blob: BLOB, chunk }, ms(20));
+        desk.tell(Input::Requested { peer, blob: BLOB, chunk }, ms(20));
     }
     for (number, at) in (0..4).zip([30, 80, 130, 60_000]) {
         desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(at));
         assert!(number < 3 || desk.scheduler.upload_rate() > 100_000, "{}", desk.scheduler.upload_rate());
     }
-    desk.tell(Input::Refused { peer, blob: BLOB, count: 1, busy: true }, ms(60_010));
+    desk.tell(Input::GrantDeclined { peer, blob: BLOB, count: 1, busy: true }, ms(60_010));
     let soon = (0..20).any(|step| {
         desk.tell(Input::Tick, ms(60_100 + step * 100));
         desk.grants() > 0
@@ -114,14 +114,14 @@ fn kept_grants_are_used_one_at_a_time() {
         desk.tell(Input::Tick, ms(at));
         let to_other = |o: &&Output| matches!(o, Output::Grant { peer, .. } if *peer == other);
         for _ in 0..desk.out.iter().filter(to_other).count() {
-            desk.tell(Input::Asked { peer: other, blob: BLOB, chunk }, ms(at + 1));
+            desk.tell(Input::Requested { peer: other, blob: BLOB, chunk }, ms(at + 1));
             chunk += 1;
         }
     }
     assert!(chunk > 4, "{chunk} chunks are on their way to the other one");
     let mut sent = 0;
     for chunk in 0..64 {
-        desk.tell(Input::Asked { peer: hoarder, blob: BLOB, chunk }, ms(22_000));
+        desk.tell(Input::Requested { peer: hoarder, blob: BLOB, chunk }, ms(22_000));
         sent += desk.sends();
     }
     let most = limits::FIRST_WINDOW / CHUNK;
@@ -133,7 +133,7 @@ fn kept_grants_are_used_one_at_a_time() {
 fn patience_grows_while_nothing_comes() {
     let peers = [PeerKey(1), PeerKey(2), PeerKey(3)];
     let mut desk = Desk::new(1);
-    desk.takes_from(&peers, Order::Rarest, ms(0));
+    desk.takes_from(&peers, ChunkOrder::Rarest, ms(0));
     let (mut asked, mut waits, mut longest) = (None, ms(0), ms(0));
     for at in (0..400_000).step_by(100) {
         desk.tell(Input::Tick, ms(at));
@@ -153,12 +153,41 @@ fn patience_grows_while_nothing_comes() {
     assert!(longest > ms(60_000), "it waits {longest:?} at most");
 }
 
+/// Where a thin line is shared with many, each chunk takes longer than an ordinary silence: half of them were taken back and
+/// crossed the line for nothing.
+#[test]
+fn silence_is_measured_by_what_chunks_take() {
+    let (holder, other) = (PeerKey(1), PeerKey(2));
+    let mut desk = Desk::new(64);
+    desk.takes_from(&[holder, other], ChunkOrder::Rarest, ms(0));
+    let (mut at, mut cancels) = (0, 0);
+    for took in [&[2_500][..], &[4_900; 12], &[7_000]].concat() {
+        desk.tell(Input::Granted { peer: holder, blob: BLOB, count: 1, hint: None }, ms(at));
+        let chunk = desk.asked()[0];
+        for _ in (0..took).step_by(100) {
+            desk.tell(Input::Tick, ms(at));
+            cancels += desk.cancels();
+            at += 100;
+        }
+        desk.tell(Input::Bytes { peer: holder, blob: BLOB, chunk, bytes: CHUNK }, ms(at));
+        desk.tell(Input::Verified { peer: Some(holder), blob: BLOB, chunk }, ms(at));
+    }
+    assert_eq!(cancels, 0);
+    desk.tell(Input::Granted { peer: holder, blob: BLOB, count: 1, hint: None }, ms(at));
+    assert_eq!(desk.asked().len(), 1);
+    let gives_up = |after: u64| {
+        desk.tell(Input::Tick, ms(at + after));
+        desk.cancels() > 0
+    };
+    assert!((0..60_000).step_by(100).any(gives_up), "it does not wait for ever");
+}
+
 /// A dripping holder had all the chunks, and one that was silent once and gives again got none of them.
 #[test]
 fn a_newcomer_is_not_asked_for_everything() {
     let (known, new) = (PeerKey(1), PeerKey(2));
     let mut desk = Desk::new(512);
-    desk.takes_from(&[known, new], Order::Rarest, ms(0));
+    desk.takes_from(&[known, new], ChunkOrder::Rarest, ms(0));
     for peer in [known, new] {
         desk.tell(Input::RoundTrip { peer, took: ms(150) }, ms(0));
     }
@@ -176,7 +205,7 @@ fn windows_follow_the_distance() {
     let peer = PeerKey(1);
     let asked = |took| {
         let mut desk = Desk::new(1024);
-        desk.takes_from(&[peer], Order::Rarest, ms(0));
+        desk.takes_from(&[peer], ChunkOrder::Rarest, ms(0));
         desk.tell(Input::RoundTrip { peer, took }, ms(0));
         desk.tell(Input::Granted { peer, blob: BLOB, count: 512, hint: None }, ms(1));
         desk.asked().len() as u64 * CHUNK
@@ -197,17 +226,41 @@ fn what_is_pushed_tells_nothing_of_the_distance() {
     desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(20));
     let mut more = 0;
     for chunk in 1..4 {
-        desk.tell(Input::Asked { peer, blob: BLOB, chunk }, ms(150));
+        desk.tell(Input::Requested { peer, blob: BLOB, chunk }, ms(150));
         more += desk.grants() as u64;
     }
     assert!((granted as u64 + more) * CHUNK >= limits::START_RATE * 150 / 1000 / 2, "{granted}, {more} more");
+}
+
+/// After a pause of the whole line, answers to hundreds of old grants were taken for answers to the first new ones: the taker
+/// seemed to be near, and was granted little.
+#[test]
+fn late_answers_tell_nothing_of_newer_grants() {
+    let peer = PeerKey(1);
+    let mut desk = Desk::new(1024);
+    let mut old = desk.gives_to(peer, ms(0));
+    for chunk in 1000..1004 {
+        desk.tell(Input::Requested { peer, blob: BLOB, chunk }, ms(150));
+        old += desk.grants();
+    }
+    assert!(old as u64 * CHUNK >= limits::START_RATE * 150 / 1000 / 2, "{old}");
+    let offers = |at: &u64| {
+        desk.tell(Input::Tick, ms(*at));
+        desk.grants() > 0
+    };
+    let again = (200..6000).step_by(50).find(offers).expect("it is offered something again");
+    for chunk in 0..old as u32 - 4 {
+        desk.tell(Input::Requested { peer, blob: BLOB, chunk }, ms(again + 1));
+    }
+    let turnaround = desk.scheduler.giving.lane(true).turnaround;
+    assert!(turnaround >= ms(150), "{turnaround:?}");
 }
 
 /// What a holder sends unasked is asked of nobody, whatever the order, and the holder hears that it is not needed.
 #[test]
 fn what_comes_unasked_counts_as_asked_for() {
     let peer = PeerKey(1);
-    for order in [Order::Rarest, Order::Ascending] {
+    for order in [ChunkOrder::Rarest, ChunkOrder::Ascending] {
         let mut desk = Desk::new(64);
         let (blob, geometry) = (BLOB, desk.geometry);
         let mut have = desk.none();
@@ -231,7 +284,7 @@ fn what_comes_unasked_counts_as_asked_for() {
 fn a_reader_asks_for_what_lies_ahead() {
     let (publisher, neighbour) = (PeerKey(1), PeerKey(2));
     let mut desk = Desk::new(1024);
-    desk.takes_from(&[publisher], Order::Ascending, ms(0));
+    desk.takes_from(&[publisher], ChunkOrder::Ascending, ms(0));
     assert!(desk.out.contains(&Output::Reads { peer: publisher, blob: BLOB }));
     desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 1, hint: Some(900) }, ms(1));
     assert_eq!(desk.asked(), [0], "the first chunk comes first");
@@ -242,7 +295,7 @@ fn a_reader_asks_for_what_lies_ahead() {
     desk.tell(Input::PeerUp { peer: neighbour, near: 1, elsewhere: None }, ms(4));
     let mut have = desk.none();
     [3, 7].into_iter().for_each(|chunk| have.set(chunk));
-    desk.tell(Input::Holds { peer: neighbour, blob: BLOB, have }, ms(4));
+    desk.tell(Input::Holder { peer: neighbour, blob: BLOB, have }, ms(4));
     desk.tell(Input::Granted { peer: publisher, blob: BLOB, count: 2, hint: None }, ms(5));
     assert_eq!(desk.asked(), [2, 4], "a neighbour has the third");
     desk.tell(Input::Granted { peer: neighbour, blob: BLOB, count: 1, hint: None }, ms(6));

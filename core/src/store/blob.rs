@@ -1,4 +1,4 @@
-//! One open blob: chunks in, chunks out, every one verified on both ways.
+//! One open blob: chunks are read and written, and each is verified both ways.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,40 +9,43 @@ use super::have::HaveFile;
 use super::{StoreError, record::Record};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::{ChunkIndex, Geometry};
-use crate::content::tree::{HashList, Kind};
+use crate::content::kind::ContentKind;
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 
 /// Bytes read before they are hashed.
 const READ_PART: usize = 256 << 10;
 
-/// A blob whose bytes can be read or written. Shared by all sessions that serve or fill it; no lock on that way.
+/// A blob whose bytes can be read or written. All sessions that serve or fill it share it; reads and writes
+/// take no lock.
 #[derive(Debug)]
 pub struct Blob {
     pub(super) record: Record,
     pub(super) list: HashList,
     pub(super) extents: Extents,
-    have: Shared,
-    /// Chunks whose bytes this process has hashed itself: just before it wrote them, or by reading them from disk.
-    pub(super) proven: Shared,
-    /// A flush failed or bytes read back were wrong: nothing is written or believed before it is opened again.
+    have: AtomicBitmap,
+    /// Chunks whose bytes this process has hashed itself: just before it wrote them, or by reading them from
+    /// disk.
+    pub(super) proven: AtomicBitmap,
+    /// True after a failed flush: nothing more is written until the blob is opened again.
     poisoned: AtomicBool,
-    /// Only the flushing thread uses it; a lock because it must live somewhere.
+    /// The have-map, which only the flushing thread uses; the lock makes it shareable.
     pub(super) map: Mutex<Option<HaveFile>>,
     resumed: u64,
-    /// What an earlier run began at another place, and could not be moved: it goes when this one is complete.
+    /// Place of an earlier run whose bytes could not be moved. It is removed when this blob is complete.
     pub(super) left: Option<std::path::PathBuf>,
 }
 
-/// Why a chunk could not be read.
+/// Reason why a chunk could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is not here.
+    /// The chunk is not here.
     #[error("chunk {0} is not here")]
     Missing(u32),
-    /// The bytes there are not those that were verified: an edited source, or bit rot.
+    /// The bytes differ from those that were verified: an edited source, or bit rot.
     #[error("chunk {0} no longer has the bytes it was verified with")]
     Changed(u32),
-    /// The disk.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -67,8 +70,8 @@ impl Blob {
         let size = |c| list.geometry().chunk(c).map_or(0, |c| list.geometry().size(c) as u64);
         Self {
             resumed: have.iter().map(size).sum(),
-            proven: Shared::new(&Bitmap::new(have.len())),
-            have: Shared::new(have),
+            proven: AtomicBitmap::new(&Bitmap::new(have.len())),
+            have: AtomicBitmap::new(have),
             poisoned: AtomicBool::new(false),
             map: Mutex::new(map),
             left: None,
@@ -78,86 +81,88 @@ impl Blob {
         }
     }
 
-    /// Its id.
+    /// Id of the blob.
     #[must_use]
     pub const fn id(&self) -> ContentId {
         self.record.id
     }
 
-    /// What the id names.
+    /// Kind of content that the id names.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> ContentKind {
         self.list.kind()
     }
 
-    /// The name to offer; none for what is encrypted.
+    /// Name to offer to others; `None` for encrypted content.
     #[must_use]
     pub fn offered_name(&self) -> Option<&str> {
         let known = !self.record.is_private() && !self.record.name.is_empty();
         known.then_some(self.record.name.as_str())
     }
 
-    /// Published here.
+    /// True if the blob was published here.
     #[must_use]
     pub const fn is_origin(&self) -> bool {
         self.record.origin
     }
 
-    /// Its chunks.
+    /// Chunk layout of the blob.
     #[must_use]
     pub const fn geometry(&self) -> Geometry {
         self.list.geometry()
     }
 
-    /// Bytes on disk when so many from the start are verified, whole chunks.
+    /// Bytes on disk that correspond to the first `verified` bytes of the blob, in whole chunks.
     #[must_use]
     pub fn plain_bytes(&self, verified: u64) -> u64 {
         self.extents.plain_bytes(verified)
     }
 
-    /// Bytes on disk that these chunks are, of files that are written.
+    /// Bytes on disk of these chunks, within files that are written.
     #[must_use]
     pub fn bytes_of(&self, chunks: &Bitmap) -> u64 {
         self.extents.bytes_of(self.geometry(), chunks)
     }
 
-    /// Its hash list.
+    /// Hash list of the blob.
     #[must_use]
     pub const fn list(&self) -> &HashList {
         &self.list
     }
 
-    /// Its record as it was when the blob was opened.
+    /// Record of the blob as it was when the blob was opened.
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
     }
 
-    /// Bytes that were verified before it was opened.
+    /// Bytes that were verified before the blob was opened.
     #[must_use]
     pub const fn resumed(&self) -> u64 {
         self.resumed
     }
 
-    /// Whether this chunk is verified here.
+    /// True if this chunk is verified here.
     #[must_use]
     pub fn has(&self, chunk: ChunkIndex) -> bool {
         self.have.get(chunk.get())
     }
 
-    /// The chunks that are verified here, now.
+    /// Chunks that are verified here at this moment.
     #[must_use]
     pub fn have(&self) -> Bitmap {
         self.have.snapshot()
     }
 
-    /// Chunks that need not be fetched although they are not here: they lie in files that were not asked for.
+    /// Chunks that need not be fetched although they are not here: they lie in files that were not requested.
+    /// `None` if no file is left out.
     #[must_use]
     pub fn skipped(&self) -> Option<Bitmap> {
         self.extents.skipped(self.geometry())
     }
 
-    /// The chunks that can be had and are not here: of files that were asked for, and of those that are in place already.
+    /// Chunks that could be fetched and are not here: those of requested files, and those of files that are
+    /// already in place.
     #[must_use]
     pub fn lacking(&self) -> Bitmap {
         let all = Bitmap::full(self.geometry().chunks()).without(&self.have());
@@ -170,32 +175,32 @@ impl Blob {
         }
     }
 
-    /// Nothing need be fetched.
+    /// True if nothing need be fetched.
     #[must_use]
     pub fn is_here(&self) -> bool {
         let lacking = self.lacking();
         self.skipped().map_or_else(|| lacking.is_empty(), |skipped| lacking.without(&skipped).is_empty())
     }
 
-    /// False for a blob of which some files were left out: it is not offered to others.
+    /// True if no file was left out. A blob with files left out is not offered to others.
     #[must_use]
     pub fn is_shareable(&self) -> bool {
         self.skipped().is_none()
     }
 
-    /// Reads a chunk into `buffer` (its old content is replaced) and verifies it.
+    /// Reads a chunk into `buffer`, replacing its contents, and verifies it.
     ///
     /// # Errors
-    /// [`ReadError`]; on any of them `buffer` must not be used.
+    /// [`ReadError`]; after any of them `buffer` must not be used.
     pub fn read(&self, chunk: ChunkIndex, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
         buffer.resize(self.geometry().size(chunk), 0);
         self.read_into(chunk, buffer)
     }
 
-    /// As [`Blob::read`], into bytes that are exactly as many as the chunk has.
+    /// Reads and verifies a chunk into a slice of exactly the chunk's length.
     ///
     /// # Errors
-    /// As [`Blob::read`].
+    /// [`ReadError`]; after any of them `bytes` must not be used.
     pub fn read_into(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), ReadError> {
         if !self.has(chunk) {
             return Err(ReadError::Missing(chunk.get()));
@@ -216,7 +221,7 @@ impl Blob {
         for part in bytes.chunks_mut(READ_PART) {
             match self.extents.read_at(at, part) {
                 Ok(()) => check.update(part),
-                // Truncated, or a file of the tree gone: changed as well.
+                // A truncated source, or a missing file of the tree, counts as changed.
                 Err(e)
                     if matches!(
                         e.source.kind(),
@@ -232,11 +237,12 @@ impl Blob {
         if check.passes() { Ok(()) } else { Err(ReadError::Changed(chunk.get())) }
     }
 
-    /// Writes a chunk that has just been verified in memory, and marks it as here. Call [`super::Store::written`] after. What
-    /// is sealed is opened in `bytes`.
+    /// Writes a chunk that has just been verified in memory, and marks it as here; [`super::Store::written`]
+    /// must follow. Sealed bytes are decrypted within `bytes`.
     ///
     /// # Errors
-    /// The disk, or a share that was sealed wrongly ([`DiskError::is_malformed`]); the chunk then stays missing.
+    /// The disk, or a share that was sealed wrongly ([`DiskError::is_malformed`]); the chunk then stays
+    /// missing.
     pub fn write(&self, chunk: ChunkIndex, bytes: &mut [u8]) -> Result<(), DiskError> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(self.extents.error("write", std::io::Error::other("an earlier flush failed")));
@@ -247,7 +253,7 @@ impl Blob {
         Ok(())
     }
 
-    /// A chunk turned out not to hold what was verified.
+    /// Marks a chunk as missing, whose bytes turned out to be wrong.
     pub fn lost(&self, chunk: ChunkIndex) {
         self.have.clear(chunk.get());
     }
@@ -259,12 +265,12 @@ impl Blob {
 
 /// A set of chunks that several tasks read while one adds.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct AtomicBitmap {
     words: Vec<AtomicU64>,
     len: u32,
 }
 
-impl Shared {
+impl AtomicBitmap {
     fn new(bitmap: &Bitmap) -> Self {
         let shared = Self {
             words: (0..bitmap.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),

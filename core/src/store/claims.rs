@@ -1,4 +1,4 @@
-//! Destinations at which something is being put: two contents do not go to one place.
+//! Claims on destinations: two contents never go to one place at the same time.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Store;
 use crate::id::ContentId;
 
-/// The destinations of all that is being fetched: as many as there are jobs.
+/// Destinations of all downloads; one per job.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<BTreeMap<PathBuf, ContentId>>);
 
-/// A destination that is nobody else's while this lives.
+/// A destination that nobody else may use while this lives.
 #[derive(Debug)]
-pub struct Claim {
+pub struct DestinationClaim {
     claims: Arc<Claims>,
     dest: PathBuf,
 }
@@ -25,11 +25,11 @@ impl Claims {
 }
 
 impl Store {
-    /// Takes a destination for a content.
+    /// Claims a destination for a content.
     ///
     /// # Errors
-    /// The content that is being put there.
-    pub fn claim(&self, dest: &Path, id: ContentId) -> Result<Claim, ContentId> {
+    /// The id of the content that has the destination now.
+    pub fn claim(&self, dest: &Path, id: ContentId) -> Result<DestinationClaim, ContentId> {
         let parent = dest.parent().and_then(|parent| parent.canonicalize().ok());
         let dest = match (parent, dest.file_name()) {
             (Some(parent), Some(name)) => parent.join(name),
@@ -42,11 +42,11 @@ impl Store {
         }
         taken.insert(dest.clone(), id);
         drop(taken);
-        Ok(Claim { claims, dest })
+        Ok(DestinationClaim { claims, dest })
     }
 }
 
-impl Drop for Claim {
+impl Drop for DestinationClaim {
     fn drop(&mut self) {
         self.claims.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.dest);
     }

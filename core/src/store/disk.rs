@@ -1,65 +1,65 @@
 //! The disk: every call that writes, with errors that carry the verb and the path.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the disk would not do.
+use crate::platform;
+
+/// Failure of a call to the disk.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {path}: {source}")]
 pub struct DiskError {
-    /// What was tried.
+    /// Verb of the attempted call, as in "cannot VERB PATH".
     pub verb: &'static str,
-    /// On what; printed escaped.
-    pub path: Shown,
-    /// What the system said.
+    /// Path of the call; printed escaped.
+    pub path: PrintablePath,
+    /// Error of the system.
     pub source: io::Error,
 }
 
 /// A path that is safe to print.
 #[derive(Debug, Clone)]
-pub struct Shown(pub PathBuf);
+pub struct PrintablePath(pub PathBuf);
 
-impl std::fmt::Display for Shown {
+impl std::fmt::Display for PrintablePath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&crate::content::path::escape(&self.0.to_string_lossy()))
     }
 }
 
 impl DiskError {
-    /// An error of this verb on this path.
+    /// Returns an error of this verb on this path.
     pub fn new(verb: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        Self { verb, path: Shown(path.to_owned()), source: source.into() }
+        Self { verb, path: PrintablePath(path.to_owned()), source: source.into() }
     }
 
-    /// A file of ours that does not hold what it should.
+    /// Returns the error for a file of the store that is damaged.
     #[must_use]
     pub fn corrupt(path: &Path, what: &'static str) -> Self {
         Self::new("read", path, io::Error::new(io::ErrorKind::InvalidData, what))
     }
 
-    /// No space (or quota) left: worth waiting for.
+    /// True if no space (or quota) is left: worth waiting for.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
-    /// What was to be written is not what it should be: whoever made it is at fault, not the disk.
+    /// True if the bytes to be written are malformed: the fault of their maker, not of the disk.
     #[must_use]
     pub fn is_malformed(&self) -> bool {
         self.source.kind() == io::ErrorKind::InvalidData
     }
 
-    /// Too many open files: worth waiting for.
+    /// True if too many files are open: worth waiting for.
     #[must_use]
     pub fn is_out_of_files(&self) -> bool {
-        let errno = self.source.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-        matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+        platform::is_out_of_files(&self.source)
     }
 }
 
-/// What tells one state of a file from another without reading it.
+/// Mark of one state of a file: it tells the state from others without reading the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stamp {
     size: u64,
@@ -79,7 +79,8 @@ impl Stamp {
         Ok(Self::from(&m))
     }
 
-    /// Tells whether both are of one state of a file. Numbers of devices change when a machine starts, and say nothing.
+    /// True if both stamps are of one state of a file. Device numbers change when a machine starts, so they
+    /// are not compared.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         *self == Self { device: self.device, ..*other }
@@ -93,7 +94,7 @@ impl Stamp {
         self.device
     }
 
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
@@ -103,16 +104,16 @@ impl Stamp {
 impl From<&fs::Metadata> for Stamp {
     fn from(m: &fs::Metadata) -> Self {
         Self {
-            size: m.size(),
-            mtime: (m.mtime(), m.mtime_nsec()),
-            ctime: (m.ctime(), m.ctime_nsec()),
-            inode: m.ino(),
-            device: m.dev(),
+            size: m.len(),
+            mtime: platform::modified_at(m),
+            ctime: platform::changed_at(m),
+            inode: platform::inode(m),
+            device: platform::device(m),
         }
     }
 }
 
-/// Reads a small file of ours.
+/// Reads a small file of the store.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     fs::read(path).map_err(|e| DiskError::new("read", path, e))
 }
@@ -122,40 +123,22 @@ pub(super) fn open(path: &Path) -> Result<File, DiskError> {
     File::open(path).map_err(|e| DiskError::new("open", path, e))
 }
 
-/// Creates a folder and its parents, readable by nobody else.
+/// Creates a folder and its missing parents, accessible to the owner alone.
 pub(super) fn create_dir_all(path: &Path) -> Result<(), DiskError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| DiskError::new("create", path, e))
+    platform::create_private_folders(path).map_err(|e| DiskError::new("create", path, e))
 }
 
-/// Creates a new file that nobody else can have put there.
+/// Creates a file for reading and writing; fails if the name is taken, so nobody else can have put it there.
 pub(super) fn create_new(path: &Path, mode: u32) -> Result<File, DiskError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|e| DiskError::new("create", path, e))
+    platform::create_new(path, mode).map_err(|e| DiskError::new("create", path, e))
 }
 
-/// Opens or creates a file for reading and writing in place; never through a symbolic link.
+/// Opens, or with `create` makes, a file for reading and writing in place; never through a symbolic link.
 pub(super) fn open_rw(path: &Path, mode: u32, create: bool) -> Result<File, DiskError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(create)
-        .truncate(false)
-        .mode(mode)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(path)
-        .map_err(|e| DiskError::new("open", path, e))
+    platform::open_in_place(path, mode, create).map_err(|e| DiskError::new("open", path, e))
 }
 
-/// Replaces a small file of ours: temporary name, flush, rename. The caller flushes the folder when the name is new.
+/// Replaces a small file of the store: temporary name, flush, rename, flush of the folder.
 pub(super) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
     let temp = path.with_extension("new");
     let _ = fs::remove_file(&temp);
@@ -167,7 +150,7 @@ pub(super) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), D
     sync_dir(path.parent().unwrap_or(path))
 }
 
-/// Flushes a file's data and what is needed to find it.
+/// Flushes a file's data and the metadata needed to read it.
 pub(super) fn sync(file: &File, path: &Path) -> Result<(), DiskError> {
     file.sync_data().map_err(|e| DiskError::new("flush", path, e))
 }
@@ -177,19 +160,18 @@ pub(super) fn sync_dir(path: &Path) -> Result<(), DiskError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| DiskError::new("flush", path, e))
 }
 
-/// Flushes everything written to the file system a folder is on: cheaper than ten thousand single flushes.
+/// Flushes everything written to the file system of a folder: cheaper than ten thousand single flushes.
 pub(super) fn sync_fs(path: &Path) -> Result<(), DiskError> {
-    let flushed = File::open(path).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+    let flushed = File::open(path).and_then(|dir| platform::sync_file_system(&dir));
     flushed.map_err(|e| DiskError::new("flush", path, e))
 }
 
-/// Renames, replacing what is there.
+/// Renames a file, replacing the target.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
     fs::rename(from, to).map_err(|e| DiskError::new("rename", to, e))
 }
 
-/// Bytes that may still be written on the file system of `path`.
+/// Bytes that may still be written to the file system of `path`.
 pub(super) fn free(path: &Path) -> Option<u64> {
-    let s = rustix::fs::statvfs(path).ok()?;
-    Some(s.f_bavail.saturating_mul(s.f_frsize))
+    platform::free_bytes(path)
 }

@@ -1,11 +1,12 @@
-//! Of which networks a blob is: what is of one is not offered in another.
+//! Networks of a blob: content of one network is not offered in another.
 
-use super::record::{Domain, Record, State};
+use super::record::{Domain, Record, StoredState};
 use super::{Store, StoreError};
 use crate::id::ContentId;
 
 impl Store {
-    /// A blob is of this network no longer; what is of no other is of none until it is published or fetched anew.
+    /// Takes a blob out of a network. A blob without any network is offered nowhere until it is published or
+    /// fetched anew.
     ///
     /// # Errors
     /// The disk.
@@ -15,23 +16,24 @@ impl Store {
             let mut record = record?;
             record.domains.retain(|of| *of != domain);
             if record.domains.is_empty() {
-                // What was said was said of the members.
+                // The audience was meant for the members.
                 record.audience = None;
             }
             Some(record)
         })?)
     }
 
-    /// Moves what was begun in another network (with what it names) to this one, of which alone it is from then on. Bytes that
-    /// came from an office stay there.
+    /// Moves a partial or complete blob of another network, and its payload, to this one, which is its only
+    /// network from then on. Bytes that came from an office stay there.
     ///
     /// # Errors
-    /// Bytes of it came from an office, or the disk.
+    /// [`StoreError::User`] if some bytes came from an office, or the disk.
     pub fn move_part_to(&self, id: ContentId, domain: Domain) -> Result<(), StoreError> {
         let Some(record) = self.record(id) else { return Ok(()) };
         let payload = record.payload.and_then(|p| self.record(p.id)).filter(|p| p.of == Some(id));
         let parts: Vec<Record> = payload.into_iter().chain([record]).filter(|r| !r.is_of(domain)).collect();
-        let has_bytes = |r: &Record| r.len > 0 && (r.state != State::Partial || self.verified(r.id) > 0);
+        let has_bytes =
+            |r: &Record| r.len > 0 && (r.state != StoredState::Partial || self.verified(r.id) > 0);
         if parts.iter().any(|part| part.office().is_some() && has_bytes(part)) {
             let short = id.short();
             return Err(StoreError::User(format!(
@@ -40,7 +42,7 @@ impl Store {
             )));
         }
         for part in parts {
-            // What was said was said of others.
+            // The audience was meant for other peers.
             let moved = |r: Option<Record>| r.map(|r| Record { domains: vec![domain], audience: None, ..r });
             self.replace(part.id, moved)?;
         }
@@ -53,14 +55,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::content::geometry::Geometry;
-    use crate::content::tree::{HashList, Kind};
+    use crate::content::kind::ContentKind;
+    use crate::content::tree::HashList;
     use crate::office::OfficeId;
     use crate::options::Audience;
-    use crate::store::{Begin, Target};
+    use crate::store::{Begin, WriteTarget};
 
     fn begin(store: &Store, bytes: &[u8], domain: Domain) -> std::sync::Arc<crate::store::Blob> {
-        let list = HashList::of(Kind::File, Geometry::new(bytes.len() as u64).unwrap(), bytes);
-        let (name, target, audience) = ("f".to_owned(), Target::Store, Some(Audience::Anyone));
+        let list = HashList::of(ContentKind::File, Geometry::new(bytes.len() as u64).unwrap(), bytes);
+        let (name, target, audience) = ("f".to_owned(), WriteTarget::Store, Some(Audience::Anyone));
         store.begin(Begin { list, name, target, of: None, audience, seal: None, domain }).unwrap()
     }
 
@@ -94,7 +97,7 @@ mod tests {
         assert!(store.verified(id) > 0);
         std::fs::remove_file(store.inner.layout.data(id, false)).unwrap();
         assert_eq!(store.verified(id), 0, "what a person is told is what the disk has");
-        // Nothing came from there.
+        // Nothing came from the office.
         let empty = begin(&store, &vec![8; 200_000], offices[0]).id();
         store.move_part_to(empty, Domain::Public).unwrap();
         assert!(store.record(empty).unwrap().is_of(Domain::Public));

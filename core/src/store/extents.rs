@@ -1,65 +1,63 @@
-//! Where a blob's bytes lie: in one file, or end to end in the files of a tree; as they are, or (the content of a share) as
-//! what they are when they are sealed. Who has the key of a share keeps its plain bytes alone.
+//! The place of a blob's bytes: one file, or the files of a tree end to end. A share whose key is here is
+//! kept as plain bytes alone; reads seal them and writes decrypt them. [`Extents`] is used by any number of
+//! readers and writers at once.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, OpenOptions};
 
-use super::beneath::{self, Folder};
+use super::beneath::Folder;
 use super::disk::{self, DiskError};
 use super::local::Sources;
 use super::own::{Own, ROOT};
-use super::survey::{Plan, Spot};
+use super::survey::{Spot, WritePlan};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::seal::{BODY, SEGMENT, Sealer};
 use crate::limits;
+use crate::platform::{self, FolderHandle, stat_of};
 
-/// Parts that the system takes at once (POSIX's `IOV_MAX` is at least 16, Linux' 1024).
-const PARTS: usize = 512;
-
-/// See the module's text.
+/// The place of a blob's bytes, as seen by the blob.
 #[derive(Debug)]
 pub(super) struct Extents {
-    plain: Plain,
+    plain: PlainBytes,
     seal: Option<Sealer>,
 }
 
-/// Bytes on disk.
+/// The plain bytes on disk.
 #[derive(Debug)]
-enum Plain {
+enum PlainBytes {
     One {
         file: File,
         path: PathBuf,
     },
     Tree(Box<Tree>),
-    /// In other files that may have them, for the n-th time of looking.
+    /// Other files that may have the bytes, and the number of the attempt.
     Spread(Arc<Sources>, usize),
 }
 
-/// A tree's regular files that are not empty, in manifest order: each begins where the one before ends.
+/// The regular files of a tree that are not empty, in manifest order: each begins where the one before ends.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
-    /// All paths are resolved beneath it: no link, however it got there, leads outside.
+    /// Root folder. All paths are resolved beneath it: no link, however it got there, leads outside.
     dir: Dir,
     files: Vec<TreeFile>,
-    /// The files used last. A lock held for a look-up, never across I/O or an await.
+    /// The files used last. The lock is held for a look-up, never across I/O or an await.
     open: Mutex<Vec<(usize, Arc<File>)>>,
-    /// What was made here, if files may be written.
+    /// Files made here, if files may be written.
     own: Option<Own>,
-    /// The destination, if it is there already.
+    /// The destination, if it exists already.
     beside: Option<Folder>,
 }
 
-/// Where a file of a tree is.
+/// Place of a file of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lies {
     /// In the tree's folder.
@@ -81,29 +79,29 @@ struct TreeFile {
 
 impl Extents {
     pub(super) fn one(file: File, path: PathBuf) -> Self {
-        Self { plain: Plain::One { file, path }, seal: None }
+        Self { plain: PlainBytes::One { file, path }, seal: None }
     }
 
     pub(super) fn tree(tree: Tree) -> Self {
-        Self { plain: Plain::Tree(Box::new(tree)), seal: None }
+        Self { plain: PlainBytes::Tree(Box::new(tree)), seal: None }
     }
 
-    /// Other files that may have the bytes.
+    /// Returns the bytes of other files that may have those of the blob.
     pub(super) fn spread(sources: Arc<Sources>, attempt: usize) -> Self {
-        Self { plain: Plain::Spread(sources, attempt), seal: None }
+        Self { plain: PlainBytes::Spread(sources, attempt), seal: None }
     }
 
-    /// What is there is the plain content of a share, if there is a seal.
+    /// Adds a seal: the bytes on disk are then the plain content of a share.
     pub(super) fn sealed(self, seal: Option<Sealer>) -> Self {
         Self { seal, ..self }
     }
 
-    /// Bytes that are there when `len` of the blob are.
+    /// Bytes on disk for a blob of `len` bytes.
     pub(super) fn plain_len(&self, len: u64) -> u64 {
         self.seal.as_ref().map_or(len, Sealer::len)
     }
 
-    /// Bytes from the start that are there when so many of the blob are, whole chunks.
+    /// Bytes on disk, from the start, for the first `of_blob` bytes of the blob, in whole chunks.
     pub(super) fn plain_bytes(&self, of_blob: u64) -> u64 {
         let open = |seal: &Sealer| seal.len().min(of_blob / SEGMENT as u64 * BODY as u64);
         self.seal.as_ref().map_or(of_blob, open)
@@ -139,10 +137,10 @@ impl Extents {
         Ok(())
     }
 
-    /// Writes bytes; what is sealed is opened in `bytes` for that.
+    /// Writes bytes at an offset of the blob; sealed bytes are decrypted within `bytes` first.
     ///
     /// # Errors
-    /// The disk, or [`std::io::ErrorKind::InvalidData`] if whoever made the share sealed it wrongly.
+    /// The disk, or [`std::io::ErrorKind::InvalidData`] if the maker of the share sealed it wrongly.
     pub(super) fn write_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
         let Some(seal) = &self.seal else { return self.plain.write_at(offset, bytes) };
         let first = offset / SEGMENT as u64;
@@ -154,39 +152,39 @@ impl Extents {
         self.plain.write_all_of(seal.body(first).start, &bodies)
     }
 
-    /// Flushes what was written.
+    /// Flushes written bytes.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
         match &self.plain {
-            Plain::One { file, path } => disk::sync(file, path),
-            Plain::Tree(tree) => {
+            PlainBytes::One { file, path } => disk::sync(file, path),
+            PlainBytes::Tree(tree) => {
                 disk::sync_fs(&tree.root)?;
                 tree.own.as_ref().map_or(Ok(()), Own::sync)
             }
-            Plain::Spread(..) => Ok(()),
+            PlainBytes::Spread(..) => Ok(()),
         }
     }
 
     pub(super) fn path(&self) -> &Path {
         match &self.plain {
-            Plain::One { path, .. } => path,
-            Plain::Tree(tree) => &tree.root,
-            Plain::Spread(..) => Path::new(""),
+            PlainBytes::One { path, .. } => path,
+            PlainBytes::Tree(tree) => &tree.root,
+            PlainBytes::Spread(..) => Path::new(""),
         }
     }
 
-    /// The file, if it is one.
+    /// The file and its path, if the bytes lie in one file.
     pub(super) fn file(&self) -> Option<(&File, &Path)> {
         match &self.plain {
-            Plain::One { file, path } => Some((file, path)),
-            Plain::Tree(_) | Plain::Spread(..) => None,
+            PlainBytes::One { file, path } => Some((file, path)),
+            PlainBytes::Tree(_) | PlainBytes::Spread(..) => None,
         }
     }
 
-    /// The folder of a tree, as it was opened, and what was made there.
+    /// The open folder of a tree that is written, and the files made there.
     pub(super) fn made(&self) -> Option<(&Dir, &Own)> {
         match &self.plain {
-            Plain::Tree(tree) => Some((&tree.dir, tree.own.as_ref()?)),
-            Plain::One { .. } | Plain::Spread(..) => None,
+            PlainBytes::Tree(tree) => Some((&tree.dir, tree.own.as_ref()?)),
+            PlainBytes::One { .. } | PlainBytes::Spread(..) => None,
         }
     }
 
@@ -194,9 +192,9 @@ impl Extents {
         DiskError::new(verb, self.path(), source)
     }
 
-    /// Chunks that overlap no file that is written; `None` when no file is left out.
+    /// Chunks that overlap no file that is written; `None` if no file is left out.
     pub(super) fn skipped(&self, geometry: Geometry) -> Option<Bitmap> {
-        let Plain::Tree(tree) = &self.plain else { return None };
+        let PlainBytes::Tree(tree) = &self.plain else { return None };
         if tree.files.iter().all(|f| f.lies != Lies::Nowhere) {
             return None;
         }
@@ -210,14 +208,14 @@ impl Extents {
     /// Chunks that reach into a file that is left out: they cannot be read back whole.
     pub(super) fn unreadable(&self, geometry: Geometry) -> Bitmap {
         let mut unreadable = Bitmap::new(geometry.chunks());
-        let Plain::Tree(tree) = &self.plain else { return unreadable };
+        let PlainBytes::Tree(tree) = &self.plain else { return unreadable };
         for file in tree.files.iter().filter(|f| f.lies == Lies::Nowhere) {
             self.chunks(geometry, file.start..file.start + file.size).for_each(|c| unreadable.set(c));
         }
         unreadable
     }
 
-    /// Bytes on disk that these chunks are, of files that are written.
+    /// Bytes on disk of these chunks, within files that are written.
     pub(super) fn bytes_of(&self, geometry: Geometry, chunks: &Bitmap) -> u64 {
         let plain = |chunk: u32| {
             let chunk = geometry.chunk(chunk)?;
@@ -225,7 +223,9 @@ impl Extents {
             Some(self.plain_bytes(start)..self.plain_bytes(start + size))
         };
         let ranges = chunks.iter().filter_map(plain);
-        let Plain::Tree(tree) = &self.plain else { return ranges.map(|range| range.end - range.start).sum() };
+        let PlainBytes::Tree(tree) = &self.plain else {
+            return ranges.map(|range| range.end - range.start).sum();
+        };
         let in_files = |range: Range<u64>| {
             let first = tree.files.partition_point(|f| f.start + f.size <= range.start);
             let files = tree.files[first..].iter().take_while(move |f| f.start < range.end);
@@ -236,22 +236,17 @@ impl Extents {
         ranges.map(in_files).sum()
     }
 
-    /// Chunks that have bytes on disk, as far as the system tells; all for a tree.
+    /// Chunks that have bytes on disk, as far as the system tells; all chunks for a tree.
     pub(super) fn allocated(&self, geometry: Geometry) -> Bitmap {
-        let Plain::One { file, .. } = &self.plain else { return Bitmap::full(geometry.chunks()) };
-        let (mut allocated, mut at) = (Bitmap::new(geometry.chunks()), 0);
-        let len = self.plain_len(geometry.len());
-        let seek = |from| rustix::fs::seek(file, from).ok();
-        while at < len {
-            let Some(start) = seek(rustix::fs::SeekFrom::Data(at)) else { break };
-            let end = seek(rustix::fs::SeekFrom::Hole(start)).unwrap_or(len);
-            self.chunks(geometry, start..end.min(len)).for_each(|c| allocated.set(c));
-            at = end.max(start + 1);
-        }
+        let PlainBytes::One { file, .. } = &self.plain else { return Bitmap::full(geometry.chunks()) };
+        let mut allocated = Bitmap::new(geometry.chunks());
+        platform::each_written(file, self.plain_len(geometry.len()), |range| {
+            self.chunks(geometry, range).for_each(|c| allocated.set(c));
+        });
         allocated
     }
 
-    /// The chunks that bytes on disk are part of.
+    /// Chunks that overlap a range of bytes on disk.
     fn chunks(&self, geometry: Geometry, bytes: Range<u64>) -> impl Iterator<Item = u32> + use<> {
         let at = |byte: u64| match &self.seal {
             Some(_) => byte / BODY as u64 * SEGMENT as u64,
@@ -264,11 +259,11 @@ impl Extents {
     }
 }
 
-impl Plain {
+impl PlainBytes {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                file.read_exact_at(buffer, offset).map_err(|e| DiskError::new("read", path, e))
+                platform::read_exact_at(file, buffer, offset).map_err(|e| DiskError::new("read", path, e))
             }
             Self::Tree(tree) => tree.each(offset, buffer.len(), |at, within, range| {
                 let file = match tree.files[at].lies {
@@ -276,17 +271,18 @@ impl Plain {
                     Lies::Beside => tree.file_beside(at)?,
                     Lies::Nowhere => return Err(tree.error("read", at, io::ErrorKind::NotFound.into())),
                 };
-                file.read_exact_at(&mut buffer[range], within).map_err(|e| tree.error("read", at, e))
+                platform::read_exact_at(&file, &mut buffer[range], within)
+                    .map_err(|e| tree.error("read", at, e))
             }),
             Self::Spread(sources, attempt) => sources.read_at(*attempt, offset, buffer),
         }
     }
 
-    /// Parts that lie end to end.
+    /// Writes parts that lie end to end.
     fn write_all_of(&self, offset: u64, parts: &[&[u8]]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                write_parts(file, offset, parts).map_err(|e| DiskError::new("write", path, e))
+                platform::write_all_of(file, parts, offset).map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(_) | Self::Spread(..) => {
                 let mut at = offset;
@@ -302,39 +298,18 @@ impl Plain {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                file.write_all_at(bytes, offset).map_err(|e| DiskError::new("write", path, e))
+                platform::write_all_at(file, bytes, offset).map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(tree) => tree.each(offset, bytes.len(), |at, within, range| {
                 if tree.files[at].lies != Lies::Here {
                     return Ok(());
                 }
                 let file = tree.file(at)?;
-                file.write_all_at(&bytes[range], within).map_err(|e| tree.error("write", at, e))
+                platform::write_all_at(&file, &bytes[range], within).map_err(|e| tree.error("write", at, e))
             }),
             Self::Spread(..) => Err(DiskError::new("write", Path::new(""), io::ErrorKind::PermissionDenied)),
         }
     }
-}
-
-/// Writes these parts, end to end: one call for all of a chunk, where one for each would touch the pages at its ends twice.
-fn write_parts(file: &File, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let mut left = &mut slices[..];
-    // Parts without bytes would look as if nothing could be written.
-    IoSlice::advance_slices(&mut left, 0);
-    while !left.is_empty() {
-        let at_once = left.len().min(PARTS);
-        match rustix::io::pwritev(file, &left[..at_once], offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                IoSlice::advance_slices(&mut left, written);
-                offset += written as u64;
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// The files of a manifest that have bytes.
@@ -351,36 +326,34 @@ fn files(manifest: &Manifest, lies: impl Fn(usize) -> Lies) -> Vec<TreeFile> {
     files
 }
 
-/// A folder to write to is never opened through a link, whoever put it there and when; one to read may be one.
+/// Opens the root of a tree. A folder to write to is never opened through a link; a folder to read may be
+/// one.
 fn open_root(root: &Path, writable: bool) -> io::Result<Dir> {
-    use rustix::fs::{Mode, OFlags};
     if !writable {
         return Dir::open_ambient_dir(root, ambient_authority());
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::open(root, flags, Mode::empty())?;
-    Ok(Dir::from_std_file(File::from(handle)))
+    Ok(Dir::from_std_file(FolderHandle::open(root, false)?.into_file()))
 }
 
 impl Tree {
-    /// The files of a manifest under `root`, to be read.
+    /// Opens the files of a manifest under `root` for reading.
     pub(super) fn new(root: &Path, manifest: &Manifest) -> Result<Self, DiskError> {
         let dir = open_root(root, false).map_err(|e| DiskError::new("open", root, e))?;
         let files = files(manifest, |_| Lies::Here);
         Ok(Self { root: root.to_owned(), dir, files, open: Mutex::default(), own: None, beside: None })
     }
 
-    /// The files of a manifest that a plan brings, to be written under `root`, which exists; what is in place already is
-    /// read at `dest`. Parent folders are made.
+    /// Opens the files of a manifest that a plan fetches for writing under `root`, which exists. Files that
+    /// are already in place are read at `dest`. Parent folders are made.
     pub(super) fn to_write(
         root: &Path,
         manifest: &Manifest,
-        plan: &Plan,
+        plan: &WritePlan,
         dest: &Path,
         own: Own,
     ) -> Result<Self, DiskError> {
         let dir = open_root(root, true).map_err(|e| DiskError::new("open", root, e))?;
-        let seen = beneath::seen(&dir).map_err(|e| DiskError::new("inspect", root, e))?;
+        let seen = stat_of(&dir).map_err(|e| DiskError::new("inspect", root, e))?;
         if !own.made(ROOT, seen.identity()) {
             let error = io::Error::other("another program has put something there");
             return Err(DiskError::new("write", root, error));
@@ -395,7 +368,8 @@ impl Tree {
         let mut parent = "";
         for file in files.iter().filter(|file| file.lies == Lies::Here) {
             let above = file.path.rsplit_once('/').map_or("", |(above, _)| above);
-            // Entries are sorted, so a folder's files mostly follow each other: one call per folder, not per file.
+            // Entries are sorted, so files of one folder mostly follow each other: one call per folder, not
+            // per file.
             if above != parent {
                 dir.create_dir_all(above).map_err(|e| DiskError::new("create", &root.join(above), e))?;
                 parent = above;
@@ -404,7 +378,8 @@ impl Tree {
         Ok(Self { root: root.to_owned(), dir, files, open: Mutex::default(), own: Some(own), beside })
     }
 
-    /// Calls `act(file, offset within it, range of the caller's bytes)` for each part of `offset .. offset + len`.
+    /// Calls `act(file, offset within it, range of the caller's bytes)` for each part of `offset .. offset +
+    /// len`.
     fn each(
         &self,
         offset: u64,
@@ -446,26 +421,27 @@ impl Tree {
 
     fn open_in(&self, dir: &Dir, at: usize, options: &mut OpenOptions) -> Result<File, DiskError> {
         // A FIFO or device put in the place of a file must not block us.
-        options.custom_flags((rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32);
+        platform::never_wait(options);
         let opened = dir.open_with(&self.files[at].path, options);
         Ok(opened.map_err(|e| self.error("open", at, e))?.into_std())
     }
 
-    /// Opens a file that was made here, or makes it: never what somebody else has put there.
+    /// Opens a file that was made here, or makes it. Fails for a file that somebody else put there.
     fn open_own(&self, at: usize, own: &Own) -> Result<File, DiskError> {
         let mode = if self.files[at].executable { 0o777 } else { 0o666 };
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let mut create = OpenOptions::new();
-        create.read(true).write(true).create_new(true).mode(mode);
+        create.read(true).write(true).create_new(true);
+        platform::with_mode(&mut create, mode);
         let mut open = OpenOptions::new();
         open.read(true).write(true);
-        let inspect = |file: &File| beneath::seen(file).map_err(|e| self.error("inspect", at, e));
+        let inspect = |file: &File| stat_of(file).map_err(|e| self.error("inspect", at, e));
         // Two threads may come to the same new file.
         let _one_at_a_time = own.making();
         match self.open_in(&self.dir, at, &mut open) {
             Ok(file) => {
                 let seen = inspect(&file)?;
-                if beneath::is_file(&seen) && seen.names == 1 && own.made(number, seen.identity()) {
+                if seen.is_file() && seen.names == 1 && own.made(number, seen.identity()) {
                     return Ok(file);
                 }
                 let error = io::Error::other("another program has put something there");
@@ -480,7 +456,7 @@ impl Tree {
         }
     }
 
-    /// A file that is at the destination already.
+    /// Opens a file that is at the destination already.
     fn file_beside(&self, at: usize) -> Result<Arc<File>, DiskError> {
         let beside = self.beside.as_ref().map(|folder| folder.read(&self.files[at].path));
         let file = beside.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));

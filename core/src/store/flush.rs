@@ -1,4 +1,5 @@
-//! The thread beside the path: flushes chunk data, then enters it in the have-map.
+//! The flushing thread. It flushes chunk data, then enters the chunks in the have-map, so that writers wait
+//! for the disk only when too much is unflushed.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,21 +15,22 @@ use crate::content::bitmap::Bitmap;
 use crate::id::ContentId;
 use crate::limits;
 
-/// Bytes of one permit of the semaphore that holds the writer back.
+/// Bytes per permit of the semaphore that holds the writer back.
 const UNIT: u64 = limits::CHUNK_MIN;
 
-/// A blob whose flush failed: it is not believed before it is opened and verified again.
+/// A blob whose flush failed. It must be opened and verified again before it is believed.
 #[derive(Debug, Clone)]
 pub struct Poisoned {
-    /// Its id.
+    /// Id of the blob.
     pub id: ContentId,
-    /// What the disk said.
+    /// Error of the disk, in words.
     pub error: String,
-    /// It may be tried again: the disk was full.
+    /// True if the disk was full: the flush may be tried again.
     pub full: bool,
 }
 
-/// Bytes that may be written. They are free again when this is dropped; once they are written, when they are flushed.
+/// Permission to write some bytes. It is given back when this is dropped, or, after [`Room::used`], once the
+/// bytes are flushed.
 #[derive(Debug)]
 pub struct Room {
     semaphore: Arc<Semaphore>,
@@ -36,7 +38,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// They were written, and told to the flusher.
+    /// Says that the bytes were written and reported to the flusher.
     pub fn used(mut self) {
         self.units = 0;
     }
@@ -48,18 +50,18 @@ impl Drop for Room {
     }
 }
 
-enum Job {
-    /// There is something to flush, soon or now.
+enum FlushCommand {
+    /// Something is to be flushed, soon or now.
     Look,
-    /// Flush this blob now and say so.
+    /// Flush this blob now and report the result.
     Finish(Arc<Blob>, SyncSender<Result<(), DiskError>>),
     Stop,
 }
 
-/// A handle to the thread.
+/// A handle to the flushing thread.
 #[derive(Debug)]
 pub(super) struct Flusher {
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<FlushCommand>,
     room: Arc<Semaphore>,
     pending: Arc<Mutex<Unflushed>>,
     poisoned: Arc<Mutex<Vec<Poisoned>>>,
@@ -72,8 +74,8 @@ struct Pending {
     bytes: u64,
 }
 
-/// What was written and not yet flushed. Those who write enter it here, and wake the thread only when there is something
-/// for it to do: a thread woken for every chunk costs more than the chunk.
+/// Chunks that were written and not yet flushed. Writers enter them here and wake the thread only when it has
+/// work: waking it for every chunk would cost more than the chunk.
 #[derive(Default)]
 struct Unflushed {
     blobs: BTreeMap<ContentId, Pending>,
@@ -82,7 +84,7 @@ struct Unflushed {
 }
 
 struct Worker {
-    jobs: Receiver<Job>,
+    jobs: Receiver<FlushCommand>,
     room: Arc<Semaphore>,
     poisoned: Arc<Mutex<Vec<Poisoned>>>,
     pending: Arc<Mutex<Unflushed>>,
@@ -108,7 +110,7 @@ impl Flusher {
         Self { jobs, room, pending, poisoned, thread: Mutex::new(thread.ok()) }
     }
 
-    /// Waits until `bytes` more may be written, and takes them.
+    /// Waits until `bytes` more may be written, and takes the permission.
     pub(super) async fn room(&self, bytes: u64) -> Room {
         let units = bytes.div_ceil(UNIT).clamp(1, limits::UNFLUSHED_BYTES / UNIT) as u32;
         let taken = self.room.acquire_many(units).await.map(SemaphorePermit::forget).is_ok();
@@ -117,19 +119,19 @@ impl Flusher {
 
     pub(super) fn written(&self, blob: &Arc<Blob>, chunk: u32) {
         if lock(&self.pending).add(blob, chunk) {
-            let _ = self.jobs.send(Job::Look);
+            let _ = self.jobs.send(FlushCommand::Look);
         }
     }
 
-    /// Flushes, reads back and enters all that was written of a blob.
+    /// Flushes all written chunks of a blob and enters them in the have-map.
     pub(super) fn finish(&self, blob: &Arc<Blob>) -> Result<(), DiskError> {
         let (done, wait) = sync_channel(1);
         let gone = || blob.extents.error("flush", std::io::Error::other("the flushing thread has ended"));
-        self.jobs.send(Job::Finish(Arc::clone(blob), done)).map_err(|_| gone())?;
+        self.jobs.send(FlushCommand::Finish(Arc::clone(blob), done)).map_err(|_| gone())?;
         wait.recv().map_err(|_| gone())?
     }
 
-    /// Of those for which `ours` holds.
+    /// Takes the blobs whose flush failed and for which `ours` holds.
     pub(super) fn poisoned(&self, ours: impl Fn(ContentId) -> bool) -> Vec<Poisoned> {
         let mut all = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
         let (taken, left) = std::mem::take(&mut *all).into_iter().partition(|poisoned| ours(poisoned.id));
@@ -139,7 +141,7 @@ impl Flusher {
 
     /// Flushes everything and ends the thread.
     pub(super) fn stop(&self) {
-        let _ = self.jobs.send(Job::Stop);
+        let _ = self.jobs.send(FlushCommand::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -158,7 +160,8 @@ fn lock(pending: &Mutex<Unflushed>) -> MutexGuard<'_, Unflushed> {
 }
 
 impl Unflushed {
-    /// Enters a chunk. True when the thread must look: at the first, so that it knows the time, and when there is enough.
+    /// Enters a chunk. True if the thread must look: at the first chunk, so that it knows the time, and when
+    /// there is enough to flush.
     fn add(&mut self, blob: &Arc<Blob>, chunk: u32) -> bool {
         let Some(index) = blob.geometry().chunk(chunk) else { return false };
         let size = blob.geometry().size(index) as u64;
@@ -189,12 +192,12 @@ impl Worker {
             let wait =
                 since.map_or(Duration::from_secs(3600), |s| limits::FLUSH_EVERY.saturating_sub(s.elapsed()));
             match self.jobs.recv_timeout(wait) {
-                Ok(Job::Look) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(Job::Finish(blob, done)) => {
+                Ok(FlushCommand::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(FlushCommand::Finish(blob, done)) => {
                     let pending = lock(&self.pending).blobs.remove(&blob.id());
                     let _ = done.send(pending.map_or(Ok(()), |pending| self.flush(pending)));
                 }
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(FlushCommand::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.flush_all();
                     return;
                 }
@@ -212,7 +215,8 @@ impl Worker {
         }
     }
 
-    /// One blob. On an error it is poisoned: what was written since the last flush is not believed again.
+    /// Flushes one blob. After an error the blob is poisoned: chunks written since the last flush are not
+    /// believed.
     fn flush(&self, Pending { blob, chunks, bytes }: Pending) -> Result<(), DiskError> {
         let id = blob.id();
         let result = self.flush_chunks(&blob, &chunks);
@@ -229,7 +233,7 @@ impl Worker {
     fn flush_chunks(&self, blob: &Blob, chunks: &Bitmap) -> Result<(), DiskError> {
         blob.extents.sync()?;
         let mut entered = chunks.clone();
-        // A chunk that reaches into a file that was not asked for is not whole on disk.
+        // A chunk that reaches into a file that was not requested is not whole on disk.
         blob.extents.unreadable(blob.geometry()).iter().for_each(|c| entered.clear(c));
         match &mut *blob.map.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(map) => map.append(&entered),

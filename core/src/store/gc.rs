@@ -1,32 +1,34 @@
-//! Forgetting: one blob, what nothing refers to any longer, and what a quota has no room for.
+//! Removal of blobs: one by request, those that nothing refers to any longer, and those that a quota has no
+//! room for.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::own::Own;
-use super::record::{Place, Record, State};
+use super::record::{BlobLocation, Record, StoredState};
 use super::{Store, StoreError, path_of, recover};
 use crate::id::ContentId;
+use crate::platform;
 
-/// Between the end of standard input and its publication there is less time than this.
+/// Longest time between the end of standard input and its publication.
 const HANDED_OVER: Duration = Duration::from_secs(60);
-/// No command takes this long to read its standard input without touching the file.
+/// Longest time that a command reads its standard input without touching the file.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// What [`Store::gc`] deleted, or would.
+/// Result of [`Store::gc`]: what it deleted, or would delete.
 #[derive(Debug, Default)]
 pub struct Collected {
-    /// Bytes.
+    /// Bytes freed.
     pub freed: u64,
-    /// Ids and file names.
+    /// Ids of blobs, and file names.
     pub removed: Vec<String>,
 }
 
 impl Store {
-    /// Forgets a blob and, for a directory, the bytes of its files. What the store holds is deleted, with what a
-    /// download left beside its destination; files served in place are left alone. Returns the bytes freed.
+    /// Forgets a blob and, for a directory, the bytes of its files. The bytes in the store are deleted, and
+    /// those that a download left beside its destination; files served in place are left alone. Returns the
+    /// bytes freed.
     pub fn remove(&self, id: ContentId) -> u64 {
         let Some(record) = self.record(id) else { return 0 };
         let payload = record.payload.and_then(|p| self.record(p.id));
@@ -34,8 +36,8 @@ impl Store {
         payload + self.discard(&record)
     }
 
-    /// Forgets a blob whose bytes are gone or are others by now, so that it can be fetched again. Files outside the store
-    /// are left alone.
+    /// Forgets a blob whose bytes are gone or have changed, so that it can be fetched again. Files outside
+    /// the store are left alone.
     pub fn drop_record(&self, id: ContentId) {
         self.forget(id);
     }
@@ -57,7 +59,8 @@ impl Store {
         freed
     }
 
-    /// Removes what a download has made outside the store, and nothing that others put there. Returns the bytes freed.
+    /// Removes the files that a download made outside the store, and nothing that others put there. Returns
+    /// the bytes freed.
     pub(super) fn clear_places(&self, record: &Record) -> u64 {
         self.adopt_old(record);
         let mut freed = 0;
@@ -70,7 +73,7 @@ impl Store {
         freed
     }
 
-    /// Deletes (or with `dry_run` names) what nothing refers to: leftovers of crashes, records whose files are gone.
+    /// Deletes (or with `dry_run` only names) leftovers of crashes and records whose files are gone.
     pub fn gc(&self, dry_run: bool) -> Collected {
         let mut collected = Collected::default();
         for record in self.records().into_iter().filter(is_orphan) {
@@ -99,12 +102,13 @@ impl Store {
         collected
     }
 
-    /// Hidden places that nothing goes on with.
+    /// Removes hidden places that no download will go on with.
     fn clear_left(&self, dry_run: bool, collected: &mut Collected) {
         for record in self.records() {
             for own in Own::all(&self.inner.layout.blob_dir(record.id)) {
                 let place = own.place().to_owned();
-                let goes_on = matches!(&record.place, Place::Part { staging, .. } if *staging == place);
+                let goes_on =
+                    matches!(&record.place, BlobLocation::Part { staging, .. } if *staging == place);
                 if goes_on || !own.stands() {
                     continue;
                 }
@@ -117,7 +121,7 @@ impl Store {
         }
     }
 
-    /// Removes what commands that were killed left in the folder for standard input, long ago.
+    /// Removes old files of killed commands from the folder for standard input.
     pub(super) fn clear_incoming(&self) {
         let entries = fs::read_dir(self.inner.layout.incoming()).into_iter().flatten().flatten();
         let old =
@@ -127,17 +131,18 @@ impl Store {
         }
     }
 
-    /// Bytes the store holds itself.
+    /// Bytes that the store holds itself.
     #[must_use]
     pub fn stored(&self) -> u64 {
-        self.records().iter().filter(|r| r.place == Place::Store).map(|r| r.len).sum()
+        self.records().iter().filter(|r| r.place == BlobLocation::Store).map(|r| r.len).sum()
     }
 
-    /// Room for `bytes` more under the quota: the oldest whole blobs that others gave us go first, never one that is
-    /// being fetched, never one that was published here, and not `but`, which is about to be copied.
+    /// Makes room for `bytes` more under the quota. The oldest complete blobs that were fetched from others
+    /// go first; never a blob that is being fetched or was published here, and never `but`, which is about to
+    /// be copied.
     ///
     /// # Errors
-    /// [`StoreError::User`] when that is not enough.
+    /// [`StoreError::User`] if that is not enough.
     pub(super) fn make_room(&self, bytes: u64, but: Option<ContentId>) -> Result<(), StoreError> {
         let Some(most) = self.inner.max_store else { return Ok(()) };
         let mut stored = self.stored();
@@ -145,8 +150,8 @@ impl Store {
             .records()
             .into_iter()
             .filter(|r| {
-                r.place == Place::Store
-                    && r.state == State::Complete
+                r.place == BlobLocation::Store
+                    && r.state == StoredState::Complete
                     && !r.origin
                     && r.payload.is_none()
                     && Some(r.id) != but
@@ -172,26 +177,29 @@ impl Store {
     }
 }
 
-/// What arrives on standard input is locked by whoever writes it, and then published at once.
+/// True for standard input that nobody writes or publishes. Its writer holds a lock on it and publishes it at
+/// once.
 fn is_abandoned(path: &Path) -> bool {
     let age = fs::metadata(path).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
     let locked = || fs::File::open(path).is_ok_and(|file| file.try_lock().is_err());
     age.is_some_and(|age| age > HANDED_OVER) && !locked()
 }
 
-/// A record whose bytes cannot be had any longer.
+/// True for a record whose bytes can no longer be had.
 fn is_orphan(record: &Record) -> bool {
     match (&record.place, record.state) {
-        (Place::Part { staging, .. }, _) => fs::symlink_metadata(staging).is_err(),
-        (Place::File { .. } | Place::Tree { .. }, _) => path_of(record).is_none_or(|p| !p.exists()),
-        (Place::Store, _) => false,
+        (BlobLocation::Part { staging, .. }, _) => fs::symlink_metadata(staging).is_err(),
+        (BlobLocation::File { .. } | BlobLocation::Tree { .. }, _) => {
+            path_of(record).is_none_or(|p| !p.exists())
+        }
+        (BlobLocation::Store, _) => false,
     }
 }
 
 fn size_of(path: &Path) -> u64 {
     let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
     if !meta.is_dir() {
-        return meta.blocks() * 512;
+        return platform::allocated_bytes(&meta);
     }
     fs::read_dir(path).into_iter().flatten().flatten().map(|e| size_of(&e.path())).sum()
 }

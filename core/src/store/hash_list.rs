@@ -1,20 +1,21 @@
-//! The hash list of a file, written beside it for a web server.
+//! The hash list of a file, written beside the file for a web server.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use super::beneath::{self, Folder, NotPut};
-use super::disk::{DiskError, Shown};
+use super::beneath::Folder;
+use super::disk::{DiskError, PrintablePath};
 use super::{Store, StoreError};
 use crate::id::ContentId;
 use crate::limits;
+use crate::platform::{NotPut, rename_new};
 
 impl Store {
-    /// Refuses a path at which something stands that is no hash list of this store.
+    /// Refuses a path at which something other than a hash list of this store stands.
     ///
     /// # Errors
-    /// [`StoreError::User`] then.
+    /// [`StoreError::User`] in that case.
     pub fn refuse_list(&self, path: &Path) -> Result<(), StoreError> {
         let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
         let known = meta.is_file() && meta.len() <= limits::HASH_LIST_BYTES as u64 && {
@@ -26,15 +27,15 @@ impl Store {
             true => Ok(()),
             false => Err(StoreError::User(format!(
                 "{} is there already, and is no hash list that was written from here: --hash-list names another file",
-                Shown(path.to_owned())
+                PrintablePath(path.to_owned())
             ))),
         }
     }
 
-    /// Writes the hash list of a blob as it travels: in the place of an earlier one, but of nothing else.
+    /// Writes the hash list of a blob in its wire format, replacing an earlier hash list but nothing else.
     ///
     /// # Errors
-    /// As [`Store::refuse_list`], or the disk.
+    /// The errors of [`Store::refuse_list`], or the disk.
     pub fn write_list(&self, id: ContentId, path: &Path) -> Result<(), StoreError> {
         let list = self.known_list(id).map_or_else(Vec::new, |list| list.encode());
         let (folder, name) = Folder::around(path)?;
@@ -42,13 +43,13 @@ impl Store {
         let failed = |e: std::io::Error| StoreError::from(DiskError::new("write", path, e));
         let written = file.write_all(&list).and_then(|()| file.sync_data()).map_err(failed);
         let put = written.and_then(|()| {
-            match beneath::put_new((folder.handle(), hidden.as_ref()), (folder.handle(), name)) {
+            match rename_new((folder.handle(), hidden.as_ref()), (folder.handle(), name)) {
                 Ok(()) => Ok(()),
                 Err(NotPut::Disk(e)) => Err(failed(e)),
                 Err(NotPut::Taken) => {
                     self.refuse_list(path)?;
-                    let renamed = rustix::fs::renameat(folder.handle(), &*hidden, folder.handle(), name);
-                    renamed.map_err(|e| failed(e.into()))
+                    let renamed = folder.handle().rename_over(&hidden, folder.handle(), name);
+                    renamed.map_err(failed)
                 }
             }
         });

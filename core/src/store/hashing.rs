@@ -1,7 +1,6 @@
 //! Hashing for a publication: id and hash list from one pass over the bytes, on all cores.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -11,32 +10,34 @@ use rayon::prelude::*;
 use super::StoreError;
 use super::disk::{self, DiskError};
 use super::extents::Extents;
-use super::import::{Import, changed};
+use super::import_request::{Import, changed};
 use crate::content::geometry::{ChunkIndex, Geometry};
-use crate::content::tree::{HashList, Kind};
+use crate::content::kind::ContentKind;
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::limits;
+use crate::platform::read_exact_at;
 
-/// Bytes of many files read and hashed at a time: enough chunks for every core, little memory.
+/// Bytes of many files that are read and hashed at a time: enough chunks for every core, little memory.
 const WINDOW: u64 = 16 << 20;
 
-/// Bytes of one file read before they are hashed: they stay in the core's own cache (measured against 1 MiB and a pass
-/// of its own for the hashes: a third less time).
+/// Bytes of one file that are read before they are hashed: they stay in the core's own cache (measured: a
+/// third less time than 1 MiB and a separate pass for the hashes).
 const PART: usize = 128 << 10;
 
-/// A part of the bytes: a file, where it begins among all bytes, and its length.
-pub(super) struct Piece {
+/// One file among the hashed bytes: its path, its offset among all bytes, and its length in bytes.
+pub(super) struct FilePiece {
     pub(super) file: PathBuf,
     pub(super) start: u64,
     pub(super) size: u64,
 }
 
-/// Hashes `len` bytes that lie in `pieces`, window by window: within a window, files are read and chunks and whole
-/// files hashed in parallel. `whole(piece, id)` is told the id of each piece (only if there are several: a lone
-/// piece's id is the list's).
+/// Hashes `len` bytes that lie in `pieces`, window by window: within a window, files are read and chunks and
+/// whole files hashed in parallel. `whole(piece, id)` gets the id of each piece, but only if there are
+/// several: the id of a lone piece is that of the list.
 pub(super) fn hash(
     len: u64,
-    pieces: &[Piece],
+    pieces: &[FilePiece],
     import: &Import<'_>,
     whole: &mut dyn FnMut(usize, ContentId),
 ) -> Result<HashList, StoreError> {
@@ -66,22 +67,23 @@ pub(super) fn hash(
         let value = |c: u32| {
             let chunk = geometry.chunk(c)?;
             let at = (geometry.offset(chunk) - start) as usize;
-            Some(Kind::File.chunk_value(geometry, chunk, &bytes[at..at + geometry.size(chunk)]))
+            Some(ContentKind::File.chunk_value(geometry, chunk, &bytes[at..at + geometry.size(chunk)]))
         };
         values.par_extend((from..=to).into_par_iter().filter_map(value));
-        // Windows are whole chunks: the last one has the last of them.
+        // Windows are whole chunks, so the last window contains the last chunk whole.
         if let Some(chunk) = geometry.last().filter(|_| end == len) {
             last.extend_from_slice(&bytes[(geometry.offset(chunk) - start) as usize..]);
         }
         finish_files(pieces, start, bytes, &ids, &mut running, whole);
         (import.progress)(end, len);
     }
-    HashList::from_values(Kind::File, geometry, values, &last).map_err(|e| StoreError::User(e.to_string()))
+    HashList::from_values(ContentKind::File, geometry, values, &last)
+        .map_err(|e| StoreError::User(e.to_string()))
 }
 
-/// One file: every core takes the next chunk, reads a little and hashes it. So the file is read in order, which is what
-/// a spinning disk wants, and no core waits for the others.
-fn one(piece: &Piece, geometry: Geometry, import: &Import<'_>) -> Result<HashList, StoreError> {
+/// Hashes one file: every core takes the next chunk, reads a little and hashes it. The file is read in order,
+/// which suits a spinning disk, and no core waits for the others.
+fn one(piece: &FilePiece, geometry: Geometry, import: &Import<'_>) -> Result<HashList, StoreError> {
     let file = disk::open(&piece.file)?;
     let (next, done) = (AtomicU32::new(0), AtomicU64::new(0));
     let some = |_: rayon::BroadcastContext<'_>| {
@@ -109,8 +111,8 @@ fn one(piece: &Piece, geometry: Geometry, import: &Import<'_>) -> Result<HashLis
     let values = values.into_iter().map(|(_, value)| value).collect();
     let mut last = vec![0; geometry.last().map_or(0, |chunk| geometry.size(chunk))];
     let at = geometry.len() - last.len() as u64;
-    file.read_exact_at(&mut last, at).map_err(|e| read_error(e, &piece.file))?;
-    HashList::from_values(Kind::File, geometry, values, &last).map_err(|_| changed(&piece.file))
+    read_exact_at(&file, &mut last, at).map_err(|e| read_error(e, &piece.file))?;
+    HashList::from_values(ContentKind::File, geometry, values, &last).map_err(|_| changed(&piece.file))
 }
 
 fn read_and_hash(
@@ -120,18 +122,19 @@ fn read_and_hash(
     chunk: ChunkIndex,
     buffer: &mut Vec<u8>,
 ) -> Result<ChainingValue, StoreError> {
-    let mut hasher = Kind::File.chunk_hasher(geometry, chunk);
+    let mut hasher = ContentKind::File.chunk_hasher(geometry, chunk);
     let (mut at, end) = (geometry.offset(chunk), geometry.offset(chunk) + geometry.size(chunk) as u64);
     while at < end {
         buffer.resize(PART.min((end - at) as usize), 0);
-        file.read_exact_at(buffer, at).map_err(|e| read_error(e, path))?;
+        read_exact_at(file, buffer, at).map_err(|e| read_error(e, path))?;
         hasher.update(buffer);
         at += buffer.len() as u64;
     }
     Ok(hasher.value())
 }
 
-/// The bytes that others are given, wherever they lie and whatever is made of them on the way: every core takes the next chunk.
+/// Hashes the bytes that other peers receive, wherever they lie and however they are sealed: every core takes
+/// the next chunk.
 pub(super) fn extents(
     extents: &Extents,
     geometry: Geometry,
@@ -148,7 +151,7 @@ pub(super) fn extents(
             if import.cancel.load(Ordering::Relaxed) {
                 return Err(StoreError::Cancelled);
             }
-            let mut hasher = Kind::File.chunk_hasher(geometry, chunk);
+            let mut hasher = ContentKind::File.chunk_hasher(geometry, chunk);
             let size = geometry.size(chunk);
             for start in (0..size).step_by(PART) {
                 buffer.resize(PART.min(size - start), 0);
@@ -168,7 +171,7 @@ pub(super) fn extents(
     let values = values.into_iter().map(|(_, value)| value).collect();
     let mut last = vec![0; geometry.last().map_or(0, |chunk| geometry.size(chunk))];
     read(geometry.len() - last.len() as u64, &mut last)?;
-    HashList::from_values(Kind::File, geometry, values, &last).map_err(|_| changed(extents.path()))
+    HashList::from_values(ContentKind::File, geometry, values, &last).map_err(|_| changed(extents.path()))
 }
 
 fn read_error(error: std::io::Error, path: &Path) -> StoreError {
@@ -178,19 +181,19 @@ fn read_error(error: std::io::Error, path: &Path) -> StoreError {
     }
 }
 
-/// A piece's share of one window.
-struct Part<'a> {
-    piece: &'a Piece,
+/// The part of a window that lies in one piece.
+struct WindowPart<'a> {
+    piece: &'a FilePiece,
     within: u64,
     bytes: &'a mut [u8],
 }
 
-impl Part<'_> {
-    /// Reads it; the id of a file that lies in this window whole.
+impl WindowPart<'_> {
+    /// Reads the part. Returns the id of a file that lies whole in this window.
     fn fill(self) -> Result<Option<ContentId>, StoreError> {
         let path = &self.piece.file;
         let file = disk::open(path)?;
-        file.read_exact_at(self.bytes, self.within).map_err(|e| read_error(e, path))?;
+        read_exact_at(&file, self.bytes, self.within).map_err(|e| read_error(e, path))?;
         let ends = self.within + self.bytes.len() as u64 == self.piece.size;
         // A file that grew was being written to.
         if ends && file.metadata().is_ok_and(|m| m.len() != self.piece.size) {
@@ -201,8 +204,14 @@ impl Part<'_> {
     }
 }
 
-/// Cuts a window into the parts of the pieces in it, large ones into several so that all cores read.
-fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mut [u8]) -> Vec<Part<'a>> {
+/// Cuts a window into the parts of the pieces in it. Large pieces are cut into several parts, so that all
+/// cores read.
+fn cut<'a>(
+    pieces: &'a [FilePiece],
+    first: &mut usize,
+    start: u64,
+    mut bytes: &'a mut [u8],
+) -> Vec<WindowPart<'a>> {
     let end = start + bytes.len() as u64;
     while pieces.get(*first).is_some_and(|p| p.start + p.size <= start) {
         *first += 1;
@@ -211,20 +220,21 @@ fn cut<'a>(pieces: &'a [Piece], first: &mut usize, start: u64, mut bytes: &'a mu
     for piece in pieces[*first..].iter().take_while(|p| p.start < end).filter(|p| p.size > 0) {
         let (mut at, to) = (start.max(piece.start), end.min(piece.start + piece.size));
         while at < to {
-            // A file that lies in the window whole stays one part: its id is computed from it.
+            // A file that lies whole in the window stays one part: its id is computed from that part.
             let step = if to - at == piece.size { to - at } else { (to - at).min(limits::CHUNK_MAX) };
             let (head, tail) = bytes.split_at_mut(step as usize);
             bytes = tail;
-            parts.push(Part { piece, within: at - piece.start, bytes: head });
+            parts.push(WindowPart { piece, within: at - piece.start, bytes: head });
             at += step;
         }
     }
     parts
 }
 
-/// Tells the ids of the files that end in this window: whole ones have theirs, longer ones run through `running`.
+/// Reports the ids of the files that end in this window. Files within the window have theirs already; longer
+/// ones are hashed on in `running`.
 fn finish_files(
-    pieces: &[Piece],
+    pieces: &[FilePiece],
     start: u64,
     bytes: &[u8],
     ids: &[Option<ContentId>],

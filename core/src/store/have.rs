@@ -1,4 +1,5 @@
-//! The have-map of a partial blob: a small file of checksummed runs, appended to. It may understate, never overstate.
+//! The have-map of a partial blob: a small file of checksummed runs that is appended to. It may understate,
+//! never overstate.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,11 +9,11 @@ use super::disk::{self, DiskError};
 use crate::content::bitmap::Bitmap;
 use crate::id::ContentId;
 
-/// Bytes of a record: first chunk, count, and four bytes of a BLAKE3 keyed with the blob's id, so that neither a torn
-/// write nor a file of another blob is believed.
+/// Length of a record in bytes: first chunk, count, and four bytes of a BLAKE3 keyed with the blob's id, so
+/// that neither a torn write nor a file of another blob is believed.
 const RECORD: usize = 12;
 
-/// Appends to one have-map.
+/// The open have-map of one blob.
 #[derive(Debug)]
 pub(super) struct HaveFile {
     id: ContentId,
@@ -21,12 +22,12 @@ pub(super) struct HaveFile {
 }
 
 impl HaveFile {
-    /// Opens (or creates) the map in a blob's folder and reads what it says.
+    /// Opens, or creates, the map in a blob's folder and reads it.
     pub(super) fn open(dir: &Path, id: ContentId, chunks: u32) -> Result<(Self, Bitmap), DiskError> {
         let path = dir.join("have");
         let bitmap = read(&path, id, chunks);
         let mut file = disk::open_rw(&path, 0o600, true)?;
-        // A torn tail would misalign every later record: rewrite what is valid.
+        // A torn tail would misalign every later record, so the valid part is written anew.
         let runs: Vec<u8> = bitmap.runs().flat_map(|run| record(id, run)).collect();
         let rewritten = file.set_len(0).and_then(|()| file.write_all(&runs));
         rewritten.map_err(|e| DiskError::new("write", &path, e))?;
@@ -43,7 +44,7 @@ impl HaveFile {
     }
 }
 
-/// What the map in this file says; nothing for a missing one. Ends at the first record that is not whole.
+/// Reads the map in a file, up to the first record that is not whole; a missing file is an empty map.
 pub(super) fn read(path: &Path, id: ContentId, chunks: u32) -> Bitmap {
     let mut bitmap = Bitmap::new(chunks);
     for bytes in std::fs::read(path).unwrap_or_default().chunks_exact(RECORD) {
@@ -75,8 +76,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
-        /// D35 in small: whatever prefix of the file survives, and whatever byte is torn, nothing is claimed that was not
-        /// entered, and entering goes on.
+        /// Model of a crash (D35): whatever prefix of the file survives, and whatever byte is torn, no chunk
+        /// is claimed that was not entered, and entering goes on.
         #[test]
         fn never_overstates(
             batches in prop::collection::vec(prop::collection::vec(0_u32..500, 1..20), 1..8),

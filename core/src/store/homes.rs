@@ -1,26 +1,26 @@
-//! What belongs to a swarm and to nobody else: its home folder has the node's key, those of offices and of
+//! Home folders of swarm, which are never published: a home has the keys of the node, of its offices and of
 //! shares.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::disk::Shown;
-use super::{StoreError, kept};
+use super::disk::PrintablePath;
+use super::{StoreError, state_files};
 
-/// How the file begins that every store has.
+/// First bytes of the version file of every store.
 const VERSION: &[u8] = b"swarm store ";
-/// How a key of a node begins that is written down: an Ed25519 key pair of 64 bytes.
+/// First bytes of a node's key file: an Ed25519 key pair of 64 bytes follows.
 const KEY: [u8; 4] = [8, 1, 18, 64];
-/// Bytes of such a file.
+/// Length of a node's key file, in bytes.
 const KEY_BYTES: u64 = 68;
 
-/// Whether a folder is the home of a swarm, whatever it is called.
+/// True if a folder is the home of a swarm, whatever its name.
 pub(super) fn is_home(folder: &Path) -> bool {
     begins(&folder.join("store/version"), VERSION) || is_key(&folder.join("identity")) || has_offices(folder)
 }
 
-/// A folder with these names in it may be a home.
+/// True for names that occur in a home: a folder with one of them may be a home.
 pub(super) fn may_be_home(name: &str) -> bool {
     matches!(name, "store" | "identity" | "offices")
 }
@@ -33,26 +33,26 @@ fn has_offices(folder: &Path) -> bool {
     let offices = fs::read_dir(folder.join("offices")).into_iter().flatten().flatten();
     let is_office = |name: &str| name.parse::<crate::office::OfficeId>().is_ok();
     offices.filter(|entry| entry.file_name().to_str().is_some_and(is_office)).any(|entry| {
-        let charter = entry.path().join(kept::CHARTER);
+        let charter = entry.path().join(state_files::CHARTER);
         charter.is_file() || charter.with_extension("old").is_file()
     })
 }
 
 fn begins(path: &Path, with: &[u8]) -> bool {
     let mut head = vec![0; with.len()];
-    // Not a FIFO, which would hold us.
+    // A FIFO would block the open.
     let is_file = fs::metadata(path).is_ok_and(|meta| meta.is_file());
     is_file && fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == with
 }
 
-/// The home in which a path lies, if it is in one, or is one.
+/// Finds the home that is, or contains, a path.
 fn home_of(path: &Path) -> Option<PathBuf> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let ways = [path, real.as_path()];
     ways.iter().flat_map(|way| way.ancestors()).find(|way| is_home(way)).map(Path::to_owned)
 }
 
-/// What lies in a home is not published, but for what arrives there on standard input.
+/// Refuses to publish a path in a home, except content that arrived there on standard input.
 pub(super) fn refuse_home(path: &Path, takes: bool) -> Result<(), StoreError> {
     let Some(home) = home_of(path) else { return Ok(()) };
     let incoming = home.join("incoming").canonicalize();
@@ -63,9 +63,9 @@ pub(super) fn refuse_home(path: &Path, takes: bool) -> Result<(), StoreError> {
     Err(refusal(path, &home))
 }
 
-/// The refusal of a folder that is a home, or of something in it.
+/// Returns the refusal of a path that is, or lies in, a home.
 pub(super) fn refusal(path: &Path, home: &Path) -> StoreError {
-    let (path, home) = (Shown(path.to_owned()), Shown(home.to_owned()));
+    let (path, home) = (PrintablePath(path.to_owned()), PrintablePath(home.to_owned()));
     StoreError::User(format!(
         "{path}: {home} is the home of a swarm, with secret keys in it, and is not published; what lies beside it can be, \
          with --skip-homes"

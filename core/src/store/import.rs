@@ -1,56 +1,31 @@
 //! Publishing: one pass over the bytes yields id and hash list together, on all cores.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::disk::{self, DiskError, Stamp};
-use super::hashing::{self, Piece};
-use super::record::{Domain, Payload, Place, Record, State};
+use super::hashing::{self, FilePiece};
+use super::record::{BlobLocation, Domain, Payload, Record, StoredState};
 use super::{Store, StoreError, copying, homes};
 use crate::content::geometry::Geometry;
-use crate::content::manifest::{Entry, EntryKind, Manifest};
+use crate::content::kind::ContentKind;
+use crate::content::manifest::{EntryKind, Manifest, ManifestEntry};
 use crate::content::path::{self, Rules};
-use crate::content::tree::{HashList, Kind};
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::limits;
 use crate::options::Audience;
-
-/// What to publish, and how.
-#[allow(missing_debug_implementations)]
-pub struct Import<'a> {
-    /// A file or a folder, absolute.
-    pub path: &'a Path,
-    /// The name to offer.
-    pub name: String,
-    /// Into the store instead of served in place.
-    pub copy: bool,
-    /// The file is in the store's incoming folder: move it in.
-    pub take: bool,
-    /// Names Windows and macOS cannot store are allowed.
-    pub rules: Rules,
-    /// Relative symbolic links are kept.
-    pub symlinks: bool,
-    /// Homes of swarms in a folder are left out, and named here.
-    pub skipped_homes: Option<&'a Mutex<Vec<PathBuf>>>,
-    /// Who may fetch it, if that is said of it; what was said before stays.
-    pub audience: Option<Audience>,
-    /// Where it is offered, besides where it already is.
-    pub domain: Domain,
-    /// Called with (done, total) bytes now and then.
-    pub progress: &'a (dyn Fn(u64, u64) + Sync),
-    /// Set it to stop.
-    pub cancel: &'a AtomicBool,
-}
+use crate::platform;
+use crate::store::import_request::{Import, changed};
 
 impl Store {
-    /// Publishes a file or a folder: hashes it, remembers where it is, and returns its record. When this returns, the
-    /// publication survives a power cut.
+    /// Publishes a file or a folder: hashes it, remembers where it is, and returns its record. The
+    /// publication survives a power cut once this returns.
     ///
     /// # Errors
-    /// A path that may not travel, a source that changes while it is read, or the disk.
+    /// A path that a manifest does not allow, a source that changes while it is read, or the disk.
     pub fn import(&self, import: &Import<'_>) -> Result<Record, StoreError> {
         if self.is_tree(import)? {
             return self.import_tree(import);
@@ -58,12 +33,12 @@ impl Store {
         if import.copy || import.take { self.import_copy(import) } else { self.import_in_place(import) }
     }
 
-    /// Whether a folder is to be published; refuses what cannot be.
+    /// True if a folder is to be published; fails for a path that cannot be published.
     pub(super) fn is_tree(&self, import: &Import<'_>) -> Result<bool, StoreError> {
         if self.inner.read_only {
             return Err(StoreError::User("the store is read-only: nothing can be published".into()));
         }
-        let shown = || disk::Shown(import.path.to_owned());
+        let shown = || disk::PrintablePath(import.path.to_owned());
         if import.path.to_str().is_none() {
             return Err(StoreError::User(format!(
                 "{} is not UTF-8: a path like that cannot be remembered",
@@ -84,10 +59,10 @@ impl Store {
         Ok(meta.is_dir())
     }
 
-    /// Takes up a file that was found to be what somebody asked for: served in place from then on.
+    /// Records a file that proved to be a requested content: it is served in place from then on.
     ///
     /// # Errors
-    /// As [`Store::import`].
+    /// The errors of [`Store::import`].
     pub fn adopt(
         &self,
         path: &Path,
@@ -116,22 +91,22 @@ impl Store {
     fn import_in_place(&self, import: &Import<'_>) -> Result<Record, StoreError> {
         let file = disk::open(import.path)?;
         let stamp = Stamp::of(&file, import.path)?;
-        let piece = Piece { file: import.path.to_owned(), start: 0, size: stamp.size() };
+        let piece = FilePiece { file: import.path.to_owned(), start: 0, size: stamp.size() };
         let list = hashing::hash(stamp.size(), &[piece], import, &mut |_, _| {})?;
         if Stamp::of(&file, import.path)? != stamp {
             return Err(changed(import.path));
         }
         disk::sync(&file, import.path)?;
-        let place = Place::File { path: import.path.to_owned(), stamp };
+        let place = BlobLocation::File { path: import.path.to_owned(), stamp };
         self.remember(&list, import, place, None, None)
     }
 
-    /// The copy is what is hashed, so a source that changes meanwhile does no harm.
+    /// Publishes a copy. The copy is hashed, so a source that changes meanwhile does no harm.
     fn import_copy(&self, import: &Import<'_>) -> Result<Record, StoreError> {
         self.copied(import, |temp| self.import_temp(import, temp))
     }
 
-    /// Takes a copy into the store, under a name for `then` to take it on from.
+    /// Copies a file into the store under a temporary name, from which `then` takes it on.
     pub(super) fn copied(
         &self,
         import: &Import<'_>,
@@ -141,7 +116,7 @@ impl Store {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let temp = self.inner.layout.incoming().join(format!("copy-{}-{number}", std::process::id()));
-        let len = fs::metadata(import.path).map_or(0, |m| m.size());
+        let len = fs::metadata(import.path).map_or(0, |m| m.len());
         self.make_room(len, None)?;
         if import.take {
             disk::rename(import.path, &temp)?;
@@ -159,13 +134,13 @@ impl Store {
     fn import_temp(&self, import: &Import<'_>, temp: &Path) -> Result<Record, StoreError> {
         let file = disk::open(temp)?;
         let len = Stamp::of(&file, temp)?.size();
-        let piece = Piece { file: temp.to_owned(), start: 0, size: len };
+        let piece = FilePiece { file: temp.to_owned(), start: 0, size: len };
         let list = hashing::hash(len, &[piece], import, &mut |_, _| {})?;
         disk::sync(&file, temp)?;
         let dir = self.inner.layout.blob_dir(list.id());
         disk::create_dir_all(&dir)?;
         disk::rename(temp, &dir.join("data"))?;
-        self.remember(&list, import, Place::Store, None, None)
+        self.remember(&list, import, BlobLocation::Store, None, None)
     }
 
     fn import_tree(&self, import: &Import<'_>) -> Result<Record, StoreError> {
@@ -173,31 +148,34 @@ impl Store {
         let files = manifest.file_offsets().count() as u64;
         let bytes = manifest.encode()?;
         let geometry = Geometry::new(bytes.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
-        let manifest_list = HashList::of(Kind::Directory, geometry, &bytes);
+        let manifest_list = HashList::of(ContentKind::Directory, geometry, &bytes);
         disk::sync_fs(import.path)?;
-        let place = Place::Tree { root: import.path.to_owned(), dir: manifest_list.id() };
+        let place = BlobLocation::Tree { root: import.path.to_owned(), dir: manifest_list.id() };
         let dir = self.inner.layout.blob_dir(manifest_list.id());
         disk::create_dir_all(&dir)?;
         disk::write_atomic(&dir.join("data"), &bytes, 0o600)?;
         self.remember(&list, import, place, None, Some(manifest_list.id()))?;
         let payload = Payload { id: list.id(), len: manifest.payload_len, files };
-        self.remember(&manifest_list, import, Place::Store, Some(payload), None)
+        self.remember(&manifest_list, import, BlobLocation::Store, Some(payload), None)
     }
 
     fn remember(
         &self,
         list: &HashList,
         import: &Import<'_>,
-        place: Place,
+        place: BlobLocation,
         payload: Option<Payload>,
         of: Option<ContentId>,
     ) -> Result<Record, StoreError> {
         let before = self.record(list.id());
         // Bytes that are whole in the store already are kept there: the source may go away.
-        let stored = before.as_ref().is_some_and(|r| r.place == Place::Store && r.state == State::Complete);
-        // A file of its own right does not become a mere part of a directory.
-        let own =
-            before.as_ref().is_some_and(|r| r.of.is_none() && r.state == State::Complete && of.is_some());
+        let stored = before
+            .as_ref()
+            .is_some_and(|r| r.place == BlobLocation::Store && r.state == StoredState::Complete);
+        // A file that was published by itself does not become a mere part of a directory.
+        let own = before
+            .as_ref()
+            .is_some_and(|r| r.of.is_none() && r.state == StoredState::Complete && of.is_some());
         let record = Record {
             id: list.id(),
             kind: list.kind(),
@@ -205,8 +183,8 @@ impl Store {
             name: import.name.clone(),
             origin: true,
             added: Record::now(),
-            place: if stored { Place::Store } else { place },
-            state: State::Complete,
+            place: if stored { BlobLocation::Store } else { place },
+            state: StoredState::Complete,
             payload,
             of: if own { None } else { of },
             audience: import.audience.or_else(|| before.as_ref().and_then(|r| r.audience)),
@@ -219,7 +197,7 @@ impl Store {
     }
 }
 
-/// One domain more.
+/// Adds a domain to a sorted list.
 fn with(mut domains: Vec<Domain>, more: Domain) -> Vec<Domain> {
     domains.push(more);
     domains.sort_unstable();
@@ -227,13 +205,13 @@ fn with(mut domains: Vec<Domain>, more: Domain) -> Vec<Domain> {
     domains
 }
 
-/// The files of a folder, hashed: what they are, and their bytes' hash list.
+/// Hashes the files of a folder. Returns the manifest and the hash list of their bytes.
 pub(super) fn read_tree(import: &Import<'_>) -> Result<(Manifest, HashList), StoreError> {
     let mut entries = walk(import)?;
     let (mut pieces, mut start) = (Vec::new(), 0_u64);
     for entry in &entries {
         if let EntryKind::File { size, .. } = entry.kind {
-            pieces.push(Piece { file: import.path.join(&entry.path), start, size });
+            pieces.push(FilePiece { file: import.path.join(&entry.path), start, size });
             start = start.saturating_add(size);
         }
     }
@@ -248,15 +226,8 @@ pub(super) fn read_tree(import: &Import<'_>) -> Result<(Manifest, HashList), Sto
     Ok((Manifest { rules: import.rules, payload: list.id(), payload_len: start, entries }, list))
 }
 
-pub(super) fn changed(path: &Path) -> StoreError {
-    StoreError::Changed(format!(
-        "{} changed while it was being read: publish it again",
-        disk::Shown(path.to_owned())
-    ))
-}
-
-/// The entries of a tree, sorted by path, files with the id still to be filled in.
-fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
+/// Lists the entries of a tree, sorted by path; the ids of files are still to be filled in.
+fn walk(import: &Import<'_>) -> Result<Vec<ManifestEntry>, StoreError> {
     let mut entries = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(above) = folders.pop() {
@@ -278,13 +249,13 @@ fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
         for item in listing {
             let name = item.file_name();
             let name = path::check_component_bytes(name.as_encoded_bytes(), import.rules)
-                .map_err(|e| StoreError::User(format!("in {}: {e}", disk::Shown(folder.clone()))))?;
+                .map_err(|e| StoreError::User(format!("in {}: {e}", disk::PrintablePath(folder.clone()))))?;
             let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
             let meta = item.metadata().map_err(|e| DiskError::new("inspect", &item.path(), e))?;
             if meta.is_dir() {
                 folders.push(path);
             } else {
-                entries.push(Entry { kind: kind_of(import, &item.path(), &meta)?, path });
+                entries.push(ManifestEntry { kind: kind_of(import, &item.path(), &meta)?, path });
             }
             if entries.len() + folders.len() > limits::MANIFEST_ENTRIES {
                 let most = limits::MANIFEST_ENTRIES;
@@ -294,7 +265,7 @@ fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
             }
         }
         if entries.len() + folders.len() == before && !above.is_empty() {
-            entries.push(Entry { path: above, kind: EntryKind::EmptyDir });
+            entries.push(ManifestEntry { path: above, kind: EntryKind::EmptyDir });
         }
     }
     entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
@@ -302,10 +273,14 @@ fn walk(import: &Import<'_>) -> Result<Vec<Entry>, StoreError> {
 }
 
 fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<EntryKind, StoreError> {
-    let shown = || disk::Shown(path.to_owned());
+    let shown = || disk::PrintablePath(path.to_owned());
     if meta.is_file() {
         let id = ContentId::from(blake3::hash(b""));
-        return Ok(EntryKind::File { size: meta.len(), id, executable: meta.mode() & 0o111 != 0 });
+        return Ok(EntryKind::File {
+            size: meta.len(),
+            id,
+            executable: platform::permissions(meta) & 0o111 != 0,
+        });
     }
     if !meta.is_symlink() {
         return Err(StoreError::User(format!("{} is neither a file, a folder nor a link", shown())));

@@ -1,20 +1,23 @@
-//! Publishing a share: nothing encrypted is written, for what others are given is made of the plain bytes whenever it is read.
+//! Publishing a share. Nothing encrypted is written to the disk: the sealed bytes are made of the plain ones
+//! whenever they are read.
 
 use std::path::Path;
 
 use super::disk::{self, Stamp};
 use super::extents::{Extents, Tree};
-use super::import::{Import, changed, read_tree};
-use super::record::{Payload, Place, Record, Seal, State};
+use super::import::read_tree;
+use super::import_request::{Import, changed};
+use super::record::{BlobLocation, Payload, Record, Seal, StoredState};
 use super::{Store, StoreError, hashing, shares};
 use crate::content::geometry::Geometry;
+use crate::content::kind::ContentKind;
 use crate::content::manifest::Manifest;
-use crate::content::seal::{Part, SALT, Sealer, ShareKey, sealed_len};
+use crate::content::seal::{SALT, Sealer, ShareKey, SharePart, sealed_len};
 use crate::content::share::{Description, Outside, seal_envelope};
-use crate::content::tree::{HashList, Kind};
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 
-/// A new key and what goes with it; both random.
+/// Key and salt of a new share; both are random.
 #[derive(Debug)]
 pub struct Secret {
     /// The key.
@@ -24,11 +27,12 @@ pub struct Secret {
 }
 
 impl Store {
-    /// Publishes a file or a folder as a share, with a new key. Returns the record of the share; as for [`Store::import`], it
-    /// survives a power cut. The files of a folder are read twice: their ids are those of their plain bytes.
+    /// Publishes a file or a folder as a share, with a new key. Returns the record of the share. The files of
+    /// a folder are read twice, since their ids are those of their plain bytes. The publication survives a
+    /// power cut once this returns.
     ///
     /// # Errors
-    /// As [`Store::import`].
+    /// The errors of [`Store::import`].
     pub fn import_share(&self, import: &Import<'_>, secret: &Secret) -> Result<Record, StoreError> {
         if self.is_tree(import)? {
             let (manifest, _) = read_tree(import)?;
@@ -36,7 +40,7 @@ impl Store {
             let list = self.sealed_list(extents, manifest.payload_len, import, secret)?;
             disk::sync_fs(import.path)?;
             let manifest = Manifest { payload: list.id(), ..manifest };
-            let place = |dir| Place::Tree { root: import.path.to_owned(), dir };
+            let place = |dir| BlobLocation::Tree { root: import.path.to_owned(), dir };
             return self.remember_share(&list, manifest.payload_len, Some(manifest), import, secret, place);
         }
         if import.copy || import.take {
@@ -45,11 +49,11 @@ impl Store {
                 let plain = self.inner.layout.data(list.id(), true);
                 disk::create_dir_all(&self.inner.layout.blob_dir(list.id()))?;
                 disk::rename(temp, &plain)?;
-                self.remember_share(&list, len, None, import, secret, |_| Place::Store)
+                self.remember_share(&list, len, None, import, secret, |_| BlobLocation::Store)
             });
         }
         let (list, len, stamp) = self.seal_file(import.path, import, secret)?;
-        let place = |_| Place::File { path: import.path.to_owned(), stamp };
+        let place = |_| BlobLocation::File { path: import.path.to_owned(), stamp };
         self.remember_share(&list, len, None, import, secret, place)
     }
 
@@ -78,11 +82,11 @@ impl Store {
         secret: &Secret,
     ) -> Result<HashList, StoreError> {
         let geometry = Geometry::new(sealed_len(len)).map_err(|e| StoreError::User(e.to_string()))?;
-        let sealer = Sealer::new(&secret.key, &secret.salt, Part::Content, len);
+        let sealer = Sealer::new(&secret.key, &secret.salt, SharePart::Content, len);
         hashing::extents(&plain.sealed(Some(sealer)), geometry, import)
     }
 
-    /// Key, content and envelope, in this order: what is named is there.
+    /// Stores key, content and envelope, in this order, so that everything an entry names exists.
     fn remember_share(
         &self,
         list: &HashList,
@@ -90,26 +94,26 @@ impl Store {
         manifest: Option<Manifest>,
         import: &Import<'_>,
         secret: &Secret,
-        place: impl FnOnce(ContentId) -> Place,
+        place: impl FnOnce(ContentId) -> BlobLocation,
     ) -> Result<Record, StoreError> {
         let files = manifest.as_ref().map_or(0, |manifest| manifest.file_offsets().count() as u64);
         let outside = Outside { content: list.id(), content_len: list.geometry().len(), salt: secret.salt };
         let description = Description { name: import.name.clone(), len, manifest };
         let envelope = seal_envelope(&outside, &description, &secret.key)?;
         let geometry = Geometry::new(envelope.len() as u64).map_err(|e| StoreError::User(e.to_string()))?;
-        let envelope_list = HashList::of(Kind::Share, geometry, &envelope);
+        let envelope_list = HashList::of(ContentKind::Share, geometry, &envelope);
         let id = envelope_list.id();
         shares::keep_key(&self.inner.layout, id, &secret.key)?;
         disk::write_atomic(&self.inner.layout.data(id, false), &envelope, 0o600)?;
         let content = Record {
             id: list.id(),
-            kind: Kind::File,
+            kind: ContentKind::File,
             len: list.geometry().len(),
             name: import.name.clone(),
             origin: true,
             added: Record::now(),
             place: place(id),
-            state: State::Complete,
+            state: StoredState::Complete,
             payload: None,
             of: Some(id),
             audience: import.audience,
@@ -119,9 +123,9 @@ impl Store {
         self.save_new(&content, list)?;
         let record = Record {
             id,
-            kind: Kind::Share,
+            kind: ContentKind::Share,
             len: geometry.len(),
-            place: Place::Store,
+            place: BlobLocation::Store,
             payload: Some(Payload { id: content.id, len, files }),
             of: None,
             seal: None,

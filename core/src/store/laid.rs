@@ -1,18 +1,19 @@
-//! What was put in place in which folder: so that a later version knows which files there are ours.
+//! Lists of the files that were put in place in each folder, so that a later version knows which files there
+//! are ours.
 //!
-//! `laid` in the folder of a directory's manifest: magic, postcard, and the BLAKE3 of both. It is written
-//! before the files get their names and says which files those are (a rename keeps the inode), so that a
-//! crash neither forgets one nor claims one that is somebody's.
+//! The file `laid` lies in the folder of a directory's manifest: magic, postcard, and the BLAKE3 of both. It
+//! is written before the files get their names and identifies each by its inode, which a rename keeps. A
+//! crash therefore neither forgets a file nor claims one that belongs to somebody else.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::beneath::Seen;
 use super::disk::{self, DiskError};
 use super::layout::Layout;
 use crate::id::ContentId;
 use crate::limits;
+use crate::platform::FileStat;
 
 const MAGIC: &[u8; 8] = b"swarmld1";
 
@@ -20,31 +21,31 @@ const MAGIC: &[u8; 8] = b"swarmld1";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Laid {
     pub(super) root: PathBuf,
-    /// Ascending by entry.
+    /// The files, ascending by entry.
     pub(super) files: Vec<Mark>,
 }
 
 /// One file, as it was put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// Its number in the manifest.
+    /// Number of the file's entry in the manifest.
     pub(super) entry: u32,
     identity: u64,
     modified: (i64, u32),
 }
 
 impl Mark {
-    pub(super) fn new(entry: u32, stat: &Seen) -> Self {
+    pub(super) fn new(entry: u32, stat: &FileStat) -> Self {
         Self { entry, identity: stat.identity(), modified: stat.modified }
     }
 
-    /// What stands there is that file, and nobody has written to it since.
-    pub(super) fn is(&self, stat: &Seen) -> bool {
+    /// True if the name stands for that file and nobody has written to it since.
+    pub(super) fn is(&self, stat: &FileStat) -> bool {
         self.modified == stat.modified && self.is_file(stat)
     }
 
-    /// What stands there is that file, whatever it holds by now.
-    pub(super) fn is_file(&self, stat: &Seen) -> bool {
+    /// True if the name stands for that file, whatever its bytes by now.
+    pub(super) fn is_file(&self, stat: &FileStat) -> bool {
         self.identity == stat.identity()
     }
 }
@@ -53,7 +54,7 @@ fn file(layout: &Layout, dir: ContentId) -> PathBuf {
     layout.blob_dir(dir).join("laid")
 }
 
-/// What was put in place of a directory, and where.
+/// Reads the folders and files in which a directory was put in place.
 pub(super) fn read(layout: &Layout, dir: ContentId) -> Vec<Laid> {
     let read = || {
         let bytes = disk::read(&file(layout, dir)).ok()?;
@@ -64,7 +65,7 @@ pub(super) fn read(layout: &Layout, dir: ContentId) -> Vec<Laid> {
     read().unwrap_or_default()
 }
 
-/// These files of a directory are about to be put into a folder; what was put there before stays known.
+/// Enters files of a directory that are about to be put into a folder. Earlier entries stay.
 pub(super) fn add(layout: &Layout, dir: ContentId, root: &Path, marks: &[Mark]) -> Result<(), DiskError> {
     if root.to_str().is_none() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Where the store keeps what.
+//! Paths of everything in a home folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::OpenError;
 use super::disk::{self, DiskError};
 use crate::id::ContentId;
 
-/// The format this version writes.
+/// Format that this version writes.
 const VERSION: &str = "swarm store 3\n";
 
 /// The paths of one home folder.
@@ -33,7 +33,7 @@ impl Layout {
         self.home.join("store")
     }
 
-    /// Tells this store's hidden files from those of other stores.
+    /// Returns a short tag that tells this store's hidden files from those of other stores.
     pub(super) fn tag(&self) -> String {
         let home = self.home.canonicalize().unwrap_or_else(|_| self.home.clone());
         let hash = blake3::hash(home.as_os_str().as_encoded_bytes()).to_hex();
@@ -69,29 +69,30 @@ impl Layout {
         [self.blobs(), self.incoming()].iter().try_for_each(|dir| disk::create_dir_all(dir))
     }
 
-    /// Where the store keeps the bytes of a blob: as they travel, or the plain ones of a share's content.
+    /// Path of a blob's bytes in the store: sealed ones, or with `plain` the plain ones of a share's content.
     pub(super) fn data(&self, id: ContentId, plain: bool) -> PathBuf {
         self.blob_dir(id).join(if plain { "plain" } else { "data" })
     }
 
-    /// A store of another version is left alone.
+    /// Writes the version of a new store; refuses a store of another version.
     pub(super) fn check_version(&self, read_only: bool) -> Result<(), OpenError> {
         let path = self.store().join("version");
         match fs::read_to_string(&path) {
             Ok(text) if text == VERSION => Ok(()),
             Ok(text) => Err(OpenError::Version(format!(
                 "the store in {} was made by another version of swarm (\"{}\"): use that version, or another --home",
-                disk::Shown(self.home.clone()),
+                disk::PrintablePath(self.home.clone()),
                 crate::content::path::escape(text.chars().take(40).collect::<String>().trim_end())
             ))),
-            Err(_) if read_only => {
-                Err(OpenError::Version(format!("there is no store in {}", disk::Shown(self.home.clone()))))
-            }
+            Err(_) if read_only => Err(OpenError::Version(format!(
+                "there is no store in {}",
+                disk::PrintablePath(self.home.clone())
+            ))),
             Err(_) => Ok(disk::write_atomic(&path, VERSION.as_bytes(), 0o600)?),
         }
     }
 
-    /// How many records there were at the last orderly close; `None` if what came last was none.
+    /// Count of records at the last orderly close; `None` if the store was not closed in order.
     pub(super) fn closed_with(&self) -> Option<u64> {
         fs::read_to_string(self.clean()).ok()?.trim_end().parse().ok()
     }

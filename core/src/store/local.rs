@@ -1,39 +1,40 @@
-//! Bytes that are here already, in whatever file: before a peer is asked for a chunk, it is put together from
-//! files that may have its bytes, and taken if its hash is right.
+//! Chunks from local files: before a peer is asked for a chunk, it is put together from files that may have
+//! its bytes, and used if its hash is right.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::beneath::Folder;
 use super::disk::DiskError;
 use super::extents::Extents;
-use super::record::{Place, Record, State};
-use super::{Begin, Store, StoreError, Target, laid, shares};
+use super::record::{BlobLocation, Record, StoredState};
+use super::{Begin, Store, StoreError, WriteTarget, laid, shares};
 use crate::content::geometry::ChunkIndex;
+use crate::content::kind::ContentKind;
 use crate::content::manifest::{EntryKind, Manifest};
-use crate::content::tree::{HashList, Kind};
+use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::limits;
+use crate::platform::read_exact_at;
 
 /// Files that may have the bytes of a blob.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     folders: Vec<Folder>,
-    pieces: Vec<Piece>,
+    pieces: Vec<LocalRun>,
 }
 
 /// A run of bytes of the blob, and the files that may have exactly these.
 #[derive(Debug)]
-struct Piece {
+struct LocalRun {
     start: u64,
     size: u64,
     at: Vec<(usize, String)>,
 }
 
-/// Finds chunks of one blob among the files that are here.
+/// Finds chunks of one blob among the local files.
 #[derive(Debug)]
 pub struct Finder {
     list: HashList,
@@ -41,13 +42,13 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Puts a chunk together, if its bytes are here; true if they are in `buffer` then.
+    /// Puts a chunk together from local files. True if its verified bytes are in `buffer` then.
     #[must_use]
     pub fn find(&self, chunk: ChunkIndex, buffer: &mut Vec<u8>) -> bool {
         let geometry = self.list.geometry();
         buffer.resize(geometry.size(chunk), 0);
         self.attempts.iter().any(|extents| {
-            // Hashing costs far more than a file that is not there.
+            // Hashing costs far more than a missing file.
             if extents.read_at(geometry.offset(chunk), buffer).is_err() {
                 return false;
             }
@@ -57,7 +58,7 @@ impl Finder {
         })
     }
 
-    /// There is nothing to look at.
+    /// True if no local file may have bytes of the blob.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.attempts.is_empty()
@@ -65,7 +66,7 @@ impl Finder {
 }
 
 impl Sources {
-    /// Reads from the files of this attempt: of each piece another file, as far as there are several.
+    /// Reads from the files of this attempt: for each run another file, as far as there are several.
     pub(super) fn read_at(&self, attempt: usize, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
         let end = offset + buffer.len() as u64;
         let first = self.pieces.partition_point(|p| p.start + p.size <= offset);
@@ -76,7 +77,7 @@ impl Sources {
                 None => return Err(DiskError::new("find", Path::new(""), io::ErrorKind::NotFound)),
             };
             let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
-            let read = folder.read(name).and_then(|file| file.read_exact_at(part, from - piece.start));
+            let read = folder.read(name).and_then(|file| read_exact_at(&file, part, from - piece.start));
             read.map_err(|e| folder.error("read", name, e))?;
         }
         Ok(())
@@ -90,7 +91,7 @@ impl Sources {
         Some(self.folders.len() - 1)
     }
 
-    /// Leaves out files that are not there, where each chunk of many would find that out anew.
+    /// Removes missing files of runs longer than a chunk, since each of many chunks would find that out anew.
     fn prune(&mut self, chunk: u64) {
         let folders = &self.folders;
         for piece in self.pieces.iter_mut().filter(|piece| piece.size > chunk) {
@@ -98,7 +99,7 @@ impl Sources {
         }
     }
 
-    /// The file of this path may have the bytes of these pieces.
+    /// Adds a file that may have the bytes of these runs.
     fn add(&mut self, pieces: &[usize], folder: Option<usize>, name: &str) {
         let Some(folder) = folder else { return };
         for piece in pieces {
@@ -117,7 +118,7 @@ impl Sources {
         }
     }
 
-    /// All files of a directory that lie in this folder under their own names.
+    /// Adds all files of a directory that lie in this folder under their own names.
     fn add_tree(&mut self, manifest: &Manifest, root: &Path) {
         let Some(folder) = self.folder(root) else { return };
         let mut piece = 0;
@@ -131,43 +132,44 @@ impl Sources {
 }
 
 impl Store {
-    /// The files that may have bytes of a blob that is about to be fetched: at its destination, wherever it
-    /// or its directory was put or begun before, and those of other contents that have the same files.
+    /// Finds the files that may have bytes of a blob that is about to be fetched: at its destination,
+    /// wherever it or its directory was put or begun before, and those of other contents that have the same
+    /// files.
     ///
     /// # Errors
-    /// A share whose key is not here.
+    /// [`StoreError::NoKey`] for a share whose key is not here.
     pub fn finder(&self, begin: &Begin) -> Result<Finder, StoreError> {
         let id = begin.list.id();
         let mut sources = Sources::default();
         let mut wanted: BTreeMap<ContentId, Vec<usize>> = BTreeMap::new();
         let place = self.record(id).map(|record| record.place);
         match &begin.target {
-            Target::Tree { dest, manifest, dir, .. } => {
+            WriteTarget::Tree { dest, manifest, dir, .. } => {
                 for (entry, start, size) in manifest.file_offsets() {
                     if let (EntryKind::File { id, .. }, 1..) = (&entry.kind, size) {
                         wanted.entry(*id).or_default().push(sources.pieces.len());
-                        sources.pieces.push(Piece { start, size, at: Vec::new() });
+                        sources.pieces.push(LocalRun { start, size, at: Vec::new() });
                     }
                 }
                 let mut roots = vec![dest.clone()];
                 match place {
-                    Some(Place::Tree { root, .. }) => roots.push(root),
-                    Some(Place::Part { staging, .. }) => roots.push(staging),
+                    Some(BlobLocation::Tree { root, .. }) => roots.push(root),
+                    Some(BlobLocation::Part { staging, .. }) => roots.push(staging),
                     _ => {}
                 }
                 let laid = laid::read(&self.inner.layout, *dir);
                 roots.extend(laid.into_iter().rev().map(|laid| laid.root));
                 roots.iter().for_each(|root| sources.add_tree(manifest, root));
             }
-            Target::File(_) | Target::Store => {
+            WriteTarget::File(_) | WriteTarget::Store => {
                 let size = begin.seal.map_or_else(|| begin.list.geometry().len(), |seal| seal.len);
-                sources.pieces.push(Piece { start: 0, size, at: Vec::new() });
-                if let Target::File(dest) = &begin.target {
+                sources.pieces.push(LocalRun { start: 0, size, at: Vec::new() });
+                if let WriteTarget::File(dest) = &begin.target {
                     sources.add_file(&[0], dest);
                 }
                 match place {
-                    Some(Place::File { path, .. }) => sources.add_file(&[0], &path),
-                    Some(Place::Part { staging, dir: None, .. }) => sources.add_file(&[0], &staging),
+                    Some(BlobLocation::File { path, .. }) => sources.add_file(&[0], &path),
+                    Some(BlobLocation::Part { staging, dir: None, .. }) => sources.add_file(&[0], &staging),
                     _ => {}
                 }
                 if begin.seal.is_none() {
@@ -187,16 +189,20 @@ impl Store {
         Ok(Finder { list: begin.list.clone(), attempts })
     }
 
-    /// The same files in other contents.
+    /// Adds the same files in other contents.
     fn add_others(&self, sources: &mut Sources, wanted: &BTreeMap<ContentId, Vec<usize>>) {
         let mut trees = 0;
         for record in self.records() {
-            let whole = record.kind == Kind::File && record.state == State::Complete && record.seal.is_none();
+            let whole = record.kind == ContentKind::File
+                && record.state == StoredState::Complete
+                && record.seal.is_none();
             if let Some(pieces) = wanted.get(&record.id).filter(|_| whole) {
                 match &record.place {
-                    Place::File { path, .. } => sources.add_file(pieces, path),
-                    Place::Store => sources.add_file(pieces, &self.inner.layout.data(record.id, false)),
-                    Place::Tree { .. } | Place::Part { .. } => {}
+                    BlobLocation::File { path, .. } => sources.add_file(pieces, path),
+                    BlobLocation::Store => {
+                        sources.add_file(pieces, &self.inner.layout.data(record.id, false))
+                    }
+                    BlobLocation::Tree { .. } | BlobLocation::Part { .. } => {}
                 }
             }
             if trees < limits::SOURCE_TREES
@@ -215,10 +221,10 @@ impl Store {
         }
     }
 
-    /// Where the files of a directory lie, and which.
+    /// Returns the folder and the manifest of a directory that is in place.
     fn tree_of(&self, record: &Record) -> Option<(std::path::PathBuf, Manifest)> {
         let payload = self.record(record.payload?.id)?;
-        let Place::Tree { root, dir } = &payload.place else { return None };
+        let BlobLocation::Tree { root, dir } = &payload.place else { return None };
         let manifest = shares::manifest(&self.inner.layout, &payload, *dir).ok()?;
         root.is_dir().then(|| (root.clone(), manifest))
     }
@@ -236,12 +242,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&home.path().join("home"), None, false).unwrap();
         let (bytes, dest) = (vec![7; 200_000], home.path().join("dest"));
-        let list = HashList::of(Kind::File, Geometry::new(bytes.len() as u64).unwrap(), &bytes);
+        let list = HashList::of(ContentKind::File, Geometry::new(bytes.len() as u64).unwrap(), &bytes);
         let chunk = list.geometry().chunk(0).unwrap();
         let begin = Begin {
             list,
             name: "f".to_owned(),
-            target: Target::File(dest.clone()),
+            target: WriteTarget::File(dest.clone()),
             of: None,
             audience: None,
             seal: None,

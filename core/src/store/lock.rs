@@ -1,39 +1,33 @@
-//! One owner per store, by an advisory lock the system releases when the owner dies.
+//! One owner per store, by an advisory lock on a file. The system releases the lock when the owner dies.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::disk::{self, DiskError};
+use crate::platform;
 
-/// Held for life.
+/// The lock of a store, released when this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
-/// Why the lock was not had.
+/// Reason why the lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// By this process; 0 if it could not be read.
+    /// Another process holds it. The value is its pid, or 0 if that could not be read.
     Held(u32),
-    /// The disk.
+    /// The disk failed.
     Disk(DiskError),
 }
 
 impl Lock {
-    /// Takes the lock or says who has it, at once. A lock left by a dead process is free: the system sees to that.
+    /// Takes the lock at once, or says which process holds it. The system frees the lock of a dead process.
     pub(super) fn take(path: &Path, read_only: bool) -> Result<Self, LockError> {
         let opened = if read_only { disk::open(path) } else { disk::open_rw(path, 0o600, true) };
         let mut file = opened.map_err(LockError::Disk)?;
-        let how = if read_only {
-            FlockOperation::NonBlockingLockShared
-        } else {
-            FlockOperation::NonBlockingLockExclusive
-        };
-        if flock(&file, how).is_err() {
+        if !platform::try_lock(&file, !read_only) {
             let mut text = String::new();
             let _ = (&mut file).take(64).read_to_string(&mut text);
             let pid = text.split_whitespace().next().and_then(|word| word.parse().ok());

@@ -2,62 +2,44 @@
 //! that is there.
 //!
 //! Only names of the directory are touched, each by one rename, so that a crash leaves of every file the old
-//! bytes or the new ones. What is in place is found again by the next run, which goes on with the rest.
+//! bytes or the new ones. The next run finds the files that are in place and goes on with the rest.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::beneath::{self, Folder, NotPut};
-use super::disk::{DiskError, Shown};
-use super::finish::still_ours;
+use super::beneath::Folder;
+use super::disk::{DiskError, PrintablePath};
+use super::finish::is_still;
 use super::have::HaveFile;
 use super::laid::{self, Mark};
 use super::own::{OTHER, Own};
-use super::record::{Payload, Place, Record, State};
+use super::record::{BlobLocation, Payload, Record, StoredState};
 use super::staging::numbered;
-use super::survey::{self, Plan, Spot};
+use super::survey::{Spot, WritePlan};
 use super::{Blob, Store, StoreError, shares};
 use crate::content::bitmap::Bitmap;
-use crate::content::manifest::{Entry, EntryKind, Manifest};
-use crate::content::path::escape;
+use crate::content::manifest::{EntryKind, Manifest, ManifestEntry};
 use crate::id::ContentId;
+use crate::platform::{self, FileStat, NotPut, rename_new, stat_of};
 
-/// A fetched directory whose files' bytes are all there.
+/// A fetched directory whose files are complete.
 #[derive(Debug)]
 pub struct Finished<'a> {
-    /// Its manifest.
+    /// Manifest of the directory.
     pub manifest: &'a Manifest,
-    /// Its id.
+    /// Id of the directory.
     pub dir: ContentId,
-    /// What was fetched of it.
-    pub plan: &'a Plan,
-}
-
-/// A file of an earlier version that lies where it was put, and that the new version does not have.
-#[derive(Debug, Clone)]
-pub struct Leftover {
-    path: String,
-    id: Option<ContentId>,
-    mark: Mark,
-}
-
-impl Leftover {
-    /// Its path beneath the folder, safe to print.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        escape(&self.path)
-    }
+    /// Plan that says which files were fetched.
+    pub plan: &'a WritePlan,
 }
 
 impl Store {
     /// Puts a fetched tree in place.
     ///
     /// # Errors
-    /// [`StoreError::User`] when something came to stand in the way, [`StoreError::Changed`] when another
-    /// program has put something into the hidden folder, or the disk.
+    /// [`StoreError::User`] if something came to stand in the way, [`StoreError::Changed`] if another program
+    /// has put something into the hidden folder, or the disk.
     pub fn finish_tree(
         &self,
         blob: &Arc<Blob>,
@@ -68,7 +50,7 @@ impl Store {
         let staging = blob.extents.path().to_owned();
         let (dir, own) = blob.extents.made().ok_or_else(|| StoreError::User("a file is no folder".into()))?;
         let (beside, hidden) = Folder::around(&staging)?;
-        // As it was opened: its name may stand for something else by now.
+        // The handle as it was opened: its name may stand for something else by now.
         let handle = dir.try_clone().map_err(|e| DiskError::new("open", &staging, e))?;
         let made = Folder::of(handle.into_std_file().into(), &staging);
         add_the_rest(&made, own, tree)?;
@@ -76,18 +58,19 @@ impl Store {
         let marks = marks(&made, own, tree)?;
         made.sync_all()?;
         own.sync()?;
-        still_ours(made.handle(), &beside, hidden)?;
+        let ours = || stat_of(made.handle()).map_err(|e| DiskError::new("inspect", &staging, e));
+        is_still(&ours()?, &beside, hidden)?;
         laid::add(&self.inner.layout, tree.dir, dest, &marks)?;
         let (around, name) = Folder::around(dest)?;
         let whole = match tree.plan.merges {
             true => Err(NotPut::Taken),
-            false => beneath::put_new((beside.handle(), hidden), (around.handle(), name)),
+            false => rename_new((beside.handle(), hidden), (around.handle(), name)),
         };
         let failed = |e| StoreError::from(DiskError::new("rename", dest, e));
         match whole {
-            Ok(()) => still_ours(made.handle(), &around, name)?,
+            Ok(()) => is_still(&ours()?, &around, name)?,
             Err(NotPut::Disk(e)) => return Err(failed(e)),
-            // It came to stand there while we fetched.
+            // Something came to stand there during the download.
             Err(NotPut::Taken) if !tree.plan.merges && !overwrite => {
                 super::refuse_existing(dest, false)?;
                 return Err(failed(io::ErrorKind::AlreadyExists.into()));
@@ -103,27 +86,27 @@ impl Store {
         self.others_at(dest, tree)
     }
 
-    /// Remembers what lies at the destination now: all of it, or the chunks that are whole there.
+    /// Records the tree at its destination: all of it, or the chunks that are whole there.
     fn put_in_place(&self, blob: &Blob, tree: &Finished<'_>, dest: &Path) -> Result<(), StoreError> {
-        let place = Place::Tree { root: dest.to_owned(), dir: tree.dir };
+        let place = BlobLocation::Tree { root: dest.to_owned(), dir: tree.dir };
         let mut have = blob.have();
         blob.extents.unreadable(blob.geometry()).iter().for_each(|c| have.clear(c));
         if have.is_full() && tree.plan.is_whole() {
             return self.completed(blob, place, None);
         }
         let id = blob.id();
-        if self.record(id).is_some_and(|record| record.state == State::Complete) {
+        if self.record(id).is_some_and(|record| record.state == StoredState::Complete) {
             return Ok(());
         }
         self.set_have(blob, &have)?;
         self.replace(id, |now| {
             let now = now?;
-            Some(Record { place, state: State::Partial, ..now })
+            Some(Record { place, state: StoredState::Partial, ..now })
         })?;
         Ok(())
     }
 
-    /// The have-map of a blob says this and nothing else.
+    /// Replaces the have-map of a blob.
     fn set_have(&self, blob: &Blob, have: &Bitmap) -> Result<(), DiskError> {
         *blob.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         self.write_have(blob.id(), have)
@@ -136,22 +119,23 @@ impl Store {
         map.append(have)
     }
 
-    /// A blob that is said to be whole is not: what lies at its place is what can be had of it.
+    /// Turns a complete blob into a partial one without chunks; its place stays the same.
     ///
     /// # Errors
     /// The disk.
     pub fn demote(&self, id: ContentId) -> Result<(), StoreError> {
-        let Some(record) = self.record(id).filter(|record| record.state != State::Partial) else {
+        let Some(record) = self.record(id).filter(|record| record.state != StoredState::Partial) else {
             return Ok(());
         };
         if let Ok(geometry) = crate::content::geometry::Geometry::new(record.len) {
             self.write_have(id, &Bitmap::new(geometry.chunks()))?;
         }
-        Ok(self.replace(id, |now| now.map(|now| Record { state: State::Partial, origin: false, ..now }))?)
+        Ok(self
+            .replace(id, |now| now.map(|now| Record { state: StoredState::Partial, origin: false, ..now }))?)
     }
 
-    /// Of a blob that is not whole any longer these chunks are good where it lies; `None` if nothing can be
-    /// had of it.
+    /// Turns a complete blob into a partial one that has only the `good` chunks where it lies; with `None` it
+    /// has none.
     ///
     /// # Errors
     /// The disk.
@@ -160,42 +144,46 @@ impl Store {
         Ok(good.map_or(Ok(()), |good| self.write_have(id, good))?)
     }
 
-    /// Other versions that were put into the same folder: of them is there what the new one left.
+    /// Updates the records of other versions in the same folder: they keep the chunks that the new version
+    /// left.
     fn others_at(&self, dest: &Path, tree: &Finished<'_>) -> Result<(), StoreError> {
         for record in self.records() {
-            let Place::Tree { root, dir } = &record.place else { continue };
+            let BlobLocation::Tree { root, dir } = &record.place else { continue };
             if root != dest || *dir == tree.dir {
                 continue;
             }
             if record.origin {
-                self.mark(record.id, State::Changed);
+                self.mark(record.id, StoredState::Changed);
                 continue;
             }
             let kept = self.still_there(&record, *dir, dest);
-            if record.state == State::Complete && kept.as_ref().is_some_and(Bitmap::is_full) {
+            if record.state == StoredState::Complete && kept.as_ref().is_some_and(Bitmap::is_full) {
                 continue;
             }
             match kept {
                 Some(kept) => self.write_have(record.id, &kept)?,
                 None => self.demote(record.id)?,
             }
-            self.replace(record.id, |now| now.map(|now| Record { state: State::Partial, ..now }))?;
+            self.replace(record.id, |now| now.map(|now| Record { state: StoredState::Partial, ..now }))?;
         }
         Ok(())
     }
 
-    /// The chunks of an earlier version all of whose files are as they were put there.
+    /// Chunks of an earlier version all of whose files are as they were put there; `None` if that cannot be
+    /// told.
     fn still_there(&self, record: &Record, dir: ContentId, dest: &Path) -> Option<Bitmap> {
         if record.seal.is_some() {
             return None;
         }
         let geometry = crate::content::geometry::Geometry::new(record.len).ok()?;
         let had = match record.state {
-            State::Partial => {
+            StoredState::Partial => {
                 let have = self.inner.layout.blob_dir(record.id).join("have");
                 super::have::read(&have, record.id, geometry.chunks())
             }
-            State::Complete | State::Changed | State::Missing => Bitmap::full(geometry.chunks()),
+            StoredState::Complete | StoredState::Changed | StoredState::Missing => {
+                Bitmap::full(geometry.chunks())
+            }
         };
         let manifest = shares::manifest(&self.inner.layout, record, dir).ok()?;
         let folder = Folder::open_itself(dest).ok()?;
@@ -217,97 +205,33 @@ impl Store {
         Some(kept)
     }
 
-    /// The files that this store put into a folder for other versions, that nobody has written to since, and
-    /// that this version does not have.
-    #[must_use]
-    pub fn leftovers(&self, dest: &Path, dir: ContentId, manifest: &Manifest) -> Vec<Leftover> {
-        let Ok(folder) = Folder::open_itself(dest) else { return Vec::new() };
-        let names: BTreeSet<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
-        let mut found = Vec::new();
-        for record in self.records().into_iter().filter(|record| record.payload.is_some() && record.id != dir)
-        {
-            let laid = laid::read(&self.inner.layout, record.id);
-            let Some(laid) = laid.into_iter().find(|laid| laid.root == dest) else { continue };
-            let Some(old) = self.manifest_of(&record) else { continue };
-            for mark in laid.files {
-                let Some(entry) = old.entries.get(mark.entry as usize) else { continue };
-                let is_free = !names.contains(entry.path.as_str());
-                let stat = folder.stat(&entry.path).ok().flatten();
-                if is_free && stat.is_some_and(|stat| mark.is(&stat)) {
-                    found.push(Leftover { path: entry.path.clone(), id: id_of(entry), mark });
-                }
-            }
-        }
-        found
-    }
-
-    /// Deletes such files, if they have exactly the bytes that were put there. Returns those that are gone.
-    #[must_use]
-    pub fn delete_leftovers(
-        &self,
-        dest: &Path,
-        manifest: &Manifest,
-        leftovers: Vec<Leftover>,
-    ) -> Vec<Leftover> {
-        let Ok(folder) = Folder::open_itself(dest) else { return Vec::new() };
-        let mut gone = Vec::new();
-        for leftover in leftovers {
-            let right = match leftover.id {
-                Some(id) => folder.read(&leftover.path).and_then(survey::hash).is_ok_and(|there| there == id),
-                None => true,
-            };
-            let stat = folder.stat(&leftover.path).ok().flatten();
-            let is_it = stat.is_some_and(|stat| leftover.mark.is(&stat) && stat.names == 1);
-            if right && is_it && folder.remove(&leftover.path).is_ok() {
-                gone.push(leftover);
-            }
-        }
-        // Folders that held nothing else.
-        let above = |leftover: &Leftover| {
-            let ways = Path::new(&leftover.path).ancestors().skip(1);
-            ways.filter_map(Path::to_str).filter(|way| !way.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let mut folders: BTreeSet<String> = gone.iter().flat_map(above).collect();
-        for entry in &manifest.entries {
-            folders.remove(&entry.path);
-        }
-        for path in folders.iter().rev() {
-            let _ = folder.remove_dir(path);
-        }
-        let _ = folder.sync_all();
-        gone
-    }
-
-    fn manifest_of(&self, record: &Record) -> Option<Manifest> {
-        let payload = self.record(record.payload?.id)?;
-        shares::manifest(&self.inner.layout, &payload, record.id).ok()
-    }
-
-    /// Whether something was published from here.
+    /// True if the content was published from here.
     #[must_use]
     pub fn is_origin(&self, id: ContentId) -> bool {
         self.record(id).is_some_and(|record| record.origin)
     }
 
-    /// The files of the directory whose bytes these are.
+    /// The manifest of the directory that a payload belongs to.
     ///
     /// # Errors
-    /// It is not here, or damaged.
+    /// The manifest is not here, or damaged.
     pub fn tree_manifest(&self, record: &Record, dir: ContentId) -> Result<Manifest, StoreError> {
         shares::manifest(&self.inner.layout, record, dir)
     }
 
-    /// The directory that this store put at a path, or has begun to; of several the last.
+    /// The directory that this store put at a path, or has begun to put there; of several the last one.
     #[must_use]
     pub fn tree_at(&self, path: &Path) -> Option<ContentId> {
-        let inode = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        let inode = |path: &Path| {
+            std::fs::metadata(path).ok().map(|meta| (platform::device(&meta), platform::inode(&meta)))
+        };
         let here = inode(path);
         let is_here = |other: &Path| other == path || (here.is_some() && inode(other) == here);
         let mut found = None;
         for record in self.records() {
             let dir = match &record.place {
-                Place::Tree { root, dir } if is_here(root) => Some(*dir),
-                Place::Part { dest, dir: Some(dir), .. } if is_here(dest) => Some(*dir),
+                BlobLocation::Tree { root, dir } if is_here(root) => Some(*dir),
+                BlobLocation::Part { dest, dir: Some(dir), .. } if is_here(dest) => Some(*dir),
                 _ => None,
             };
             if let Some(dir) = dir
@@ -319,12 +243,13 @@ impl Store {
         found.map(|(_, dir)| dir)
     }
 
-    /// Whether a directory was put at a path, all of it or a part, or is about to be.
+    /// True if a directory was put at a path, or a part of it, or is about to be.
     #[must_use]
     pub fn knows_tree(&self, path: &Path, dir: ContentId, payload: Option<Payload>) -> bool {
         let laid = laid::read(&self.inner.layout, dir).into_iter().find(|laid| laid.root == path);
         if let Some(laid) = laid {
-            // The folder of that name may be somebody's by now: then nothing in it is what was put there.
+            // The folder of that name may be somebody else's by now: then nothing in it is a file that was
+            // put there.
             let (Some(manifest), Ok(folder)) = (self.any_manifest(dir, payload), Folder::open_itself(path))
             else {
                 return false;
@@ -336,8 +261,8 @@ impl Store {
             });
         }
         let place = payload.and_then(|payload| self.record(payload.id)).map(|record| record.place);
-        // What an earlier version of this program put there.
-        matches!(place, Some(Place::Tree { root, dir: of }) if root == path && of == dir)
+        // Earlier versions of this program kept no list of files.
+        matches!(place, Some(BlobLocation::Tree { root, dir: of }) if root == path && of == dir)
     }
 
     fn any_manifest(&self, dir: ContentId, payload: Option<Payload>) -> Option<Manifest> {
@@ -346,21 +271,14 @@ impl Store {
     }
 }
 
-fn id_of(entry: &Entry) -> Option<ContentId> {
-    match &entry.kind {
-        EntryKind::File { id, .. } => Some(*id),
-        EntryKind::EmptyDir | EntryKind::Symlink { .. } => None,
-    }
-}
-
 /// The entries that are put in place, with their numbers.
-fn brought<'a>(tree: &Finished<'a>) -> impl Iterator<Item = (usize, &'a Entry)> {
+fn brought<'a>(tree: &Finished<'a>) -> impl Iterator<Item = (usize, &'a ManifestEntry)> {
     let plan = tree.plan;
     tree.manifest.entries.iter().enumerate().filter(move |(at, _)| plan.brings(*at))
 }
 
-/// What no chunk brings: files without bytes, folders without files, and links (last, so that nothing is
-/// written through one).
+/// Adds the entries that have no chunks: empty files, empty folders, and links. Links come last, so that
+/// nothing is written through one.
 fn add_the_rest(made: &Folder, own: &Own, tree: &Finished<'_>) -> Result<(), StoreError> {
     let error = |verb, path: &str, e: io::Error| StoreError::from(made.error(verb, path, e));
     let above = |path: &str| match path.rsplit_once('/') {
@@ -404,7 +322,7 @@ fn add_the_rest(made: &Folder, own: &Own, tree: &Finished<'_>) -> Result<(), Sto
     Ok(())
 }
 
-/// What an earlier run began and this one was not asked for is not put in place.
+/// Removes files that an earlier run began and that this one was not asked for.
 fn drop_the_unwanted(made: &Folder, own: &Own, tree: &Finished<'_>) {
     for (number, path, at) in numbered(tree.manifest).filter(|(_, _, at)| !tree.plan.brings(*at)) {
         let stat = made.stat(path).ok().flatten();
@@ -419,7 +337,7 @@ fn drop_the_unwanted(made: &Folder, own: &Own, tree: &Finished<'_>) {
     }
 }
 
-/// What is about to be put in place; each file must be the one that was made and verified.
+/// Returns the marks of the files about to be put in place. Each must be the file that was made and verified.
 fn marks(made: &Folder, own: &Own, tree: &Finished<'_>) -> Result<Vec<Mark>, StoreError> {
     let mut numbers: std::collections::BTreeMap<usize, u32> =
         numbered(tree.manifest).map(|(number, _, at)| (at, number)).collect();
@@ -427,11 +345,9 @@ fn marks(made: &Folder, own: &Own, tree: &Finished<'_>) -> Result<Vec<Mark>, Sto
     for (at, entry) in brought(tree) {
         let stat = made.stat(&entry.path).map_err(|e| made.error("inspect", &entry.path, e))?;
         let number = numbers.remove(&at);
-        let ours = |stat: &beneath::Seen| match (&entry.kind, number) {
-            (EntryKind::EmptyDir, _) => beneath::is_dir(stat),
-            (_, Some(number)) => {
-                beneath::is_file(stat) && own.made(number, stat.identity()) && stat.names == 1
-            }
+        let ours = |stat: &FileStat| match (&entry.kind, number) {
+            (EntryKind::EmptyDir, _) => stat.is_dir(),
+            (_, Some(number)) => stat.is_file() && own.made(number, stat.identity()) && stat.names == 1,
             (_, None) => own.made_other(stat.identity()),
         };
         match stat.filter(ours) {
@@ -446,7 +362,7 @@ fn marks(made: &Folder, own: &Own, tree: &Finished<'_>) -> Result<Vec<Mark>, Sto
 }
 
 fn replaced(made: &Folder, path: &str) -> StoreError {
-    let shown = Shown(made.path().join(path));
+    let shown = PrintablePath(made.path().join(path));
     StoreError::Changed(format!("another program has replaced {shown}: it was not put in place"))
 }
 
@@ -465,7 +381,7 @@ fn merge(made: &Folder, tree: &Finished<'_>, into: &Folder, overwrite: bool) -> 
             if let Some(folder) = folder {
                 let blocked = |e: io::Error| match e.kind() {
                     io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                        let shown = Shown(into.path().join(folder));
+                        let shown = PrintablePath(into.path().join(folder));
                         StoreError::User(format!(
                             "{shown} is no folder, where one must be: -o names another place"
                         ))
@@ -488,13 +404,13 @@ fn put(made: &Folder, into: &Folder, path: &str, spot: Spot, overwrite: bool) ->
         Err(NotPut::Disk(e)) => return Err(into.error("rename", path, e).into()),
         Err(NotPut::Taken) => {}
     }
-    let shown = || Shown(into.path().join(path));
+    let shown = || PrintablePath(into.path().join(path));
     if !(overwrite || spot == Spot::Differs) {
         let text = format!("{} is there by now: --overwrite replaces it, -o names another place", shown());
         return Err(StoreError::User(text));
     }
     let there = into.stat(path).map_err(|e| into.error("inspect", path, e))?;
-    if there.is_some_and(|there| !beneath::is_file(&there) && !beneath::is_link(&there)) {
+    if there.is_some_and(|there| !there.is_file() && !there.is_link()) {
         return Err(StoreError::User(format!("{} is no file: -o names another place", shown())));
     }
     Ok(made.put_over(path, into, path).map_err(|e| into.error("rename", path, e))?)

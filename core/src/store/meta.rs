@@ -1,4 +1,5 @@
-//! The index: records by id, for listings and look-ups. A cache of the `info` files; the only place that names sled.
+//! The index: records by id, for listings and look-ups. It is a cache of the `info` files, and the only
+//! module that names sled.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,44 +10,44 @@ use super::layout::Layout;
 use super::record::Record;
 use crate::id::ContentId;
 
-/// Memory for the index' pages: a look-up is one or two of them.
+/// Memory for the pages of the index, in bytes: a look-up reads one or two pages.
 const CACHE_BYTES: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Meta {
-    records: Records,
+    records: IndexBackend,
     new: bool,
 }
 
 #[derive(Debug)]
-enum Records {
+enum IndexBackend {
     Index(sled::Db),
-    /// A store that may not be written, or whose index cannot be had.
+    /// Records in memory, for a store that may not be written or whose index does not open.
     Memory(Mutex<BTreeMap<[u8; 32], Vec<u8>>>),
 }
 
 impl Meta {
-    /// Opens the index. One that does not open (or panics while it tries: 0.34 does on some damage) is thrown away and
-    /// made anew, empty.
+    /// Opens the index. An index that does not open (or panics: sled 0.34 does on some damage) is thrown away
+    /// and made anew, empty.
     pub(super) fn open(layout: &Layout) -> Self {
         let path = layout.index();
         if let Some(db) = open_quietly(&path) {
             let new = !db.was_recovered();
-            return Self { records: Records::Index(db), new };
+            return Self { records: IndexBackend::Index(db), new };
         }
         tracing::warn!("the index is damaged and is built again");
         let _ = std::fs::remove_dir_all(&path);
         match open_quietly(&path) {
-            Some(db) => Self { records: Records::Index(db), new: true },
+            Some(db) => Self { records: IndexBackend::Index(db), new: true },
             None => Self::in_memory(),
         }
     }
 
     pub(super) const fn in_memory() -> Self {
-        Self { records: Records::Memory(Mutex::new(BTreeMap::new())), new: true }
+        Self { records: IndexBackend::Memory(Mutex::new(BTreeMap::new())), new: true }
     }
 
-    /// Nothing in it can be relied on: fill it from the `info` files.
+    /// True if the index must be filled from the `info` files.
     pub(super) const fn is_new(&self) -> bool {
         self.new
     }
@@ -54,9 +55,10 @@ impl Meta {
     pub(super) fn put(&self, record: &Record) {
         let (key, value) = (*record.id.as_bytes(), record.encode());
         match &self.records {
-            // A failed write is no loss: the `info` file is there, and an unclean close rebuilds the index from it.
-            Records::Index(db) => drop(db.insert(key, value)),
-            Records::Memory(map) => {
+            // A failed write is no loss: the `info` file is there, and an unclean close rebuilds the index
+            // from it.
+            IndexBackend::Index(db) => drop(db.insert(key, value)),
+            IndexBackend::Memory(map) => {
                 drop(map.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value))
             }
         }
@@ -64,8 +66,8 @@ impl Meta {
 
     pub(super) fn remove(&self, id: ContentId) {
         match &self.records {
-            Records::Index(db) => drop(db.remove(id.as_bytes())),
-            Records::Memory(map) => {
+            IndexBackend::Index(db) => drop(db.remove(id.as_bytes())),
+            IndexBackend::Memory(map) => {
                 drop(map.lock().unwrap_or_else(PoisonError::into_inner).remove(id.as_bytes()));
             }
         }
@@ -73,8 +75,8 @@ impl Meta {
 
     pub(super) fn get(&self, id: ContentId) -> Option<Record> {
         match &self.records {
-            Records::Index(db) => Record::decode(&db.get(id.as_bytes()).ok()??),
-            Records::Memory(map) => {
+            IndexBackend::Index(db) => Record::decode(&db.get(id.as_bytes()).ok()??),
+            IndexBackend::Memory(map) => {
                 Record::decode(map.lock().unwrap_or_else(PoisonError::into_inner).get(id.as_bytes())?)
             }
         }
@@ -82,15 +84,15 @@ impl Meta {
 
     pub(super) fn clear(&self) {
         match &self.records {
-            Records::Index(db) => drop(db.clear()),
-            Records::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).clear(),
+            IndexBackend::Index(db) => drop(db.clear()),
+            IndexBackend::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).clear(),
         }
     }
 
     pub(super) fn all(&self) -> Vec<Record> {
         match &self.records {
-            Records::Index(db) => db.iter().values().filter_map(|v| Record::decode(&v.ok()?)).collect(),
-            Records::Memory(map) => {
+            IndexBackend::Index(db) => db.iter().values().filter_map(|v| Record::decode(&v.ok()?)).collect(),
+            IndexBackend::Memory(map) => {
                 let map = map.lock().unwrap_or_else(PoisonError::into_inner);
                 map.values().filter_map(|v| Record::decode(v)).collect()
             }
@@ -99,19 +101,19 @@ impl Meta {
 
     pub(super) fn count(&self) -> u64 {
         match &self.records {
-            Records::Index(db) => db.len() as u64,
-            Records::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            IndexBackend::Index(db) => db.len() as u64,
+            IndexBackend::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
         }
     }
 
-    /// Records of ids for which `left_out` is false.
+    /// Counts the records of ids for which `left_out` is false.
     pub(super) fn count_without(&self, left_out: impl Fn(ContentId) -> bool) -> u64 {
         let counts = |key: &[u8]| key.try_into().is_ok_and(|key| !left_out(ContentId::from_bytes(key)));
         match &self.records {
-            Records::Index(db) => {
+            IndexBackend::Index(db) => {
                 db.iter().keys().filter(|k| k.as_ref().is_ok_and(|k| counts(k))).count() as u64
             }
-            Records::Memory(map) => {
+            IndexBackend::Memory(map) => {
                 let map = map.lock().unwrap_or_else(PoisonError::into_inner);
                 map.keys().filter(|k| counts(*k)).count() as u64
             }
@@ -120,8 +122,8 @@ impl Meta {
 
     pub(super) fn knows(&self, id: ContentId) -> bool {
         match &self.records {
-            Records::Index(db) => db.contains_key(id.as_bytes()).unwrap_or(false),
-            Records::Memory(map) => {
+            IndexBackend::Index(db) => db.contains_key(id.as_bytes()).unwrap_or(false),
+            IndexBackend::Memory(map) => {
                 map.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id.as_bytes())
             }
         }
@@ -133,29 +135,29 @@ impl Meta {
             .filter_map(|i| u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok())
             .collect();
         let ids: Box<dyn Iterator<Item = ContentId>> = match &self.records {
-            Records::Index(db) => Box::new(
+            IndexBackend::Index(db) => Box::new(
                 db.scan_prefix(bytes)
                     .keys()
                     .filter_map(|k| Some(ContentId::from_bytes(k.ok()?.as_ref().try_into().ok()?))),
             ),
-            Records::Memory(_) => Box::new(self.all().into_iter().map(|r| r.id)),
+            IndexBackend::Memory(_) => Box::new(self.all().into_iter().map(|r| r.id)),
         };
         ids.filter(|id| id.to_string().starts_with(&digits)).take(most).collect()
     }
 
-    /// True when everything put so far is on disk.
+    /// True once everything put so far is on disk.
     pub(super) fn flush(&self) -> bool {
         match &self.records {
-            Records::Index(db) => quietly(|| db.flush().ok()).is_some(),
-            Records::Memory(_) => false,
+            IndexBackend::Index(db) => quietly(|| db.flush().ok()).is_some(),
+            IndexBackend::Memory(_) => false,
         }
     }
 }
 
 impl Drop for Meta {
     fn drop(&mut self) {
-        // It flushes once more as it goes, and panics if the disk does not let it.
-        let records = std::mem::replace(&mut self.records, Records::Memory(Mutex::default()));
+        // sled flushes once more when it is dropped, and panics if the disk does not let it.
+        let records = std::mem::replace(&mut self.records, IndexBackend::Memory(Mutex::default()));
         quietly(move || {
             drop(records);
             Some(())
@@ -174,7 +176,7 @@ fn open_quietly(path: &Path) -> Option<sled::Db> {
     })
 }
 
-/// sled panics where it might return an error: `None` then, and nothing is printed.
+/// Runs `act`. sled panics where it might return an error: the result is `None` then, and nothing is printed.
 fn quietly<T>(act: impl FnOnce() -> Option<T>) -> Option<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -1,65 +1,64 @@
-//! What a download has made outside the store, told from what others put in its place.
+//! Files that a download has made outside the store, told from files that others put in their place.
 //!
-//! Beside the have-map of a blob lies a file `own-HASH` for each hidden place that it is written to: the path
-//! of the place (its length in two bytes first), then 16 bytes for each file made there: its number among the
-//! directory's files ([`ROOT`] for the place itself, [`OTHER`] for what no chunk brings), its identity (inode and time of birth), and four
-//! bytes of a BLAKE3 of both. The path is there before the place is, and what is not entered is not touched:
-//! a crash leaves too much rather than taking what is somebody's.
+//! Beside the have-map of a blob lies a file `own-HASH` for each hidden place that the blob is written to. It
+//! has the path of the place (its length in two bytes first), then 16 bytes for each file made there: its
+//! number among the directory's files ([`ROOT`] for the place itself, [`OTHER`] for entries without chunks),
+//! its identity (inode and time of birth), and four bytes of a BLAKE3 of both. The path is written before the
+//! place is made, and files that are not entered are not touched: a crash leaves too much rather than taking
+//! somebody's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, unlinkat};
-
-use super::beneath::{self, Folder, Seen};
+use super::beneath::Folder;
 use super::disk::{self, DiskError};
+use crate::platform::{FileStat, path_bytes, path_from_bytes, stat_at};
 
-/// The number of the place itself.
+/// Number of the place itself.
 pub(super) const ROOT: u32 = u32::MAX;
-/// The number of empty files and links.
+/// Number of empty files and links.
 pub(super) const OTHER: u32 = u32::MAX - 1;
-/// Bytes of an entry.
+/// Length of an entry in bytes.
 const ENTRY: usize = 16;
-/// How the names of these files begin.
+/// First characters of the names of these files.
 const PREFIX: &str = "own-";
 
-/// What was made at one hidden place.
+/// List of the files made at one hidden place.
 #[derive(Debug)]
 pub(super) struct Own {
     log: PathBuf,
     place: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<OwnState>,
     making: Mutex<()>,
 }
 
 #[derive(Debug)]
-struct State {
+struct OwnState {
     file: File,
     inodes: BTreeMap<u32, u64>,
     others: BTreeSet<u64>,
 }
 
 impl Own {
-    /// Begins anew for a place that is about to be made in `folder`'s blob.
+    /// Begins a new list for a place that is about to be made. `folder` is the blob's folder.
     pub(super) fn begin(folder: &Path, place: &Path) -> Result<Self, DiskError> {
         let log = log_of(folder, place);
-        let path = place.as_os_str().as_bytes();
+        let path = path_bytes(place);
         let mut head = u16::try_from(path.len()).unwrap_or(u16::MAX).to_le_bytes().to_vec();
         head.extend(path);
         disk::write_atomic(&log, &head, 0o600)?;
         Self::read(folder, place).ok_or_else(|| DiskError::corrupt(&log, "it was replaced"))
     }
 
-    /// The path of it.
+    /// Path of the place.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// What is known of a place.
+    /// Reads the list of a place, if there is one.
     pub(super) fn read(folder: &Path, place: &Path) -> Option<Self> {
         let log = log_of(folder, place);
         let (said, entries) = decode(&disk::read(&log).ok()?)?;
@@ -68,7 +67,7 @@ impl Own {
         }
         let mut file = disk::open_rw(&log, 0o600, false).ok()?;
         let (mut inodes, mut others) = (BTreeMap::new(), BTreeSet::new());
-        // A torn tail would misalign what comes after it.
+        // A torn tail would misalign later entries.
         let len = 2 + place.as_os_str().len() + entries.len() * ENTRY;
         file.set_len(len as u64).ok()?;
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).ok()?;
@@ -81,12 +80,12 @@ impl Own {
         Some(Self {
             log,
             place: place.to_owned(),
-            state: Mutex::new(State { file, inodes, others }),
+            state: Mutex::new(OwnState { file, inodes, others }),
             making: Mutex::new(()),
         })
     }
 
-    /// All places of a blob.
+    /// Reads the lists of all places of a blob.
     pub(super) fn all(folder: &Path) -> Vec<Self> {
         let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let logs = names.filter(|name| name.to_string_lossy().starts_with(PREFIX));
@@ -94,12 +93,12 @@ impl Own {
         places.filter_map(|place| Self::read(folder, &place)).collect()
     }
 
-    /// While this is held, nobody else makes a file there.
+    /// Returns a lock under which nobody else makes a file at the place.
     pub(super) fn making(&self) -> MutexGuard<'_, ()> {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A file was made there.
+    /// Enters a file that was made at the place.
     pub(super) fn note(&self, number: u32, inode: u64) -> Result<(), DiskError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.file.write_all(&entry(number, inode)).map_err(|e| DiskError::new("write", &self.log, e))?;
@@ -110,38 +109,38 @@ impl Own {
         Ok(())
     }
 
-    /// The file of this number is the one that was made there.
+    /// True if the file of this number was made here with this identity.
     pub(super) fn made(&self, number: u32, inode: u64) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).inodes.get(&number) == Some(&inode)
     }
 
-    /// An empty file or a link of this identity was made there.
+    /// True if an empty file or a link of this identity was made here.
     pub(super) fn made_other(&self, inode: u64) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).others.contains(&inode)
     }
 
-    /// Flushes what was entered.
+    /// Flushes the entries.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         disk::sync(&state.file, &self.log)
     }
 
-    /// Whether what stands at the place is what was made there. An empty file or folder there is, if a crash
-    /// came before it could be entered.
+    /// True if the place still holds the file or folder that was made there. An empty file or folder counts
+    /// if a crash came before it could be entered.
     pub(super) fn stands(&self) -> bool {
-        let Some(seen) = beneath::seen_at(&self.place) else { return false };
-        let is_dir = beneath::is_dir(&seen);
-        // What others gave a second name would change under that as well.
-        let is_single_file = beneath::is_file(&seen) && seen.names == 1;
+        let Some(seen) = stat_at(&self.place) else { return false };
+        let is_dir = seen.is_dir();
+        // A file with a second name would change under that name as well.
+        let is_single_file = seen.is_file() && seen.names == 1;
         (is_dir || is_single_file) && self.is_it(&seen)
     }
 
-    /// The same of a file that may have other names.
-    pub(super) fn is_it(&self, seen: &Seen) -> bool {
+    /// True if this metadata is that of the file or folder made at the place; a file may have other names.
+    pub(super) fn is_it(&self, seen: &FileStat) -> bool {
         let known = self.state.lock().unwrap_or_else(PoisonError::into_inner).inodes.get(&ROOT).copied();
-        let is_empty = || match beneath::is_dir(seen) {
+        let is_empty = || match seen.is_dir() {
             true => fs::read_dir(&self.place).is_ok_and(|mut entries| entries.next().is_none()),
-            false => beneath::is_file(seen) && seen.size == 0,
+            false => seen.is_file() && seen.size == 0,
         };
         match known {
             Some(identity) => seen.identity() == identity,
@@ -149,7 +148,7 @@ impl Own {
         }
     }
 
-    /// Another name of the place from now on.
+    /// Copies the list for another name of the place.
     pub(super) fn moved(&self, folder: &Path, place: &Path) -> Result<Self, DiskError> {
         let new = Self::begin(folder, place)?;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,12 +161,12 @@ impl Own {
         Ok(new)
     }
 
-    /// The place has its name, or is gone: nothing need be known of it.
+    /// Removes the list: the place has its final name, or is gone.
     pub(super) fn end(&self) {
         let _ = fs::remove_file(&self.log);
     }
 
-    /// Removes what was made there, and nothing else. True if nothing is left.
+    /// Removes the files made at the place, and nothing else. True if nothing is left there.
     pub(super) fn clear(&self) -> bool {
         if !self.stands() {
             self.end();
@@ -186,10 +185,10 @@ impl Own {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ours: BTreeSet<u64> = state.inodes.values().chain(&state.others).copied().collect();
         let folder = Folder::open_itself(&self.place).map_err(|e| e.source)?;
-        folder.each(&mut |above, name, stat| {
-            let _ = match beneath::is_dir(stat) {
-                true => unlinkat(above, name, AtFlags::REMOVEDIR),
-                false if ours.contains(&stat.identity()) => unlinkat(above, name, AtFlags::empty()),
+        folder.each(&mut |entry| {
+            let _ = match entry.stat.is_dir() {
+                true => entry.remove_folder(),
+                false if ours.contains(&entry.stat.identity()) => entry.remove_file(),
                 false => Ok(()),
             };
         })?;
@@ -198,7 +197,7 @@ impl Own {
 }
 
 fn log_of(folder: &Path, place: &Path) -> PathBuf {
-    let hash = blake3::hash(place.as_os_str().as_bytes()).to_hex();
+    let hash = blake3::hash(path_bytes(place)).to_hex();
     folder.join(format!("{PREFIX}{}", &hash[..16]))
 }
 
@@ -211,7 +210,7 @@ fn entry(number: u32, inode: u64) -> [u8; ENTRY] {
     bytes
 }
 
-/// The place and what was made there, up to the first entry that is not whole.
+/// Decodes the place and its entries, up to the first entry that is not whole.
 fn decode(bytes: &[u8]) -> Option<(PathBuf, Vec<(u32, u64)>)> {
     let (len, rest) = bytes.split_first_chunk::<2>()?;
     let (place, entries) = rest.split_at_checked(usize::from(u16::from_le_bytes(*len)))?;
@@ -221,7 +220,7 @@ fn decode(bytes: &[u8]) -> Option<(PathBuf, Vec<(u32, u64)>)> {
         (entry(number, inode) == bytes).then_some((number, inode))
     };
     let entries = entries.chunks_exact(ENTRY).map_while(read).collect();
-    Some((PathBuf::from(std::ffi::OsString::from_vec(place.to_vec())), entries))
+    Some((path_from_bytes(place.to_vec()), entries))
 }
 
 #[cfg(test)]
@@ -238,14 +237,14 @@ mod tests {
             let place = root.path().join("place");
             fs::create_dir_all(place.join("below")).unwrap();
             let own = Own::begin(&blob, &place).unwrap();
-            let identity = |path: &Path| beneath::seen_at(path).unwrap().identity();
+            let identity = |path: &Path| stat_at(path).unwrap().identity();
             own.note(ROOT, identity(&place)).unwrap();
             for (number, name) in (0..).zip(["below/a", "below/b", "c"]) {
                 fs::write(place.join(name), name).unwrap();
                 own.note(number, identity(&place.join(name))).unwrap();
             }
             fs::write(place.join("below/mine"), "mine").unwrap();
-            // Somebody has put his own file in the place of one.
+            // Somebody has replaced one of the files.
             fs::write(place.join("new"), "mine").unwrap();
             fs::rename(place.join("new"), place.join("c")).unwrap();
             let log = log_of(&blob, &place);
@@ -275,7 +274,7 @@ mod tests {
         fs::hard_link(&place, root.path().join("second")).unwrap();
         assert!(!own.stands());
         fs::remove_file(&place).unwrap();
-        std::os::unix::fs::symlink("second", &place).unwrap();
+        Folder::open(root.path()).unwrap().create_link("place", "second").unwrap();
         assert!(!own.stands());
         fs::remove_file(&place).unwrap();
         fs::write(&place, "others").unwrap();

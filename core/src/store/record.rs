@@ -1,4 +1,4 @@
-//! What the store knows of one blob, and the file that says so.
+//! The record of a blob: everything the store knows of it, and the file that holds it.
 
 use std::path::PathBuf;
 
@@ -6,141 +6,142 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{self, DiskError, Stamp};
 use super::layout::Layout;
-use crate::content::tree::Kind;
+use crate::content::kind::ContentKind;
 use crate::id::ContentId;
 use crate::office::OfficeId;
 use crate::options::Audience;
 
-/// Where a blob's bytes are.
+/// Place of a blob's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
-    /// In the store.
+pub enum BlobLocation {
+    /// The store.
     Store,
-    /// In a file outside, served in place.
+    /// A file outside the store, served in place.
     File {
-        /// Absolute.
+        /// Absolute path of the file.
         path: PathBuf,
-        /// As it was when it was hashed or put there.
+        /// Stamp of the file when it was hashed or put there.
         stamp: Stamp,
     },
-    /// In the files of a directory tree outside, end to end in the order of its manifest.
+    /// The files of a directory tree outside the store, end to end in the order of its manifest.
     Tree {
-        /// Absolute.
+        /// Absolute path of the tree.
         root: PathBuf,
-        /// The directory's id: its manifest names the files.
+        /// Id of the directory, whose manifest names the files.
         dir: ContentId,
     },
-    /// Being fetched: in a hidden file or folder beside its destination.
+    /// A hidden file or folder beside the destination of a download.
     Part {
-        /// The hidden one, absolute.
+        /// Absolute path of the hidden file or folder.
         staging: PathBuf,
-        /// Where it will be.
+        /// Absolute path of the destination.
         dest: PathBuf,
-        /// For a tree: the directory's id.
+        /// Id of the directory, for a tree.
         dir: Option<ContentId>,
     },
 }
 
-/// A network in which content may be offered. What is of one is not offered in another.
+/// A network in which content may be offered. Content of one network is not offered in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Domain {
-    /// That of all nodes.
+    /// The network of all nodes.
     Public,
-    /// The private one of an office.
+    /// The private network of an office.
     Office(OfficeId),
 }
 
-/// How far a blob is.
+/// State of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
-    /// Some chunks are missing; the have-map says which are not.
+pub enum StoredState {
+    /// Some chunks are missing; the have-map names the others.
     Partial,
     /// All bytes were verified.
     Complete,
     /// The source no longer has the bytes it was published with.
     Changed,
-    /// The source is gone, or some of it.
+    /// The source is gone, or a part of it.
     Missing,
 }
 
-/// See the module's text.
+/// Everything the store knows of one blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its id.
+    /// Id of the blob.
     pub id: ContentId,
-    /// What the id names.
-    pub kind: Kind,
-    /// Bytes (of a directory: of its manifest).
+    /// Kind of content that the id names.
+    pub kind: ContentKind,
+    /// Length in bytes; of a directory, that of its manifest.
     pub len: u64,
-    /// As offered to others.
+    /// Name that is offered to others.
     pub name: String,
-    /// Published here.
+    /// True if the blob was published here.
     pub origin: bool,
-    /// Seconds since 1970.
+    /// Time when it was added, in seconds since 1970.
     pub added: u64,
-    /// Where the bytes are.
-    pub place: Place,
-    /// How far it is.
-    pub state: State,
-    /// For a directory whose manifest is here: the blob of its files' bytes, and how many.
+    /// Place of the bytes.
+    pub place: BlobLocation,
+    /// State of the blob.
+    pub state: StoredState,
+    /// Blob of the files' bytes, for a directory whose manifest is here, or of the content, for a share.
     pub payload: Option<Payload>,
-    /// For such a blob: the directory.
+    /// Directory or share that this blob is the payload of.
     pub of: Option<ContentId>,
-    /// Who may fetch it, if that was said of it.
+    /// Audience of the blob, if it has one of its own.
     pub audience: Option<Audience>,
-    /// For the content of a share whose plain bytes are kept here: what they are sealed with, beside the key.
+    /// Seal of a share's content whose plain bytes are kept here.
     pub seal: Option<Seal>,
-    /// Where it may be offered, ascending; nowhere, if it was of an office that this node has left.
+    /// Networks in which it may be offered, ascending; none if it belonged to an office that this node has
+    /// left.
     pub domains: Vec<Domain>,
 }
 
-/// How the plain bytes of a share's content become what others are given. The key is in the folder of the share.
+/// Parameters that turn the plain bytes of a share's content into the sealed bytes that others receive. The
+/// key is in the folder of the share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
-    /// Plain bytes.
+    /// Length of the plain bytes.
     pub len: u64,
-    /// See [`crate::content::seal`].
+    /// Salt; [`crate::content::seal`] says how it is used.
     pub salt: [u8; 16],
 }
 
-/// The bytes of a directory's files, end to end, or those of a share's content (then `len` is that of the plain bytes, as far
-/// as they are known).
+/// The bytes of a directory's files, end to end, or those of a share's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
-    /// Their id.
+    /// Id of the blob.
     pub id: ContentId,
-    /// Bytes.
+    /// Length in bytes; for a share's content, that of the plain bytes as far as it is known.
     pub len: u64,
-    /// Files.
+    /// Count of files.
     pub files: u64,
 }
 
 const MAGIC: &[u8; 8] = b"swarmrc3";
 
 impl Record {
-    /// It can be had of us: all of it, or the part of a directory that is in place.
+    /// True if peers may fetch it here: a complete blob, or the part of a directory that is in place.
     #[must_use]
     pub const fn is_offered(&self) -> bool {
         match self.state {
-            State::Complete => true,
-            State::Partial => matches!(self.place, Place::Tree { .. }),
-            State::Changed | State::Missing => false,
+            StoredState::Complete => true,
+            StoredState::Partial => matches!(self.place, BlobLocation::Tree { .. }),
+            StoredState::Changed | StoredState::Missing => false,
         }
     }
 
-    /// Its name is for this machine alone.
+    /// True if its name is for this machine alone.
     #[must_use]
     pub fn is_private(&self) -> bool {
-        self.kind == Kind::Share || self.seal.is_some()
+        self.kind == ContentKind::Share || self.seal.is_some()
     }
 
-    /// It may be offered there.
+    /// True if the blob may be offered in this network.
     #[must_use]
     pub fn is_of(&self, domain: Domain) -> bool {
         self.domains.contains(&domain)
     }
 
-    /// The office it is of; none if it is for all.
+    /// The office that the blob belongs to; `None` for public content.
     #[must_use]
     pub fn office(&self) -> Option<OfficeId> {
         self.domains.iter().find_map(|domain| match domain {
@@ -149,19 +150,19 @@ impl Record {
         })
     }
 
-    /// Bytes on disk when it is whole.
+    /// Length in bytes on the disk when complete.
     #[must_use]
     pub fn plain_len(&self) -> u64 {
         self.seal.map_or(self.len, |seal| seal.len)
     }
 
-    /// Now, as [`Record::added`] counts.
+    /// The present time in seconds since 1970.
     #[must_use]
     pub fn now() -> u64 {
         std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_secs())
     }
 
-    /// As stored: magic, postcard, and the BLAKE3 of both.
+    /// Encodes the record for the disk: magic, postcard, and the BLAKE3 of both.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = postcard::to_extend(self, MAGIC.to_vec()).unwrap_or_default();
         let hash = blake3::hash(&bytes);
@@ -169,7 +170,7 @@ impl Record {
         bytes
     }
 
-    /// `None` for anything but what [`Record::encode`] made.
+    /// Decodes the result of [`Record::encode`]; `None` for anything else.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (body, hash) = bytes.split_last_chunk::<32>()?;
         let value = body.strip_prefix(MAGIC)?;

@@ -1,7 +1,6 @@
-//! Finding out what is really there: the index from the records, chunks from the bytes.
+//! Recovery and verification: the index from the records on disk, and chunks from the bytes on disk.
 
 use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,11 +12,12 @@ use super::extents::{Extents, Tree};
 use super::have::{self, HaveFile};
 use super::layout::Layout;
 use super::meta::Meta;
-use super::record::{Place, Record, State};
+use super::record::{BlobLocation, Record, StoredState};
 use super::{Blob, OpenError, ReadError, Store, StoreError, read_list, shares};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::id::ContentId;
+use crate::platform;
 
 /// Fills the index from the records on disk.
 pub(super) fn rebuild(layout: &Layout, meta: &Meta) -> Result<(), OpenError> {
@@ -39,7 +39,7 @@ pub(super) fn rebuild(layout: &Layout, meta: &Meta) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The record in a blob's folder, if it is sound and the folder's own.
+/// Reads the record in a blob's folder, if it is undamaged and belongs to the folder.
 pub(super) fn record_in(dir: &Path) -> Option<Record> {
     let record = Record::decode(&fs::read(dir.join("info")).ok()?)?;
     (dir.file_name()?.to_str()? == record.id.to_string()).then_some(record)
@@ -51,36 +51,37 @@ pub(super) fn open(layout: &Layout, record: &Record) -> Result<Blob, StoreError>
     let dir = layout.blob_dir(record.id);
     let chunks = list.geometry().chunks();
     let have = match record.state {
-        State::Complete => Bitmap::full(chunks),
-        State::Partial => have::read(&dir.join("have"), record.id, chunks),
-        State::Changed => return Err(StoreError::Changed("the source has changed".into())),
-        State::Missing => return Err(StoreError::Changed("the source is gone".into())),
+        StoredState::Complete => Bitmap::full(chunks),
+        StoredState::Partial => have::read(&dir.join("have"), record.id, chunks),
+        StoredState::Changed => return Err(StoreError::Changed("the source has changed".into())),
+        StoredState::Missing => return Err(StoreError::Changed("the source is gone".into())),
     };
     let extents = open_place(layout, record)?;
-    if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
+    if let (BlobLocation::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
         && Stamp::of(file, path)?.size() != record.plain_len()
     {
-        return Err(StoreError::Changed(format!("{} has another size now", disk::Shown(path.clone()))));
+        return Err(StoreError::Changed(format!(
+            "{} has another size now",
+            disk::PrintablePath(path.clone())
+        )));
     }
     Ok(Blob::new(record.clone(), list, extents, &have, None))
 }
 
 fn open_place(layout: &Layout, record: &Record) -> Result<Extents, StoreError> {
     let one = |path: &Path| {
-        // Not blocking: a FIFO in the place of a file must not hold us.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
-        let file = opened.map_err(|e| DiskError::new("open", path, e))?;
+        // A FIFO in the place of a file must not block us.
+        let file = platform::open_without_waiting(path).map_err(|e| DiskError::new("open", path, e))?;
         Ok(Extents::one(file, path.to_owned()))
     };
     let extents = match &record.place {
-        Place::Store => one(&layout.data(record.id, record.seal.is_some())),
-        Place::File { path, .. } => one(path),
-        Place::Part { staging, dir: None, .. } => one(staging),
-        Place::Part { dir: Some(_), .. } => {
+        BlobLocation::Store => one(&layout.data(record.id, record.seal.is_some())),
+        BlobLocation::File { path, .. } => one(path),
+        BlobLocation::Part { staging, dir: None, .. } => one(staging),
+        BlobLocation::Part { dir: Some(_), .. } => {
             Err(StoreError::User("a directory that is still being fetched".into()))
         }
-        Place::Tree { root, dir } => {
+        BlobLocation::Tree { root, dir } => {
             let manifest = shares::manifest(layout, record, *dir)?;
             Ok(Extents::tree(Tree::new(root, &manifest)?))
         }
@@ -88,7 +89,8 @@ fn open_place(layout: &Layout, record: &Record) -> Result<Extents, StoreError> {
     Ok(extents?.sealed(shares::sealer(layout, record.seal, record.of)?))
 }
 
-/// Chunks whose bytes are on disk but not in the have-map (the process died between the two) are hashed and marked.
+/// Hashes chunks whose bytes are on disk but not in the have-map (the process died between the two), and
+/// marks the good ones.
 pub(super) fn rescan(blob: Blob) -> Result<Blob, StoreError> {
     let geometry = blob.geometry();
     let mut candidates = blob.extents.allocated(geometry);
@@ -106,8 +108,8 @@ pub(super) fn rescan(blob: Blob) -> Result<Blob, StoreError> {
     Ok(Blob::new(record, list, extents, &have, map))
 }
 
-/// Reads these chunks, on all cores, and returns those that are not what they should be. `on` is told the bytes of each
-/// and stops the check by returning false.
+/// Reads these chunks on all cores and returns the bad ones. `on` gets the length of each chunk in bytes and
+/// stops the check by returning false.
 pub(super) fn check(
     blob: &Blob,
     chunks: &Bitmap,
@@ -136,13 +138,13 @@ pub(super) fn check(
     Ok(bad)
 }
 
-/// A copied file against the hashes of the blob it is a copy of.
+/// Verifies a copied file against the hashes of its blob.
 pub(super) fn check_file(layout: &Layout, copy: &File, path: &Path, blob: &Blob) -> Result<(), StoreError> {
     let changed = || format!("the copy of {} does not verify: its source has changed", blob.id());
     let seal = shares::sealer(layout, blob.record.seal, blob.record.of)?;
     let again = copy.try_clone().map_err(|e| DiskError::new("read", path, e))?;
     let extents = Extents::one(again, path.to_owned()).sealed(seal);
-    // The chunks say nothing of what lies behind them.
+    // The chunk hashes do not cover bytes behind the last chunk.
     if copy.metadata().map_or(0, |meta| meta.len()) != blob.record.plain_len() {
         return Err(StoreError::Changed(changed()));
     }
@@ -154,7 +156,7 @@ pub(super) fn check_file(layout: &Layout, copy: &File, path: &Path, blob: &Blob)
     Err(StoreError::Changed(changed()))
 }
 
-/// The have-map says again exactly what the blob has.
+/// Writes the have-map anew, with exactly the chunks that the blob has.
 pub(super) fn rewrite_map(layout: &Layout, blob: &Blob) -> Result<(), DiskError> {
     let dir = layout.blob_dir(blob.id());
     let _ = fs::remove_file(dir.join("have"));
@@ -165,13 +167,14 @@ pub(super) fn rewrite_map(layout: &Layout, blob: &Blob) -> Result<(), DiskError>
 }
 
 impl Store {
-    /// Bytes of a partial blob that its have-map names, without reading them; none when what they are in is gone.
+    /// Bytes of a partial blob that its have-map names, without reading them; 0 if the files with the bytes
+    /// are gone.
     #[must_use]
     pub fn verified(&self, id: ContentId) -> u64 {
-        let Some(record) = self.record(id).filter(|r| r.state == State::Partial) else { return 0 };
+        let Some(record) = self.record(id).filter(|r| r.state == StoredState::Partial) else { return 0 };
         let part = match &record.place {
-            Place::Part { staging, .. } => staging.clone(),
-            Place::Tree { root, .. } => root.clone(),
+            BlobLocation::Part { staging, .. } => staging.clone(),
+            BlobLocation::Tree { root, .. } => root.clone(),
             _ => self.inner.layout.data(id, record.seal.is_some()),
         };
         if !part.exists() {
@@ -182,8 +185,8 @@ impl Store {
         have.iter().filter_map(|c| geometry.chunk(c)).map(|c| geometry.size(c) as u64).sum()
     }
 
-    /// Reads every chunk of a blob again. Returns the blob and its bad chunks; a blob with bad chunks is not served from
-    /// then on. `progress` is told the bytes of each chunk.
+    /// Reads every chunk of a blob again. Returns the blob and its bad chunks; a complete blob with bad
+    /// chunks is not served from then on. `progress` gets the length of each chunk in bytes.
     ///
     /// # Errors
     /// The source is gone, the disk, or `cancel` was set.
@@ -198,15 +201,15 @@ impl Store {
         let list = read_list(&self.inner.layout, id)?;
         let chunks = list.geometry().chunks();
         let have = match record.state {
-            State::Partial => have::read(&self.inner.layout.blob_dir(id).join("have"), id, chunks),
-            State::Complete | State::Changed | State::Missing => Bitmap::full(chunks),
+            StoredState::Partial => have::read(&self.inner.layout.blob_dir(id).join("have"), id, chunks),
+            StoredState::Complete | StoredState::Changed | StoredState::Missing => Bitmap::full(chunks),
         };
         let extents = open_place(&self.inner.layout, &record)?;
-        if let (Place::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
+        if let (BlobLocation::File { path, .. }, Some((file, _))) = (&record.place, extents.file())
             && Stamp::of(file, path)?.size() != record.plain_len()
         {
-            self.mark(id, State::Changed);
-            let shown = disk::Shown(path.clone());
+            self.mark(id, StoredState::Changed);
+            let shown = disk::PrintablePath(path.clone());
             return Err(StoreError::Changed(format!("{shown} has another size now")));
         }
         let blob = Blob::new(record, list, extents, &have, None);
@@ -216,9 +219,9 @@ impl Store {
         };
         let bad = check(&blob, &have, &on)?;
         match (bad.is_empty(), blob.record.state) {
-            (false, State::Partial) => {}
-            (false, _) => drop(self.mark(id, State::Changed)),
-            (true, State::Changed | State::Missing) => self.mark_whole(id)?,
+            (false, StoredState::Partial) => {}
+            (false, _) => drop(self.mark(id, StoredState::Changed)),
+            (true, StoredState::Changed | StoredState::Missing) => self.mark_whole(id)?,
             (true, _) => {}
         }
         Ok((Arc::new(blob), bad))

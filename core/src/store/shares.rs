@@ -1,7 +1,7 @@
-//! Shares in the store: their keys, and what their envelopes say.
+//! Shares in the store: their keys and their envelopes.
 //!
-//! The key lies in the envelope's folder, in a file of its own that only the owner can read: neither the index nor a record
-//! has it. Without one, a share is held for others and nothing is known of it.
+//! The key lies in the envelope's folder, in a file of its own that only the owner can read: neither the
+//! index nor a record has it. A share without a key is held for others, and nothing is known of its content.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::layout::Layout;
 use super::record::{Payload, Record, Seal};
 use super::{Blob, Store, StoreError};
 use crate::content::manifest::Manifest;
-use crate::content::seal::{Part, Sealer, ShareKey};
+use crate::content::seal::{Sealer, ShareKey, SharePart};
 use crate::content::share::{Description, Fragment, Outside, open_envelope};
 use crate::id::ContentId;
 
@@ -25,19 +25,20 @@ fn lock_file(layout: &Layout, id: ContentId) -> PathBuf {
     layout.blob_dir(id).join("locked")
 }
 
-/// Keeps the key of a share.
+/// Writes the key of a share.
 pub(super) fn keep_key(layout: &Layout, id: ContentId, key: &ShareKey) -> Result<(), DiskError> {
     disk::create_dir_all(&layout.blob_dir(id))?;
     disk::write_atomic(&key_file(layout, id), key.expose(), 0o600)
 }
 
-/// The key of a share, if it is here.
+/// Reads the key of a share, if it is here.
 fn key(layout: &Layout, id: ContentId) -> Option<ShareKey> {
     let bytes = Zeroizing::new(disk::read(&key_file(layout, id)).ok()?);
     Some(ShareKey::from_bytes(bytes.as_slice().try_into().ok()?))
 }
 
-/// What makes of the bytes on disk what this blob is; `None` if they are that already.
+/// Returns the sealer that turns the plain bytes on disk into those of the blob; `None` if the disk holds the
+/// blob's own bytes.
 pub(super) fn sealer(
     layout: &Layout,
     seal: Option<Seal>,
@@ -46,10 +47,10 @@ pub(super) fn sealer(
     let Some(Seal { len, salt }) = seal else { return Ok(None) };
     let key = of.and_then(|of| key(layout, of));
     let key = key.ok_or_else(|| StoreError::Changed("the key of the share is gone from the store".into()))?;
-    Ok(Some(Sealer::new(&key, &salt, Part::Content, len)))
+    Ok(Some(Sealer::new(&key, &salt, SharePart::Content, len)))
 }
 
-/// The files of a directory, or of a directory that is shared.
+/// Reads the manifest of a directory, or of a directory that is shared.
 pub(super) fn manifest(layout: &Layout, record: &Record, dir: ContentId) -> Result<Manifest, StoreError> {
     let bytes = disk::read(&layout.data(dir, false))?;
     if record.seal.is_none() {
@@ -77,7 +78,8 @@ impl Store {
         key(&self.inner.layout, id)
     }
 
-    /// What belongs after the `#` of a link to a share: the key, or what only a password makes of it; `None` without a key.
+    /// Fragment for a link to a share, after the `#`: the key, or the key locked with a password; `None`
+    /// without a key.
     #[must_use]
     pub fn share_fragment(&self, id: ContentId) -> Option<Fragment> {
         let locked = disk::read(&lock_file(&self.inner.layout, id)).ok();
@@ -86,7 +88,7 @@ impl Store {
         locked.or_else(|| self.share_key(id).map(Fragment::Key))
     }
 
-    /// From now on links to this share have this in place of the key.
+    /// Stores the locked key, which links to this share contain in place of the key from now on.
     ///
     /// # Errors
     /// The disk.
@@ -95,18 +97,18 @@ impl Store {
         Ok(disk::write_atomic(&lock_file(&self.inner.layout, id), &**locked, 0o600)?)
     }
 
-    /// What a share whose envelope is here says to everybody.
+    /// The part of a share's envelope that everybody can read.
     ///
     /// # Errors
-    /// The disk, or an envelope that is none.
+    /// The disk, or a malformed envelope.
     pub fn share_outside(&self, id: ContentId) -> Result<Outside, StoreError> {
         Ok(Outside::decode(&self.bytes(id)?)?)
     }
 
-    /// What it says to who has the key: this one, or the one that is here.
+    /// The part of a share's envelope that needs the key: the given one, or the one that is here.
     ///
     /// # Errors
-    /// As [`Store::share_outside`], [`StoreError::NoKey`] or the wrong one.
+    /// The errors of [`Store::share_outside`], [`StoreError::NoKey`], or a wrong key.
     pub fn share_description(
         &self,
         id: ContentId,
@@ -115,8 +117,8 @@ impl Store {
         opened(&self.inner.layout, id, &self.bytes(id)?, key)
     }
 
-    /// An envelope that was fetched stays, with what is known of its content and (after [`Store::share_description`] went
-    /// well with it) the key.
+    /// Keeps a fetched envelope, with its payload and (after [`Store::share_description`] succeeded with it)
+    /// the key.
     ///
     /// # Errors
     /// The disk.
@@ -141,7 +143,7 @@ impl Store {
     /// All bytes of a blob that is short enough to be held in memory.
     ///
     /// # Errors
-    /// It is not here, it has changed, or the disk.
+    /// The blob is not here, it has changed, or the disk.
     pub(super) fn bytes(&self, id: ContentId) -> Result<Vec<u8>, StoreError> {
         let blob: Arc<Blob> = self.blob(id).ok_or_else(|| StoreError::User(format!("{id} is not here")))?;
         let mut all = Vec::with_capacity(blob.geometry().len() as usize);

@@ -1,94 +1,100 @@
-//! Looks whether the disk still has what a record says: the bytes of what is served in place may be edited, moved or deleted by
-//! anybody at any time. A look reads no content; what it cannot decide is read.
+//! Checks of the disk against the records. Files that are served in place may be edited, moved or deleted by
+//! anybody at any time. A look compares only metadata; bytes are read where that does not decide.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::disk::{Shown, Stamp};
-use super::record::{Place, Record, State};
+use super::disk::{PrintablePath, Stamp};
+use super::record::{BlobLocation, Record, StoredState};
 use super::{Store, StoreError, path_of, recover, shares};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::id::ContentId;
+use crate::platform;
 
-/// Files of a folder that are named when they are gone or have changed.
+/// Count of changed or missing files of a folder that a message names.
 const NAMED: usize = 3;
 
 /// Result of a look at the place of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// Nothing differs from what was remembered.
+    /// Nothing differs from the record.
     Same,
-    /// Something is not there any longer, or cannot be read.
+    /// Files are missing, or cannot be read. Holds their names.
     Gone(Vec<String>),
-    /// Something has another length.
+    /// Files have another length. Holds their names.
     Changed(Vec<String>),
-    /// Something was touched: only its bytes tell what became of it. These files of a folder, or the file itself.
+    /// Files were touched, and only their bytes tell whether they changed. Holds the names within a folder,
+    /// or that of the file itself.
     Touched(Vec<String>),
 }
 
 /// Outcome of bringing a record in line with the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// No change.
-    As(State),
-    /// A record that was whole and is not.
-    Lost(State),
-    /// A record that was not whole and is.
+    /// The record did not change.
+    As(StoredState),
+    /// A complete record is no longer complete.
+    Lost(StoredState),
+    /// An incomplete record is complete again.
     Healed,
 }
 
 impl Sight {
-    fn state(&self) -> Option<State> {
+    fn state(&self) -> Option<StoredState> {
         match self {
             Self::Same | Self::Touched(_) => None,
-            Self::Gone(_) => Some(State::Missing),
-            Self::Changed(_) => Some(State::Changed),
+            Self::Gone(_) => Some(StoredState::Missing),
+            Self::Changed(_) => Some(StoredState::Changed),
         }
     }
 }
 
-/// The file, as it would be opened; an error if it is no file, or may not be read.
+/// Metadata of a file as it would be opened; fails if it is no file, or may not be read.
 fn look_at(path: &Path) -> io::Result<Metadata> {
     let meta = fs::metadata(path)?;
     if !meta.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    rustix::fs::access(path, rustix::fs::Access::READ_OK)?;
+    platform::can_read(path)?;
     Ok(meta)
 }
 
-/// Tells whether an error means that a file is not to be had; others may pass.
+/// True if an error means that a file cannot be had; other errors may pass.
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
 }
 
 impl Store {
-    /// Looks whether the bytes of a record are where it says. Of a folder, `each` file is looked at, else only the folder.
+    /// Looks whether the bytes of a record are in their place. With `each`, looks at every file of a folder,
+    /// else only at the folder.
     #[must_use]
     pub fn look(&self, record: &Record, each: bool) -> Sight {
         let own = self.inner.layout.data(record.id, record.seal.is_some());
-        let name = |path: &Path| vec![Shown(path.to_owned()).to_string()];
+        let name = |path: &Path| vec![PrintablePath(path.to_owned()).to_string()];
         match &record.place {
-            Place::Part { .. } => Sight::Same,
-            Place::Store => match fs::metadata(&own) {
-                Ok(meta) if meta.len() == record.plain_len() || record.state == State::Partial => Sight::Same,
+            BlobLocation::Part { .. } => Sight::Same,
+            BlobLocation::Store => match fs::metadata(&own) {
+                Ok(meta) if meta.len() == record.plain_len() || record.state == StoredState::Partial => {
+                    Sight::Same
+                }
                 Ok(_) => Sight::Changed(name(&own)),
-                Err(error) if is_gone(&error) && record.state != State::Partial => Sight::Gone(name(&own)),
+                Err(error) if is_gone(&error) && record.state != StoredState::Partial => {
+                    Sight::Gone(name(&own))
+                }
                 Err(_) => Sight::Same,
             },
-            Place::File { path, stamp } => match look_at(path) {
+            BlobLocation::File { path, stamp } => match look_at(path) {
                 Ok(meta) if meta.len() != record.plain_len() => Sight::Changed(name(path)),
                 Ok(meta) if Stamp::from(&meta).is_like(stamp) => Sight::Same,
                 Ok(_) => Sight::Touched(name(path)),
                 Err(error) if is_gone(&error) => Sight::Gone(name(path)),
                 Err(_) => Sight::Same,
             },
-            Place::Tree { root, dir } => match fs::metadata(root) {
+            BlobLocation::Tree { root, dir } => match fs::metadata(root) {
                 Ok(meta) if !meta.is_dir() => Sight::Gone(name(root)),
                 Ok(_) if each => self.look_into(record, root, *dir),
                 Err(error) if is_gone(&error) => Sight::Gone(name(root)),
@@ -102,16 +108,14 @@ impl Store {
         let Ok(manifest) = shares::manifest(&self.inner.layout, record, dir) else { return Sight::Same };
         // The record was written when all files were in place.
         let info = self.inner.layout.blob_dir(record.id).join("info");
-        let remembered = fs::metadata(info).map_or((i64::MAX, 0), |meta| (meta.ctime(), meta.ctime_nsec()));
+        let remembered = fs::metadata(info).map_or((i64::MAX, 0), |meta| platform::changed_at(&meta));
         let (mut gone, mut changed, mut touched) = (Vec::new(), Vec::new(), Vec::new());
         for (entry, _, size) in manifest.file_offsets().filter(|(_, _, size)| *size > 0) {
             match look_at(&root.join(&entry.path)) {
                 Err(error) if is_gone(&error) => gone.push(entry.path.clone()),
                 Err(_) => {}
                 Ok(meta) if meta.len() != size => changed.push(entry.path.clone()),
-                Ok(meta) if (meta.ctime(), meta.ctime_nsec()) >= remembered => {
-                    touched.push(entry.path.clone())
-                }
+                Ok(meta) if platform::changed_at(&meta) >= remembered => touched.push(entry.path.clone()),
                 Ok(_) => {}
             }
         }
@@ -123,70 +127,71 @@ impl Store {
         }
     }
 
-    /// Brings a record in line with the disk, as far as a look tells. True if it was whole and is not.
+    /// Brings a record in line with the disk after a look. True if it was complete and is not.
     pub fn glance(&self, record: &Record) -> bool {
         self.seen(record, false)
     }
 
-    /// Brings a record in line with the disk, with each file of a folder. True if it was whole and is not.
+    /// Brings a record in line with the disk after a look at each file of a folder. True if it was complete
+    /// and is not.
     pub fn glance_into(&self, record: &Record) -> bool {
         self.seen(record, true)
     }
 
     fn seen(&self, record: &Record, each: bool) -> bool {
-        if record.state != State::Complete {
+        if record.state != StoredState::Complete {
             return false;
         }
         self.look(record, each).state().is_some_and(|state| self.mark(record.id, state))
     }
 
-    /// Brings a record in line with the disk; what was touched is read. What was found to be changed is looked at again only
-    /// when a person asks for it ([`Store::verify`]).
+    /// Brings a record in line with the disk; touched files are read. A record that was found to be changed
+    /// is examined again only when the user asks for it ([`Store::verify`]).
     ///
     /// # Errors
     /// The disk, or `cancel` was set.
     pub fn settle(&self, record: &Record, cancel: &AtomicBool) -> Result<Settled, StoreError> {
         let stays = Ok(Settled::As(record.state));
-        if !matches!(record.state, State::Complete | State::Missing) {
+        if !matches!(record.state, StoredState::Complete | StoredState::Missing) {
             return stays;
         }
         let sight = self.look(record, true);
         let state = match (&sight, &record.place) {
-            (Sight::Touched(files), Place::Tree { root, dir }) => {
+            (Sight::Touched(files), BlobLocation::Tree { root, dir }) => {
                 self.read_files(record, (root, *dir), files, cancel)?
             }
             (Sight::Touched(_), _) => match self.verify(record.id, &|_| {}, cancel) {
-                Ok((_, bad)) if bad.is_empty() => State::Complete,
-                Ok(_) | Err(StoreError::Changed(_)) => State::Changed,
+                Ok((_, bad)) if bad.is_empty() => StoredState::Complete,
+                Ok(_) | Err(StoreError::Changed(_)) => StoredState::Changed,
                 Err(other) => return Err(other),
             },
-            (sight, _) => sight.state().unwrap_or(State::Complete),
+            (sight, _) => sight.state().unwrap_or(StoredState::Complete),
         };
         match (record.state, state) {
-            (State::Complete, State::Complete) if matches!(sight, Sight::Touched(_)) => {
+            (StoredState::Complete, StoredState::Complete) if matches!(sight, Sight::Touched(_)) => {
                 self.mark_whole(record.id)?;
                 stays
             }
             (was, now) if was == now => stays,
-            (_, State::Complete) => {
+            (_, StoredState::Complete) => {
                 self.mark_whole(record.id)?;
                 Ok(Settled::Healed)
             }
             (was, now) => {
                 self.mark(record.id, now);
-                Ok(if was == State::Complete { Settled::Lost(now) } else { Settled::As(now) })
+                Ok(if was == StoredState::Complete { Settled::Lost(now) } else { Settled::As(now) })
             }
         }
     }
 
-    /// Reads these files of a folder: whether they are what its manifest says.
+    /// Reads these files of a folder and returns how they compare with the manifest.
     fn read_files(
         &self,
         record: &Record,
         (root, dir): (&Path, ContentId),
         files: &[String],
         cancel: &AtomicBool,
-    ) -> Result<State, StoreError> {
+    ) -> Result<StoredState, StoreError> {
         let manifest: Manifest = shares::manifest(&self.inner.layout, record, dir)?;
         for entry in &manifest.entries {
             let EntryKind::File { id, .. } = entry.kind else { continue };
@@ -195,7 +200,7 @@ impl Store {
             }
             let mut file = match fs::File::open(root.join(&entry.path)) {
                 Ok(file) => file,
-                Err(error) if is_gone(&error) => return Ok(State::Missing),
+                Err(error) if is_gone(&error) => return Ok(StoredState::Missing),
                 Err(error) => {
                     return Err(super::DiskError::new("open", &root.join(&entry.path), error).into());
                 }
@@ -215,36 +220,40 @@ impl Store {
                 }
             }
             if ContentId::from(hasher.finalize()) != id {
-                return Ok(State::Changed);
+                return Ok(StoredState::Changed);
             }
         }
-        Ok(State::Complete)
+        Ok(StoredState::Complete)
     }
 
-    /// Remembers that what was whole is not whole any longer. True if that is new; it is then logged, once.
-    pub fn mark(&self, id: ContentId, state: State) -> bool {
-        let Some(record) = self.record(id).filter(|r| r.state != State::Partial && r.state != state) else {
+    /// Marks a complete record as no longer complete. True if that is new; it is then logged, once.
+    pub fn mark(&self, id: ContentId, state: StoredState) -> bool {
+        let Some(record) = self.record(id).filter(|r| r.state != StoredState::Partial && r.state != state)
+        else {
             return false;
         };
-        let path =
-            Shown(path_of(&record).unwrap_or_else(|| self.inner.layout.data(id, record.seal.is_some())));
+        let path = PrintablePath(
+            path_of(&record).unwrap_or_else(|| self.inner.layout.data(id, record.seal.is_some())),
+        );
         match state {
-            State::Missing => tracing::error!(%id, %path, "what is shared is gone: it is shared no longer"),
+            StoredState::Missing => {
+                tracing::error!(%id, %path, "what is shared is gone: it is shared no longer")
+            }
             _ => tracing::error!(%id, %path, "what is shared has changed: it is shared no longer"),
         }
         let was = record.state;
         let marked = Record { state, ..record };
         if self.inner.read_only {
-            // For this run.
+            // A read-only store remembers it for this run only.
             self.inner.meta.put(&marked);
         } else if let Err(error) = self.save(&marked) {
             tracing::warn!(%id, %error, "that cannot be remembered");
         }
-        was == State::Complete
+        was == StoredState::Complete
     }
 
-    /// Opens a blob for reading. A source that turns out to be gone or another one is remembered as such; the second part is
-    /// true if that is new.
+    /// Opens a blob for reading. A missing or replaced source is marked; the second value is true if that is
+    /// new.
     #[must_use]
     pub fn open_or_mark(&self, id: ContentId) -> (Option<std::sync::Arc<super::Blob>>, bool) {
         let Some(record) = self.record(id) else { return (None, false) };
@@ -257,15 +266,15 @@ impl Store {
         }
     }
 
-    /// Tells whether a blob is whole here, and what it names as well.
+    /// True if a blob is complete here, and so is its payload.
     #[must_use]
     pub fn is_whole(&self, id: ContentId) -> bool {
-        let whole = |record: &Record| record.state == State::Complete;
+        let whole = |record: &Record| record.state == StoredState::Complete;
         let Some(record) = self.record(id).filter(whole) else { return false };
         record.payload.is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(whole))
     }
 
-    /// It can be had of us: all of it, or the part of a directory that is in place.
+    /// True if peers can fetch it here: all of it, or the part of a directory that is in place.
     #[must_use]
     pub fn is_offered(&self, id: ContentId) -> bool {
         let Some(record) = self.record(id).filter(Record::is_offered) else { return false };
@@ -274,26 +283,28 @@ impl Store {
             .is_none_or(|p| p.len == 0 || self.record(p.id).as_ref().is_some_and(Record::is_offered))
     }
 
-    /// The blob, and the directory or share whose content it is: nothing of them can be had when its bytes are gone.
+    /// The blob, and the directory or share that it is the payload of: neither can be fetched once its bytes
+    /// are gone.
     #[must_use]
     pub fn with_whole(&self, id: ContentId) -> Vec<ContentId> {
         let of = self.record(id).and_then(|record| record.of);
         std::iter::once(id).chain(of).collect()
     }
 
-    /// Finds what was published from a path (or put there) before `by` was, and is not there any longer, and marks it so.
+    /// Finds content that was published from a path (or put there) before `by`, and is no longer there, and
+    /// marks it.
     pub fn superseded(&self, path: &Path, by: &Record, cancel: &AtomicBool) -> Vec<Record> {
         let new = [Some(by.id), by.payload.map(|payload| payload.id)];
-        let here = |r: &Record| r.state == State::Complete && path_of(r).as_deref() == Some(path);
+        let here = |r: &Record| r.state == StoredState::Complete && path_of(r).as_deref() == Some(path);
         let older = self.records().into_iter().filter(|r| here(r) && !new.contains(&Some(r.id)));
-        let plain = |r: &Record| r.seal.is_none() && matches!(r.place, Place::File { .. });
+        let plain = |r: &Record| r.seal.is_none() && matches!(r.place, BlobLocation::File { .. });
         let read_whole =
             self.record(by.id).is_some_and(|by| plain(&by) && path_of(&by).as_deref() == Some(path));
         let lost = |r: &Record| {
-            // What was read just now is another file.
+            // The file that was just read is another one.
             let other = read_whole && plain(r);
             if other {
-                self.mark(r.id, State::Changed)
+                self.mark(r.id, StoredState::Changed)
             } else {
                 matches!(self.settle(r, cancel), Ok(Settled::Lost(_)))
             }
@@ -301,8 +312,8 @@ impl Store {
         older.filter(lost).collect()
     }
 
-    /// The records among these whose bytes are not what they were, and what to say of each to its owner: what happened, and what
-    /// to type. At most so many.
+    /// Records, out of these, whose bytes are gone or changed, with a text for the owner: what happened, and
+    /// the command to type. At most `most`.
     #[must_use]
     pub fn troubles(&self, records: &[Record], most: usize) -> Vec<(ContentId, String)> {
         let lost = |record: &&Record| self.lost_part(record).is_some();
@@ -311,7 +322,7 @@ impl Store {
             return Vec::new();
         }
         let mut present = BTreeMap::new();
-        for record in self.records().into_iter().filter(|r| r.state == State::Complete) {
+        for record in self.records().into_iter().filter(|r| r.state == StoredState::Complete) {
             present.extend(path_of(&record).map(|path| (path, record.of.unwrap_or(record.id))));
         }
         let said =
@@ -319,13 +330,13 @@ impl Store {
         lost.iter().filter_map(said).collect()
     }
 
-    /// The part of a record whose bytes are not what they were: itself, or what it names.
+    /// The part of a record whose bytes are gone or changed: the record itself, or its payload.
     fn lost_part(&self, record: &Record) -> Option<Record> {
         let part = match record.payload.filter(|payload| payload.len > 0) {
-            Some(payload) if record.state == State::Complete => self.record(payload.id)?,
+            Some(payload) if record.state == StoredState::Complete => self.record(payload.id)?,
             _ => record.clone(),
         };
-        matches!(part.state, State::Missing | State::Changed).then_some(part)
+        matches!(part.state, StoredState::Missing | StoredState::Changed).then_some(part)
     }
 
     fn trouble(&self, record: &Record, lost: &Record, present: &BTreeMap<PathBuf, ContentId>) -> String {
@@ -335,17 +346,18 @@ impl Store {
         };
         let at = typed(&path);
         let sight = self.look(lost, true);
-        // What had changed may have gone since.
-        let state = if matches!(sight, Sight::Gone(_)) { State::Missing } else { lost.state };
+        // A changed file may have gone since.
+        let state = if matches!(sight, Sight::Gone(_)) { StoredState::Missing } else { lost.state };
         let files = match (&lost.place, sight) {
-            (Place::Tree { .. }, Sight::Gone(files) | Sight::Changed(files) | Sight::Touched(files)) => {
-                some_of(&files)
-            }
+            (
+                BlobLocation::Tree { .. },
+                Sight::Gone(files) | Sight::Changed(files) | Sight::Touched(files),
+            ) => some_of(&files),
             _ => String::new(),
         };
         let verify = format!("swarm verify {id}");
         match (state, present.get(&path)) {
-            (State::Missing, _) => format!(
+            (StoredState::Missing, _) => format!(
                 "is gone since it was {since}, and is shared no longer ({at}{files}): put it back and type {verify}, \
                  or forget it with swarm rm {id}"
             ),
@@ -362,10 +374,10 @@ impl Store {
     }
 }
 
-/// A few names of many.
+/// Lists a few names of many.
 fn some_of(files: &[String]) -> String {
     let shown: Vec<String> =
-        files.iter().take(NAMED).map(|name| Shown(PathBuf::from(name)).to_string()).collect();
+        files.iter().take(NAMED).map(|name| PrintablePath(PathBuf::from(name)).to_string()).collect();
     let more = match files.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -373,9 +385,9 @@ fn some_of(files: &[String]) -> String {
     format!(": {}{more}", shown.join(", "))
 }
 
-/// A path as it is typed.
+/// Formats a path as it is typed.
 fn typed(path: &Path) -> String {
-    let shown = Shown(path.to_owned()).to_string();
+    let shown = PrintablePath(path.to_owned()).to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+,@%".contains(c);
     if shown.chars().all(plain) || shown.contains('\'') { shown } else { format!("'{shown}'") }
 }
@@ -433,7 +445,7 @@ mod tests {
             said.into_iter().next().unwrap().1
         }
 
-        fn state(&self, id: ContentId) -> State {
+        fn state(&self, id: ContentId) -> StoredState {
             self.store.record(id).unwrap().state
         }
     }
@@ -443,33 +455,33 @@ mod tests {
         let world = World::new();
         fs::write(world.path("a"), b"some bytes").unwrap();
         let id = world.publish("a").id;
-        assert_eq!(world.settle(id), Settled::As(State::Complete));
+        assert_eq!(world.settle(id), Settled::As(StoredState::Complete));
         fs::rename(world.path("a"), world.path("elsewhere")).unwrap();
         assert!(world.store.glance(&world.store.record(id).unwrap()));
-        assert_eq!(world.state(id), State::Missing);
+        assert_eq!(world.state(id), StoredState::Missing);
         let said = world.said(id);
         assert!(said.contains("is gone") && said.contains(&format!("swarm verify {}", id.short())), "{said}");
-        assert_eq!(world.settle(id), Settled::As(State::Missing));
-        // Another one of that length.
+        assert_eq!(world.settle(id), Settled::As(StoredState::Missing));
+        // Another file of that length.
         fs::write(world.path("a"), b"same bytes").unwrap();
-        assert_eq!(world.settle(id), Settled::As(State::Changed));
+        assert_eq!(world.settle(id), Settled::As(StoredState::Changed));
         fs::rename(world.path("elsewhere"), world.path("a")).unwrap();
         assert!(world.store.verify(id, &|_| {}, &AtomicBool::new(false)).unwrap().1.is_empty());
-        assert_eq!(world.state(id), State::Complete);
+        assert_eq!(world.state(id), StoredState::Complete);
         fs::remove_file(world.path("a")).unwrap();
-        assert_eq!(world.settle(id), Settled::Lost(State::Missing));
+        assert_eq!(world.settle(id), Settled::Lost(StoredState::Missing));
         fs::write(world.path("a"), b"some bytes").unwrap();
         assert_eq!(world.settle(id), Settled::Healed);
-        assert_eq!(world.settle(id), Settled::As(State::Complete));
+        assert_eq!(world.settle(id), Settled::As(StoredState::Complete));
     }
 
     #[test]
     fn what_is_edited_is_found_by_its_length_or_by_reading_and_what_is_only_touched_stays() {
         let world = World::new();
         for (name, edit, expected) in [
-            ("longer", b"some more bytes".as_slice(), Settled::Lost(State::Changed)),
-            ("other", b"same bytes".as_slice(), Settled::Lost(State::Changed)),
-            ("touched", b"some bytes".as_slice(), Settled::As(State::Complete)),
+            ("longer", b"some more bytes".as_slice(), Settled::Lost(StoredState::Changed)),
+            ("other", b"same bytes".as_slice(), Settled::Lost(StoredState::Changed)),
+            ("touched", b"some bytes".as_slice(), Settled::As(StoredState::Complete)),
         ] {
             fs::write(world.path(name), format!("some bytes{name}")).unwrap();
             let id = world.publish(name).id;
@@ -492,9 +504,9 @@ mod tests {
         assert!(world.store.is_whole(dir.id));
         let now = SystemTime::now() + Duration::from_secs(1);
         fs::File::options().write(true).open(world.path("tree/a")).unwrap().set_modified(now).unwrap();
-        assert_eq!(world.settle(payload), Settled::As(State::Complete));
+        assert_eq!(world.settle(payload), Settled::As(StoredState::Complete));
         fs::write(world.path("tree/a"), "fuel a").unwrap();
-        assert_eq!(world.settle(payload), Settled::Lost(State::Changed));
+        assert_eq!(world.settle(payload), Settled::Lost(StoredState::Changed));
         assert!(!world.store.is_whole(dir.id));
         assert_eq!(world.store.with_whole(payload), [payload, dir.id]);
         for name in ["a", "b", "c", "d"] {
@@ -514,10 +526,13 @@ mod tests {
         let second = world.publish("v");
         let old = world.store.superseded(&world.path("v"), &second, &cancel);
         assert_eq!(old.iter().map(|r| r.id).collect::<Vec<_>>(), [first.id]);
-        assert_eq!((world.state(first.id), world.state(second.id)), (State::Changed, State::Complete));
+        assert_eq!(
+            (world.state(first.id), world.state(second.id)),
+            (StoredState::Changed, StoredState::Complete)
+        );
         let said = world.said(first.id);
         assert!(said.contains(&format!("shared as {}", second.id.short())), "{said}");
-        // A folder that gains a file still has all that it had.
+        // A folder that gains a file still has all files it had.
         fs::create_dir(world.path("t")).unwrap();
         fs::write(world.path("t/a"), b"a").unwrap();
         let first = world.publish("t");

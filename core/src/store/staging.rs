@@ -1,47 +1,46 @@
-//! The hidden place beside its destination where a download is put together, found again by a later run.
+//! The hidden place beside its destination where a download is put together, and found again by a later run.
 //!
-//! Its name can be guessed, so that it is made and never just opened: what stands there is written to only if
-//! it is what this store made there ([`Own`]). Where something of somebody's stands, another name is taken.
+//! Its name can be guessed, so the place is made and never just opened: a file there is written to only if
+//! this store made it ([`Own`]). Where a foreign file stands, another name is taken.
 
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::beneath::{self, Folder};
 use super::disk::{self, DiskError};
 use super::extents::{Extents, Tree};
 use super::own::{Own, ROOT};
-use super::record::{Place, Record};
-use super::{Begin, Store, StoreError, Target};
+use super::record::{BlobLocation, Record};
+use super::{Begin, Store, StoreError, WriteTarget};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::id::ContentId;
+use crate::platform::{self, FileStat, stat_at, stat_of};
 
-/// Characters of a destination's name that the hidden one begins with: long names are cut so that it still
+/// Characters of a destination's name that the hidden name begins with: long names are cut so that it still
 /// fits.
 const NAME: usize = 60;
 
-/// Where the bytes of a download go.
+/// Place where the bytes of a download go.
 pub(super) struct Staged {
-    pub(super) place: Place,
+    pub(super) place: BlobLocation,
     pub(super) file: PathBuf,
-    /// What an earlier run left there is gone on with.
+    /// True if the download goes on with the bytes of an earlier run.
     pub(super) resumes: bool,
     own: Option<Own>,
 }
 
 impl Staged {
-    /// Opens it.
-    pub(super) fn open(self, target: &Target) -> Result<Extents, StoreError> {
+    /// Opens the place for writing.
+    pub(super) fn open(self, target: &WriteTarget) -> Result<Extents, StoreError> {
         match (target, self.own) {
-            (Target::Tree { manifest, plan, dest, .. }, Some(own)) => {
+            (WriteTarget::Tree { manifest, plan, dest, .. }, Some(own)) => {
                 Ok(Extents::tree(Tree::to_write(&self.file, manifest, plan, dest, own)?))
             }
             (_, own) => {
                 let file = disk::open_rw(&self.file, 0o600, own.is_none())?;
-                let seen = beneath::seen(&file).map_err(|e| DiskError::new("inspect", &self.file, e))?;
+                let seen = stat_of(&file).map_err(|e| DiskError::new("inspect", &self.file, e))?;
                 let ours = own.is_none_or(|own| own.made(ROOT, seen.identity()));
-                if !ours || !beneath::is_file(&seen) || seen.names != 1 {
+                if !ours || !seen.is_file() || seen.names != 1 {
                     return Err(foreign(&self.file));
                 }
                 Ok(Extents::one(file, self.file))
@@ -50,34 +49,35 @@ impl Staged {
     }
 }
 
-/// The refusal of a hidden place that is somebody else's.
+/// Returns the refusal of a hidden place that another program has taken.
 fn foreign(path: &Path) -> StoreError {
     let error = std::io::Error::other("another program has put something there");
     DiskError::new("write", path, error).into()
 }
 
 impl Store {
-    /// Finds or makes the place of a download. `before` is what is known of an earlier run.
+    /// Finds or makes the place of a download. `before` is the record of an earlier run.
     pub(super) fn stage(&self, begin: &Begin, before: Option<Record>) -> Result<Staged, StoreError> {
         let id = begin.list.id();
         let (dest, dir) = match &begin.target {
-            Target::Store => {
+            WriteTarget::Store => {
                 let file = self.inner.layout.data(id, begin.seal.is_some());
                 let resumes = match before {
-                    Some(before) => self.take_over(before, &Place::Store, &file)?,
+                    Some(before) => self.take_over(before, &BlobLocation::Store, &file)?,
                     None => false,
                 };
                 if !resumes {
                     remove(&file)?;
                 }
-                return Ok(Staged { place: Place::Store, file, resumes, own: None });
+                return Ok(Staged { place: BlobLocation::Store, file, resumes, own: None });
             }
-            Target::File(dest) => (dest, None),
-            Target::Tree { dest, dir, .. } => (dest, Some(*dir)),
+            WriteTarget::File(dest) => (dest, None),
+            WriteTarget::Tree { dest, dir, .. } => (dest, Some(*dir)),
         };
         let beside = beside(dest)?;
         let usual = beside.path().join(self.hidden_name(dest, id));
-        let place = |staging: &Path| Place::Part { staging: staging.to_owned(), dest: dest.clone(), dir };
+        let place =
+            |staging: &Path| BlobLocation::Part { staging: staging.to_owned(), dest: dest.clone(), dir };
         let folder = self.inner.layout.blob_dir(id);
         let left = before.as_ref().and_then(|before| self.left_at(before));
         // An earlier run may have had to take another name.
@@ -102,8 +102,8 @@ impl Store {
                 true => {
                     let _ = own.clear();
                 }
-                // Files that nobody knows of: a crash of the machine, or somebody's. They are read, and left
-                // alone.
+                // The list does not name these files: they are from a crash of the machine, or somebody
+                // else's. They are read, and left alone.
                 false => {}
             }
         }
@@ -119,29 +119,29 @@ impl Store {
         Ok(Staged { place: place(&file), file, resumes: false, own: Some(own) })
     }
 
-    /// The usual name of the hidden place beside `dest`. It is this store's alone: another's node may be
-    /// fetching the same to the same place.
+    /// Returns the usual name of the hidden place beside `dest`. The name contains a tag of this store: the
+    /// node of another store may be fetching the same content to the same place.
     fn hidden_name(&self, dest: &Path, id: ContentId) -> String {
         let name = dest.file_name().unwrap_or_default().to_string_lossy();
         let kept: String = name.chars().take(NAME).collect();
         format!(".{kept}.{}.{}.swarm-part", id.short(), self.inner.layout.tag())
     }
 
-    /// Where the bytes of an earlier run are.
+    /// Place of the bytes of an earlier run.
     fn left_at(&self, before: &Record) -> Option<PathBuf> {
         match &before.place {
-            Place::Part { staging, .. } => Some(staging.clone()),
-            Place::Store => Some(self.inner.layout.data(before.id, before.seal.is_some())),
-            Place::File { .. } | Place::Tree { .. } => None,
+            BlobLocation::Part { staging, .. } => Some(staging.clone()),
+            BlobLocation::Store => Some(self.inner.layout.data(before.id, before.seal.is_some())),
+            BlobLocation::File { .. } | BlobLocation::Tree { .. } => None,
         }
     }
 
-    /// Brings what an earlier run left to where this run wants it. False if there is nothing to go on with.
+    /// Moves the bytes of an earlier run to the place of this one. False if there is nothing to go on with.
     ///
     /// A crash may come between any two steps, and the record must then name a place where the bytes are: the
-    /// new name is made first, then recorded, then the old one goes, which is noted beforehand. Where a file
-    /// cannot have two names (a folder, another file system's rules) it is renamed at once.
-    fn take_over(&self, before: Record, place: &Place, file: &Path) -> Result<bool, StoreError> {
+    /// new name is made first, then recorded, then the old one goes, which is noted beforehand. A file that
+    /// cannot have two names (a folder, or by the rules of its file system) is renamed at once.
+    fn take_over(&self, before: Record, place: &BlobLocation, file: &Path) -> Result<bool, StoreError> {
         let Some(left) = self.left_at(&before) else { return Ok(false) };
         let folder = self.inner.layout.blob_dir(before.id);
         let note = folder.join("moved");
@@ -151,15 +151,15 @@ impl Store {
             end_move(&note, file);
             return Ok(left == *file && fs::symlink_metadata(file).is_ok());
         }
-        let in_store = before.place == Place::Store;
+        let in_store = before.place == BlobLocation::Store;
         let known = Own::read(&folder, &left);
         let linked = same_file(&left, file);
-        let second = |own: &Own| linked && beneath::seen_at(&left).is_some_and(|seen| own.is_it(&seen));
+        let second = |own: &Own| linked && stat_at(&left).is_some_and(|seen| own.is_it(&seen));
         if !in_store && !known.as_ref().is_some_and(|own| own.stands() || second(own)) {
             return Ok(false);
         }
-        let Some(seen) = beneath::seen_at(&left) else { return Ok(false) };
-        let to_store = *place == Place::Store;
+        let Some(seen) = stat_at(&left) else { return Ok(false) };
+        let to_store = *place == BlobLocation::Store;
         let new = match (&known, to_store) {
             (_, true) => None,
             (Some(known), false) => Some(known.moved(&folder, file)?),
@@ -171,7 +171,7 @@ impl Store {
         };
         let is_link = |left: &Path| linked || fs::hard_link(left, file).is_ok();
         disk::write_atomic(&note, left.as_os_str().as_encoded_bytes(), 0o600)?;
-        if beneath::is_dir(&seen) || !is_link(&left) {
+        if seen.is_dir() || !is_link(&left) {
             let _ = fs::remove_file(&note);
             let moved = rename_new(&left, file)?;
             let done = if moved { known } else { new };
@@ -184,24 +184,24 @@ impl Store {
         Ok(true)
     }
 
-    /// A download that an earlier version began has no list of what was made: what is there and is ours
-    /// becomes one.
+    /// Writes the list of made files for a download that an earlier version began: files there that belong to
+    /// this user are entered.
     pub(super) fn adopt_old(&self, record: &Record) {
-        let Place::Part { staging, dir, .. } = &record.place else { return };
+        let BlobLocation::Part { staging, dir, .. } = &record.place else { return };
         let folder = self.inner.layout.blob_dir(record.id);
         let Ok(meta) = fs::symlink_metadata(staging) else { return };
-        let is_ours = meta.uid() == rustix::process::geteuid().as_raw() && !meta.is_symlink();
-        if !is_ours || !Own::all(&folder).is_empty() || (meta.is_file() && meta.nlink() != 1) {
+        let is_ours = platform::is_own(&meta) && !meta.is_symlink();
+        if !is_ours || !Own::all(&folder).is_empty() || (meta.is_file() && platform::names(&meta) != 1) {
             return;
         }
         let adopted = Own::begin(&folder, staging).and_then(|own| {
-            let seen = beneath::seen_at(staging);
+            let seen = stat_at(staging);
             own.note(ROOT, seen.map_or(0, |seen| seen.identity()))?;
             let manifest = dir.and_then(|dir| super::shares::manifest(&self.inner.layout, record, dir).ok());
             let Some(manifest) = manifest.filter(|_| meta.is_dir()) else { return Ok(()) };
             let tree = Folder::open_itself(staging)?;
             for (number, path, _) in numbered(&manifest) {
-                let stat = tree.stat(path).ok().flatten().filter(beneath::is_file);
+                let stat = tree.stat(path).ok().flatten().filter(FileStat::is_file);
                 if let Some(stat) = stat.filter(|stat| stat.names == 1) {
                     own.note(number, stat.identity())?;
                 }
@@ -214,7 +214,7 @@ impl Store {
     }
 }
 
-/// The files of a directory that have bytes, by their numbers; with their entries' numbers.
+/// Numbers the files of a directory that have bytes; each comes with its path and its entry's number.
 pub(super) fn numbered(manifest: &Manifest) -> impl Iterator<Item = (u32, &str, usize)> {
     let with_bytes = manifest
         .entries
@@ -224,9 +224,9 @@ pub(super) fn numbered(manifest: &Manifest) -> impl Iterator<Item = (u32, &str, 
     (0..).zip(with_bytes).map(|(number, (at, entry))| (number, entry.path.as_str(), at))
 }
 
-/// The folder in which a destination lies, made if missing.
+/// Opens the folder that contains a destination, and makes it if missing.
 fn beside(dest: &Path) -> Result<Folder, StoreError> {
-    let shown = || disk::Shown(dest.to_owned());
+    let shown = || disk::PrintablePath(dest.to_owned());
     let (Some(parent), Some(_)) = (dest.parent(), dest.file_name()) else {
         return Err(StoreError::User(format!("{} is no place for a file: name one with -o", shown())));
     };
@@ -240,16 +240,13 @@ fn beside(dest: &Path) -> Result<Folder, StoreError> {
     Ok(Folder::open(parent)?)
 }
 
-/// Makes the hidden place: a name that nothing had.
+/// Makes the hidden place under a name that is free.
 fn make(folder: &Path, beside: &Folder, file: &Path, is_dir: bool) -> Result<Own, StoreError> {
     disk::create_dir_all(folder)?;
     let own = Own::begin(folder, file)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let made = match is_dir {
-        true => {
-            let made = rustix::fs::mkdirat(beside.handle(), &*name, rustix::fs::Mode::from(0o777));
-            made.map_err(std::io::Error::from)
-        }
+        true => beside.handle().make_folder(&name),
         false => beside.create(&name, 0o666).map(drop),
     };
     let stat = made.and_then(|()| beneath::stat_in(beside, name.as_ref()));
@@ -261,7 +258,7 @@ fn make(folder: &Path, beside: &Folder, file: &Path, is_dir: bool) -> Result<Own
     Ok(own)
 }
 
-/// The hidden folder holds no file of the directory that was not made there.
+/// True if the hidden folder holds no file of the directory that was not made there.
 fn is_all_ours(place: &Path, manifest: &Manifest, own: &Own) -> bool {
     let Ok(folder) = Folder::open_itself(place) else { return false };
     numbered(manifest).all(|(number, path, _)| match folder.stat(path) {
@@ -271,14 +268,14 @@ fn is_all_ours(place: &Path, manifest: &Manifest, own: &Own) -> bool {
     })
 }
 
-/// `left` is what `usual` becomes where that name is taken.
+/// True if `left` is a name that was chosen because `usual` was taken.
 fn is_variant(left: &Path, usual: &Path) -> bool {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (left, usual) = (name(left), name(usual));
     left.starts_with(usual.trim_end_matches("swarm-part")) && left.ends_with(".swarm-part")
 }
 
-/// Other names of a file of ours that a move which was cut short has left.
+/// Removes other names of a file of ours, which an interrupted move has left.
 fn drop_other_names(folder: &Path, left: &Path, file: &Path) {
     for own in Own::all(folder) {
         let other = own.place();
@@ -289,13 +286,13 @@ fn drop_other_names(folder: &Path, left: &Path, file: &Path) {
     }
 }
 
-/// Renames, unless something has that name; false if it cannot be done.
+/// Renames unless the new name is taken; false if the rename fails.
 fn rename_new(from: &Path, to: &Path) -> Result<bool, StoreError> {
     let ((here, from), (there, to)) = (Folder::around(from)?, Folder::around(to)?);
-    Ok(beneath::put_new((here.handle(), from), (there.handle(), to)).is_ok())
+    Ok(platform::rename_new((here.handle(), from), (there.handle(), to)).is_ok())
 }
 
-/// What an earlier run left in the store, and nothing can be made of.
+/// Removes an unusable file of an earlier run from the store.
 fn remove(path: &Path) -> Result<(), DiskError> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
@@ -303,10 +300,10 @@ fn remove(path: &Path) -> Result<(), DiskError> {
     }
 }
 
-/// The old name of a file that has moved goes, and with it the note of it.
+/// Removes the old name of a file that has moved, and then the note of it.
 fn end_move(note: &Path, file: &Path) {
     if let Ok(bytes) = disk::read(note) {
-        let old = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+        let old = platform::path_from_bytes(bytes);
         if old != file && same_file(&old, file) {
             let _ = fs::remove_file(&old);
         }
@@ -314,8 +311,10 @@ fn end_move(note: &Path, file: &Path) {
     }
 }
 
-/// Two names of one file.
+/// True if two paths are names of one file.
 fn same_file(one: &Path, other: &Path) -> bool {
-    let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+    let inode = |path: &Path| {
+        fs::symlink_metadata(path).ok().map(|meta| (platform::device(&meta), platform::inode(&meta)))
+    };
     inode(one).is_some_and(|one| Some(one) == inode(other))
 }

@@ -1,5 +1,5 @@
-//! What of a directory lies at its destination already, and what may be put there: found out before a byte is
-//! fetched.
+//! Comparison of a directory with its destination before a byte is fetched: the files that are there already,
+//! and the places where others may be put.
 
 use std::fs;
 use std::io::{self, Read};
@@ -8,98 +8,105 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::StoreError;
-use super::beneath::{self, Folder};
-use super::disk::{DiskError, Shown};
-use crate::content::manifest::{Entry, EntryKind, Manifest};
+use super::beneath::Folder;
+use super::disk::{DiskError, PrintablePath};
+use crate::content::manifest::{EntryKind, Manifest, ManifestEntry};
 use crate::content::path::escape;
 use crate::content::select::Select;
 use crate::id::ContentId;
+use crate::platform;
 
 /// Names that a message lists before it only counts.
 const NAMED: usize = 5;
-/// Bytes read before they are hashed; all cores hash so many.
+/// Bytes read before all cores hash them.
 const PART: usize = 1 << 20;
 
-/// What becomes of one entry of a directory.
+/// Fate of one entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spot {
-    /// It was not asked for, and is not there.
+    /// The entry was not requested, and is not there.
     LeftOut,
-    /// It is at the destination as it should be.
+    /// The entry is at the destination as it should be.
     InPlace,
-    /// Nothing has its name there.
+    /// Nothing has the entry's name there.
     Missing,
-    /// Something else has its name there, which it will replace.
+    /// Another file has the entry's name there; the entry replaces it.
     Differs,
 }
 
-/// What becomes of each entry of a directory, in its order.
+/// Fate of each entry of a directory, in its order.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct WritePlan {
     pub(super) spots: Vec<Spot>,
-    /// The destination is there.
+    /// True if the destination exists.
     pub(super) merges: bool,
 }
 
-/// What may be done at a destination that is there.
+/// Rights at a destination that exists.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
-    /// Files that differ may be replaced.
+    /// True if files that differ may be replaced.
     pub overwrite: bool,
-    /// The store put this very directory there, or a part of it.
+    /// True if the store put this very directory there, or a part of it.
     pub known: bool,
 }
 
-impl Plan {
-    /// Whether this entry is to be fetched and put in place.
+impl WritePlan {
+    /// True if this entry is to be fetched and put in place.
     pub(super) fn brings(&self, entry: usize) -> bool {
         matches!(self.spots.get(entry), Some(Spot::Missing | Spot::Differs))
     }
 
-    /// The destination is there.
+    /// True if the destination exists.
     #[must_use]
     pub const fn merges(&self) -> bool {
         self.merges
     }
 
-    /// Nothing is left out: the destination will have all of it.
+    /// True if no entry is left out: the destination will have the whole directory.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.spots.contains(&Spot::LeftOut)
     }
 
-    /// Everything that was asked for is there.
+    /// True if every requested entry is in place.
     #[must_use]
     pub fn is_done(&self) -> bool {
         (0..self.spots.len()).all(|entry| !self.brings(entry))
     }
 
     fn fresh(manifest: &Manifest, select: &Select) -> Self {
-        let spot = |entry: &Entry| if select.wants(&entry.path) { Spot::Missing } else { Spot::LeftOut };
+        let spot =
+            |entry: &ManifestEntry| if select.wants(&entry.path) { Spot::Missing } else { Spot::LeftOut };
         Self { spots: manifest.entries.iter().map(spot).collect(), merges: false }
     }
 }
 
-/// What a name at the destination is, before its bytes are looked at.
+/// Kind of a name at the destination, before its bytes are read.
 enum Look {
     Is(Spot),
     /// A file of the right length.
     Perhaps,
-    /// What is never replaced: what it is.
+    /// Something that is never replaced: its description and its path.
     Blocked(&'static str, PathBuf),
 }
 
 /// Compares a directory with its destination.
 ///
 /// # Errors
-/// [`StoreError::User`] with the names of what stands in the way, or the disk.
-pub fn survey(manifest: &Manifest, dest: &Path, select: &Select, rights: Rights) -> Result<Plan, StoreError> {
+/// [`StoreError::User`] with the names that stand in the way, or the disk.
+pub fn survey(
+    manifest: &Manifest,
+    dest: &Path,
+    select: &Select,
+    rights: Rights,
+) -> Result<WritePlan, StoreError> {
     match fs::symlink_metadata(dest) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Plan::fresh(manifest, select)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(WritePlan::fresh(manifest, select)),
         Err(e) => return Err(DiskError::new("inspect", dest, e).into()),
         Ok(meta) if !meta.is_dir() => {
             let what = if meta.is_symlink() { "a link" } else { "a file" };
-            let shown = Shown(dest.to_owned());
+            let shown = PrintablePath(dest.to_owned());
             return Err(StoreError::User(format!(
                 "{shown} is {what}, where a folder must be: -o names another place"
             )));
@@ -107,7 +114,7 @@ pub fn survey(manifest: &Manifest, dest: &Path, select: &Select, rights: Rights)
         Ok(_) => {}
     }
     let folder = Folder::open_itself(dest)?;
-    let asked = |entry: &Entry| select.wants(&entry.path);
+    let asked = |entry: &ManifestEntry| select.wants(&entry.path);
     let mut looks = Vec::with_capacity(manifest.entries.len());
     let mut blocked = Vec::new();
     for entry in &manifest.entries {
@@ -121,12 +128,13 @@ pub fn survey(manifest: &Manifest, dest: &Path, select: &Select, rights: Rights)
         looks.push(look);
     }
     if let Some((what, path)) = blocked.first() {
-        let (shown, more) = (Shown(dest.join(path)), blocked.len() - 1);
+        let (shown, more) = (PrintablePath(dest.join(path)), blocked.len() - 1);
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         return Err(StoreError::User(format!("{shown} is {what}{more}: nothing was fetched or changed")));
     }
-    // Who knows nothing of the folder and may replace nothing there needs all of it to be there already.
-    let is_new = |(look, entry): (&Look, &Entry)| {
+    // If the folder is unknown and nothing in it may be replaced, all requested entries must be there
+    // already.
+    let is_new = |(look, entry): (&Look, &ManifestEntry)| {
         asked(entry) && matches!(look, Look::Is(Spot::Missing | Spot::Differs))
     };
     if !rights.overwrite && !rights.known && looks.iter().zip(&manifest.entries).any(is_new) {
@@ -144,11 +152,16 @@ pub fn survey(manifest: &Manifest, dest: &Path, select: &Select, rights: Rights)
             if asked(entry) || spot == Spot::InPlace { spot } else { Spot::LeftOut }
         })
         .collect();
-    allowed(Plan { spots, merges: true }, manifest, dest, rights)
+    allowed(WritePlan { spots, merges: true }, manifest, dest, rights)
 }
 
-/// A plan that replaces only what may be replaced.
-fn allowed(plan: Plan, manifest: &Manifest, dest: &Path, rights: Rights) -> Result<Plan, StoreError> {
+/// Checks that a plan replaces only files that may be replaced.
+fn allowed(
+    plan: WritePlan,
+    manifest: &Manifest,
+    dest: &Path,
+    rights: Rights,
+) -> Result<WritePlan, StoreError> {
     let differ: Vec<&str> = manifest
         .entries
         .iter()
@@ -160,7 +173,7 @@ fn allowed(plan: Plan, manifest: &Manifest, dest: &Path, rights: Rights) -> Resu
         (true, ..) | (_, _, true) => Ok(plan),
         (false, true, _) if differ.is_empty() => Ok(plan),
         (false, true, _) => {
-            let (shown, names) = (Shown(dest.to_owned()), listed(&differ));
+            let (shown, names) = (PrintablePath(dest.to_owned()), listed(&differ));
             Err(StoreError::User(format!(
                 "in {shown} these files are not what was fetched: {names}; --overwrite restores them"
             )))
@@ -169,7 +182,7 @@ fn allowed(plan: Plan, manifest: &Manifest, dest: &Path, rights: Rights) -> Resu
     }
 }
 
-/// Whether what no chunk brings (files without bytes, folders without files, links) is at a destination.
+/// True if the entries without chunks (empty files, empty folders, links) are at a destination.
 #[must_use]
 pub fn rest_is_there(manifest: &Manifest, dest: &Path) -> bool {
     let Ok(folder) = Folder::open_itself(dest) else { return false };
@@ -178,16 +191,16 @@ pub fn rest_is_there(manifest: &Manifest, dest: &Path) -> bool {
     rest.all(|entry| matches!(look(&folder, entry), Ok(Look::Is(Spot::InPlace) | Look::Perhaps)))
 }
 
-/// The refusal of a folder that is there.
+/// Returns the refusal of a folder that is there already.
 fn there_already(dest: &Path) -> StoreError {
-    let shown = Shown(dest.to_owned());
+    let shown = PrintablePath(dest.to_owned());
     StoreError::User(format!(
         "{shown} is already there: --overwrite replaces the files of the same names in it and leaves all others, \
          -o names another place"
     ))
 }
 
-/// Some names, and how many more there are.
+/// Lists some names, and how many more there are.
 pub(super) fn listed(names: &[&str]) -> String {
     let first: Vec<String> = names.iter().take(NAMED).map(|name| escape(name)).collect();
     let more = names.len().saturating_sub(NAMED);
@@ -195,7 +208,7 @@ pub(super) fn listed(names: &[&str]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-fn look(folder: &Folder, entry: &Entry) -> io::Result<Look> {
+fn look(folder: &Folder, entry: &ManifestEntry) -> io::Result<Look> {
     let path = Path::new(&entry.path);
     let stat = match folder.stat(&entry.path) {
         Ok(Some(stat)) => stat,
@@ -205,8 +218,7 @@ fn look(folder: &Folder, entry: &Entry) -> io::Result<Look> {
         }
         Err(e) => return Err(e),
     };
-    let (is_dir, is_link, is_file) =
-        (beneath::is_dir(&stat), beneath::is_link(&stat), beneath::is_file(&stat));
+    let (is_dir, is_link, is_file) = (stat.is_dir(), stat.is_link(), stat.is_file());
     Ok(match &entry.kind {
         EntryKind::EmptyDir if is_dir => Look::Is(Spot::InPlace),
         EntryKind::EmptyDir => Look::Blocked("no folder, where one must be", path.to_owned()),
@@ -221,28 +233,28 @@ fn look(folder: &Folder, entry: &Entry) -> io::Result<Look> {
     })
 }
 
-/// The first name on the way that is no folder.
+/// First part of a path that is no folder.
 fn in_the_way(folder: &Folder, path: &Path) -> PathBuf {
     let ways: Vec<&Path> = path.ancestors().filter(|way| !way.as_os_str().is_empty()).collect();
     let is_no_folder = |way: &&&Path| {
         let stat = way.to_str().and_then(|way| folder.stat(way).ok().flatten());
-        stat.is_some_and(|stat| !beneath::is_dir(&stat))
+        stat.is_some_and(|stat| !stat.is_dir())
     };
     ways.iter().rev().find(is_no_folder).map_or_else(|| path.to_owned(), |way| way.to_path_buf())
 }
 
-/// A file of the right length: whether its bytes are right as well. Who may replace it also sees to whether
-/// it can be run.
-fn compare(folder: &Folder, entry: &Entry, overwrite: bool) -> Spot {
+/// Compares the bytes of a file of the right length. If it may be replaced, its executable bit must be right
+/// as well.
+fn compare(folder: &Folder, entry: &ManifestEntry, overwrite: bool) -> Spot {
     let EntryKind::File { id, executable, .. } = &entry.kind else { return Spot::Differs };
     let same = folder.read(&entry.path).and_then(|file| {
-        let mode = file.metadata().map(|meta| std::os::unix::fs::MetadataExt::mode(&meta))?;
+        let mode = file.metadata().map(|meta| platform::permissions(&meta))?;
         Ok((!overwrite || (mode & 0o100 != 0) == *executable) && hash(file)? == *id)
     });
     if same.unwrap_or(false) { Spot::InPlace } else { Spot::Differs }
 }
 
-/// The id of a file's bytes.
+/// Hashes a file to its id.
 pub(super) fn hash(mut file: fs::File) -> io::Result<ContentId> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; PART];

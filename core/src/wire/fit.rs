@@ -71,10 +71,10 @@ impl Message {
                 beats.truncate(limits::GATEWAYS);
                 vec![Self::Gateways { id, beats }]
             }
-            Self::Who { name } if name.len() > limits::OFFICE_NAME_BYTES => Vec::new(),
-            Self::Called { mut chains } => {
+            Self::FindMember { name } if name.len() > limits::OFFICE_NAME_BYTES => Vec::new(),
+            Self::FoundMembers { mut chains } => {
                 chains.truncate(limits::OFFICE_CALLED);
-                vec![Self::Called { chains }]
+                vec![Self::FoundMembers { chains }]
             }
             Self::Banned { secs, reason } => {
                 vec![Self::Banned { secs, reason: cut(reason, limits::REASON_BYTES) }]
@@ -88,7 +88,7 @@ impl Message {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::content::tree::Kind;
+    use crate::content::kind::ContentKind;
     use crate::id::ContentId;
     use crate::wire::{GatewayBeat, Have, VERSION};
 
@@ -135,14 +135,15 @@ mod tests {
         assert_eq!(taken(Message::Refuse { blob: 1, count: 1025, busy: true }).len(), 3);
         let beat = GatewayBeat { tag: 1, number: 1, whole: true, age: 0 };
         taken(Message::Gateways { id: ContentId::from_bytes([1; 32]), beats: vec![beat; 9] });
-        taken(Message::Called { chains: vec![Vec::new(); 9] });
-        assert!(taken(Message::Who { name: "n".repeat(65) }).is_empty());
+        taken(Message::FoundMembers { chains: vec![Vec::new(); 9] });
+        assert!(taken(Message::FindMember { name: "n".repeat(65) }).is_empty());
     }
 
     #[test]
     fn words_are_cut_between_characters() {
         let name = format!("a{}", "\u{20ac}".repeat(100));
-        let offer = |name| Offer { blob: 1, kind: Kind::File, len: 1, name, origin: true, have: Have::All };
+        let offer =
+            |name| Offer { blob: 1, kind: ContentKind::File, len: 1, name, origin: true, have: Have::All };
         let fit = taken(Message::Offer(offer(Some(name.clone()))));
         let [Message::Offer(Offer { name: Some(cut), .. })] = fit.as_slice() else { panic!("{fit:?}") };
         assert!(name.starts_with(cut.as_str()) && cut.len() == 253, "{}", cut.len());

@@ -2,14 +2,14 @@
 //!
 //! One substream of a connection, `/swarm/tracker/1`, carries frames as the control stream does: a `u32` of length (little
 //! endian, at most [`limits::CONTROL_FRAME`]) and a body in postcard. The node sends an [`Announce`], the tracker answers
-//! each with one [`Answer`], in order.
+//! each with one [`TrackerAnswer`], in order.
 //!
 //! A node has one set of swarms that it takes part in, and tells changes of it. [`Announce::base`] is the version of the set
 //! that the changes are to; a tracker that knows another one (it was started anew, or forgot the node) takes none of them in
 //! and says which it knows, 0 for none. The node then tells the whole set, from base 0, in as many messages as it takes. So
 //! a renewal is one small message, however large the set.
 //!
-//! A tracker is told of no names and no ids: a swarm is known there by its [`Key`].
+//! A tracker is told of no names and no ids: a swarm is known there by its [`SwarmKey`].
 
 use serde::{Deserialize, Serialize};
 
@@ -24,21 +24,21 @@ pub const PROTOCOL: &str = "/swarm/tracker/1";
 const CONTEXT: &str = "swarm 2026-11-22 what a tracker knows a content by";
 
 /// What a tracker knows a swarm by.
-pub type Key = [u8; 32];
+pub type SwarmKey = [u8; 32];
 
 /// The key of a content that anybody may fetch. Whoever has the id can tell the key, and nobody the id from the key: what a
 /// tracker writes down says nothing to whoever reads it later. One that wants to know can go among the members, as anybody
 /// may who is introduced to them, and is then asked for the id.
 #[must_use]
-pub fn key_of(id: ContentId) -> Key {
+pub fn key_of(id: ContentId) -> SwarmKey {
     blake3::derive_key(CONTEXT, id.as_bytes())
 }
 
 /// What a node announces of one swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct AnnouncedSwarm {
     /// Which.
-    pub key: Key,
+    pub key: SwarmKey,
     /// It has everything.
     pub whole: bool,
 }
@@ -55,18 +55,18 @@ pub struct Announce {
     /// The version after them.
     pub version: u64,
     /// Swarms that it takes part in now, or otherwise than before.
-    pub add: Vec<Entry>,
+    pub add: Vec<AnnouncedSwarm>,
     /// Swarms that it takes part in no longer.
-    pub drop: Vec<Key>,
+    pub drop: Vec<SwarmKey>,
     /// Swarms of which it wants to meet members.
-    pub ask: Vec<Key>,
+    pub ask: Vec<SwarmKey>,
     /// It goes: forget it.
     pub leave: bool,
 }
 
 /// A tracker's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct TrackerAnswer {
     /// The version of the node's set that the tracker knows now.
     pub version: u64,
     /// Seconds until the node should announce itself again; a good while after that it is forgotten.
@@ -85,7 +85,7 @@ pub struct Answer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Which.
-    pub key: Key,
+    pub key: SwarmKey,
     /// How many there are.
     pub members: u64,
     /// How many of them have everything.
@@ -119,7 +119,7 @@ impl Announce {
     }
 }
 
-impl Answer {
+impl TrackerAnswer {
     /// The frame's bytes, without the length before them. Peers for which there is no room in a frame are left out.
     ///
     /// # Errors
@@ -187,8 +187,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn entries(count: usize) -> Vec<Entry> {
-        (0..count).map(|n| Entry { key: blake3::hash(&n.to_le_bytes()).into(), whole: true }).collect()
+    fn entries(count: usize) -> Vec<AnnouncedSwarm> {
+        (0..count)
+            .map(|n| AnnouncedSwarm { key: blake3::hash(&n.to_le_bytes()).into(), whole: true })
+            .collect()
     }
 
     #[test]
@@ -219,10 +221,11 @@ mod tests {
         let peer =
             PeerAddrs { peer: vec![1; 38], addrs: vec![vec![2; limits::ADDR_BYTES]; limits::PEER_ADDRS] };
         let found = Found { peers: vec![peer; limits::ANSWER_PEERS], ..Found::default() };
-        let mut answer = Answer { found: vec![found; limits::ANNOUNCE_ASKS], ..Answer::default() };
+        let mut answer =
+            TrackerAnswer { found: vec![found; limits::ANNOUNCE_ASKS], ..TrackerAnswer::default() };
         let bytes = answer.encode().unwrap();
         assert!(bytes.len() <= limits::CONTROL_FRAME);
-        let read = Answer::decode(&bytes).unwrap();
+        let read = TrackerAnswer::decode(&bytes).unwrap();
         assert!(read == answer && read.found.iter().all(|found| !found.peers.is_empty()));
     }
 

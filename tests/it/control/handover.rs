@@ -132,6 +132,6 @@ fn beside_a_daemon_there_is_nothing_to_wait_for() {
     first.stop().success();
     let daemon = alice.daemon(&[]);
     let published = alice.run([&"publish".into(), &alice.file("second.bin", MIB, 230)]);
-    assert!(published.success().err.contains("the node that runs for this store shares it"));
+    assert!(published.success().err.contains("shared by the daemon of this store"));
     daemon.stop().success();
 }

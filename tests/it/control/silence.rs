@@ -20,7 +20,7 @@ fn is_named(ran: &Ran, pid: u32) {
     let named = format!("(process {pid}) does not answer: the process is stopped");
     assert!(ran.err.contains(&named), "{}: {}", ran.line, ran.err);
     assert!(ran.err.contains(&format!("kill -CONT {pid}")), "{}", ran.err);
-    assert!(ran.err.contains("what is verified is kept"), "{}", ran.err);
+    assert!(ran.err.contains("verified data is kept"), "{}", ran.err);
 }
 
 #[test]

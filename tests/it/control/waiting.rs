@@ -60,7 +60,7 @@ fn who_comes_when_too_many_wait_is_told_so() {
     let waiting: Vec<Client> = (0..120).map(|number| Client::waiting(&home, number)).collect();
     let refused = home.run(["get", &id(999)]);
     refused.exits(8);
-    assert!(refused.err.contains("120 commands wait"), "{}", refused.err);
+    assert!(refused.err.contains("120 commands are waiting"), "{}", refused.err);
     let told = home.get(&id(999), &[]);
     assert_eq!((&told.exits(8).last()["fault"], &told.last()["exit"]), (&json!("busy"), &json!(8)));
     home.run(["status"]).success();

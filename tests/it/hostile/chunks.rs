@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use swarm_core::wire::frame::DataHeader;
-use swarm_core::wire::{LIST, Message, Why};
+use swarm_core::wire::{LIST, Message, RefusalReason};
 use swarm_tests::fixture::{Home, PATIENCE, b3, wait_until};
 use swarm_tests::hostile::{Hostile, Out, Turn};
 
@@ -119,7 +119,9 @@ fn d3_seeders_that_claim_everything_and_answer_nothing() {
         after_the_list(|blob, chunk| {
             vec![Out::RawData(DataHeader { blob, chunk, offset: 0, len: 65_536 }.encode().to_vec())]
         }),
-        after_the_list(|blob, chunk| vec![Out::Control(Message::Decline { blob, chunk, why: Why::Busy })]),
+        after_the_list(|blob, chunk| {
+            vec![Out::Control(Message::Decline { blob, chunk, why: RefusalReason::Busy })]
+        }),
     ];
     let addrs: Vec<&str> = misers.iter().chain([&mute]).map(Hostile::addr).chain([honest.addr()]).collect();
     let took = timed_get(honest.id(), &addrs);

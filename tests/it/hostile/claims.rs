@@ -2,7 +2,8 @@
 
 use blake3::hazmat::HasherExt as _;
 use swarm_core::content::geometry::Geometry;
-use swarm_core::content::tree::{Kind, encoded_len};
+use swarm_core::content::kind::ContentKind;
+use swarm_core::content::tree::encoded_len;
 use swarm_core::wire::{Have, LIST, Message, Offer};
 use swarm_tests::fixture::{PATIENCE, wait_until};
 use swarm_tests::hostile::bytes::{framed, varint};
@@ -84,7 +85,7 @@ fn d4_have_maps_that_cannot_be() {
 }
 
 /// A peer that says the id is something else, and proves it as well as it can.
-fn lying(content: &Content, claim: (Kind, u64), list: Vec<u8>, last: Vec<u8>) -> Hostile {
+fn lying(content: &Content, claim: (ContentKind, u64), list: Vec<u8>, last: Vec<u8>) -> Hostile {
     let script = move |turn: &Turn<'_>, honest: Vec<Out>| match turn.heard {
         Some(Message::List { blob }) => frames(*blob, LIST, &list),
         Some(Message::Request { blob, first, .. }) => frames(*blob, *first, &last),
@@ -111,8 +112,9 @@ fn d12_lengths_that_are_lies() {
     let len = MIB as u64;
     let bytes = content.offering.whole().unwrap_or_default().to_vec();
     let (list, chunk) = (content.offering.list().to_vec(), bytes[MIB - (64 << 10)..].to_vec());
-    let lie =
-        |len: u64, list: &[u8], last: &[u8]| lying(&content, (Kind::File, len), list.to_vec(), last.to_vec());
+    let lie = |len: u64, list: &[u8], last: &[u8]| {
+        lying(&content, (ContentKind::File, len), list.to_vec(), last.to_vec())
+    };
     let invented = |len: u64| vec![7; Geometry::new(len).map_or(0, encoded_len)];
     // The nearest to a tail that there is: that of other bytes of the claimed length.
     let ended = |values: &[u8], bytes: &[u8]| {
@@ -135,7 +137,7 @@ fn d12_lengths_that_are_lies() {
         ("another tail", lie(len, &[merged, &vec![7; list.len() - merged.len()]].concat(), &chunk)),
         ("another list", lie(len, &invented(len), &chunk)),
         ("one chunk", lie(64 << 10, &[], &chunk)),
-        ("a directory", lying(&content, (Kind::Directory, len), list.clone(), chunk.clone())),
+        ("a directory", lying(&content, (ContentKind::Directory, len), list.clone(), chunk.clone())),
     ];
     // Part of an answer is no lie, and no use.
     let slow = lie(len, &list[..list.len() - 32], &chunk);

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::{Multiaddr, Protocol};
-use swarm_core::content::tree::Kind;
+use swarm_core::content::kind::ContentKind;
 use swarm_core::id::ContentId;
 use swarm_core::limits;
-use swarm_core::wire::{Have, Message, Offer, PeerAddrs, Why};
+use swarm_core::wire::{Have, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::{PATIENCE, wait_until};
 use swarm_tests::hostile::bytes::{control, framed, varint};
 use swarm_tests::hostile::{Hostile, Out};
@@ -32,7 +32,7 @@ fn large_have(_: u64) -> Vec<u8> {
 
 fn offers(number: u64) -> Vec<u8> {
     let (blob, name) = (number as u32, Some("x".repeat(255)));
-    let (kind, len, have) = (Kind::File, 1 << 40, Have::Runs(ragged()));
+    let (kind, len, have) = (ContentKind::File, 1 << 40, Have::Runs(ragged()));
     control(&Message::Offer(Offer { blob, kind, len, name, origin: true, have }))
 }
 
@@ -67,7 +67,7 @@ fn lists(number: u64) -> Vec<u8> {
 }
 
 fn declines(number: u64) -> Vec<u8> {
-    control(&Message::Decline { blob: 1, chunk: number as u32 % 16, why: Why::Busy })
+    control(&Message::Decline { blob: 1, chunk: number as u32 % 16, why: RefusalReason::Busy })
 }
 
 fn strangers(number: u64) -> Vec<u8> {
@@ -160,8 +160,9 @@ fn floods_about_what_is_wanted_cost_bounded_memory() {
         }),
         Hostile::listen(content.offerings(), |turn, honest| match turn.heard {
             Some(Message::Request { blob, first, count }) => {
-                let decline =
-                    |chunk| Out::Control(Message::Decline { blob: *blob, chunk, why: Why::Missing });
+                let decline = |chunk| {
+                    Out::Control(Message::Decline { blob: *blob, chunk, why: RefusalReason::Missing })
+                };
                 (*first..first + count).flat_map(|chunk| vec![decline(chunk); 50]).collect()
             }
             _ => honest,

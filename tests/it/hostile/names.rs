@@ -1,7 +1,7 @@
 //! Names and trees that no manifest may have: the table of the path policy, as seen from outside.
 
 /// Whole paths, as bytes.
-pub(super) const PATHS: &[&[u8]] = &[
+pub(crate) const PATHS: &[&[u8]] = &[
     // Nothing, here and above.
     b"",
     b".",
@@ -107,7 +107,7 @@ pub(super) const PATHS: &[&[u8]] = &[
 type Tree = &'static [(&'static str, &'static str)];
 
 /// Trees that are no trees, or lead outside.
-pub(super) const TREES: &[Tree] = &[
+pub(crate) const TREES: &[Tree] = &[
     &[("a", "-> .."), ("a/x", "file")],
     &[("a", "-> .."), ("a/canary", "")],
     &[("a", "-> b"), ("a/x", "file"), ("b", "")],

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
-use swarm_core::content::tree::Kind;
+use swarm_core::content::kind::ContentKind;
 use swarm_tests::fixture::{Home, PATIENCE, listing};
 use swarm_tests::hostile::bytes::{Handmade, Node, varint};
 use swarm_tests::hostile::{Hostile, Offering};
@@ -111,8 +111,8 @@ fn d13_manifests_that_are_bombs() {
         ("no manifest".to_owned(), Offering::directory(b"#!/bin/sh\n".to_vec())),
         ("nothing but magic".to_owned(), Offering::directory(b"swarmdir".to_vec())),
         ("another version".to_owned(), Offering::directory(other_version)),
-        ("a gibibyte".to_owned(), Offering::hollow(Kind::Directory, 1 << 30)),
-        ("a byte over the limit".to_owned(), Offering::hollow(Kind::Directory, (8 << 20) + 1)),
+        ("a gibibyte".to_owned(), Offering::hollow(ContentKind::Directory, 1 << 30)),
+        ("a byte over the limit".to_owned(), Offering::hollow(ContentKind::Directory, (8 << 20) + 1)),
     ]);
     refused(&manifests, vec![Offering::file(b"payload".to_vec())]);
 }

@@ -160,5 +160,5 @@ fn a_timetable_holds_and_a_node_in_the_background_still_fetches() {
     assert_eq!(fs::read(bob.path("a.bin")).unwrap(), fs::read(alice.path("a.bin")).unwrap());
     let wrong = bob.run(["--schedule", "mon up=1M; sometimes", "status"]);
     wrong.exits(2);
-    assert!(wrong.err.contains("`sometimes` is no day"), "{}", wrong.err);
+    assert!(wrong.err.contains("`sometimes` is not a day"), "{}", wrong.err);
 }

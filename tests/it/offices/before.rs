@@ -28,7 +28,7 @@ fn it_is_looked_for_in_the_office_too_and_is_of_the_office_then() {
     let lan = Lan::new(3);
     let (machines, id) = begun(&lan);
     let why = machines[1].run(&["why", &id]).text();
-    assert!(why.contains("in the office Acme: ") && why.contains("in the network of all nodes: "), "{why}");
+    assert!(why.contains("in the office Acme: ") && why.contains("in the public network: "), "{why}");
     let ran = machines[1].run(&["--json", "get", &id, "-o", "out", "--timeout", "30s"]);
     let done = ran.success().last();
     assert!(done["resumed"].as_u64().unwrap() > 0, "what is verified is kept: {done}");

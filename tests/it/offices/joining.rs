@@ -37,7 +37,7 @@ fn a_service_joins_unattended() {
     let other = Home::new();
     let code = std::fs::read_to_string(&file).unwrap();
     let late = Process::spawn(lan.on(2, &other.bare_command(["office", "join", code.trim()]))).wait();
-    assert!(late.exits(3).err.contains("stayed shut"), "{}", late.err);
+    assert!(late.exits(3).err.contains("invitation refused"), "{}", late.err);
     let _ = daemon.interrupt();
 }
 
@@ -49,14 +49,14 @@ fn an_invitation_opens_the_door_by_itself() {
     machines[0].found("Acme");
     let file = machines[0].home.path("code");
     let inviting = machines[0].spawn(&["office", "invite", "--file", file.to_str().unwrap()]);
-    wait_until("the door is open", PATIENCE, || inviting.err().contains("opens the door"));
+    wait_until("the door is open", PATIENCE, || inviting.err().contains("keep this running"));
     // A file that is there is not touched, and no invitation is made for it.
     machines[0].run(&["office", "invite", "--file", file.to_str().unwrap()]).exits(1);
     assert_eq!(machines[0].office()["invited"], 1);
     machines[1].join(std::fs::read_to_string(&file).unwrap().trim()).success();
     inviting.wait().exits(0);
     let short = machines[0].run(&["office", "invite", "--expires", "1s"]);
-    assert!(short.exits(0).err.contains("has ended"), "{}", short.err);
+    assert!(short.exits(0).err.contains("has expired"), "{}", short.err);
 }
 
 /// The root: a wrong password is said, a registrar takes the right one, and what was written down makes another registrar.

@@ -25,7 +25,7 @@ fn knock(lan: &Lan, host: u8, addr: &str, says: Option<&[u8]>) -> usize {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let key = Keypair::generate_ed25519();
-            let mut transport = swarm_core::node::transport::build(&key, false).unwrap();
+            let mut transport = swarm_core::net::transport::build(&key, false).unwrap();
             let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
             let (_, mut muxer) =
                 transport.dial(addr, opts).unwrap().await.expect("the handshake is for everybody");
@@ -131,7 +131,7 @@ fn tries_to_come_in(lan: &Lan, machines: &[Machine<'_>], id: &str, addrs: &[&str
     };
     let refused = stranger.join(&forged);
     refused.exits(3);
-    assert!(refused.last()["message"].as_str().unwrap().contains("stayed shut"), "{}", refused.text());
+    assert!(refused.last()["message"].as_str().unwrap().contains("invitation refused"), "{}", refused.text());
     // Of the network of all nodes it gets nothing either.
     assert!(!stranger.gets(id, 4, &[]));
 }

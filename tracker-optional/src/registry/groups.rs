@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use super::{GATEWAYS, Group, Key, Member, NOWHERE, Registry};
+use super::{GATEWAYS, Group, Member, NOWHERE, Registry, SwarmKey};
 
 impl<N: Eq + Hash + Clone> Registry<N> {
     #[cfg(test)]
@@ -90,7 +90,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     }
 
     /// Whether a node is one of its site's gateways for a swarm; it becomes one while there are few.
-    pub(super) fn gateway(&mut self, number: u32, key: &Key, swarm: u32, site: u64) -> bool {
+    pub(super) fn gateway(&mut self, number: u32, key: &SwarmKey, swarm: u32, site: u64) -> bool {
         let Some(at) = self
             .entry_of(number, key)
             .and_then(|entry| self.nodes.get(number).map(|node| node.entries[entry as usize].at))

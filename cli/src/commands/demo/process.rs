@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use swarm_core::node::event::Event;
+use swarm_core::api::event::Event;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -15,13 +14,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::exit::Failed;
+use crate::platform;
 
-/// What ending in order may take before a process is killed.
+/// Time to end in order before a process is killed.
 const END_WITHIN: Duration = Duration::from_secs(8);
-/// What a process that closed its output may take to end.
+/// Time to end for a process that closed its output.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a process said on standard output.
+/// A message of a process on standard output.
 pub(super) enum Heard {
     /// A line.
     Event(Box<Event>),
@@ -29,7 +29,7 @@ pub(super) enum Heard {
     Ended,
 }
 
-/// See the module.
+/// A running process of a demo.
 pub(super) struct Process {
     /// For people.
     pub(super) name: String,
@@ -72,9 +72,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)
-            // Ctrl-C reaches only us: we end the others in order.
-            .process_group(0)
             .kill_on_drop(true);
+        // Ctrl-C reaches only us: we end the others in order.
+        platform::shield_from_terminal(&mut command);
         let mut child = command.spawn().map_err(|error| Failed::io("start", &program, &error))?;
         let mut reader = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
@@ -88,7 +88,7 @@ impl Process {
         let how = match timeout(EXIT_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) => status.to_string(),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "its output closed".to_owned(),
+            Err(_) => "it closed its output and did not end".to_owned(),
         };
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -98,10 +98,8 @@ impl Process {
 
     /// Asks it to stop. Its handle has not been waited for, so the process id is still its own.
     fn interrupt(&self) {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended just now, which is as good.
-            let _ = kill_process(pid, Signal::INT);
+        if let Some(pid) = self.child.id() {
+            platform::ask_to_stop(pid);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What came of a demo: who got how much from whom.
+//! The result of a demo: the bytes that each getter got from each other process.
 
 use std::time::Duration;
 
 use serde::Serialize;
-use swarm_core::node::event::Source;
+use swarm_core::api::status::SourceRow;
 
 use crate::exit::Outcome;
 use crate::json::About;
@@ -11,13 +11,16 @@ use crate::size;
 use crate::table::Column;
 use crate::ui::Ui;
 
-/// See the module.
+/// How many fetch.
+pub(super) const GETTERS: usize = 5;
+
+/// The result of a demo.
 pub(super) struct Report {
     /// Of the file.
     pub(super) id: String,
     /// Its bytes.
     pub(super) len: u64,
-    /// What the publisher says it has sent.
+    /// The bytes that the publisher has sent, by its own count.
     pub(super) publisher_sent: Option<u64>,
     /// One for each getter.
     pub(super) copies: Vec<Copied>,
@@ -55,7 +58,7 @@ impl Copied {
         name: &str,
         took: Duration,
         verified: bool,
-        sources: &[Source],
+        sources: &[SourceRow],
         peers: &[String],
     ) -> Self {
         let from = |peer: &String| {
@@ -76,7 +79,7 @@ impl Copied {
 impl Report {
     /// Every copy is right.
     pub(super) fn ok(&self) -> bool {
-        self.copies.len() == super::GETTERS && self.copies.iter().all(|copy| copy.verified)
+        self.copies.len() == GETTERS && self.copies.iter().all(|copy| copy.verified)
     }
 
     /// Prints it, with the commands to do the same by hand.
@@ -93,10 +96,7 @@ impl Report {
         if let Some(sent) = self.publisher_sent {
             let all = self.len.saturating_mul(self.copies.len() as u64);
             let (sent, all) = (size::bytes(sent), size::bytes(all));
-            ui.talk(&format!(
-                "the publisher sent {sent}; the copies are {all}, each hashed again: {}",
-                self.verdict()
-            ));
+            ui.talk(&format!("the publisher sent {sent} for {all} of copies; {}", self.verdict()));
         }
         for line in BY_HAND {
             ui.talk(line);
@@ -104,8 +104,13 @@ impl Report {
         Ok(())
     }
 
-    fn verdict(&self) -> &'static str {
-        if self.ok() { "all right" } else { "NOT all right" }
+    fn verdict(&self) -> String {
+        let good = self.copies.iter().filter(|copy| copy.verified).count();
+        if self.ok() {
+            format!("all {good} copies verified")
+        } else {
+            format!("ONLY {good} of {GETTERS} copies verified")
+        }
     }
 
     fn rows(&self, unit: u64) -> Vec<Vec<String>> {
@@ -124,7 +129,7 @@ impl Report {
     }
 }
 
-const COLUMNS: [Column; 4 + super::GETTERS] = [
+const COLUMNS: [Column; 4 + GETTERS] = [
     Column::Left("GETTER"),
     Column::Right("SECONDS"),
     Column::Left("VERIFIED"),
@@ -138,10 +143,10 @@ const COLUMNS: [Column; 4 + super::GETTERS] = [
 
 const BY_HAND: [&str; 5] = [
     "",
-    "the same by hand, on two machines of one network:",
+    "To do the same on two machines of one network:",
     "  swarm publish FILE     prints an id and shares the file until Ctrl-C",
     "  swarm get ID           on the other machine, with that id",
-    "publish also prints a line with its addresses, should they not find each other",
+    "publish prints a line with its addresses, too: use it if they do not connect",
 ];
 
 /// The unit in which a share of the file is a number of a few digits.
@@ -155,17 +160,17 @@ fn unit(len: u64) -> (&'static str, u64) {
 
 #[cfg(test)]
 mod tests {
-    use swarm_core::node::event::Class;
+    use swarm_core::distance::Distance;
 
     use super::*;
     use crate::table;
 
     fn copied(number: usize, verified: bool) -> Copied {
         let peers: Vec<String> = ["p", "1", "2", "3", "4", "5"].map(str::to_owned).to_vec();
-        let source = |peer: &str, bytes| Source {
+        let source = |peer: &str, bytes| SourceRow {
             peer: peer.into(),
             publisher: peer == "p",
-            class: Class::Host,
+            class: Distance::Host,
             bytes,
         };
         let sources =
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_table_fits_80_columns() {
-        let copies = (1..=super::super::GETTERS).map(|number| copied(number, true)).collect();
+        let copies = (1..=GETTERS).map(|number| copied(number, true)).collect();
         let report = Report { id: String::new(), len: 64 << 20, publisher_sent: None, copies };
         assert!(report.ok());
         let lines = table::lines(&COLUMNS, &report.rows(1 << 20), Some(79));

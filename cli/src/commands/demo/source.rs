@@ -14,7 +14,7 @@ const PIECE: usize = 1 << 20;
 
 /// The file that is spread.
 pub(super) struct Source {
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
     /// Its bytes.
     pub(super) len: u64,
@@ -28,7 +28,7 @@ impl Source {
         let failed = |error: io::Error| Failed { code: Code::User, ..Failed::io("read", path, &error) };
         let path = std::path::absolute(path).map_err(failed)?;
         if !path.metadata().map_err(failed)?.is_file() {
-            let message = format!("{} is not a file, which is what a demo spreads", path.display());
+            let message = format!("{} is not a file", path.display());
             return Err(Failed::new(Code::User, message).hint("swarm demo FILE"));
         }
         let (hash, len) = hash(&path).map_err(failed)?;
@@ -43,7 +43,7 @@ impl Source {
         Self::of(&path)
     }
 
-    /// What `swarm publish` must call it.
+    /// The id that `swarm publish` must print.
     pub(super) fn id(&self) -> String {
         self.hash.to_hex().to_string()
     }

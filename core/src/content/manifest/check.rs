@@ -1,27 +1,27 @@
 //! Whether what a manifest says is allowed. The same rules on both sides: over entries when publishing, over bytes when
 //! receiving.
 
-use super::codec::{Reader, Shape};
+use super::codec::{EntryReader, Shape};
 use super::{FILE_BYTES, Flaw, MANIFEST_BYTES, MANIFEST_ENTRIES};
 use crate::content::path::{Rules, check_path, check_symlink_target, clip, fold_key, normal_key};
 use crate::id::ContentId;
 
 /// What two names share exactly if they are twins: a hash over the folded components. 128 bits, so honest names never
 /// collide; who makes some collide gets a manifest that is rejected.
-type Key = [u8; 16];
+type NameHash = [u8; 16];
 
 /// A name in the tree: an entry, or a directory that an entry implies. Each is seen once, since paths ascend and those
 /// below one directory therefore stand together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Node {
-    key: Key,
+struct PathNode {
+    key: NameHash,
     /// The entry it was first seen at,
     entry: u32,
     /// and how many components of that entry's path stand before this one.
     depth: u32,
 }
 
-/// Goes over all entries in order and keeps what later ones must be compared with: [`Node`]s, not paths.
+/// Goes over all entries in order and keeps what later ones must be compared with: [`PathNode`]s, not paths.
 pub(super) struct Checker {
     rules: Rules,
     entries: u32,
@@ -30,12 +30,12 @@ pub(super) struct Checker {
     sum: u64,
     /// The path before, and the keys of its components from the top.
     path: String,
-    keys: Vec<Key>,
-    nodes: Vec<Node>,
+    keys: Vec<NameHash>,
+    nodes: Vec<PathNode>,
 }
 
 /// Two names of one key.
-pub(super) struct Clash(Node, Node);
+pub(super) struct Clash(PathNode, PathNode);
 
 impl Checker {
     pub(super) fn new(rules: Rules) -> Self {
@@ -100,7 +100,7 @@ impl Checker {
         for (depth, name) in path.split('/').enumerate().skip(shared) {
             let key = self.key_below(name);
             self.keys.push(key);
-            self.nodes.push(Node { key, entry: self.entries, depth: depth as u32 });
+            self.nodes.push(PathNode { key, entry: self.entries, depth: depth as u32 });
         }
         self.entries += 1;
         self.path.clear();
@@ -108,14 +108,14 @@ impl Checker {
         Ok(())
     }
 
-    fn key_below(&self, name: &str) -> Key {
+    fn key_below(&self, name: &str) -> NameHash {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(self.keys.last().unwrap_or(&Key::default()));
+        hasher.update(self.keys.last().unwrap_or(&NameHash::default()));
         match self.rules {
             Rules::Portable => hasher.update(fold_key(name).as_bytes()),
             Rules::Unix => hasher.update(normal_key(name).as_bytes()),
         };
-        let mut key = Key::default();
+        let mut key = NameHash::default();
         key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         key
     }
@@ -142,11 +142,11 @@ impl Checker {
 impl Clash {
     /// What is wrong, given how to find an entry's path and whether it is an empty directory.
     pub(super) fn flaw(&self, at: impl Fn(usize) -> Option<(String, bool)>) -> Flaw {
-        let place = |node: &Node| {
+        let place = |node: &PathNode| {
             let (path, empty_dir) = at(node.entry as usize).unwrap_or_default();
             let end = path.match_indices('/').nth(node.depth as usize).map(|(slash, _)| slash);
             let name = path[..end.unwrap_or(path.len())].to_owned();
-            Place { name, is_entry: end.is_none(), empty_dir, path }
+            NodeLocation { name, is_entry: end.is_none(), empty_dir, path }
         };
         let (first, second) = (place(&self.0), place(&self.1));
         if first.name != second.name {
@@ -162,7 +162,7 @@ impl Clash {
 }
 
 /// Where a node is, in words.
-struct Place {
+struct NodeLocation {
     name: String,
     /// Whether the node is the entry itself, and not a directory above it.
     is_entry: bool,
@@ -172,7 +172,7 @@ struct Place {
 
 /// The first pass of decoding: all that is to be checked, keeping no path but the last.
 pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Flaw> {
-    let (head, mut reader) = Reader::open(bytes)?;
+    let (head, mut reader) = EntryReader::open(bytes)?;
     let mut checker = Checker::new(head.rules);
     while let Some(shape) = reader.next()? {
         checker.entry(reader.path()?, shape)?;
@@ -183,7 +183,7 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Flaw> {
 
 /// Walks to an entry: only for the one error that is about two of them.
 fn find(bytes: &[u8], entry: usize) -> Option<(String, bool)> {
-    let (_, mut reader) = Reader::open(bytes).ok()?;
+    let (_, mut reader) = EntryReader::open(bytes).ok()?;
     let mut shape = reader.next().ok()??;
     for _ in 0..entry {
         shape = reader.next().ok()??;

@@ -53,7 +53,7 @@ pub(super) struct Head {
 }
 
 /// Walks over the entries of an encoded manifest. It holds one path, whatever the bytes claim.
-pub(super) struct Reader<'a> {
+pub(super) struct EntryReader<'a> {
     rest: &'a [u8],
     left: usize,
     path: Vec<u8>,
@@ -64,7 +64,7 @@ pub(super) fn foreign_version(bytes: &[u8]) -> Option<u8> {
     bytes.strip_prefix(MAGIC)?.first().copied().filter(|&found| found != VERSION)
 }
 
-impl<'a> Reader<'a> {
+impl<'a> EntryReader<'a> {
     /// Reads the head.
     pub(super) fn open(bytes: &'a [u8]) -> Result<(Head, Self), Flaw> {
         if bytes.len() > MANIFEST_BYTES {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         Ok(Some(shape))
     }
 
-    /// The path of the entry that [`Reader::next`] gave last.
+    /// The path of the entry that [`EntryReader::next`] gave last.
     pub(super) fn path(&self) -> Result<&str, Flaw> {
         utf8(&self.path).map_err(|error| self.path_flaw(error))
     }

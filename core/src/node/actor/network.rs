@@ -4,19 +4,21 @@ use std::time::Instant;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{Multiaddr, mdns};
 
 use super::Actor;
+use crate::discovery::candidates::{AddressSource, Name};
+use crate::distance::Distance;
 use crate::limits;
-use crate::node::behaviour::BehaviourEvent;
-use crate::node::discovery::{Name, Source, ip_of, split_peer};
-use crate::node::event::Class;
-use crate::node::peers::{Peer, class_at, is_near};
-use crate::node::reach::is_relayed;
-use crate::node::session::{LAST_WORDS, Near, Session};
-use crate::node::stream;
+use crate::net::address::{is_relayed, split_peer};
+use crate::net::behaviour::BehaviourEvent;
+use crate::net::error::in_short;
+use crate::net::shaping::Near;
+use crate::net::streams;
+use crate::transfer::peers::{Peer, class_at, is_near};
+use crate::transfer::session::{LAST_WORDS, Session};
 use crate::wire::{self, Hello, Message};
 
 impl Actor {
@@ -26,7 +28,7 @@ impl Actor {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.stream_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
                 for (peer, addr) in found {
-                    self.discovery.found(&addr, Some(peer), Source::Lan, now);
+                    self.discovery.found(&addr, Some(peer), AddressSource::Lan, now);
                 }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
@@ -41,7 +43,7 @@ impl Actor {
                 if self.not_widened(connection_id) {
                     tracing::debug!(%error, "no further connection");
                 } else if let Some(name) = self.dials.remove(&connection_id) {
-                    self.discovery.failed(&name, in_short(&error), !self.transfers.is_idle(), now);
+                    self.discovery.failed(&name, in_short(&error), !self.downloads.is_idle(), now);
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
@@ -49,10 +51,10 @@ impl Actor {
         }
     }
 
-    fn stream_event(&mut self, event: stream::Event) {
+    fn stream_event(&mut self, event: streams::StreamEvent) {
         let now = Instant::now();
         match event {
-            stream::Event::Ready { peer, connection, endpoint, control, data } => {
+            streams::StreamEvent::Ready { peer, connection, endpoint, control, data } => {
                 self.dials.remove(&connection);
                 for relayed in self.reach.succeeded(peer).into_iter().filter(|id| *id != connection) {
                     self.network.close_connection(relayed);
@@ -67,13 +69,13 @@ impl Actor {
                 }
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
-                let (outside, here) = (class > Class::Lan, class == Class::Host);
+                let (outside, here) = (class > Distance::Lan, class == Distance::Host);
                 let near = Near { limited: self.limit_lan || outside, outside, here };
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.member = member;
                 met.dialled = endpoint.is_dialer();
-                met.called = stream::is_caller(&endpoint);
+                met.called = streams::is_caller(&endpoint);
                 met.near = !endpoint.is_relayed() && is_near(&met.addr, class, &self.listen.borrow());
                 self.peers.add(key, met);
                 let hello = self.hello();
@@ -83,8 +85,8 @@ impl Actor {
                     self.ask_first(key);
                 }
             }
-            stream::Event::Further { peer, connection, data } => self.widened(peer, connection, data),
-            stream::Event::Closed { peer, connection, error, replaced } => {
+            streams::StreamEvent::Further { peer, connection, data } => self.widened(peer, connection, data),
+            streams::StreamEvent::Closed { peer, connection, error, replaced } => {
                 tracing::debug!(%peer, ?error, "session ended");
                 let key = self.peers.key_of(&peer);
                 // A session that replaced it is none of its business.
@@ -96,10 +98,10 @@ impl Actor {
                     self.peer_down(key, (!replaced).then_some(&reason));
                 }
             }
-            stream::Event::Failed { peer, connection, reason } => {
+            streams::StreamEvent::Failed { peer, connection, reason } => {
                 let name = self.dials.remove(&connection).unwrap_or(Name::Peer(peer));
                 let reason = self.barred.sentence(&peer).unwrap_or(reason);
-                self.discovery.failed(&name, reason, !self.transfers.is_idle(), now);
+                self.discovery.failed(&name, reason, !self.downloads.is_idle(), now);
             }
         }
     }
@@ -168,8 +170,9 @@ impl Actor {
         let now = Instant::now();
         let for_others = self.seeking.room(self.peers.ready().len());
         let contacts = self.contacts_lacking();
-        let wanting = !self.transfers.is_idle() || for_others > 0 || contacts > 0;
-        let room = || self.transfers.room(&self.peers).max(for_others).max(contacts);
+        let wanting = !self.downloads.is_idle() || for_others > 0 || contacts > 0;
+        let clock = self.now();
+        let room = || self.downloads.room(&self.peers, clock).max(for_others).max(contacts);
         for dial in self.discovery.due(wanting, room, &self.urgent, now) {
             let opts = match &dial.name {
                 Name::Peer(peer) => DialOpts::peer_id(*peer)
@@ -186,7 +189,7 @@ impl Actor {
             self.network.behaviour_mut().gate.decided(connection);
             if let Err(error) = self.network.dial(opts) {
                 self.dials.remove(&connection);
-                self.discovery.failed(&dial.name, in_short(&error), !self.transfers.is_idle(), now);
+                self.discovery.failed(&dial.name, in_short(&error), !self.downloads.is_idle(), now);
             }
         }
     }
@@ -198,26 +201,4 @@ fn remote(endpoint: &ConnectedPoint) -> Multiaddr {
         ConnectedPoint::Listener { send_back_addr, .. } => send_back_addr,
     };
     split_peer(addr).0
-}
-
-/// A dial error in the words of a person who waits.
-pub(in crate::node) fn in_short(error: &DialError) -> String {
-    match error {
-        DialError::Transport(all) => {
-            let first = all.first().map(|(addr, e)| (ip_of(addr), root_cause(e)));
-            first.map_or_else(|| "no address to try".to_owned(), |(_, cause)| cause)
-        }
-        DialError::WrongPeerId { obtained, .. } => format!("another node answered there ({obtained})"),
-        DialError::LocalPeerId { .. } => "that is this node itself".to_owned(),
-        other => root_cause(other),
-    }
-}
-
-/// The innermost error is the one that says something.
-pub(in crate::node) fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -8,23 +8,25 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
 
 use super::Actor;
+use crate::api::status::{MemberRow, OfficeRow};
+use crate::discovery::candidates::AddressSource;
+use crate::discovery::peer_cache;
 use crate::id::ContentId;
 use crate::limits;
-use crate::node::discovery::{Source, ip_of};
-use crate::node::event::{MemberRow, OfficeRow};
-use crate::node::memory;
-use crate::node::office::desk::{Certified, Membership};
-use crate::node::office::{Knock, now};
+use crate::membership::state::Certified;
+use crate::membership::{Admission, now};
+use crate::net::address::ip_of;
 use crate::office::PublicKey;
-use crate::office::book::{About, Heard, Told};
 use crate::office::certificate::{Chain, Role};
+use crate::office::membership::Membership;
 use crate::office::root::RootSeed;
+use crate::office::trust::{About, Statement, Update};
 use crate::schedule::PeerKey;
 use crate::wire::{Message, PeerAddrs};
 
 /// What is asked of the network of an office. Answers that are errors are in words.
 #[derive(Debug)]
-pub(in crate::node) enum OfficeAsk {
+pub(in crate::node) enum MembershipCommand {
     /// A new invitation: as what, for how many, for how many seconds.
     Invite {
         role: Role,
@@ -57,31 +59,31 @@ impl Actor {
     /// Who this is in the office; nothing where there is none, and not even that of who did not come through its door.
     #[allow(clippy::option_option)] // A membership, none needed, or none shown.
     pub(super) fn membership(&mut self, peer: &PeerId) -> Option<Option<Membership>> {
-        let Some(desk) = &mut self.office else { return Some(None) };
-        desk.knocks(now());
-        let membership = desk.guest(peer)?;
-        desk.holds(&membership, now()).then_some(Some(membership))
+        let Some(office) = &mut self.office else { return Some(None) };
+        office.knocks(now());
+        let membership = office.guest(peer)?;
+        office.holds(&membership, now()).then_some(Some(membership))
     }
 
     /// A member announced itself on the local network, by a secret of this number.
     pub(super) fn announced(&mut self, peer: PeerId, addrs: &[Multiaddr], epoch: u32) {
-        if let Some(desk) = &self.office {
-            desk.behind(peer, epoch);
+        if let Some(office) = &self.office {
+            office.behind(peer, epoch);
         }
         let now = Instant::now();
-        addrs.iter().for_each(|addr| self.discovery.found(addr, Some(peer), Source::Lan, now));
+        addrs.iter().for_each(|addr| self.discovery.found(addr, Some(peer), AddressSource::Lan, now));
     }
 
-    pub(super) fn knocked(&mut self, knock: Knock) {
-        if let Some(desk) = &mut self.office {
-            desk.knocked(knock, now());
+    pub(super) fn knocked(&mut self, knock: Admission) {
+        if let Some(office) = &mut self.office {
+            office.knocked(knock, now());
         }
     }
 
     /// A member introduced itself.
     pub(super) fn greet_member(&mut self, key: PeerKey) {
-        let Some(desk) = &self.office else { return };
-        self.peers.send(key, Message::Book(desk.digest()));
+        let Some(office) = &self.office else { return };
+        self.peers.send(key, Message::StateDigest(office.digest()));
         // A few others, so that not all hangs on one. Who comes next is sent to others.
         let others: Vec<PeerAddrs> = self
             .peers
@@ -99,8 +101,8 @@ impl Actor {
 
     /// Members meet at the trackers of an office, whatever they fetch.
     pub(super) fn meet_members(&mut self) {
-        if let Some(desk) = &self.office {
-            self.trackers.wants(desk.meeting());
+        if let Some(office) = &self.office {
+            self.trackers.wants(office.meeting());
         }
     }
 
@@ -115,30 +117,30 @@ impl Actor {
 
     /// Whether an offer of what we call by this number counts: in an office, whoever makes it has shown that it may.
     pub(super) fn is_vouched(&self, key: PeerKey, handle: u32) -> bool {
-        let Some(desk) = &self.office else { return true };
-        let shown = self.transfers.id_of(handle).is_some_and(|id| desk.has_shown(key, id));
+        let Some(office) = &self.office else { return true };
+        let shown = self.downloads.id_of(handle).is_some_and(|id| office.has_shown(key, id));
         // A web server is no member: the link named it, and its bytes verify.
         shown || self.is_web(key)
     }
 
     /// A peer gave us something of what we call by this number: what it showed is what we go by.
     pub(super) fn gave(&mut self, key: PeerKey, handle: u32) {
-        let Some(desk) = &mut self.office else { return };
-        let Some(id) = self.transfers.id_of(handle) else { return };
-        if desk.gave(key, id, now()) {
+        let Some(office) = &mut self.office else { return };
+        let Some(id) = self.downloads.id_of(handle) else { return };
+        if office.gave(key, id, now()) {
             self.audience_changed(id);
         }
     }
 
     pub(super) fn office_message(&mut self, key: PeerKey, message: Message) {
-        let Some(desk) = &mut self.office else { return };
+        let Some(office) = &mut self.office else { return };
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(member) = peer.member.clone() else { return };
         // Each costs something: to look for names, to check signatures, to tell all lists.
         // One voucher for each of many contents is nothing odd.
         let counts = match &message {
             Message::Voucher { blob, .. } => {
-                self.transfers.id_of(*blob).is_some_and(|id| desk.has_shown(key, id))
+                self.downloads.id_of(*blob).is_some_and(|id| office.has_shown(key, id))
             }
             _ => true,
         };
@@ -146,20 +148,20 @@ impl Actor {
             return self.peers.doom(key, "says too much about the office", false);
         }
         match message {
-            Message::Book(digest) if digest != desk.digest() => {
-                for told in desk.all() {
+            Message::StateDigest(digest) if digest != office.digest() => {
+                for told in office.all() {
                     self.peers.send(key, as_message(&told));
                 }
             }
-            Message::Told { about, by, statement } => {
+            Message::Statement { about, by, statement } => {
                 let about = match about {
                     0 => About::Expulsion,
                     1 => About::Secret,
                     _ => return,
                 };
-                let told = Told { about, by, statement };
-                match desk.hear(&told, now()) {
-                    Ok(Heard::Nothing) => {}
+                let told = Statement { about, by, statement };
+                match office.hear(&told, now()) {
+                    Ok(Update::Nothing) => {}
                     Ok(heard) => self.spread(&told, heard, Some(key)),
                     // What a registrar said who had to leave since is no longer believed: whoever passes it on has not heard of that.
                     Err(error) => {
@@ -168,14 +170,14 @@ impl Actor {
                 }
             }
             Message::Certified { chain } => {
-                match desk.certified(member.certificate.subject, Chain(chain), now()) {
+                match office.certified(member.certificate.subject, Chain(chain), now()) {
                     Ok(Certified::Newer(newer)) => {
                         if let Some(peer) = self.peers.get_mut(key) {
                             peer.member = Some(newer);
                         }
                     }
                     Ok(Certified::Ours) => {
-                        let message = Message::Certified { chain: desk.chain().0.clone() };
+                        let message = Message::Certified { chain: office.chain().0.clone() };
                         self.tell_members(&message, None);
                     }
                     Ok(Certified::Nothing) => {}
@@ -183,7 +185,7 @@ impl Actor {
                 }
             }
             Message::Renew => {
-                if let Some(chain) = desk.renew(&member, now()) {
+                if let Some(chain) = office.renew(&member, now()) {
                     self.peers.send(key, Message::Certified { chain: chain.0 });
                 }
             }
@@ -191,18 +193,18 @@ impl Actor {
                 let Some(by) = self.peers.get(key).map(|p| (p.id, p.class)) else { return };
                 self.named(by, peers);
             }
-            Message::Who { name } => {
-                let chains: Vec<_> = desk.called(&name).into_iter().map(|chain| chain.0).collect();
+            Message::FindMember { name } => {
+                let chains: Vec<_> = office.called(&name).into_iter().map(|chain| chain.0).collect();
                 if !chains.is_empty() {
-                    self.peers.send(key, Message::Called { chains });
+                    self.peers.send(key, Message::FoundMembers { chains });
                 }
             }
-            Message::Called { chains } => {
-                chains.into_iter().for_each(|chain| desk.told_of(&Chain(chain), now()));
+            Message::FoundMembers { chains } => {
+                chains.into_iter().for_each(|chain| office.told_of(&Chain(chain), now()));
             }
             Message::Voucher { blob, voucher, chain } => {
-                if let Some(id) = self.transfers.id_of(blob) {
-                    desk.shown(key, id, voucher, Chain(chain), now());
+                if let Some(id) = self.downloads.id_of(blob) {
+                    office.shown(key, id, voucher, Chain(chain), now());
                 }
             }
             _ => {}
@@ -210,19 +212,19 @@ impl Actor {
     }
 
     /// Something new is believed: everybody hears of it at once, and who had to leave has to leave.
-    fn spread(&mut self, told: &Told, heard: Heard, from: Option<PeerKey>) {
-        if heard == Heard::Secret {
+    fn spread(&mut self, told: &Statement, heard: Update, from: Option<PeerKey>) {
+        if heard == Update::Secret {
             // Not to who had to leave.
             self.sweep();
-            if let Some(secret) = self.office.as_ref().and_then(crate::node::office::Desk::blind) {
+            if let Some(secret) = self.office.as_ref().and_then(crate::membership::OfficeState::blind) {
                 self.trackers.blinded(secret);
             }
         }
         self.tell_members(&as_message(told), from);
-        if heard == Heard::Expulsion {
+        if heard == Update::Expulsion {
             self.sweep();
             // What he published is offered no longer.
-            let open = self.sharing.open_ids();
+            let open = self.uploads.open_ids();
             open.into_iter().for_each(|id| self.audience_changed(id));
         }
     }
@@ -237,9 +239,9 @@ impl Actor {
 
     /// Ends the sessions of those who are of the office no longer.
     fn sweep(&mut self) {
-        let Some(desk) = &self.office else { return };
-        let gone = |peer: &crate::node::peers::Peer| {
-            peer.member.as_ref().is_some_and(|member| !desk.holds(member, now()))
+        let Some(office) = &self.office else { return };
+        let gone = |peer: &crate::transfer::peers::Peer| {
+            peer.member.as_ref().is_some_and(|member| !office.holds(member, now()))
         };
         for key in self.peers.those(gone) {
             let Some((id, connection)) = self.peers.get(key).map(|peer| (peer.id, peer.connection)) else {
@@ -255,11 +257,11 @@ impl Actor {
     /// Once a second.
     pub(super) fn tend_office(&mut self) {
         let lacking = self.contacts_lacking();
-        let Some(desk) = &mut self.office else { return };
-        desk.tend(now());
-        self.urgent = desk.urgent(now());
-        if desk.wants_renewal(now()) {
-            let registrar = |peer: &crate::node::peers::Peer| {
+        let Some(office) = &mut self.office else { return };
+        office.tend(now());
+        self.urgent = office.urgent(now());
+        if office.wants_renewal(now()) {
+            let registrar = |peer: &crate::transfer::peers::Peer| {
                 peer.member.as_ref().is_some_and(|member| member.certificate.role == Role::Registrar)
             };
             // One of them may be unable to.
@@ -275,56 +277,56 @@ impl Actor {
         self.sweep();
     }
 
-    pub(super) fn office_ask(&mut self, ask: OfficeAsk) {
+    pub(super) fn office_ask(&mut self, ask: MembershipCommand) {
         let invited = self.invited_to();
         let connected: BTreeSet<PublicKey> = self.peers.members().collect();
         let listen = self.listen.borrow().clone();
-        let Some(desk) = &mut self.office else { return };
+        let Some(office) = &mut self.office else { return };
         match ask {
-            OfficeAsk::Invite { role, uses, secs, root, reply } => {
+            MembershipCommand::Invite { role, uses, secs, root, reply } => {
                 // Who comes later, when this node was started anew, finds it where the invitation says.
-                memory::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &listen);
-                let _ = reply.send(desk.invite((role, uses, secs), root, &invited, now()));
+                peer_cache::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &listen);
+                let _ = reply.send(office.invite((role, uses, secs), root, &invited, now()));
             }
-            OfficeAsk::Expel { who, root, reply } => match desk.expel(&who, root.as_ref(), now()) {
+            MembershipCommand::Expel { who, root, reply } => match office.expel(&who, root.as_ref(), now()) {
                 Ok((row, [list, secret])) => {
-                    self.spread(&list, Heard::Expulsion, None);
-                    self.spread(&secret, Heard::Secret, None);
+                    self.spread(&list, Update::Expulsion, None);
+                    self.spread(&secret, Update::Secret, None);
                     let _ = reply.send(Ok(row));
                 }
                 Err(why) => drop(reply.send(Err(why))),
             },
-            OfficeAsk::Rotate(reply) => match desk.rotate(now()) {
+            MembershipCommand::Rotate(reply) => match office.rotate(now()) {
                 Ok(secret) => {
-                    let epoch = desk.blind().map_or(0, |secret| secret.epoch);
-                    self.spread(&secret, Heard::Secret, None);
+                    let epoch = office.blind().map_or(0, |secret| secret.epoch);
+                    self.spread(&secret, Update::Secret, None);
                     let _ = reply.send(Ok(epoch));
                 }
                 Err(why) => drop(reply.send(Err(why))),
             },
-            OfficeAsk::Appoint { root, reply } => {
-                let done = desk.appoint(&root, now());
-                let message = Message::Certified { chain: desk.chain().0.clone() };
+            MembershipCommand::Appoint { root, reply } => {
+                let done = office.appoint(&root, now());
+                let message = Message::Certified { chain: office.chain().0.clone() };
                 self.tell_members(&message, None);
                 let _ = reply.send(done);
             }
-            OfficeAsk::MayOffer { to, reply } => drop(reply.send(desk.may_offer(&to).map(drop))),
-            OfficeAsk::Vouch { ids, to, reply } => {
-                let vouched = desk.vouch(&ids, &to, now());
+            MembershipCommand::MayOffer { to, reply } => drop(reply.send(office.may_offer(&to).map(drop))),
+            MembershipCommand::Vouch { ids, to, reply } => {
+                let vouched = office.vouch(&ids, &to, now());
                 ids.into_iter().for_each(|id| self.audience_changed(id));
                 let _ = reply.send(vouched);
             }
-            OfficeAsk::For { id, reply } => drop(reply.send(desk.names(id, now()))),
-            OfficeAsk::Who { name, reply } => {
-                let known = desk.knows(&name);
+            MembershipCommand::For { id, reply } => drop(reply.send(office.names(id, now()))),
+            MembershipCommand::Who { name, reply } => {
+                let known = office.knows(&name);
                 let _ = reply.send(known);
                 if !known && name.len() <= limits::OFFICE_NAME_BYTES {
-                    self.tell_members(&Message::Who { name }, None);
+                    self.tell_members(&Message::FindMember { name }, None);
                 }
             }
-            OfficeAsk::Members(reply) => drop(reply.send(desk.rows(&connected))),
-            OfficeAsk::Office(reply) => {
-                let _ = reply.send(Some(desk.office(&listen, connected.len())));
+            MembershipCommand::Members(reply) => drop(reply.send(office.rows(&connected))),
+            MembershipCommand::Office(reply) => {
+                let _ = reply.send(Some(office.office(&listen, connected.len())));
             }
         }
     }
@@ -348,10 +350,10 @@ impl Actor {
     }
 }
 
-fn as_message(told: &Told) -> Message {
+fn as_message(told: &Statement) -> Message {
     let about = match told.about {
         About::Expulsion => 0,
         About::Secret => 1,
     };
-    Message::Told { about, by: told.by.clone(), statement: told.statement.clone() }
+    Message::Statement { about, by: told.by.clone(), statement: told.statement.clone() }
 }

@@ -5,36 +5,47 @@ use std::collections::BTreeMap;
 use libp2p::{Multiaddr, PeerId};
 
 use super::Actor;
+use crate::api::status::{BanRow, PeerRow, TrackerRow};
 use crate::id::ContentId;
-use crate::node::event::{Ban, Peer as PeerRow, Tracker as TrackerRow};
-use crate::node::transfers::View;
-use crate::node::why::Report as WhyReport;
+use crate::transfer::downloads::{DownloadView, Facts};
+
+/// A download and its surroundings.
+#[derive(Debug, Default)]
+pub(in crate::node) struct DownloadReport {
+    pub(crate) facts: Option<Facts>,
+    /// Names of the holders in `facts`, in that order.
+    pub(crate) names: Vec<String>,
+    /// Bans of this node by others, a sentence each.
+    pub(crate) barred: Vec<String>,
+    /// What every way of finding others found.
+    pub(crate) routes: Vec<String>,
+}
 
 /// How things are on the network.
 #[derive(Debug)]
-pub(in crate::node) struct Report {
-    pub(in crate::node) peer: PeerId,
-    pub(in crate::node) listen: Vec<Multiaddr>,
-    pub(in crate::node) peers: Vec<PeerRow>,
-    pub(in crate::node) banned: Vec<Ban>,
+pub(crate) struct NetworkReport {
+    pub(crate) peer: PeerId,
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) peers: Vec<PeerRow>,
+    pub(crate) banned: Vec<BanRow>,
     /// Bans of this node by others.
-    pub(in crate::node) banned_by: Vec<Ban>,
-    pub(in crate::node) refused: Vec<(String, u64)>,
-    pub(in crate::node) notices: Vec<String>,
-    pub(in crate::node) trackers: Vec<TrackerRow>,
-    pub(in crate::node) dht: Option<String>,
-    pub(in crate::node) dht_serves: Vec<Multiaddr>,
-    pub(in crate::node) reached: String,
-    pub(in crate::node) router: Option<String>,
-    pub(in crate::node) uploaded: u64,
-    pub(in crate::node) downloaded: u64,
-    pub(in crate::node) transfers: Vec<(ContentId, View)>,
-    pub(in crate::node) holders: BTreeMap<ContentId, u32>,
+    pub(crate) banned_by: Vec<BanRow>,
+    pub(crate) refused: Vec<(String, u64)>,
+    pub(crate) notices: Vec<String>,
+    pub(crate) trackers: Vec<TrackerRow>,
+    pub(crate) dht: Option<String>,
+    pub(crate) dht_serves: Vec<Multiaddr>,
+    pub(crate) reached: String,
+    pub(crate) router: Option<String>,
+    pub(crate) uploaded: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) transfers: Vec<(ContentId, DownloadView)>,
+    pub(crate) holders: BTreeMap<ContentId, u32>,
 }
 
-impl Report {
+impl NetworkReport {
     /// That of another network of the same node beside it.
-    pub(in crate::node) fn join(&mut self, other: Self) {
+    pub(crate) fn join(&mut self, other: Self) {
         self.peers.extend(other.peers);
         self.banned.extend(other.banned);
         self.banned_by.extend(other.banned_by);
@@ -55,19 +66,19 @@ impl Report {
 }
 
 impl Actor {
-    pub(super) fn report(&mut self) -> Report {
+    pub(super) fn report(&mut self) -> NetworkReport {
         let (uploaded, downloaded) = self.peers.traffic();
         let behaviour = self.network.behaviour();
         let mut refused: Vec<(String, u64)> = behaviour.gate.refused().rows();
         refused.push(("extra streams".to_owned(), behaviour.streams.refused()));
         refused.extend(self.dht.refused().iter().map(|(reason, n)| (format!("by the DHT: {reason}"), *n)));
         refused.retain(|(_, n)| *n > 0);
-        let views = self.transfers.views();
+        let views = self.downloads.views();
         let holders = views.iter().map(|(id, v)| (*id, v.progress.holders)).collect();
-        Report {
+        NetworkReport {
             peer: *self.network.local_peer_id(),
             listen: self.listen.borrow().clone(),
-            peers: self.peers.rows(|key| self.transfers.rate(key)),
+            peers: self.peers.rows(|key| self.downloads.rate(key)),
             banned: self.peers.bans.rows(),
             refused,
             banned_by: self.barred.rows(),
@@ -96,14 +107,14 @@ impl Actor {
         routes
     }
 
-    pub(super) fn why(&self, id: ContentId) -> WhyReport {
-        let facts = self.transfers.facts(id);
+    pub(super) fn why(&self, id: ContentId) -> DownloadReport {
+        let facts = self.downloads.facts(id, self.now());
         let name =
             |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
         let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
         let barred = self.barred.sentences();
         let routes = self.routes().into_iter().filter(|route| !barred.contains(route)).collect();
-        WhyReport { facts, names, barred, routes }
+        DownloadReport { facts, names, barred, routes }
     }
 }
 

@@ -14,10 +14,9 @@ use libp2p::{PeerId, Stream};
 
 use super::Actor;
 use crate::limits;
-use crate::node::discovery::{ip_of, subnet};
-use crate::node::peers::Peer;
-use crate::node::reach::is_relayed;
+use crate::net::address::{ip_of, is_relayed, subnet};
 use crate::schedule::PeerKey;
+use crate::transfer::peers::Peer;
 
 /// Round trip from which on one connection may not fill a fast line: 4 MiB, the most that Linux buffers for one, are then
 /// 50 MB/s at best. On shorter paths several connections only take from each other.
@@ -65,7 +64,7 @@ impl Actor {
     }
 
     fn moves_much(&self, key: PeerKey) -> bool {
-        self.transfers.lacks_of(key) >= MUCH || self.sharing.taken_of(key) >= MUCH
+        self.downloads.lacks_of(key) >= MUCH || self.uploads.taken_of(key) >= MUCH
     }
 
     /// A dial for a further connection led nowhere. True if it was one.

@@ -1,0 +1,131 @@
+//! Ids and links as arguments: read, checked before a node is started for them, and unlocked where a password
+//! locks them.
+
+use std::io::{self, BufRead as _};
+
+use swarm_core::content::link::{Link, LinkError, Target};
+use swarm_core::content::share::{Fragment, Hidden, unlock};
+use zeroize::Zeroizing;
+
+use crate::args;
+use crate::exit::{Code, Failed};
+use crate::password::password;
+use crate::redact::{short, without_key};
+use crate::ui::Ui;
+
+/// In place of an id or a link: it is read from standard input.
+const STDIN: &str = "-";
+
+/// A target to fetch, as a node is asked for it.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The whole target, with the key if there is one.
+    pub(crate) target: Hidden,
+    /// To be shown, and in JSON: without a key.
+    pub(crate) shown: String,
+    /// A name for it until its sources have given the real one.
+    pub(crate) name: String,
+}
+
+impl Asked {
+    /// Reads an id or a link, asking for a password if it is locked with one.
+    ///
+    /// # Errors
+    /// It is none, or the password is not right.
+    pub(crate) fn read(ui: &Ui, text: &Hidden, secret: &args::Secret) -> Result<Self, Failed> {
+        let shown = without_key(text.expose()).to_owned();
+        let parsed = parse(text.expose())?;
+        let name = match &parsed {
+            Target::Link(Link { name: Some(name), .. }) => name.clone(),
+            Target::Link(link) => link.id.short(),
+            Target::Id(id) => id.short(),
+            Target::Prefix(prefix) => short(prefix).to_owned(),
+        };
+        let target = match parsed {
+            Target::Link(link) => unlocked(ui, link, secret)?.to_string().into(),
+            Target::Id(_) | Target::Prefix(_) => text.clone(),
+        };
+        Ok(Self { target, shown, name })
+    }
+
+    /// Reads an id or a link and drops its key: a node can then hold the content, but not read it.
+    ///
+    /// # Errors
+    /// It is no id and no link.
+    pub(crate) fn blind(text: &Hidden) -> Result<Self, Failed> {
+        let shown = without_key(text.expose());
+        let name = match parse(text.expose())? {
+            Target::Link(link) => link.id.short(),
+            Target::Id(id) => id.short(),
+            Target::Prefix(prefix) => prefix,
+        };
+        Ok(Self { target: shown.into(), shown: shown.to_owned(), name })
+    }
+}
+
+/// The ids and links of the arguments; what stands for standard input becomes its lines.
+///
+/// # Errors
+/// Standard input cannot be read, or has none.
+pub(crate) fn given(texts: &[String]) -> Result<Vec<Hidden>, Failed> {
+    let mut all = Vec::new();
+    for text in texts {
+        if text != STDIN {
+            all.push(Hidden::from(text.as_str()));
+            continue;
+        }
+        for line in io::stdin().lock().lines() {
+            let failed = |e| Failed::new(Code::User, format!("cannot read standard input: {e}"));
+            let line = Zeroizing::new(line.map_err(failed)?);
+            if !line.trim().is_empty() {
+                all.push(Hidden::from(line.trim()));
+            }
+        }
+    }
+    if all.is_empty() {
+        return Err(Failed::new(Code::User, "no id or link on standard input"));
+    }
+    Ok(all)
+}
+
+/// The id or link of a command that takes exactly one.
+///
+/// # Errors
+/// Those of [`given`], or there are several.
+pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
+    let mut all = given(&[text.to_owned()])?;
+    match (all.pop(), all.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => Err(Failed::new(Code::User, "only one id or link at a time")),
+    }
+}
+
+/// Reads an id, the first digits of one, or a link.
+///
+/// # Errors
+/// It is none of them.
+pub(crate) fn parse(text: &str) -> Result<Target, Failed> {
+    text.parse().map_err(|error: LinkError| {
+        Failed::new(Code::User, error.to_string()).hint("swarm ls lists the ids in this store")
+    })
+}
+
+/// The id, or its first digits, of something this store should have.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(crate) fn item(text: &str) -> Result<String, Failed> {
+    Ok(match parse(text)? {
+        Target::Link(link) => link.id.to_string(),
+        Target::Id(id) => id.to_string(),
+        Target::Prefix(prefix) => prefix,
+    })
+}
+
+fn unlocked(ui: &Ui, link: Link, secret: &args::Secret) -> Result<Link, Failed> {
+    let Some(Fragment::Locked(locked)) = &link.fragment else { return Ok(link) };
+    let password = password(ui, secret, "password of this link: ")?;
+    let key = unlock(locked, link.id, password.expose());
+    let key = key.map_err(|error| Failed::new(Code::User, error.to_string()))?;
+    Ok(Link { fragment: Some(Fragment::Key(key)), ..link })
+}

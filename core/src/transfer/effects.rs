@@ -1,0 +1,159 @@
+//! Effects: the decisions of downloads and uploads for one event, which the actor carries out afterwards.
+//!
+//! Nothing in this module touches a session. [`Effects`] holds the time of the event and facts about the
+//! peers, and collects orders to the peers' sessions in the order in which they must be carried out. So every
+//! decision about a peer can be tested without a connection.
+
+use std::collections::BTreeMap;
+
+use super::session::{ReceiveCommand, SendCommand};
+use crate::distance::Distance;
+use crate::limits;
+use crate::net::PeerId;
+use crate::office::PublicKey;
+use crate::schedule::{Now, PeerKey};
+use crate::wire::{Message, PeerAddrs};
+
+/// Facts about a peer with a running session.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerFacts {
+    /// Its identity, proven by the handshake.
+    pub(crate) id: PeerId,
+    /// How far away it is.
+    pub(crate) class: Distance,
+    /// True if content for the local network may be given to it.
+    pub(crate) near: bool,
+    /// Its key in the office; `None` in a network without an office.
+    pub(crate) member: Option<PublicKey>,
+}
+
+/// A source of facts about peers.
+pub(crate) trait KnownPeers {
+    /// Returns the facts about a peer with a running session.
+    fn facts(&self, key: PeerKey) -> Option<PeerFacts>;
+    /// Returns the addresses at which others can reach a peer, once it has introduced itself.
+    fn reachable(&self, key: PeerKey) -> Option<PeerAddrs>;
+    /// Returns the identity behind a session that runs, or ended lately.
+    fn id_of(&self, key: PeerKey) -> Option<PeerId>;
+    /// True if this identity is banned.
+    fn is_banned(&self, id: &PeerId) -> bool;
+    /// Returns the free places in the queue of messages to a peer; 0 without a session.
+    fn room(&self, key: PeerKey) -> usize;
+    /// True if a peer may be sent this many more vouchers now.
+    fn may_hear(&self, key: PeerKey, more: u32) -> bool;
+}
+
+/// An order to one peer's session.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Sends a message.
+    Send(PeerKey, Message),
+    /// Sends a message that the peer can do without, unless its queue is half full.
+    Hint(PeerKey, Message),
+    /// Counts a voucher that goes with the next offer.
+    Vouch(PeerKey),
+    /// Tells the receiving side what may arrive.
+    Expect(PeerKey, ReceiveCommand),
+    /// Tells the sending side what to send.
+    Serve(PeerKey, SendCommand),
+    /// Ends the session; `ban` keeps the peer away for a while.
+    Drop {
+        /// The session.
+        peer: PeerKey,
+        /// The reason, for logs and for the peer.
+        reason: String,
+        /// True if the peer broke the rules.
+        ban: bool,
+    },
+}
+
+/// The orders that one event leads to.
+pub(crate) struct Effects<'a> {
+    /// The time of the event, counted from the start of the network.
+    now: Now,
+    /// The facts about peers.
+    peers: &'a dyn KnownPeers,
+    /// The orders, first to last.
+    list: Vec<Effect>,
+    /// Messages in `list` for each peer.
+    sends: BTreeMap<PeerKey, usize>,
+    /// Vouchers in `list` for each peer.
+    vouchers: BTreeMap<PeerKey, u32>,
+}
+
+impl<'a> Effects<'a> {
+    /// Returns an empty list for an event at `now`.
+    pub(crate) fn new(now: Now, peers: &'a dyn KnownPeers) -> Self {
+        Self { now, peers, list: Vec::new(), sends: BTreeMap::new(), vouchers: BTreeMap::new() }
+    }
+
+    /// Returns the time of the event, counted from the start of the network.
+    pub(crate) const fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Returns the facts about a peer with a running session.
+    pub(crate) fn get(&self, key: PeerKey) -> Option<PeerFacts> {
+        self.peers.facts(key)
+    }
+
+    /// Returns the addresses at which others can reach a peer.
+    pub(crate) fn reachable(&self, key: PeerKey) -> Option<PeerAddrs> {
+        self.peers.reachable(key)
+    }
+
+    /// Returns the identity of a peer that is not banned yet.
+    pub(crate) fn not_banned(&self, key: PeerKey) -> Option<PeerId> {
+        self.peers.id_of(key).filter(|id| !self.peers.is_banned(id))
+    }
+
+    /// Sends a message to a peer.
+    pub(crate) fn send(&mut self, key: PeerKey, message: Message) {
+        *self.sends.entry(key).or_default() += 1;
+        self.list.push(Effect::Send(key, message));
+    }
+
+    /// Sends a message that the peer can do without, unless its queue is half full.
+    pub(crate) fn hint(&mut self, key: PeerKey, message: Message) {
+        if self.room(key) > limits::OUTBOX / 2 {
+            *self.sends.entry(key).or_default() += 1;
+            self.list.push(Effect::Hint(key, message));
+        }
+    }
+
+    /// Returns the free places in the queue of messages to a peer, after the messages in this list.
+    pub(crate) fn room(&self, key: PeerKey) -> usize {
+        self.peers.room(key).saturating_sub(self.sends.get(&key).copied().unwrap_or(0))
+    }
+
+    /// Counts a voucher to a peer; false if it may not be sent one more now.
+    pub(crate) fn may_vouch(&mut self, key: PeerKey) -> bool {
+        let more = self.vouchers.entry(key).or_default();
+        if !self.peers.may_hear(key, *more + 1) {
+            return false;
+        }
+        *more += 1;
+        self.list.push(Effect::Vouch(key));
+        true
+    }
+
+    /// Tells a peer's receiving side what may arrive.
+    pub(crate) fn expect(&mut self, key: PeerKey, command: ReceiveCommand) {
+        self.list.push(Effect::Expect(key, command));
+    }
+
+    /// Tells a peer's sending side what to send.
+    pub(crate) fn serve(&mut self, key: PeerKey, command: SendCommand) {
+        self.list.push(Effect::Serve(key, command));
+    }
+
+    /// Ends the session with a peer once the event is dealt with.
+    pub(crate) fn doom(&mut self, peer: PeerKey, reason: impl Into<String>, ban: bool) {
+        self.list.push(Effect::Drop { peer, reason: reason.into(), ban });
+    }
+
+    /// Returns the orders, first to last.
+    pub(crate) fn into_list(self) -> Vec<Effect> {
+        self.list
+    }
+}

@@ -1,0 +1,310 @@
+//! One session with a peer: tasks that move bytes and decide nothing.
+//!
+//! ```text
+//! control stream -> control::read  -> node (everything but requests for the list, and cancels)
+//!                                  -> queue (those)
+//! node           -> control::write -> control stream
+//! node           -> pending          <- receive::run <- data streams: verify, write, tell the node
+//! node           -> queue           -> send::run    -> data streams: read, verify
+//! ```
+//! Reading never waits for writing: each direction of each stream has its own task. All queues are bounded; a peer that
+//! lets one overflow is dropped.
+//!
+//! A session begins with one data stream. Over a distance it gets more, each on a connection of its own: one connection is
+//! bound by what the kernel buffers for it, grows from nothing once, and slows down for each packet that is lost.
+
+pub(crate) mod control;
+pub(crate) mod event;
+mod pending;
+mod receive;
+mod send;
+mod send_queue;
+#[cfg(test)]
+mod tests;
+pub(crate) mod web;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::AsyncReadExt;
+use libp2p::Stream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::writer::Writer;
+use crate::content::tree::HashList;
+use crate::limits;
+use crate::metrics::Traffic;
+use crate::net::ledbat::Measured;
+use crate::net::shaping::{Directions, Near, Shaping};
+use crate::net::streams::handler::refusal;
+use crate::schedule::PeerKey;
+use crate::store::{Blob, Store};
+use crate::wire::{Handle, Message};
+use event::SessionEvent;
+use pending::PendingRequests;
+use receive::Receiver;
+use send::Sender;
+use send_queue::{Number, SendQueue};
+
+/// How long the last words to a peer may take.
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// Orders of the node to the tasks that receive.
+#[derive(Debug)]
+pub(crate) enum ReceiveCommand {
+    /// The holder of a blob sends some of it before it is asked: its stream waits until it is known what that is.
+    Beginning { blob: Handle },
+    /// The end of that: what else comes so is not wanted. It may still be under way if the holder has `promised` to send it.
+    Begun { blob: Handle, promised: bool },
+    /// All that was asked of a blob may still come, but nobody wants it.
+    Forget { blob: Handle },
+    /// The hash list, of this many bytes.
+    List { blob: Handle, len: usize },
+    /// The only chunk, to be verified and handed over.
+    Only { blob: Handle, list: Arc<HashList> },
+    /// A chunk, to be verified and written.
+    Chunk { blob: Handle, chunk: u32, target: Arc<Blob> },
+    /// It may still come, but nobody wants it.
+    Cancel { blob: Handle, chunk: u32 },
+}
+
+/// What the sending task is told.
+#[derive(Debug)]
+pub(crate) enum SendCommand {
+    /// The peer's number for a blob that we serve.
+    Open { blob: Handle, source: Arc<Blob> },
+    /// No longer.
+    Close { blob: Handle },
+    /// Send the peer chunks it asked for.
+    Request { blob: Handle, first: u32, count: u32 },
+    /// The peer asks for the hash list.
+    List { blob: Handle },
+    /// The peer no longer wants a chunk.
+    Cancel { blob: Handle, chunk: u32 },
+}
+
+/// The node's end of a session. Dropping it ends the tasks.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) outbox: mpsc::Sender<Message>,
+    pub(crate) serves: mpsc::Sender<SendCommand>,
+    pub(crate) traffic: Arc<Traffic>,
+    bytes: Bytes,
+    tasks: JoinSet<()>,
+}
+
+/// The way of a session's chunks.
+#[derive(Debug)]
+enum Bytes {
+    /// Data streams.
+    Streams(Box<DataStreams>),
+    /// Requests to a web server.
+    Web(mpsc::Sender<ReceiveCommand>),
+}
+
+/// The data streams of a session and what their tasks share.
+#[derive(Debug)]
+struct DataStreams {
+    pending: Arc<PendingRequests>,
+    queue: Arc<SendQueue>,
+    tell: EventSender,
+    shared: SessionContext,
+    pace: Directions,
+    /// So many have there been.
+    joined: usize,
+}
+
+/// What all sessions share.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionContext {
+    pub(crate) store: Store,
+    pub(crate) ways: Shaping,
+    pub(crate) measured: Option<mpsc::Sender<Measured>>,
+    pub(crate) events: mpsc::Sender<(PeerKey, SessionEvent)>,
+    pub(crate) writes: Writer,
+}
+
+impl Session {
+    /// Starts the tasks of a session over its two streams.
+    pub(crate) fn start(
+        key: PeerKey,
+        control: Stream,
+        data: Stream,
+        shared: &SessionContext,
+        near: Near,
+    ) -> Self {
+        let pace = shared.ways.of(near).clone();
+        let traffic = Arc::new(Traffic::default());
+        let (outbox, messages) = mpsc::channel(limits::OUTBOX);
+        let (serves, requests) = mpsc::channel(limits::OUTBOX);
+        let (control_in, control_out) = control.split();
+        let tell = EventSender { key, events: shared.events.clone() };
+        let mut tasks = JoinSet::new();
+        let ending = tell.clone();
+        let measured = shared.measured.clone().filter(|_| !near.here);
+        if let Some(measured) = &measured {
+            let (traffic, outbox, outside) = (Arc::clone(&traffic), outbox.downgrade(), near.outside);
+            let _ = measured.try_send(Measured::Begins { key, outside, traffic, outbox });
+        }
+        let reader = control::read(control_in, tell.clone(), serves.clone(), measured);
+        tasks.spawn(async move { ending.closed(reader.await).await });
+        let ending = tell.clone();
+        // Not one of those that end with the session: it writes what waits, and ends when nobody has more to say.
+        tokio::spawn(async move { ending.closed(control::write(control_out, messages).await).await });
+        let (pending, queue, ending) =
+            (Arc::new(PendingRequests::default()), Arc::new(SendQueue::default()), tell.clone());
+        let asked = Arc::clone(&queue).run(requests, tell.clone(), outbox.clone());
+        tasks.spawn(async move { ending.closed(asked.await).await });
+        let streams = DataStreams { pending, queue, tell, shared: shared.clone(), pace, joined: 0 };
+        let mut session = Self { outbox, serves, traffic, bytes: Bytes::Streams(Box::new(streams)), tasks };
+        session.carry(data);
+        session
+    }
+
+    /// Has chunks pass over this stream as well. Where there are as many as may be, it ends again without harm: the other end
+    /// may have begun to send on it.
+    pub(crate) fn widen(&mut self, data: Stream) {
+        let may = self.may_widen();
+        let Bytes::Streams(streams) = &self.bytes else { return };
+        let (full, queue) = (streams.queue.streams() >= limits::DATA_STREAMS, Arc::clone(&streams.queue));
+        if may {
+            streams.pending.widen();
+            let number = self.carry(data);
+            if full {
+                queue.retire(number);
+            }
+        }
+    }
+
+    /// Tells whether it may have another data stream, after all that it has had.
+    pub(crate) fn may_widen(&self) -> bool {
+        matches!(&self.bytes, Bytes::Streams(streams) if streams.joined < limits::DATA_STREAMS_EVER)
+    }
+
+    /// Ends all data streams but the first, each after the chunk that it carries.
+    pub(crate) fn narrow(&self) {
+        if let Bytes::Streams(streams) = &self.bytes {
+            streams.queue.retire_further();
+        }
+    }
+
+    /// Data streams that carry chunks.
+    pub(crate) fn width(&self) -> usize {
+        match &self.bytes {
+            Bytes::Streams(streams) => streams.queue.streams(),
+            Bytes::Web(_) => 1,
+        }
+    }
+
+    /// Notes what is asked for. False when there is no room for it.
+    pub(crate) fn expect(&self, expect: ReceiveCommand) -> bool {
+        match &self.bytes {
+            Bytes::Streams(streams) => streams.pending.expect(expect),
+            Bytes::Web(expects) => return expects.try_send(expect).is_ok(),
+        }
+        true
+    }
+
+    /// Starts the tasks of a data stream; its number. The first one's end is that of the session, and so is an error of any.
+    /// Others end when both sides have closed them.
+    fn carry(&mut self, data: Stream) -> Number {
+        let Bytes::Streams(streams) = &mut self.bytes else { return 0 };
+        streams.joined += 1;
+        let (data_in, data_out) = data.split();
+        let DataStreams { pending, queue, tell, shared, pace, .. } = &**streams;
+        let number = queue.join();
+        let (limiter, traffic) = (pace.down.clone(), Arc::clone(&self.traffic));
+        let receiver = Receiver::new(Arc::clone(pending), number, tell.clone(), shared, limiter, traffic);
+        let (ending, retiring) = (tell.clone(), Arc::clone(queue));
+        self.tasks.spawn(async move {
+            let ended = receiver.run(data_in).await;
+            match ended {
+                Ok(()) if number > 0 => retiring.retire(number),
+                ended => ending.closed(ended).await,
+            }
+        });
+        let sender = Sender {
+            queue: Arc::clone(queue),
+            number,
+            tell: tell.clone(),
+            outbox: self.outbox.clone(),
+            limiter: pace.up.clone(),
+            traffic: Arc::clone(&self.traffic),
+        };
+        let ending = tell.clone();
+        self.tasks.spawn(async move {
+            let ended = sender.run(data_out).await;
+            if number == 0 || ended.is_err() {
+                ending.closed(ended).await;
+            }
+        });
+        number
+    }
+}
+
+impl Session {
+    /// Starts the session of a web seed: one task, in place of a peer.
+    pub(crate) fn start_web(key: PeerKey, web: web::Web, shared: &SessionContext, near: Near) -> Self {
+        let traffic = Arc::new(Traffic::default());
+        let (outbox, messages) = mpsc::channel(limits::OUTBOX);
+        let (expects, expected) = mpsc::channel(limits::OUTBOX);
+        let (serves, _serves) = mpsc::channel(limits::OUTBOX);
+        let tell = EventSender { key, events: shared.events.clone() };
+        let ends = web::Ends { messages, expected, _serves };
+        let limiter = shared.ways.of(near).down.clone();
+        let mut task = web::WebSession::new(web, ends, tell.clone(), shared, limiter, Arc::clone(&traffic));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let ended = Box::pin(task.run()).await;
+            tell.closed(ended).await;
+            // Nothing is read any longer: the node is to hear why, before it finds that out.
+            tokio::time::sleep(LAST_WORDS).await;
+        });
+        Self { outbox, serves, traffic, bytes: Bytes::Web(expects), tasks }
+    }
+}
+
+/// Why a session's task ended. Any of them ends the session.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    /// The connection.
+    #[error("connection lost: {0}")]
+    Lost(std::io::Error),
+    /// The peer does not take part in sessions.
+    #[error("{0}")]
+    Refused(String),
+    /// The peer broke the rules.
+    #[error("broke the protocol: {0}")]
+    Protocol(String),
+    /// The node ended it.
+    #[error("closed")]
+    Node,
+    /// The peer ended it in order.
+    #[error("closed by the peer")]
+    Peer,
+}
+
+impl From<std::io::Error> for SessionEnd {
+    fn from(error: std::io::Error) -> Self {
+        refusal(&error).map_or(Self::Lost(error), Self::Refused)
+    }
+}
+
+/// A session's way to the node.
+#[derive(Debug, Clone)]
+pub(super) struct EventSender {
+    pub(crate) key: PeerKey,
+    events: mpsc::Sender<(PeerKey, SessionEvent)>,
+}
+
+impl EventSender {
+    /// Waits for room: a node that is behind slows its peers down.
+    pub(crate) async fn event(&self, event: SessionEvent) -> Result<(), SessionEnd> {
+        self.events.send((self.key, event)).await.map_err(|_| SessionEnd::Node)
+    }
+
+    async fn closed(&self, result: Result<(), SessionEnd>) {
+        let _ = self.event(SessionEvent::Closed(result.err().unwrap_or(SessionEnd::Peer))).await;
+    }
+}
