@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use swarm_core::content::geometry::Geometry;
+use swarm_core::content::kind::ContentKind;
 use swarm_core::content::link::{Link, Target};
 use swarm_core::content::manifest::{EntryKind, Manifest};
 use swarm_core::content::path::{
@@ -15,16 +16,16 @@ use swarm_core::content::path::{
 };
 use swarm_core::content::seal::{ShareKey, sealed_len};
 use swarm_core::content::share::{Description, Fragment, Outside, open_envelope, seal_envelope, unlock};
-use swarm_core::content::tree::{HashList, Kind};
+use swarm_core::content::tree::HashList;
 use swarm_core::id::ContentId;
 use swarm_core::limits;
 use swarm_core::office::beacon::Beacon;
-use swarm_core::office::book::{About, Book, Heard, Told};
 use swarm_core::office::certificate::Certificate;
 use swarm_core::office::expulsion::{Expelled, ExpulsionList};
 use swarm_core::office::invite::Invite;
 use swarm_core::office::root::Backup;
 use swarm_core::office::secret::OfficeSecret;
+use swarm_core::office::trust::{About, Statement, TrustState, Update};
 use swarm_core::office::voucher::Voucher;
 use swarm_core::office::{self, Charter, OfficeId, Signer, sign_body};
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
@@ -125,7 +126,7 @@ pub fn hash_list(bytes: &[u8]) {
     let Some((len, list)) = rest.split_first_chunk::<8>() else { return };
     let Ok(geometry) = Geometry::new(u64::from_le_bytes(*len)) else { return };
     let id = ContentId::from_bytes(*id);
-    for kind in [Kind::File, Kind::Directory, Kind::Share] {
+    for kind in [ContentKind::File, ContentKind::Directory, ContentKind::Share] {
         let Ok(read) = HashList::decode(id, kind, geometry, list) else { continue };
         assert_eq!((read.id(), read.kind(), read.geometry()), (id, kind, geometry));
         assert_eq!(read.encode(), list);
@@ -293,19 +294,19 @@ pub fn book(bytes: &[u8]) {
     let (_, signer) = office();
     let charter = Charter { root: signer.public(), made: 1, name: "x".to_owned() };
     let id = charter.id();
-    let mut book = Book::new(charter);
+    let mut book = TrustState::new(charter);
     for (about, context) in [(About::Expulsion, office::EXPULSION), (About::Secret, office::SECRET)] {
         // The fuzzer does not know the office's id.
         let body = [&[1][..], id.as_bytes(), bytes.get(33..).unwrap_or_default()].concat();
         for statement in [bytes.to_vec(), sign_body(context, &body, &signer)] {
-            let told = Told { about, by: Vec::new(), statement };
+            let told = Statement { about, by: Vec::new(), statement };
             if book.hear(&told, 1 << 40).is_ok() {
-                assert_eq!(book.hear(&told, 1 << 40), Ok(Heard::Nothing), "nothing is new twice");
+                assert_eq!(book.hear(&told, 1 << 40), Ok(Update::Nothing), "nothing is new twice");
             }
         }
     }
-    let all: Vec<Told> = book.all().cloned().collect();
-    let mut again = Book::new(book.charter().clone());
+    let all: Vec<Statement> = book.all().cloned().collect();
+    let mut again = TrustState::new(book.charter().clone());
     all.iter().for_each(|told| assert!(again.hear(told, 1 << 40).is_ok(), "what is told on is believed"));
     assert!(again.expelled() == book.expelled() && again.secrets().eq(book.secrets()));
 }

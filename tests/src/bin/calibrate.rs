@@ -110,7 +110,7 @@ fn spawn_server() -> Res<(Child, Multiaddr)> {
 
 /// Listens, prints the address, and answers every connection until killed.
 async fn serve(listen: Multiaddr) -> Res<()> {
-    let mut transport = swarm_core::node::transport::build(&Keypair::generate_ed25519(), false)?;
+    let mut transport = swarm_core::net::transport::build(&Keypair::generate_ed25519(), false)?;
     transport.listen_on(ListenerId::next(), listen)?;
     loop {
         match futures::future::poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {
@@ -159,7 +159,7 @@ async fn send(mut stream: SubstreamBox) -> Res<()> {
 
 /// The receiving end: connects, runs every round, prints them and their median.
 async fn fetch(from: Multiaddr, plan: Plan) -> Res<()> {
-    let mut transport = swarm_core::node::transport::build(&Keypair::generate_ed25519(), false)?;
+    let mut transport = swarm_core::net::transport::build(&Keypair::generate_ed25519(), false)?;
     let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let (_, muxer) = transport.dial(from, options)?.await?;
     let (mut opener, _streams) = drive(muxer);

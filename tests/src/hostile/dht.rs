@@ -9,8 +9,8 @@ use libp2p::identity::Keypair;
 use libp2p::kad::store::{MemoryStore, RecordStore};
 use libp2p::kad::{self, KBucketKey, Mode, ProviderRecord, RecordKey};
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::{NetworkBehaviour, StreamProtocol, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, SwarmBuilder, identify};
+use libp2p::swarm::{Config, NetworkBehaviour, StreamProtocol, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify};
 use swarm_core::id::ContentId;
 use swarm_core::wire::dht::{MARK, PROTOCOL, key_of};
 use tokio::sync::oneshot;
@@ -120,7 +120,7 @@ async fn run(keys: Vec<Keypair>, record: [u8; 32], known: Vec<Multiaddr>, tell: 
     let _: Option<()> = running.next().await;
 }
 
-fn sybil(key: &Keypair, record: [u8; 32]) -> libp2p::Swarm<Behaviour> {
+fn sybil(key: &Keypair, record: [u8; 32]) -> Swarm<Behaviour> {
     let local = key.public().to_peer_id();
     let mut store = MemoryStore::new(local);
     for number in 0..15 {
@@ -137,14 +137,9 @@ fn sybil(key: &Keypair, record: [u8; 32]) -> libp2p::Swarm<Behaviour> {
     kad.set_mode(Some(Mode::Server));
     let identify = identify::Behaviour::new(identify::Config::new("swarm/1".to_owned(), key.public()));
     let behaviour = Behaviour { kad, identify };
-    let transport = swarm_core::node::transport::build(key, false).expect("a transport");
-    let built = SwarmBuilder::with_existing_identity(key.clone())
-        .with_tokio()
-        .with_other_transport(|_| transport)
-        .expect("a transport")
-        .with_behaviour(|_| behaviour)
-        .expect("behaviours");
-    built.with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(60))).build()
+    let transport = swarm_core::net::transport::build(key, false).expect("a transport");
+    let config = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
+    Swarm::new(transport, behaviour, local, config)
 }
 
 /// Tells a server of the DHT, from wherever this thread is, that so many new identities hold this content, and one of them so

@@ -115,7 +115,7 @@ impl Connection {
 
 /// Connects, with the identity of `key`.
 pub(super) async fn connect(key: &Keypair, addr: Multiaddr) -> Outcome<Connection> {
-    let mut transport = swarm_core::node::transport::build(key, false)?;
+    let mut transport = swarm_core::net::transport::build(key, false)?;
     let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let bare = addr.iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect();
     Ok(Connection::new(transport.dial(bare, options)?.await?))
@@ -136,7 +136,7 @@ pub(super) async fn listen(
     shared: Arc<Shared>,
     tell: Sender<Multiaddr>,
 ) -> Outcome<()> {
-    let mut transport = swarm_core::node::transport::build(key, false)?;
+    let mut transport = swarm_core::net::transport::build(key, false)?;
     transport.listen_on(ListenerId::next(), at.parse()?)?;
     loop {
         match futures::future::poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {

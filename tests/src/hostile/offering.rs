@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use swarm_core::content::geometry::Geometry;
+use swarm_core::content::kind::ContentKind;
 use swarm_core::content::manifest;
-use swarm_core::content::tree::{HashList, Kind};
+use swarm_core::content::tree::HashList;
 use swarm_core::id::ContentId;
 use swarm_core::limits;
 use swarm_core::wire::frame::DataHeader;
@@ -18,7 +19,7 @@ pub struct Offering {
     /// Its id.
     pub id: ContentId,
     /// What the id names.
-    pub kind: Kind,
+    pub kind: ContentKind,
     /// The name it is offered under.
     pub name: Option<String>,
     geometry: Geometry,
@@ -37,13 +38,13 @@ impl Offering {
     /// A file of these bytes.
     #[must_use]
     pub fn file(bytes: Vec<u8>) -> Self {
-        Self::of(Kind::File, bytes)
+        Self::of(ContentKind::File, bytes)
     }
 
     /// A directory with this manifest, which may be anything.
     #[must_use]
     pub fn directory(manifest: Vec<u8>) -> Self {
-        let offering = Self::of(Kind::Directory, manifest);
+        let offering = Self::of(ContentKind::Directory, manifest);
         debug_assert_eq!(Some(offering.id), offering.whole().map(manifest::id_of));
         offering
     }
@@ -51,10 +52,10 @@ impl Offering {
     /// A share with this envelope, which may be anything.
     #[must_use]
     pub fn share(envelope: Vec<u8>) -> Self {
-        Self::of(Kind::Share, envelope)
+        Self::of(ContentKind::Share, envelope)
     }
 
-    fn of(kind: Kind, bytes: Vec<u8>) -> Self {
+    fn of(kind: ContentKind, bytes: Vec<u8>) -> Self {
         let geometry = Geometry::new(bytes.len() as u64).expect("a length that is allowed");
         let list = HashList::of(kind, geometry, &bytes);
         Self { id: list.id(), kind, name: None, geometry, list: list.encode(), bytes: Bytes::All(bytes) }
@@ -62,7 +63,7 @@ impl Offering {
 
     /// Content of which nothing but the last chunk exists: its id was made from a list of invented hashes.
     #[must_use]
-    pub fn hollow(kind: Kind, len: u64) -> Self {
+    pub fn hollow(kind: ContentKind, len: u64) -> Self {
         let geometry = Geometry::new(len).expect("a length that is allowed");
         let last = geometry.last().expect("a length that is not 0");
         let bytes = vec![0x5a; geometry.size(last)];
