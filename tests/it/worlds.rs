@@ -22,5 +22,5 @@ fn whoever_can_have_all_has_it_whatever_went_wrong() {
 /// and somebody who sent a byte now and then; and behind a thin line of which two hoarders took nearly all.
 #[test]
 fn what_hung_once_ends() {
-    hold(seeds::scenario, [502_430, 545_465, 606_422, 502_968, 505_420, 4_074_527]);
+    hold(seeds::scenario, [502_430, 545_465, 606_422, 502_968, 505_420, 4_074_527, 6_812_087]);
 }
