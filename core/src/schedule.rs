@@ -29,6 +29,7 @@ pub mod inflight;
 pub mod pick;
 pub mod rarity;
 mod read;
+mod reclaim;
 pub mod resolve;
 mod site_gateways;
 mod super_seeding;

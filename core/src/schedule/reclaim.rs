@@ -1,0 +1,186 @@
+//! Requests that are taken back: those that failed, and those whose holder is silent or too slow.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::holders::Holder;
+use super::{BlobKey, Now, Output, PeerBlob, PeerKey, RequestFailure, Scheduler};
+use crate::limits;
+
+/// A holder may be silent for this many times as long as chunks took lately.
+const SILENCE: u32 = 2;
+/// A chunk that takes this many times longer than chunks took lately is asked of another holder...
+const CRAWL: u32 = 8;
+/// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
+const CRAWLS: u32 = 6;
+/// A chunk that would take longer than this is not waited for: on any line that is of use, a chunk takes less.
+const HOPELESS: Duration = Duration::from_secs(900);
+
+impl Scheduler {
+    pub(super) fn failed(
+        &mut self,
+        peer: PeerKey,
+        blob: BlobKey,
+        chunk: u32,
+        why: RequestFailure,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) {
+        let was_asked = self.end_request(peer, blob, chunk);
+        match why {
+            // It declines what it was not asked for (any longer).
+            RequestFailure::Busy | RequestFailure::Missing if !was_asked => return,
+            RequestFailure::Bad => {
+                out.push(Output::Ban { peer, blob, chunk });
+                return self.peer_down(peer, now, out);
+            }
+            RequestFailure::Busy => {
+                if let Some(holder) = self.peers.get_mut(&peer) {
+                    holder.back_off(now);
+                }
+            }
+            RequestFailure::Missing => {
+                let Some(b) = self.blobs.get_mut(&blob) else { return };
+                let claims = b.links.get(&peer).and_then(PeerBlob::claims);
+                if let Some(picker) = &mut b.picker {
+                    picker.holder_lost(peer, chunk, claims);
+                }
+            }
+            RequestFailure::Local => {}
+        }
+        self.tell_all(blob, now, out);
+    }
+
+    /// A holder that has sent nothing for too long, or so little that others are faster, loses its requests; it may give again
+    /// after a pause that doubles.
+    pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
+        for peer in self.stalled(now) {
+            let mut touched = Vec::new();
+            for (blob, chunk) in self.inflight.of_peer(peer) {
+                self.end_request(peer, blob, chunk);
+                out.push(Output::Cancel { peer, blob, chunk });
+                touched.push(blob);
+            }
+            touched.dedup();
+            for blob in touched {
+                if let Some(b) = self.blobs.get_mut(&blob) {
+                    b.stalls += 1;
+                }
+                self.tell_all(blob, now, out);
+            }
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.stalled(now);
+            }
+        }
+        self.drop_drips(now, out);
+        let mut slow = self.crawling(now);
+        for (peer, blob, chunk) in slow.iter().copied() {
+            self.end_request(peer, blob, chunk);
+            out.push(Output::Cancel { peer, blob, chunk });
+        }
+        slow.sort_unstable();
+        slow.dedup_by_key(|(peer, ..)| *peer);
+        for (peer, blob, _) in slow {
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.crawled(now);
+            }
+            if let Some(b) = self.blobs.get_mut(&blob) {
+                b.crawls += 1;
+            }
+            self.tell_all(blob, now, out);
+        }
+    }
+
+    /// A holder that sends a byte now and then, so that a chunk of it would take hours, loses all that it was asked for. It is
+    /// no sign that others are slow.
+    fn drop_drips(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut drips = BTreeSet::new();
+        for (key, b) in &self.blobs {
+            let Some(picker) = &b.picker else { continue };
+            for (chunk, request) in self.inflight.requests(*key).filter(|(_, request)| request.got > 0) {
+                let local = self.is_local(request.peer);
+                let delivered = self.peers.get(&request.peer).map_or(Duration::ZERO, Holder::delivered_at);
+                let age = now.saturating_sub(request.since.max(delivered));
+                let takes = age * request.size as u32 / request.got as u32;
+                let other = |peer: &PeerKey| *peer != request.peer && picker.peer_has(*peer, chunk);
+                if age > limits::REQUEST_TIMEOUT
+                    && takes > HOPELESS.max(self.taking.service(local) * CRAWL)
+                    && b.links.keys().any(other)
+                {
+                    drips.insert((request.peer, *key));
+                }
+            }
+        }
+        for (peer, blob) in drips {
+            for (_, chunk) in self.inflight.of_peer(peer).into_iter().filter(|(of, _)| *of == blob) {
+                self.end_request(peer, blob, chunk);
+                out.push(Output::Cancel { peer, blob, chunk });
+            }
+            if let Some(holder) = self.peers.get_mut(&peer) {
+                holder.crawled(now);
+            }
+            self.tell_all(blob, now, out);
+        }
+    }
+
+    /// Holders that have been silent for too long. Where no chunk comes whomever we ask, the line may be full of what others
+    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for; and where each
+    /// chunk takes long, it is as long as that from the start.
+    fn stalled(&self, now: Now) -> Vec<PeerKey> {
+        let patience = |peer: PeerKey| {
+            let asked = self.inflight.of_peer(peer);
+            let vain = asked.iter().filter_map(|(blob, _)| self.blobs.get(blob)).map(|b| b.stalls + b.crawls);
+            1 << (vain.max().unwrap_or(0) / 2).min(CRAWLS)
+        };
+        let usual = |holder: &Holder| self.taking.service(holder.is_local()) * SILENCE;
+        let silent = self.peers.iter().filter(|(_, h)| h.is_stalled(1, usual(h), now));
+        let stalled = silent.filter(|(peer, h)| h.is_stalled(patience(**peer), usual(h), now));
+        stalled.map(|(key, _)| *key).collect()
+    }
+
+    /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last
+    /// anybody who says that it has them.
+    fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey, u32)> {
+        let mut crawling = Vec::new();
+        for (key, b) in &self.blobs {
+            let Some(picker) = &b.picker else { continue };
+            for (chunk, request) in self.inflight.requests(*key) {
+                let Some(holder) = self.peers.get(&request.peer) else { continue };
+                let usual = self.taking.service(holder.is_local()) * CRAWL;
+                // Where all are slow, ever more patience: else none of them would ever be done.
+                let patience =
+                    limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
+                // While an earlier one was on its way this one waited.
+                let age = now.saturating_sub(request.since.max(holder.delivered_at()));
+                let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
+                let better = |peer: &PeerKey| {
+                    *peer != request.peer
+                        && picker.peer_has(*peer, chunk)
+                        && (age > patience * 3
+                            || self.peers.get(peer).is_some_and(|h| h.has_delivered() && h.is_there(now)))
+                };
+                if age > patience && slow() && b.links.keys().any(better) {
+                    crawling.push((request.peer, *key, chunk));
+                }
+            }
+        }
+        crawling
+    }
+
+    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it. False if there was none.
+    pub(super) fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> bool {
+        let twice = self.inflight.copies(blob, chunk) > 1;
+        let Some(request) = self.inflight.remove(peer, blob, chunk) else { return false };
+        if let Some(holder) = self.peers.get_mut(&peer) {
+            holder.ended(request.size);
+        }
+        if let Some(b) = self.blobs.get_mut(&blob) {
+            b.owes_not(peer, chunk);
+            if twice {
+                // What did not come has cost nothing.
+                b.hedged = b.hedged.saturating_sub(request.size.saturating_sub(request.got));
+            }
+        }
+        true
+    }
+}
