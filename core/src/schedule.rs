@@ -208,12 +208,6 @@ impl Scheduler {
         self.peers.get(&peer).is_some_and(|holder| holder.is_of_use(now))
     }
 
-    /// Bytes per second we send while there is something to send, smoothed.
-    #[must_use]
-    pub const fn upload_rate(&self) -> u64 {
-        self.giving.rate()
-    }
-
     /// Connected peers known to hold some of a blob.
     #[must_use]
     pub fn holders(&self, blob: BlobKey) -> usize {

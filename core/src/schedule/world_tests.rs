@@ -86,7 +86,7 @@ fn a_line_that_was_cut_is_not_taken_for_slow() {
     }
     for (number, at) in (0..4).zip([30, 80, 130, 60_000]) {
         desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(at));
-        assert!(number < 3 || desk.scheduler.upload_rate() > 100_000, "{}", desk.scheduler.upload_rate());
+        assert!(number < 3 || desk.scheduler.giving.rate() > 100_000, "{}", desk.scheduler.giving.rate());
     }
     desk.tell(Input::GrantDeclined { peer, blob: BLOB, count: 1, busy: true }, ms(60_010));
     let soon = (0..20).any(|step| {

@@ -1,8 +1,6 @@
 //! Framing: the length before a control frame, the header before a data frame.
 
-use super::{BadFrame, Handle, LIST};
-use crate::content::geometry::Geometry;
-use crate::content::tree;
+use super::{BadFrame, Handle};
 use crate::limits;
 
 /// Bytes of the length before a control frame.
@@ -29,7 +27,7 @@ pub fn control_len(prefix: [u8; PREFIX]) -> Result<usize, BadFrame> {
 pub struct DataHeader {
     /// The want it answers.
     pub blob: Handle,
-    /// Number of the chunk, or [`LIST`].
+    /// Number of the chunk, or [`LIST`](super::LIST).
     pub chunk: u32,
     /// Where in the chunk these bytes belong.
     pub offset: u32,
@@ -60,14 +58,5 @@ impl DataHeader {
             n if n > limits::DATA_FRAME => Err(BadFrame::TooLong(n as u64)),
             _ => Ok(header),
         }
-    }
-}
-
-/// Bytes of what `chunk` names in a blob of this geometry: a chunk, or the list. `None` if there is no such chunk.
-#[must_use]
-pub fn item_len(geometry: Geometry, chunk: u32) -> Option<usize> {
-    match chunk {
-        LIST => Some(tree::encoded_len(geometry)),
-        number => geometry.chunk(number).map(|c| geometry.size(c)),
     }
 }
