@@ -1,4 +1,4 @@
-//! Names: what a piece of content, and what a peer, is called.
+//! The id of a piece of content.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,25 +8,28 @@ use serde::{Deserialize, Serialize};
 
 /// The 32 bytes that name content.
 ///
-/// For a file it is the plain BLAKE3 of its bytes, the same that `b3sum` prints; for a directory BLAKE3 in derive-key
-/// mode over its manifest ([`crate::content::manifest`]), so that no file can be mistaken for one.
+/// The id of a file is the plain BLAKE3 of its bytes, which `b3sum` prints too. The id of a directory is
+/// BLAKE3 in derive-key mode over its manifest ([`crate::content::manifest`]), and that of a share over its
+/// envelope ([`crate::content::share`]), so that no file can be mistaken for one. The text form is 64
+/// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentId([u8; 32]);
 
 impl ContentId {
-    /// The id made of exactly these bytes.
+    /// Returns the id of exactly these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first eight hex digits: enough to tell ids apart for a person, never enough to name content.
+    /// Returns the first eight hex digits. A person can tell ids apart by them, but they never suffice to
+    /// name content.
     #[must_use]
     pub fn short(&self) -> String {
         HEXLOWER.encode(&self.0[..4])
@@ -51,7 +54,7 @@ impl fmt::Debug for ContentId {
     }
 }
 
-/// A text that is not an id.
+/// A text that is not an id of 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: an id is 64 hexadecimal digits")]
 pub struct BadId;
