@@ -1,21 +1,27 @@
-//! Which chunk to ask of which holder, and whom to give what: decisions without a clock, sockets or randomness of their
-//! own.
+//! The scheduler: which chunk to request from which holder, and what to give to whom. It decides without a
+//! clock, sockets or randomness of its own.
 //!
-//! [`Scheduler::handle`] takes one [`Input`] and the time, and appends [`Output`]s for the driver to carry out. Time is a
-//! [`Now`] since any fixed start, the seed an argument: the same inputs give the same outputs.
+//! [`Scheduler::handle`] takes one [`Input`] and the time, and appends [`Output`]s that the driver carries
+//! out. The time is a [`Now`] since any fixed start, and the seed is an argument: the same inputs lead to the
+//! same outputs.
 //!
-//! **Sender grants, receiver picks.** Whoever has chunks that a neighbour needs *grants* it a place of its uplink
-//! (`give`); the neighbour answers with the chunk it wants most at that moment (`take`, rarest first by [`pick`] and
-//! [`rarity`]) or declines. A node with first copies says itself which (`seed`). Everybody tells its neighbours what it
-//! has and what it still needs, a few times a second (`tell`); what is being sent to somebody counts as a copy, so
-//! that two neighbours do not ask for the same chunk while others wait.
+//! **The sender grants, the receiver picks.** A node that has chunks that a neighbour needs *grants* it a
+//! place of its uplink (`give`). The neighbour answers with the chunk that it wants most at that moment
+//! (`take`; the rarest first, by [`pick`] and [`rarity`]) or declines. A node with first copies names the
+//! chunk itself (`super_seeding`). Every node tells its neighbours which chunks it has and which it still
+//! needs, a few times a second (`announce`). A chunk that is being sent to a neighbour counts as a copy, so
+//! that two neighbours do not request the same chunk while others wait.
 //!
-//! * [`holders`] knows how fast each peer delivers and when it has stopped, [`inflight`] who was asked for what.
-//! * When nothing unasked is left, the last chunks are asked of a second, faster holder ([`endgame`]).
-//! * [`resolve`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is one session's queue.
+//! * [`holders`] knows how fast each peer delivers and when it has stopped; [`inflight`] knows the open
+//!   requests.
+//! * When no chunk is left to request, the last ones are requested from a second, faster holder
+//!   ([`endgame`]).
+//! * [`resolve`] learns and proves the kind and the length of an id before anything is scheduled; [`upload`]
+//!   is the queue of one session.
 //!
-//! Cost: a pick is O(1) amortised in chunks; a grant O(neighbours of the blob); a batch of news O(chunks / 64 + news) for
-//! each neighbour; a peer that comes or goes costs its have-map once.
+//! Cost: a pick is O(1) amortised in chunks, and a grant O(neighbours of the blob). A batch of news is linear,
+//! for each neighbour, in the news and in chunks / 64. A peer that comes or goes costs a pass over its
+//! have-map.
 
 mod announce;
 mod begin;
@@ -56,10 +62,10 @@ use site_gateways::{Border, SiteView};
 use super_seeding::Seed;
 use take::Taking;
 
-/// Time since a fixed start.
+/// The time since a fixed start that the driver chooses.
 pub type Now = Duration;
 
-/// A session with a peer; a peer that comes back gets a new one.
+/// A session with a peer. A peer that comes back gets a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
@@ -67,16 +73,16 @@ pub struct PeerKey(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobKey(pub u32);
 
-/// In which order a blob's chunks are wanted.
+/// The order in which the chunks of a blob are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkOrder {
-    /// Rarest first: best for everybody.
+    /// Rarest first, which is best for everybody.
     Rarest,
-    /// Ascending: somebody reads along.
+    /// Ascending, because somebody reads along.
     Ascending,
 }
 
-/// The scheduler of a node: all blobs it fetches and gives, all peers it has sessions with.
+/// The scheduler of a node: all blobs that it fetches and gives, and all peers that it has sessions with.
 #[derive(Debug)]
 pub struct Scheduler {
     random: random::Random,
@@ -89,7 +95,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler with nothing to do, whose coin flips (and name among the nodes of its site) follow from `seed`.
+    /// Returns a scheduler with nothing to do. Its random choices, and its tag among the nodes of its site,
+    /// follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -103,7 +110,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what happened and appends what to do.
+    /// Handles one input and appends the orders that follow from it to `out`.
     pub fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         match input {
             Input::PeerUp { peer, near, elsewhere } => {
@@ -171,7 +178,7 @@ impl Scheduler {
             }
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
             Input::Failed { peer, blob, chunk, why } => self.failed(peer, blob, chunk, why, now, out),
-            // Who is not of our site has no say in it.
+            // Only nodes of this site have a say in its gateways.
             Input::Gateways { peer, blob, beats } if self.is_local(peer) => {
                 self.gateways(blob, &beats, now, out);
             }
@@ -180,7 +187,7 @@ impl Scheduler {
         }
     }
 
-    /// How long until [`Input::Tick`] is due, if there is anything to do.
+    /// Returns the time until [`Input::Tick`] is due, or `None` if there is nothing to do.
     #[must_use]
     pub fn next_tick(&self, now: Now) -> Option<Duration> {
         let busy = |b: &BlobSchedule| b.picker.is_some() || b.links.values().any(|l| l.taker.is_some());
@@ -196,25 +203,26 @@ impl Scheduler {
         Some(limits::TICK.min(news.unwrap_or(limits::TICK)).min(wake.unwrap_or(limits::TICK)))
     }
 
-    /// Bytes per second a peer delivers, smoothed.
+    /// Returns the smoothed rate at which a peer delivers, in bytes per second; 0 for an unknown peer.
     #[must_use]
     pub fn rate(&self, peer: PeerKey) -> u64 {
         self.peers.get(&peer).map_or(0, Holder::rate)
     }
 
-    /// A peer offers or sends us something now and then, or is new: one to count on.
+    /// Returns true if the peer has offered or sent something lately, or is new, so that it counts as a
+    /// source.
     #[must_use]
     pub fn is_of_use(&self, peer: PeerKey, now: Now) -> bool {
         self.peers.get(&peer).is_some_and(|holder| holder.is_of_use(now))
     }
 
-    /// Connected peers known to hold some of a blob.
+    /// Returns the number of connected peers that are known to hold some of a blob.
     #[must_use]
     pub fn holders(&self, blob: BlobKey) -> usize {
         self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).map_or(0, Picker::holders)
     }
 
-    /// True when a chunk is wanted that no connected peer has.
+    /// Returns true if no connected peer has some chunk that is wanted.
     #[must_use]
     pub fn lacks_holder(&self, blob: BlobKey) -> bool {
         self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).is_some_and(Picker::lacks_holder)
@@ -244,8 +252,8 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    /// A peer takes a blob of us. Most likely it needs something: that it is offered places before it has said so saves a
-    /// round trip.
+    /// Adds a peer that takes a blob from this node. It is offered places before it has said what it needs,
+    /// which saves a round trip: most likely it needs something.
     fn takes(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
@@ -296,7 +304,7 @@ impl Scheduler {
         self.peers.get(&peer).is_some_and(Holder::is_local)
     }
 
-    /// A neighbour tells which nodes fetch across the border of our site.
+    /// Takes in a neighbour's beats of the gateways of this site.
     fn gateways(&mut self, blob: BlobKey, beats: &[Beat], now: Now, out: &mut Vec<Output>) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if let Some(border) = &mut b.border {
@@ -305,12 +313,12 @@ impl Scheduler {
         }
     }
 
-    /// Makes ourselves known as a gateway, and looks whether others still do.
+    /// Sends this node's own beats as a gateway, and updates the gateways that it knows.
     fn beat(&mut self, now: Now, out: &mut Vec<Output>) {
         for (blob, b) in &mut self.blobs {
             let local = b.has_local();
             let Some(picker) = b.picker.as_ref().filter(|_| local) else {
-                // All of us that is left of the site: everything is ours to ask for.
+                // No other node of the site is left: all chunks may be requested from outside again.
                 b.news |= b.border.take().is_some();
                 continue;
             };
@@ -329,7 +337,7 @@ impl Scheduler {
         }
     }
 
-    /// The next blob after this one, going round.
+    /// Returns the blob after this one, going round.
     fn blob_after(&self, blob: BlobKey) -> Option<BlobKey> {
         let next = self.blobs.range((Excluded(blob), Unbounded)).next().or_else(|| self.blobs.iter().next());
         next.map(|(key, _)| *key)

@@ -211,8 +211,7 @@ pub enum BadFrame {
 
 impl Message {
     /// Returns true if the message is about the office and counts towards the limit after which a receiver
-    /// ends the session. Vouchers do not
-    /// count here.
+    /// ends the session. Vouchers do not count here.
     #[must_use]
     pub const fn is_of_office(&self) -> bool {
         matches!(

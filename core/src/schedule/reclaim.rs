@@ -9,11 +9,11 @@ use crate::limits;
 
 /// A holder may be silent for this many times as long as chunks took lately.
 const SILENCE: u32 = 2;
-/// A chunk that takes this many times longer than chunks took lately is asked of another holder...
+/// A chunk that takes this many times as long as chunks took lately is requested from another holder.
 const CRAWL: u32 = 8;
-/// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
+/// The most doublings of that time. It doubles each time that this happens without any other chunk coming.
 const CRAWLS: u32 = 6;
-/// A chunk that would take longer than this is not waited for: on any line that is of use, a chunk takes less.
+/// The longest time that a chunk may take. On any useful line it takes less.
 const HOPELESS: Duration = Duration::from_secs(900);
 
 impl Scheduler {
@@ -28,7 +28,7 @@ impl Scheduler {
     ) {
         let was_asked = self.end_request(peer, blob, chunk);
         match why {
-            // It declines what it was not asked for (any longer).
+            // The holder declines a request that it was not sent, or that was taken back.
             RequestFailure::Busy | RequestFailure::Missing if !was_asked => return,
             RequestFailure::Bad => {
                 out.push(Output::Ban { peer, blob, chunk });
@@ -51,8 +51,8 @@ impl Scheduler {
         self.tell_all(blob, now, out);
     }
 
-    /// A holder that has sent nothing for too long, or so little that others are faster, loses its requests; it may give again
-    /// after a pause that doubles.
+    /// Takes requests back from holders that have sent nothing for too long, or so little that others are
+    /// faster. Such a holder may give again after a pause that doubles.
     pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
         for peer in self.stalled(now) {
             let mut touched = Vec::new();
@@ -91,8 +91,8 @@ impl Scheduler {
         }
     }
 
-    /// A holder that sends a byte now and then, so that a chunk of it would take hours, loses all that it was asked for. It is
-    /// no sign that others are slow.
+    /// Takes all requests back from a holder that sends a byte now and then, so that a chunk would take
+    /// hours. That is no sign that others are slow.
     fn drop_drips(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut drips = BTreeSet::new();
         for (key, b) in &self.blobs {
@@ -123,9 +123,9 @@ impl Scheduler {
         }
     }
 
-    /// Holders that have been silent for too long. Where no chunk comes whomever we ask, the line may be full of what others
-    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for; and where each
-    /// chunk takes long, it is as long as that from the start.
+    /// Returns the holders that have been silent for too long. If no chunk comes from any holder, the line
+    /// may be full of others' bytes: patience doubles with every second request that is taken back in vain,
+    /// so that one of them is waited for. If each chunk takes long, patience is as long from the start.
     fn stalled(&self, now: Now) -> Vec<PeerKey> {
         let patience = |peer: PeerKey| {
             let asked = self.inflight.of_peer(peer);
@@ -138,8 +138,8 @@ impl Scheduler {
         stalled.map(|(key, _)| *key).collect()
     }
 
-    /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last
-    /// anybody who says that it has them.
+    /// Returns the chunks that will take so long that another holder is better: one that has delivered
+    /// something, or in the end any that claims to have the chunk.
     fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey, u32)> {
         let mut crawling = Vec::new();
         for (key, b) in &self.blobs {
@@ -147,10 +147,10 @@ impl Scheduler {
             for (chunk, request) in self.inflight.requests(*key) {
                 let Some(holder) = self.peers.get(&request.peer) else { continue };
                 let usual = self.taking.service(holder.is_local()) * CRAWL;
-                // Where all are slow, ever more patience: else none of them would ever be done.
+                // If all holders are slow, patience grows: otherwise none of the chunks would ever arrive.
                 let patience =
                     limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
-                // While an earlier one was on its way this one waited.
+                // This request waited while an earlier one was on its way.
                 let age = now.saturating_sub(request.since.max(holder.delivered_at()));
                 let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
                 let better = |peer: &PeerKey| {
@@ -167,7 +167,8 @@ impl Scheduler {
         crawling
     }
 
-    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it. False if there was none.
+    /// Ends one request. The chunk is wanted again if it is requested from nobody else. Returns false if
+    /// there was no such request.
     pub(super) fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> bool {
         let twice = self.inflight.copies(blob, chunk) > 1;
         let Some(request) = self.inflight.remove(peer, blob, chunk) else { return false };
@@ -177,7 +178,7 @@ impl Scheduler {
         if let Some(b) = self.blobs.get_mut(&blob) {
             b.owes_not(peer, chunk);
             if twice {
-                // What did not come has cost nothing.
+                // The bytes that did not come have cost nothing.
                 b.hedged = b.hedged.saturating_sub(request.size.saturating_sub(request.got));
             }
         }

@@ -1,4 +1,4 @@
-//! The taking side: what to ask for when a holder has a place for us, and what becomes of it.
+//! The taking side: which chunk to request when a holder has a place for this node, and the end of a request.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,41 +10,44 @@ use super::{BlobKey, Now, Output, PeerBlob, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// How much the whole node takes.
+/// The chunks that the whole node takes.
 #[derive(Debug)]
 pub(super) struct Taking {
-    /// Bytes per second, smoothed.
+    /// The smoothed rate in bytes per second.
     rate: u64,
     meter: (Now, u64),
-    /// The highest rate of this and of the last few measurements, and how many are left until it is forgotten.
+    /// The highest rate of this and of the last few measurements, and the number of measurements until it is
+    /// forgotten.
     peak: (u64, u32),
-    /// The first request after a long time in which none was open, and the last bytes that came.
+    /// The time of the first request after a long time without one, and that of the last bytes.
     began: Option<Now>,
     latest: Now,
-    /// From a request to its verified chunk, smoothed: of our site, and of all others. What crosses a thin line waits there.
+    /// The smoothed time from a request to its verified chunk, for this node's site and for all others.
+    /// Chunks wait at a thin line between sites.
     service: [Duration; 2],
-    /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
+    /// Grants from outside the site that wait for room: the site's line is thin, and a grant takes long to
+    /// come.
     held: VecDeque<(PeerKey, BlobKey, u32)>,
 }
 
-/// Why a grant is not used (yet).
+/// The reason why a grant is not used now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unused {
-    /// We are owed enough for now.
+    /// Enough chunks are owed for now.
     Busy,
-    /// Nothing that it has is needed.
+    /// The holder has no chunk that is needed.
     NoNeed,
-    /// It is used as soon as there is room.
+    /// The grant is used as soon as there is room.
     Hold,
 }
 
-/// The rate is measured over at least this long.
+/// The least time over which the rate is measured.
 const METER: Duration = Duration::from_millis(100);
-/// A peak of the rate counts for so many measurements.
+/// The number of measurements for which a peak of the rate counts.
 const PEAK_FOR: u32 = 10;
-/// After a pause of this length, earlier measurements count no longer.
+/// A pause after which earlier measurements no longer count.
 const FRESH_AFTER: Duration = Duration::from_secs(10);
-/// A pause of this length is not part of a measurement, when nothing was asked for in it.
+/// A pause that is not part of a measurement, if nothing was requested in it.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Taking {
@@ -54,7 +57,7 @@ impl Taking {
         Self { rate: 0, meter, peak: (0, 0), began: None, latest: Duration::ZERO, service, held }
     }
 
-    /// Something is asked for while so many bytes are `owed`.
+    /// Records a request, made while so many bytes are `owed`.
     pub(super) fn asks(&mut self, owed: u64, now: Now) {
         let idle = now.saturating_sub(self.latest);
         if owed > 0 {
@@ -68,7 +71,8 @@ impl Taking {
         }
     }
 
-    /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
+    /// Keeps a grant until there is room. Returns the grants that are not kept. They must be declined,
+    /// because each grant is answered, in order.
     fn hold(&mut self, peer: PeerKey, blob: BlobKey, mut count: u32) -> Vec<(PeerKey, BlobKey, u32)> {
         let mut declined = Vec::new();
         if let Some(at) = self.held.iter().position(|(p, b, _)| (*p, *b) == (peer, blob)) {
@@ -89,12 +93,13 @@ impl Taking {
         self.service[if local { 0 } else { 1 }]
     }
 
-    /// Bytes per second, smoothed.
+    /// Returns the smoothed rate in bytes per second.
     pub(super) const fn rate(&self) -> u64 {
         self.rate
     }
 
-    /// How often neighbours are told news: after about as many bytes.
+    /// Returns the interval at which neighbours are told news: the time in which about [`limits::NEWS_BYTES`]
+    /// arrive.
     pub(super) fn news_every(&self) -> Duration {
         let micros = limits::NEWS_BYTES * 1_000_000 / self.rate.max(1);
         Duration::from_micros(micros).clamp(limits::NEWS_EVERY_MIN, limits::NEWS_EVERY_MAX)
@@ -115,10 +120,10 @@ impl Taking {
         }
     }
 
-    /// What may be on its way at once, of chunks of this size, when some more is asked of a holder at this `distance`: a few
-    /// chunks, and twice what arrives during a round trip, so that the window grows as long as that makes the rate grow
-    /// (as the window of BBR does, Cardwell et al. 2016). While connections grow from nothing, what is measured lags behind: a
-    /// start is given for so long.
+    /// Returns the bytes that may be under way at once, for chunks of `size` bytes, when more is requested
+    /// from a holder at this `distance`: a few chunks, and twice what arrives during a round trip. So the
+    /// window grows as long as that makes the rate grow, as BBR's does (Cardwell et al. 2016). While
+    /// connections grow from nothing, measurements lag behind, and a start is added.
     fn window(&self, size: u64, first_copy: bool, distance: Duration) -> u64 {
         let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
         let start = under_way(limits::START_RATE, distance);
@@ -131,7 +136,7 @@ impl Taking {
 }
 
 impl Scheduler {
-    /// A holder has a place for us.
+    /// Handles a holder's grant.
     pub(super) fn granted(
         &mut self,
         peer: PeerKey,
@@ -143,7 +148,7 @@ impl Scheduler {
     ) {
         for used in 0..count {
             let taken = self.take(peer, blob, hint, now);
-            // An offer of what we do not need is none.
+            // A grant of a blob that is not needed does not count as an offer.
             if taken != Err(Unused::NoNeed)
                 && let Some(holder) = self.peers.get_mut(&peer)
             {
@@ -166,7 +171,8 @@ impl Scheduler {
                         b.asked_of(peer, chunk);
                     }
                     out.push(Output::Request { peer, blob, chunk });
-                    // The rest of a larger grant goes on from there: neighbours are written together. A reader knows better.
+                    // A larger grant goes on from this chunk, because neighbouring chunks are written
+                    // together. A reader has an order of its own.
                     let reads = self.blobs.get(&blob).is_some_and(|b| b.reading.is_some());
                     hint = (!reads).then_some(chunk + 1);
                 }
@@ -183,7 +189,7 @@ impl Scheduler {
         self.tell_due(blob, now, out);
     }
 
-    /// Uses what grants wait for room, as far as there is any.
+    /// Uses grants that wait for room, as far as there is any.
     fn use_held(&mut self, now: Now, out: &mut Vec<Output>) {
         for _ in 0..self.taking.held.len() {
             let Some((peer, blob, count)) = self.taking.held.pop_front() else { return };
@@ -193,7 +199,7 @@ impl Scheduler {
         }
     }
 
-    /// The chunk to ask this holder for, and its size.
+    /// Returns the chunk to request from this holder, and its size in bytes.
     fn take(
         &mut self,
         peer: PeerKey,
@@ -215,7 +221,7 @@ impl Scheduler {
         let first_copy = hint.is_some_and(|c| c < picker.wanted().len() && picker.wanted().get(c));
         let holder = self.peers.get(&peer).ok_or(Unused::NoNeed)?;
         if let Some(border) = b.border.as_ref().filter(|_| !holder.is_local()) {
-            // Who lags is not what keeps the line busy.
+            // A holder that lags does not keep the line busy.
             let counts = |holder: &Holder| !holder.is_local() && !holder.lags(now);
             let far = self.inflight.bytes_of(|p| self.peers.get(&p).is_some_and(counts));
             let holders = b.links.iter().filter(|(_, link)| link.told_need.is_some());
@@ -235,7 +241,7 @@ impl Scheduler {
             return Err(Unused::Busy);
         }
         let local = holder.is_local();
-        // For a reader what is late comes before what lies ahead.
+        // For a reader late chunks come before those that lie ahead.
         if late && let Some(hedge) = self.hedge(peer, blob) {
             return Ok(hedge);
         }
@@ -257,7 +263,7 @@ impl Scheduler {
         self.hedge(peer, blob).ok_or(Unused::NoNeed)
     }
 
-    /// What a peer has.
+    /// Sets the chunks that a holder has.
     pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
@@ -272,7 +278,7 @@ impl Scheduler {
         }
     }
 
-    /// What it has in addition.
+    /// Adds to the chunks that a holder has.
     pub(super) fn holds_more(&mut self, peer: PeerKey, blob: BlobKey, add: &Bitmap) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let claims = b.links.get(&peer).and_then(PeerBlob::claims);
@@ -281,7 +287,7 @@ impl Scheduler {
         }
     }
 
-    /// It has nothing any longer.
+    /// Handles a holder that has nothing of the blob any more.
     pub(super) fn gone(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         self.forget_holder(peer, blob, now, out);
     }
@@ -335,7 +341,8 @@ impl Scheduler {
             *service = smooth(*service, now.saturating_sub(since));
         }
         let mut owners = self.inflight.owners(blob, chunk);
-        // Who delivered it comes last: what the others sent of it is what asking twice has cost.
+        // The peer that delivered the chunk comes last: bytes that the others sent of it are the cost of the
+        // second request.
         owners.sort_by_key(|owner| Some(*owner) == peer);
         for owner in owners {
             self.end_request(owner, blob, chunk);
@@ -371,9 +378,9 @@ impl Scheduler {
     }
 }
 
-/// One more chunk of this holder fits the window. Those that are slow count for what they deliver soon, and all that have
-/// delivered nothing yet share half of it (of the one `near`, when somebody has delivered something): neither keeps the fast
-/// from giving.
+/// Returns true if one more chunk of this holder fits the window. Slow holders count for the bytes that they
+/// deliver soon. All holders that have delivered nothing yet share half of the window (of `near`, the window
+/// at no distance, once any holder has delivered a chunk). So neither keep the fast ones from giving.
 fn has_room(
     peers: &BTreeMap<PeerKey, Holder>,
     total: u64,
