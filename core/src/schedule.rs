@@ -19,9 +19,9 @@
 //! * [`resolve`] learns and proves the kind and the length of an id before anything is scheduled; [`upload`]
 //!   is the queue of one session.
 //!
-//! Cost: a pick is O(1) amortised in chunks, and a grant O(neighbours of the blob). A batch of news is linear,
-//! for each neighbour, in the news and in chunks / 64. A peer that comes or goes costs a pass over its
-//! have-map.
+//! Cost: a pick is O(1) amortised in chunks, and a grant O(neighbours of the blob). A batch of news is
+//! linear, for each neighbour, in the news and in chunks / 64. A peer that comes or goes costs a pass over
+//! its have-map.
 
 mod announce;
 mod begin;

@@ -116,7 +116,7 @@ pub struct Offer {
     pub len: u64,
     /// A name that the holder suggests for the content, at most [`limits::COMPONENT_BYTES`]. It is untrusted.
     pub name: Option<String>,
-    /// Whether the holder published the blob itself.
+    /// True if the holder published the blob itself.
     pub origin: bool,
     /// The chunks that the holder has.
     pub have: Have,
@@ -186,7 +186,7 @@ pub struct GatewayBeat {
     pub tag: u64,
     /// The number of the beat. Each beat of a gateway has a higher one.
     pub number: u32,
-    /// Whether the gateway knows a holder outside the site that has every chunk.
+    /// True if the gateway knows a holder outside the site that has every chunk.
     pub whole: bool,
     /// Age of the beat in milliseconds.
     pub age: u32,

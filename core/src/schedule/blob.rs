@@ -20,14 +20,14 @@ pub(super) struct BlobSchedule {
     pub(super) have: Bitmap,
     /// The choice of chunks, while the blob is fetched.
     pub(super) picker: Option<Picker>,
-    /// Whether the chunks that are here may be given to others.
+    /// True if the chunks that are here may be given to others.
     pub(super) share: bool,
     /// The spread of first copies, while this node may have the only one.
     pub(super) seed: Option<Seed>,
     pub(super) links: BTreeMap<PeerKey, PeerBlob>,
     /// The gateways of the site, while other nodes of it take part too.
     pub(super) border: Option<Border>,
-    /// Whether there is news since the neighbours were last told.
+    /// True if there is news since the neighbours were last told.
     pub(super) news: bool,
     pub(super) told: Now,
     /// The place of a reader, while somebody reads along.
@@ -49,7 +49,7 @@ pub(super) struct BlobSchedule {
 /// The state between one peer and one blob.
 #[derive(Debug)]
 pub(super) struct PeerBlob {
-    /// Whether the peer is of this node's site.
+    /// True if the peer is of this node's site.
     pub(super) local: bool,
     /// The giving side, if the peer takes the blob from this node.
     pub(super) taker: Option<Taker>,
@@ -58,7 +58,7 @@ pub(super) struct PeerBlob {
     /// The chunks that the peer knows this node would take from it; `None` if it holds nothing. A request
     /// removes its chunk without being told.
     pub(super) told_need: Option<Bitmap>,
-    /// Whether the peer, as a holder, knows that somebody reads along.
+    /// True if the peer, as a holder, knows that somebody reads along.
     pub(super) told_reads: bool,
     /// The chunks that were requested from the peer and have not come.
     pub(super) owed: Bitmap,

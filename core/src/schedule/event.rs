@@ -51,7 +51,7 @@ pub enum Input {
         geometry: Geometry,
         /// The chunks that are here.
         have: Bitmap,
-        /// Whether the blob was published here, so that this node may have the only copy.
+        /// True if the blob was published here, so that this node may have the only copy.
         origin: bool,
     },
     /// This blob is no longer given to anybody.
@@ -81,7 +81,7 @@ pub enum Input {
     Pause {
         /// The blob.
         blob: BlobKey,
-        /// Whether to pause.
+        /// True if to pause.
         paused: bool,
     },
     /// A peer holds chunks of a blob. This replaces all that was known of it.
@@ -172,7 +172,7 @@ pub enum Input {
         blob: BlobKey,
         /// The number of granted chunks.
         count: u32,
-        /// Whether it is only busy; otherwise it needs nothing that is here.
+        /// True if it is only busy; otherwise it needs nothing that is here.
         busy: bool,
     },
     /// A taker requests a chunk.
@@ -200,7 +200,7 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Whether all of it was sent.
+        /// True if all of it was sent.
         whole: bool,
     },
     /// Some bytes of a requested chunk have arrived.
@@ -267,7 +267,7 @@ pub enum Output {
         blob: BlobKey,
         /// The number of granted chunks.
         count: u32,
-        /// Whether this node is only busy; otherwise the holder has nothing that is needed.
+        /// True if this node is only busy; otherwise the holder has nothing that is needed.
         busy: bool,
     },
     /// Takes a request to this holder back.

@@ -23,7 +23,7 @@ pub(super) struct Taker {
     pub(super) taken: Bitmap,
     /// Number of chunks that are here and that it would take.
     pub(super) useful: u32,
-    /// Whether it has said which chunks it would take.
+    /// True if it has said which chunks it would take.
     pub(super) known: bool,
     /// Grants that it has not answered.
     grants: VecDeque<Grant>,
@@ -38,9 +38,9 @@ pub(super) struct Taker {
     asked: u32,
     /// Time when one was sent, or the first of these was requested.
     progress: Now,
-    /// Whether it reads along: then it is offered chunks in order.
+    /// True if it reads along: then it is offered chunks in order.
     pub(super) reads: bool,
-    /// Whether it does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
+    /// True if it does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
     stuck: bool,
     pause_until: Now,
     /// Time when it last gained a chunk, from any peer.
@@ -53,7 +53,7 @@ pub(super) struct Taker {
 struct AnsweredGrant {
     /// Time of the grant.
     since: Now,
-    /// Whether its place had been given to another taker.
+    /// True if its place had been given to another taker.
     late: bool,
 }
 

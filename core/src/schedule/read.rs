@@ -28,7 +28,7 @@ pub(super) struct ReadPosition {
     since: Now,
     /// The number of chunks, from the head on, that are requested.
     ahead: u32,
-    /// Whether the head is requested from any holder.
+    /// True if the head is requested from any holder.
     hurry: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct Beat {
     pub tag: Tag,
     /// The number of the beat. Each beat of a candidate has a higher one.
     pub number: u32,
-    /// Whether the candidate knows a holder outside that has every chunk. Some chunks of other candidates
+    /// True if the candidate knows a holder outside that has every chunk. Some chunks of other candidates
     /// cannot be had everywhere.
     pub whole: bool,
     /// The age of the beat, without the time that it travelled.
@@ -50,7 +50,7 @@ const BEAT_NUMBER: Duration = Duration::from_millis(100);
 pub(super) struct SiteView<'a, Near: Fn(u32) -> bool> {
     /// The chunks that are wanted and can be had outside the site. A node that knows of any is a candidate.
     pub(super) outside: &'a Bitmap,
-    /// Whether one holder outside has every chunk.
+    /// True if one holder outside has every chunk.
     pub(super) whole: bool,
     /// Returns true if a node near has the chunk or is being sent it.
     pub(super) near: Near,
@@ -82,9 +82,9 @@ pub(super) struct Border {
     /// for itself.
     progress: (u32, Now),
     alone: Option<Now>,
-    /// Whether `mine` has changed since it was last asked for.
+    /// True if `mine` has changed since it was last asked for.
     moved: bool,
-    /// Whether neighbours are to be told of new beats.
+    /// True if neighbours are to be told of new beats.
     news: bool,
     told: Now,
 }

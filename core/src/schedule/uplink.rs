@@ -17,14 +17,14 @@ pub(super) struct Lane {
     /// Bytes per second while there was something to send; 0 before it was measured. The line can do more if
     /// it ran dry now and then.
     pub(super) rate: u64,
-    /// Whether the line was measured while it was full.
+    /// True if the line was measured while it was full.
     known: bool,
     /// The time of the first request since the rate was last unknown, and that of the latest event.
     began: Option<Now>,
     latest: Now,
     /// Start of the present measurement, and the bytes sent in it.
     meter: (Now, u64),
-    /// Whether there was nothing to send for a while during the present measurement.
+    /// True if there was nothing to send for a while during the present measurement.
     dry: bool,
     /// The time when the rate was last measured.
     measured: Now,

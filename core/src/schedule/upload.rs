@@ -18,7 +18,7 @@ pub struct Asked {
 pub enum QueueOutcome {
     /// The request waits for its turn.
     Waits,
-    /// The same chunk waits already.
+    /// A request for this chunk waits already.
     Twice,
     /// The queue is full. An honest peer keeps below its limit.
     Full,

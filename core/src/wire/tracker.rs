@@ -41,7 +41,7 @@ pub fn key_of(id: ContentId) -> SwarmKey {
 pub struct AnnouncedSwarm {
     /// The key of the swarm.
     pub key: SwarmKey,
-    /// Whether the node has everything.
+    /// True if the node has everything.
     pub whole: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Announce {
     pub drop: Vec<SwarmKey>,
     /// Swarms of which the node asks for members, at most [`limits::ANNOUNCE_ASKS`].
     pub ask: Vec<SwarmKey>,
-    /// Whether the node leaves and the tracker should forget it.
+    /// True if the node leaves and the tracker should forget it.
     pub leave: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The memberships of a node: it enters swarms and leaves them, and moves with them to another site.
+//! The memberships of a node: it enters and leaves swarms, and moves with them to another site.
 
 use std::hash::Hash;
 
@@ -8,11 +8,11 @@ use super::{
 use crate::slab::Slab;
 use crate::small_list::SmallList;
 
-/// So many entries are looked through one by one.
+/// The most memberships that are searched one by one.
 const FEW: usize = 32;
 
 impl<N: Eq + Hash + Clone> Registry<N> {
-    /// Which of a node's memberships is of this swarm.
+    /// Returns the number of a node's membership in this swarm.
     pub(super) fn entry_of(&self, number: u32, key: &SwarmKey) -> Option<u32> {
         let (swarm, node) = (self.swarm_of(key)?, self.nodes.get(number)?);
         if let Some(index) = &node.index {
@@ -61,7 +61,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         Ok(())
     }
 
-    /// Takes one of a node's memberships out of every list.
+    /// Removes one of a node's memberships from every list.
     pub(super) fn leave(&mut self, number: u32, entry: u32) {
         self.set_whole(number, entry, false);
         let Some(node) = self.nodes.get(number) else { return };
@@ -107,14 +107,14 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let before = std::mem::replace(&mut node.site, site);
         for entry in 0..node.entries.len() as u32 {
             let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
-            // First there, then away: the swarm is never without a site.
+            // It joins the new site before it leaves the old one, so that the swarm is never without a site.
             let at = self.join_group(of.swarm, site, Member { node: number, entry });
             self.leave_group(of.swarm, before, of.at);
             self.place(Member { node: number, entry }, at);
         }
     }
 
-    /// A node has everything of a swarm, or no longer.
+    /// Records whether a node has everything of a swarm.
     fn set_whole(&mut self, number: u32, entry: u32, whole: bool) {
         let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
         let Some(swarm) = self.swarms.get_mut(of.swarm).filter(|_| whole != (of.whole != NOWHERE)) else {
