@@ -43,7 +43,7 @@ pub struct Rule {
     pub text: String,
     /// The days on which the rule holds.
     pub days: Days,
-    /// The hours at which it holds; `None` for all day.
+    /// The hours at which the rule holds; `None` for all day.
     pub hours: Option<Hours>,
     /// The limit for sending.
     pub up: Setting,

@@ -108,7 +108,7 @@ pub struct Hello {
 /// A holder's answer to a want. Nothing of it is believed before it is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The want that it answers.
+    /// The want that the offer answers.
     pub blob: Handle,
     /// The kind of content that the id names.
     pub kind: ContentKind,

@@ -42,7 +42,7 @@ pub const GATEWAYS: u32 = 8;
 pub struct At {
     /// The site: nodes with the same number are near each other.
     pub site: u64,
-    /// The network that it comes from, for which nodes and members are limited.
+    /// The network that the node comes from, for which nodes and members are limited.
     pub origin: u64,
 }
 
@@ -101,7 +101,7 @@ pub enum Refused {
 pub struct Named<'a, N> {
     /// The name of the node.
     pub name: &'a N,
-    /// Its addresses, in the caller's form.
+    /// The addresses of the node, in the caller's form.
     pub reach: &'a [u8],
 }
 
@@ -130,7 +130,7 @@ struct Node<N> {
     reach: Box<[u8]>,
     site: u64,
     origin: u64,
-    /// The version of its set of swarms, as the node counts it.
+    /// The version of the node's set of swarms, as the node counts it.
     version: u64,
     expires: Now,
     entries: SmallList<Membership>,
@@ -148,9 +148,9 @@ const MOVED: usize = 1000;
 #[derive(Debug, Clone, Copy)]
 struct Membership {
     swarm: u32,
-    /// Its place in the group of its site.
+    /// The member's place in the group of its site.
     at: u32,
-    /// Its place among the members that have everything, or [`NOWHERE`].
+    /// The member's place among those that have everything, or [`NOWHERE`].
     whole: u32,
 }
 
@@ -173,7 +173,7 @@ struct Gathering {
 struct Group {
     members: SmallList<Member>,
     gateways: u32,
-    /// Its place among the other sites of its swarm.
+    /// The place of this site among the other sites of its swarm.
     at: u32,
 }
 

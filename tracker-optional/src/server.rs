@@ -26,7 +26,7 @@ use crate::registry::{At, Bounds, Registry, Shares};
 
 /// The default port of a tracker, for TCP and QUIC.
 pub const PORT: u16 = 4770;
-/// The default port of its page.
+/// The default port of a tracker's page.
 pub const HTTP_PORT: u16 = 4771;
 
 /// Seconds between two announcements of a node: the least, used while there is little to do, and the most.
@@ -38,7 +38,7 @@ const NODES_A_SECOND: usize = 500;
 const PAUSE: (u32, u32) = (5, 60);
 /// Announcements per second beyond which nodes are asked to leave more time.
 const BUSY: u64 = 5000;
-/// Halves of its interval after which a node is forgotten.
+/// Halves of a node's interval after which the node is forgotten.
 const FORGOTTEN_AFTER: u32 = 5;
 /// The interval at which the tracker forgets nodes and counts its work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,11 +48,11 @@ const COUNTED: usize = 10;
 /// The settings of a tracker.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The folder of its key; created (0700) when missing.
+    /// The folder of the tracker's key; created (0700) when missing.
     pub home: PathBuf,
     /// Multiaddrs to listen on; if empty, all interfaces, TCP and QUIC, port [`PORT`].
     pub listen: Vec<String>,
-    /// The address of its page; `None` for no page.
+    /// The address of the tracker's page; `None` for no page.
     pub http: Option<SocketAddr>,
     /// The most connections at once.
     pub connections: usize,
@@ -65,9 +65,9 @@ pub struct Options {
     pub interval: Option<u32>,
     /// Announcements per second that one connection is answered in the long run.
     pub rate: u32,
-    /// Multiaddrs at which it is reached, if it cannot know them because its router forwards them.
+    /// Multiaddrs at which the tracker is reached, if it cannot know them because its router forwards them.
     pub external: Vec<String>,
-    /// True if content may pass through its relay.
+    /// True if content may pass through the tracker's relay.
     pub relay_content: bool,
 }
 
@@ -93,17 +93,17 @@ impl Options {
 /// The counters of a tracker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Seconds since its start.
+    /// Seconds since the tracker's start.
     pub uptime: u64,
-    /// Nodes that it knows.
+    /// Nodes that the tracker knows.
     pub nodes: u64,
-    /// Swarms that it knows.
+    /// Swarms that the tracker knows.
     pub swarms: u64,
     /// Members, over all swarms.
     pub members: u64,
     /// Open connections.
     pub connections: u64,
-    /// Announcements since its start.
+    /// Announcements since the tracker's start.
     pub announcements: u64,
     /// Announcements per second, lately.
     pub rate: u64,
@@ -123,10 +123,10 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Server {
     listen: watch::Receiver<Vec<String>>,
-    /// The address of its page, if it has one.
+    /// The address of the tracker's page, if it has one.
     pub http: Option<SocketAddr>,
     _tasks: JoinSet<()>,
-    /// The lock on its folder, which is held as long as it runs.
+    /// The lock on the tracker's folder, which is held as long as it runs.
     _lock: File,
 }
 
@@ -170,7 +170,7 @@ impl Server {
         Ok(Self { listen: addresses, http: at, _tasks: tasks, _lock: lock })
     }
 
-    /// Returns the addresses at which it is reached, with `/p2p/..`, the likeliest first.
+    /// Returns the addresses at which the tracker is reached, with `/p2p/..`, the likeliest first.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let mut all = self.listen.borrow().clone();

@@ -46,7 +46,7 @@ const PLAIN: &AsciiSet =
 /// A content id with hints for finding it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The content that it links to.
+    /// The id of the content.
     pub id: ContentId,
     /// A name for the content: untrusted, raw, 1 to [`LINK_NAME_BYTES`] bytes.
     pub name: Option<String>,
@@ -85,13 +85,13 @@ pub enum LinkError {
     /// The text is longer than any link.
     #[error("the link has {bytes} bytes, the limit is {LINK_BYTES}")]
     TooLong {
-        /// Its length.
+        /// The length of the text in bytes.
         bytes: usize,
     },
     /// The text does not start with `swarm:`.
     #[error("a link starts with \"{SCHEME}\": \"{}\"", escape(.text))]
     Scheme {
-        /// Its start.
+        /// The start of the text.
         text: String,
     },
     /// No id follows the scheme.
@@ -117,7 +117,7 @@ pub enum LinkError {
     /// The name is too long.
     #[error("the name has {bytes} bytes, the limit is {LINK_NAME_BYTES}")]
     NameTooLong {
-        /// Its length when decoded.
+        /// The length of the decoded name in bytes.
         bytes: usize,
     },
     /// The link has more than [`LINK_PEERS`] peers.
@@ -141,7 +141,7 @@ pub enum LinkError {
     /// The text is neither a link, an id nor a prefix of one.
     #[error("not an id, the first {PREFIX_DIGITS} or more digits of one, or a link: \"{}\"", escape(.text))]
     Target {
-        /// Its start.
+        /// The start of the text.
         text: String,
     },
 }

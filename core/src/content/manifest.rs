@@ -86,9 +86,9 @@ pub enum EntryKind {
     File {
         /// The size in bytes.
         size: u64,
-        /// The BLAKE3 of its bytes.
+        /// The BLAKE3 of the file's bytes.
         id: ContentId,
-        /// True if it may be run.
+        /// True if the file may be run.
         executable: bool,
     },
     /// A directory with nothing in it.
@@ -125,7 +125,7 @@ pub enum Flaw {
     /// The manifest is longer than [`MANIFEST_BYTES`].
     #[error("{bytes} bytes, the limit is {MANIFEST_BYTES}")]
     TooLarge {
-        /// Its length.
+        /// The length of the manifest in bytes.
         bytes: usize,
     },
     /// The bytes do not start as a manifest does.
@@ -143,7 +143,7 @@ pub enum Flaw {
     /// Bytes follow the last entry.
     #[error("{bytes} bytes after the end")]
     TrailingBytes {
-        /// Their number.
+        /// The number of bytes.
         bytes: usize,
     },
     /// An integer has over 64 bits or is not in its shortest form.
@@ -152,7 +152,7 @@ pub enum Flaw {
     /// A path does not share all bytes that it has in common with the path before, or claims to share more.
     #[error("a path is not in its shortest form, after \"{}\"", escape(.after))]
     Shared {
-        /// The path before it.
+        /// The path before the flawed one.
         after: String,
     },
     /// An entry has a kind that does not exist.
@@ -160,7 +160,7 @@ pub enum Flaw {
     Kind {
         /// The path of the entry.
         path: String,
-        /// The number of its kind.
+        /// The number of the kind.
         kind: u8,
     },
     /// There are more than [`MANIFEST_ENTRIES`] entries.
@@ -178,9 +178,9 @@ pub enum Flaw {
     /// A path or a symlink target breaks the policy.
     #[error("\"{}\": {error}", escape(.path))]
     Path {
-        /// The path of the entry, or the part of it that is known.
+        /// The path of the entry, or the known part of it.
         path: String,
-        /// The rule that it breaks.
+        /// The rule that the path breaks.
         error: PathError,
     },
     /// Paths do not strictly ascend.
@@ -194,7 +194,7 @@ pub enum Flaw {
     FileSize {
         /// The path of the file.
         path: String,
-        /// Its size in bytes.
+        /// The size of the file in bytes.
         size: u64,
     },
     /// The files are too large together.
@@ -205,7 +205,7 @@ pub enum Flaw {
     PayloadLength {
         /// The length that the manifest says.
         claimed: u64,
-        /// The sum of its files' sizes.
+        /// The sum of the files' sizes.
         sum: u64,
     },
     /// A file or payload without bytes has another id than that of no bytes.
@@ -217,9 +217,9 @@ pub enum Flaw {
     /// Some file system takes two names for one.
     #[error("the same name on some systems: \"{}\" and \"{}\"", escape(.first), escape(.second))]
     Twins {
-        /// One of them.
+        /// One of the two names.
         first: String,
-        /// The other.
+        /// The other name.
         second: String,
     },
     /// A file or symlink has something below it.
@@ -227,7 +227,7 @@ pub enum Flaw {
     NotADirectory {
         /// The path of the file or symlink.
         parent: String,
-        /// The path below it.
+        /// A path below the file or symlink.
         child: String,
     },
     /// A directory is listed as empty but has something below it.
@@ -235,7 +235,7 @@ pub enum Flaw {
     NotEmpty {
         /// The path of the directory.
         parent: String,
-        /// The path below it.
+        /// A path below the directory.
         child: String,
     },
 }

@@ -82,7 +82,7 @@ pub enum PathError {
         /// The first such character.
         found: char,
     },
-    /// A component contains a bidirectional or zero-width mark: its looks would deceive.
+    /// A component contains a bidirectional or zero-width mark, which makes a name look like another.
     #[error("invisible character {found:?} in the name \"{}\"", escape(.name))]
     Invisible {
         /// The component.
@@ -116,9 +116,9 @@ pub enum PathError {
     ComponentTooLong {
         /// The component.
         name: String,
-        /// Its length in UTF-8, in bytes.
+        /// The length of the component in UTF-8, in bytes.
         bytes: usize,
-        /// Its length in UTF-16, in units of 16 bits.
+        /// The length of the component in UTF-16, in units of 16 bits.
         units: usize,
     },
     /// The path is over [`PATH_BYTES`] bytes.
@@ -126,7 +126,7 @@ pub enum PathError {
     PathTooLong {
         /// The whole path.
         path: String,
-        /// Its length in bytes.
+        /// The length of the path in bytes.
         bytes: usize,
     },
     /// The path has more than [`PATH_DEPTH`] components.
@@ -134,7 +134,7 @@ pub enum PathError {
     TooDeep {
         /// The whole path.
         path: String,
-        /// The number of its components.
+        /// The number of the path's components.
         depth: usize,
     },
     /// The target of a symlink leaves the tree.
@@ -158,7 +158,7 @@ pub enum PathError {
 /// Checks one component of a path.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the component breaks.
 pub fn check_component(name: &str, rules: Rules) -> Result<(), PathError> {
     match name {
         "" => return Err(PathError::Empty { path: String::new() }),
@@ -193,7 +193,7 @@ pub fn check_component(name: &str, rules: Rules) -> Result<(), PathError> {
 /// Checks one component in bytes, and returns it as text.
 ///
 /// # Errors
-/// [`PathError::NotUtf8`], or the first rule that it breaks.
+/// [`PathError::NotUtf8`], or the first rule that the component breaks.
 pub fn check_component_bytes(name: &[u8], rules: Rules) -> Result<&str, PathError> {
     utf8(name).and_then(|name| check_component(name, rules).map(|()| name))
 }
@@ -202,7 +202,7 @@ pub fn check_component_bytes(name: &[u8], rules: Rules) -> Result<&str, PathErro
 /// and no form that any platform or shell takes for absolute.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the path breaks.
 pub fn check_path(path: &str, rules: Rules) -> Result<(), PathError> {
     check_start(path, rules)?;
     if is_home(path) {
@@ -229,7 +229,7 @@ pub fn check_path(path: &str, rules: Rules) -> Result<(), PathError> {
 /// Empty steps (`a//b`, `a/`) and `.` are allowed, as in every file system. The target need not exist.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that the target breaks.
 pub fn check_symlink_target(link_path: &str, target: &str, rules: Rules) -> Result<(), PathError> {
     check_start(target, rules)?;
     let mut above = link_path.matches('/').count();

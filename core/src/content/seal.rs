@@ -49,7 +49,7 @@ impl ShareKey {
         Self(bytes)
     }
 
-    /// Returns the bytes of the key. They must go only where keys belong.
+    /// Returns the bytes of the key, which must go only where keys belong.
     #[must_use]
     pub const fn expose(&self) -> &[u8; KEY] {
         &self.0
@@ -122,7 +122,7 @@ impl Sealer {
         start..self.len.min(start + BODY as u64)
     }
 
-    /// Seals a segment in place. Its plain bytes stand at the start of `segment`, filled up with zeros.
+    /// Seals a segment in place. The plain bytes stand at the start of `segment`, filled up with zeros.
     ///
     /// # Panics
     /// If `segment` does not have [`SEGMENT`] bytes.

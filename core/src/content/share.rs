@@ -288,7 +288,7 @@ impl Description {
 pub struct Hidden(String);
 
 impl Hidden {
-    /// Returns the text. It must go only where secrets belong.
+    /// Returns the text, which must go only where secrets belong.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -32,9 +32,9 @@ pub enum BadList {
     /// The list does not have one value for each chunk and a tail.
     #[error("the hash list has {got} bytes where {want} belong")]
     Size {
-        /// The bytes that it has.
+        /// The number of bytes that the list has.
         got: usize,
-        /// The bytes that it should have.
+        /// The number of bytes that the list should have.
         want: usize,
     },
     /// The values merge to another id.

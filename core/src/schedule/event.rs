@@ -90,7 +90,7 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Every chunk that it has.
+        /// Every chunk that the holder has.
         have: Bitmap,
     },
     /// A holder has these chunks, and sends some of them without being asked.
@@ -99,7 +99,7 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Every chunk that it has.
+        /// Every chunk that the holder has.
         have: Bitmap,
         /// The chunks that are on their way.
         coming: Vec<u32>,
@@ -141,9 +141,9 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The chunks that it would take now.
+        /// The chunks that the taker would take now.
         add: Bitmap,
-        /// The chunks that it has, or is being sent.
+        /// The chunks that the taker has, or is being sent.
         drop: Bitmap,
     },
     /// A taker reads along: it takes the chunks in order.
@@ -159,9 +159,9 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The number of chunks that it is for.
+        /// The number of chunks that the grant is for.
         count: u32,
-        /// The chunk that it would rather send.
+        /// The chunk that the holder would rather send.
         hint: Option<u32>,
     },
     /// A taker declines some of its grants.
@@ -172,7 +172,7 @@ pub enum Input {
         blob: BlobKey,
         /// The number of granted chunks.
         count: u32,
-        /// True if it is only busy; otherwise it needs nothing that is here.
+        /// True if the taker is only busy; otherwise it needs nothing that is here.
         busy: bool,
     },
     /// A taker requests a chunk.
@@ -200,7 +200,7 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// True if all of it was sent.
+        /// True if all of the chunk was sent.
         whole: bool,
     },
     /// Some bytes of a requested chunk have arrived.
@@ -216,7 +216,7 @@ pub enum Input {
     },
     /// A chunk is verified and written.
     Verified {
-        /// The session that delivered it; `None` if it came from this machine's own disk.
+        /// The session that delivered the chunk; `None` if it came from this machine's own disk.
         peer: Option<PeerKey>,
         /// The blob.
         blob: BlobKey,
@@ -240,7 +240,7 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The latest beat of each gateway that it knows.
+        /// The latest beat of each gateway that the neighbour knows.
         beats: Vec<Beat>,
     },
     /// Time has passed.
@@ -285,7 +285,7 @@ pub enum Output {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The number of chunks that it is for.
+        /// The number of chunks that the grant is for.
         count: u32,
         /// The chunk that the taker should request if it can.
         hint: Option<u32>,
@@ -325,7 +325,7 @@ pub enum Output {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The chunks that it would take now.
+        /// The chunks that this node would take now.
         add: Bitmap,
         /// The chunks that are here or on their way.
         drop: Bitmap,

@@ -18,7 +18,7 @@ const BETWEEN: u32 = 32;
 /// The balance of chunks that one peer was given and that it gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Credit {
-    /// Chunks sent to it since it last gave something.
+    /// Chunks sent to the peer since it last gave something.
     since: u32,
     proved: bool,
     only_takes: bool,
@@ -28,12 +28,12 @@ impl Credit {
     /// The balance of a new peer.
     pub(super) const NEW: Self = Self { since: 0, proved: false, only_takes: false };
 
-    /// Records a chunk that was sent to it.
+    /// Records a chunk that was sent to the peer.
     pub(super) const fn sent(&mut self) {
         self.since = self.since.saturating_add(1);
     }
 
-    /// Records that it gave something, to this node or to another.
+    /// Records that the peer gave something, to this node or to another.
     pub(super) const fn gave(&mut self) {
         (self.since, self.proved, self.only_takes) = (0, true, false);
     }

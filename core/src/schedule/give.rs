@@ -19,33 +19,33 @@ use crate::random::Random;
 /// One peer that takes a blob from this node.
 #[derive(Debug)]
 pub(super) struct Taker {
-    /// Chunks that it has, or is being sent, or would not take from this node.
+    /// Chunks that the taker has, or is being sent, or would not take from this node.
     pub(super) taken: Bitmap,
-    /// Number of chunks that are here and that it would take.
+    /// Number of chunks that are here and that the taker would take.
     pub(super) useful: u32,
-    /// True if it has said which chunks it would take.
+    /// True if the taker has said which chunks it would take.
     pub(super) known: bool,
-    /// Grants that it has not answered.
+    /// Grants that the taker has not answered.
     grants: VecDeque<Grant>,
     live: u32,
     /// Grants not answered in time. Their places were given away, but the next answer is for these.
     late: VecDeque<Grant>,
     /// Number of chunks of still older grants, which are answered before all others.
     oldest: u32,
-    /// Requests that it may make without a grant.
+    /// Requests that the taker may make without a grant.
     free: u32,
-    /// Number of chunks that it has requested and that are not yet sent.
+    /// Number of chunks that the taker has requested and that are not yet sent.
     asked: u32,
-    /// Time when one was sent, or the first of these was requested.
+    /// Time when such a chunk was last sent, or the first of them was requested.
     progress: Now,
-    /// True if it reads along: then it is offered chunks in order.
+    /// True if the taker reads along: then it is offered chunks in order.
     pub(super) reads: bool,
-    /// True if it does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
+    /// True if the taker does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
     stuck: bool,
     pause_until: Now,
-    /// Time when it last gained a chunk, from any peer.
+    /// Time when the taker last gained a chunk, from any peer.
     pub(super) moved: Now,
-    /// Number of chunks sent to it.
+    /// Number of chunks sent to the taker.
     pub(super) sent: u32,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Taker {
 struct AnsweredGrant {
     /// Time of the grant.
     since: Now,
-    /// True if its place had been given to another taker.
+    /// True if the place of the grant had been given to another taker.
     late: bool,
 }
 
@@ -61,9 +61,9 @@ struct AnsweredGrant {
 #[derive(Debug)]
 struct Grant {
     since: Now,
-    /// Number of chunks that it is for.
+    /// Number of chunks that the grant is for.
     count: u32,
-    /// The first copy that it is for, which is promised until there is an answer.
+    /// The first copy that the grant is for, which is promised until there is an answer.
     hint: Option<u32>,
 }
 
@@ -140,7 +140,7 @@ impl Taker {
         self.live + self.asked
     }
 
-    /// Returns true if it could use one more grant.
+    /// Returns true if the taker could use one more grant.
     fn is_open(&self, now: Now, most: u32) -> bool {
         self.useful > self.live && now >= self.pause_until && self.load() < most && !self.stuck
     }

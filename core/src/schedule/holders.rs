@@ -40,11 +40,11 @@ pub struct Holder {
     progress: Now,
     pause_until: Now,
     silences: u32,
-    /// The number of times in a row that it lost its requests because it was slow.
+    /// The number of times in a row that the peer lost its requests because it was slow.
     crawls: u32,
-    /// The time when it last offered or sent anything.
+    /// The time when the peer last offered or sent anything.
     served: Now,
-    /// The balance of chunks that it was given and that it gave.
+    /// The balance of chunks that the peer was given and that it gave.
     pub(super) credit: Credit,
 }
 
@@ -98,51 +98,51 @@ impl Holder {
         self.rate
     }
 
-    /// Returns the bytes that were requested and have not come.
+    /// Returns the bytes that were requested from the peer and have not come.
     #[must_use]
     pub const fn outstanding(&self) -> u64 {
         self.out
     }
 
-    /// Returns the time when it last delivered a whole chunk. A chunk that was requested earlier has had its
-    /// turn since then.
+    /// Returns the time when the peer last delivered a whole chunk. A chunk that was requested earlier has
+    /// had its turn since then.
     #[must_use]
     pub const fn delivered_at(&self) -> Now {
         self.delivered
     }
 
-    /// Returns true if it owes something and no whole chunk has come for [`limits::REQUEST_TIMEOUT`].
+    /// Returns true if the peer owes something and no whole chunk has come for [`limits::REQUEST_TIMEOUT`].
     #[must_use]
     pub fn lags(&self, now: Now) -> bool {
         self.requests > 0 && now.saturating_sub(self.delivered.max(self.owes_since)) > limits::REQUEST_TIMEOUT
     }
 
-    /// Returns true if it has delivered at least a byte.
+    /// Returns true if the peer has delivered at least a byte.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
         self.delivered_any
     }
 
-    /// Returns true if it has delivered a whole chunk.
+    /// Returns true if the peer has delivered a whole chunk.
     #[must_use]
     pub const fn has_delivered(&self) -> bool {
         !self.delivered.is_zero()
     }
 
-    /// Returns true if it has offered or sent something lately, or is new.
+    /// Returns true if the peer has offered or sent something lately, or is new.
     #[must_use]
     pub fn is_there(&self, now: Now) -> bool {
         now.saturating_sub(self.served) < limits::REQUEST_TIMEOUT
     }
 
-    /// Returns true if it has offered or sent something lately, or is new, and has not lost its requests by
-    /// silence since.
+    /// Returns true if the peer has offered or sent something lately, or is new, and has not lost its
+    /// requests by silence since.
     #[must_use]
     pub fn is_of_use(&self, now: Now) -> bool {
         self.silences == 0 && self.is_there(now)
     }
 
-    /// Records that it offers a place of its uplink.
+    /// Records that the peer offers a place of its uplink.
     pub const fn offered(&mut self, now: Now) {
         self.served = now;
     }
@@ -160,14 +160,14 @@ impl Holder {
         self.distance = if believed.is_zero() { round_trip } else { round_trip.min(believed) };
     }
 
-    /// Returns the bytes that it owes and that can be expected soon.
+    /// Returns those of the owed bytes that can be expected soon.
     #[must_use]
     pub fn soon(&self) -> u64 {
         if self.rate == 0 { self.out } else { self.out.min(self.rate * AHEAD) }
     }
 
-    /// Returns true if it has not lost its requests since it last sent something. A holder that has is asked
-    /// for one chunk at a time.
+    /// Returns true if the peer has not lost its requests since it last sent something. A holder that has is
+    /// asked for one chunk at a time.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
         self.silences == 0 && self.crawls == 0
@@ -223,8 +223,8 @@ impl Holder {
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
     }
 
-    /// Returns true if it owes something and has been silent for `times` times the usual patience, which is
-    /// at least `usual`.
+    /// Returns true if the peer owes something and has been silent for `times` times the usual patience,
+    /// which is at least `usual`.
     #[must_use]
     pub fn is_stalled(&self, times: u32, usual: Duration, now: Now) -> bool {
         let patience = if self.delivered_any { limits::REQUEST_TIMEOUT / 4 } else { FIRST_BYTE };
@@ -233,7 +233,7 @@ impl Holder {
         self.requests > 0 && now.saturating_sub(self.progress) > patience * times
     }
 
-    /// Records that it lost its requests: the window becomes small, and the pause doubles each time.
+    /// Records that the peer lost its requests: the window becomes small, and the pause doubles each time.
     pub fn stalled(&mut self, now: Now) {
         self.window = limits::CHUNK_MIN;
         self.pause_until =
@@ -241,15 +241,15 @@ impl Holder {
         self.silences += 1;
     }
 
-    /// Records that it lost its requests because it was so slow that another holder is asked instead. It is
-    /// asked for one chunk at a time, after a long pause.
+    /// Records that the peer lost its requests because it was so slow that another holder is asked instead.
+    /// It is asked for one chunk at a time, after a long pause.
     pub fn crawled(&mut self, now: Now) {
         self.stalled(now);
         self.pause_until = now + limits::REQUEST_TIMEOUT * (1 << self.crawls.min(DOUBLINGS));
         self.crawls += 1;
     }
 
-    /// Records that it declined because it has too much to do.
+    /// Records that the peer declined because it has too much to do.
     pub fn back_off(&mut self, now: Now) {
         self.window = (self.window / 2).max(limits::CHUNK_MIN);
         self.pause_until = now + Duration::from_millis(250);

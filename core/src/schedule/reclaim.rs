@@ -11,7 +11,8 @@ use crate::limits;
 const SILENCE: u32 = 2;
 /// A chunk that takes this many times as long as chunks took lately is requested from another holder.
 const CRAWL: u32 = 8;
-/// The most doublings of that time. It doubles each time that this happens without any other chunk coming.
+/// The most doublings of the time after which a chunk is requested from another holder. It doubles each time
+/// that this happens without any other chunk coming.
 const CRAWLS: u32 = 6;
 /// The longest time that a chunk may take. On any useful line it takes less.
 const HOPELESS: Duration = Duration::from_secs(900);

@@ -29,8 +29,8 @@ pub struct Beat {
     pub tag: Tag,
     /// The number of the beat. Each beat of a candidate has a higher one.
     pub number: u32,
-    /// True if the candidate knows a holder outside that has every chunk. Some chunks of other candidates
-    /// cannot be had everywhere.
+    /// True if the candidate knows a holder outside that has every chunk. Another candidate cannot get all
+    /// chunks of its share.
     pub whole: bool,
     /// The age of the beat, without the time that it travelled.
     pub age: Duration,
@@ -67,7 +67,7 @@ pub(super) struct SiteView<'a, Near: Fn(u32) -> bool> {
 pub(super) struct Border {
     me: Tag,
     since: Option<Now>,
-    /// The latest beat of each candidate, and the time when it was heard.
+    /// The latest beat of each candidate, and the time when that beat was heard.
     candidates: BTreeMap<Tag, (Beat, Now)>,
     /// The number and time of this node's own beat, while it is a candidate.
     beat: Option<(u32, Now)>,
@@ -75,11 +75,11 @@ pub(super) struct Border {
     /// The chunks that this node is to import: those of which at most `rank` other gateways come before it.
     mine: Bitmap,
     rank: u32,
-    /// Since when this node has nothing of its own to request, and the number of chunks that nobody near had
-    /// then.
+    /// The time since which this node has nothing of its own to request, and the number of chunks that nobody
+    /// near had then.
     idle: Option<(Now, usize)>,
-    /// The fewest chunks that were ever missing, and since when. Without progress for long this node imports
-    /// for itself.
+    /// The fewest chunks that were ever missing, and the time since which that is so. Without progress for
+    /// long this node imports for itself.
     progress: (u32, Now),
     alone: Option<Now>,
     /// True if `mine` has changed since it was last asked for.

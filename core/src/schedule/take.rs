@@ -71,7 +71,7 @@ impl Taking {
         }
     }
 
-    /// Keeps a grant until there is room. Returns the grants that are not kept. They must be declined,
+    /// Keeps a grant until there is room. Returns the grants that are not kept, which must be declined,
     /// because each grant is answered, in order.
     fn hold(&mut self, peer: PeerKey, blob: BlobKey, mut count: u32) -> Vec<(PeerKey, BlobKey, u32)> {
         let mut declined = Vec::new();
@@ -121,9 +121,10 @@ impl Taking {
     }
 
     /// Returns the bytes that may be under way at once, for chunks of `size` bytes, when more is requested
-    /// from a holder at this `distance`: a few chunks, and twice what arrives during a round trip. So the
-    /// window grows as long as that makes the rate grow, as BBR's does (Cardwell et al. 2016). While
-    /// connections grow from nothing, measurements lag behind, and a start is added.
+    /// from a holder at this `distance` (a round trip): a few chunks, and twice what arrives during a round
+    /// trip. So the window grows as long as that makes the rate grow, as BBR's does (Cardwell et al. 2016). A
+    /// `first_copy` doubles the few chunks. While connections grow from nothing, measurements lag behind, and
+    /// a start is added.
     fn window(&self, size: u64, first_copy: bool, distance: Duration) -> u64 {
         let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
         let start = under_way(limits::START_RATE, distance);

@@ -22,7 +22,7 @@ pub(super) struct Lane {
     /// The time of the first request since the rate was last unknown, and that of the latest event.
     began: Option<Now>,
     latest: Now,
-    /// Start of the present measurement, and the bytes sent in it.
+    /// Start of the present measurement of the rate, and the bytes sent since.
     meter: (Now, u64),
     /// True if there was nothing to send for a while during the present measurement.
     dry: bool,
@@ -37,7 +37,8 @@ pub(super) struct Lane {
     reach: u32,
     /// The time since which nothing is left to send.
     empty_since: Now,
-    /// How long that was so while answers were on their way, since the reach was last reviewed.
+    /// The time for which nothing was left to send while answers were on their way, since the reach was last
+    /// reviewed.
     idle: Duration,
     reviewed: Now,
 }
@@ -181,7 +182,7 @@ impl Lane {
         }
     }
 
-    /// Returns the longest time that a taker may have to wait to whom nothing was sent since `since`.
+    /// Returns the longest wait of a taker to which nothing was sent since `since`.
     pub(super) fn longest(&self, since: Now) -> Duration {
         let micros = |rate: u64| Duration::from_micros(self.asked.saturating_mul(1_000_000) / rate);
         if self.rate > 0 && self.last_sent > since {

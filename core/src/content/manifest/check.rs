@@ -15,7 +15,7 @@ type NameHash = [u8; 16];
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct PathNode {
     key: NameHash,
-    /// The number of the entry at which it was first seen.
+    /// The number of the entry at which the name was first seen.
     entry: u32,
     /// The number of components of that entry's path before this one.
     depth: u32,
@@ -29,7 +29,7 @@ pub(super) struct Checker {
     directories: usize,
     text: usize,
     sum: u64,
-    /// The path before, and the keys of its components from the top.
+    /// The path of the entry before, and the keys of that path's components from the top.
     path: String,
     keys: Vec<NameHash>,
     nodes: Vec<PathNode>,
