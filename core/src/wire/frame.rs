@@ -1,6 +1,8 @@
 //! Framing: the length before a control frame, the header before a data frame.
 
-use super::{BadFrame, Handle};
+use super::{BadFrame, Handle, LIST};
+use crate::content::geometry::Geometry;
+use crate::content::tree;
 use crate::limits;
 
 /// Length in bytes of the length field before a control frame.
@@ -27,7 +29,7 @@ pub fn control_len(prefix: [u8; PREFIX]) -> Result<usize, BadFrame> {
 pub struct DataHeader {
     /// The want that the frame answers.
     pub blob: Handle,
-    /// The number of the chunk, or [`LIST`](super::LIST).
+    /// The number of the chunk, or [`LIST`].
     pub chunk: u32,
     /// The position of these bytes in the chunk or in the encoded list.
     pub offset: u32,
@@ -59,5 +61,16 @@ impl DataHeader {
             n if n > limits::DATA_FRAME => Err(BadFrame::TooLong(n as u64)),
             _ => Ok(header),
         }
+    }
+}
+
+/// Returns the length in bytes of a chunk, or of the encoded hash list for [`LIST`], in a blob of this
+/// geometry. Returns `None` for a chunk that does not exist. Only the fuzzers call it.
+#[doc(hidden)]
+#[must_use]
+pub fn item_len(geometry: Geometry, chunk: u32) -> Option<usize> {
+    match chunk {
+        LIST => Some(tree::encoded_len(geometry)),
+        number => geometry.chunk(number).map(|c| geometry.size(c)),
     }
 }
