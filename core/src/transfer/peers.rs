@@ -335,7 +335,7 @@ impl Peers {
             peer: p.id.to_string(),
             addr: p.addr.to_string(),
             class: p.class,
-            agent: p.hello.as_ref().map_or_else(String::new, |h| h.agent.chars().take(64).collect()),
+            agent: p.hello.as_ref().map_or_else(String::new, |h| h.agent.clone()),
             down: p.session.traffic.down(),
             up: p.session.traffic.up(),
             rtt_us: p.rtt.map(|d| d.as_micros() as u64),

@@ -265,6 +265,24 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+impl Session {
+    /// Returns a session without tasks, and the messages that the peer is sent.
+    pub(crate) fn without_peer() -> (Self, mpsc::Receiver<Message>) {
+        let (outbox, messages) = mpsc::channel(limits::OUTBOX);
+        let (serves, _) = mpsc::channel(1);
+        let (expects, _) = mpsc::channel(1);
+        let session = Self {
+            outbox,
+            serves,
+            traffic: Arc::default(),
+            bytes: Bytes::Web(expects),
+            tasks: JoinSet::new(),
+        };
+        (session, messages)
+    }
+}
+
 /// Why a session's task ended. Any of them ends the session.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionEnd {

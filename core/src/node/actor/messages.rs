@@ -17,7 +17,7 @@ use crate::store::Sight;
 use crate::store::record::StoredState;
 use crate::transfer::effects::KnownPeers as _;
 use crate::transfer::peers::{same_site, site_of};
-use crate::transfer::session::SessionEnd;
+use crate::transfer::session::{SendCommand, SessionEnd};
 use crate::transfer::session::event::{Outcome, SessionEvent};
 use crate::transfer::uploads::WantOutcome;
 use crate::wire::{self, Hello, Message};
@@ -103,8 +103,12 @@ impl Actor {
                     self.exchange(|_, uploads, fx| uploads.found(key, id, fx));
                 }
             }
-            // The session's own task keeps these.
-            (Message::List { .. } | Message::Cancel { .. }, true) => {}
+            // In the order of the requests that it takes back.
+            (Message::Cancel { blob, chunk }, true) => {
+                self.peers.serve(key, SendCommand::Cancel { blob, chunk });
+            }
+            // The session's own task answers these.
+            (Message::List { .. }, true) => {}
             (
                 message @ (Message::StateDigest(_)
                 | Message::Statement { .. }
@@ -155,7 +159,7 @@ impl Actor {
             }
             let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
-            peer.hello = Some(hello);
+            peer.introduce(hello);
             let (class, dialled) = (peer.class, peer.dialled);
             if dialled {
                 self.discovery.met(peer.id, &peer.addr, dialled, Instant::now());

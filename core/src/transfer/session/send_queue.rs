@@ -212,11 +212,15 @@ impl SendQueueState {
         further.peek().is_some() && further.map(|stream| stream.sent).sum::<u64>() > first
     }
 
-    /// True if it waits now.
+    /// Adds a request. Returns true if it waits now. A second request for a chunk that waits or is being sent
+    /// leads to nothing: the chunk comes once. A hash list may be sent again: a peer that skipped the list that
+    /// was pushed to it asks for it without a cancel.
     fn push(&mut self, asked: Asked, unanswered: &mut Vec<Unanswered>) -> bool {
-        match self.queue.push(asked) {
+        let is_under_way =
+            asked.chunk != LIST && self.streams.iter().any(|stream| stream.current == Some(asked));
+        match if is_under_way { QueueOutcome::Twice } else { self.queue.push(asked) } {
             QueueOutcome::Waits => return true,
-            // The node counts requests: what is asked for twice and sent once is done twice.
+            // The node counts requests: a chunk that was requested twice and is sent once is done twice.
             QueueOutcome::Twice => unanswered.push((asked, None)),
             QueueOutcome::Full => unanswered.push((asked, Some(RefusalReason::Busy))),
         }

@@ -340,3 +340,25 @@ async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
     assert!(matches!(queue.next(1).await, SendWork::Retire));
     assert!(matches!(queue.next(0).await, SendWork::Send(..)));
 }
+
+#[tokio::test]
+async fn a_chunk_that_is_requested_twice_is_sent_once() {
+    let world = World::new();
+    let queue = SendQueue::default();
+    assert_eq!((queue.join(), queue.join()), (0, 1));
+    let request = || queue.take(SendCommand::Request { blob: BLOB, first: 4, count: 1 }).unwrap();
+    let is_dropped = |unanswered: &[_]| matches!(unanswered, [(asked, None)] if *asked == CHUNK_4);
+    const CHUNK_4: crate::schedule::upload::Asked = crate::schedule::upload::Asked { blob: BLOB, chunk: 4 };
+    queue.take(SendCommand::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap();
+    assert!(request().is_empty());
+    assert!(is_dropped(&request()), "while it waits");
+    assert!(matches!(queue.try_next(1), Some(SendWork::Send(CHUNK_4, _))));
+    assert!(is_dropped(&request()), "while it is being sent");
+    assert!(queue.try_next(0).is_none(), "the other stream has nothing to send");
+    // A cancel takes the first request back, so that the next one counts.
+    assert!(queue.take(SendCommand::Cancel { blob: BLOB, chunk: 4 }).unwrap().is_empty());
+    assert!(request().is_empty());
+    assert!(matches!(queue.try_next(0), Some(SendWork::Send(CHUNK_4, _))));
+    assert!(queue.done(0, 1) && !queue.done(1, 1), "the second request was answered, the first was not");
+    assert!(request().is_empty(), "a chunk that was sent may be requested anew");
+}
