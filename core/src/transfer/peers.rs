@@ -7,6 +7,7 @@
 
 mod nearness;
 mod peer;
+mod web_seed_id;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::schedule::PeerKey;
 use crate::wire::{Message, PeerAddrs};
 pub(crate) use nearness::{class_at, is_near, same_site, site_of};
 pub(crate) use peer::Peer;
+pub(crate) use web_seed_id::WebSeedId;
 
 /// Time for which a peer that we dialled counts as useful before it has said what it has.
 const NEWCOMER: Duration = Duration::from_secs(2);

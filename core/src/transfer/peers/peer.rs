@@ -12,6 +12,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
+use super::WebSeedId;
 use crate::content::path::cut;
 use crate::distance::Distance;
 use crate::limits;
@@ -55,9 +56,9 @@ impl Lately {
 /// A peer with a running session.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Its identity, proven by the handshake; for a web seed, made from its address.
+    /// Its identity, proven by the handshake; for a web seed a stand-in, see [`WebSeedId`].
     pub(crate) id: PeerId,
-    /// The connection with the session's control stream; for a web seed, a number that no connection has.
+    /// The connection with the session's control stream; for a web seed a stand-in, see [`WebSeedId`].
     pub(crate) connection: ConnectionId,
     /// The address it is seen at.
     pub(crate) addr: Multiaddr,
@@ -137,8 +138,13 @@ impl Peer {
         }
     }
 
-    /// Keeps the first message of the peer, with at most [`limits::AGENT_BYTES`] of the name of its program: a
-    /// control frame could hold a thousand times as many.
+    /// Returns the state of a web seed whose session has just started.
+    pub(crate) fn of_web_seed(id: WebSeedId, session: Session) -> Self {
+        Self::new(id.peer, id.connection, id.addr, Distance::Wan, session)
+    }
+
+    /// Keeps the first message of the peer, with at most [`limits::AGENT_BYTES`] of the name of its program:
+    /// a control frame could hold a thousand times as many.
     pub(crate) fn introduce(&mut self, mut hello: Hello) {
         hello.agent = cut(&hello.agent, limits::AGENT_BYTES).to_owned();
         self.hello = Some(hello);

@@ -11,12 +11,12 @@ use crate::limits;
 use crate::net::ledbat::{Measured, PING};
 use crate::wire::{Message, frame};
 
-/// Reads frames until the stream ends. Requests for a hash list go to the sending task, answers to the pings of
-/// the rate control to that, and all other messages to the node.
+/// Reads frames until the stream ends. Requests for a hash list go to the sending task, answers to the pings
+/// of the rate control to that, and all other messages to the node.
 ///
 /// # Errors
-/// [`SessionEnd::Protocol`] if a frame cannot be read, or if one that does not go to the node comes before the
-/// peer's `Hello`. The node itself checks the order of all messages that it is given.
+/// [`SessionEnd::Protocol`] if a frame cannot be read, or if one that does not go to the node comes before
+/// the peer's `Hello`. The node itself checks the order of all messages that it is given.
 pub(super) async fn read(
     mut stream: impl AsyncRead + Unpin,
     tell: EventSender,
@@ -75,7 +75,7 @@ async fn read_frame(
     Ok(())
 }
 
-/// Writes the node's messages; those that wait are written together.
+/// Writes the node's messages until all senders are gone. Messages that wait are written together.
 pub(super) async fn write(
     mut stream: WriteHalf<Stream>,
     mut messages: mpsc::Receiver<Message>,
@@ -92,11 +92,13 @@ pub(super) async fn write(
         stream.write_all(&buffer).await?;
         stream.flush().await?;
     }
-    // A socket that is closed while bytes come in takes back what went out.
+    // A socket that is closed while bytes come in resets the connection, and the peer loses bytes that it has
+    // not read yet.
     tokio::time::sleep(LAST_WORDS).await;
     Err(SessionEnd::Node)
 }
 
+/// Appends a message with its length to a buffer. A message that does not fit a frame is left out.
 fn put(message: &Message, buffer: &mut Vec<u8>) {
     match message.encode() {
         Ok(frame) => {
@@ -153,7 +155,8 @@ mod tests {
             assert!(matches!(end, SessionEnd::Lost(_)), "{early:?}: {end}");
         }
         assert_eq!(end_of(&[hello(), Message::List { blob: 1 }]).await.1, 1);
-        // The node takes cancels, because it takes the requests that they are for: neither overtakes the other.
+        // The node takes cancels, because it takes the requests that they are for: neither overtakes the
+        // other.
         assert_eq!(end_of(&[Message::Cancel { blob: 1, chunk: 0 }]).await.1, 0);
     }
 }
