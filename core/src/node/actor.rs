@@ -66,7 +66,7 @@ type OpenedBlob = (ContentId, Option<Arc<Blob>>, bool);
 
 /// A member that announced itself on the local network: its peer id, its addresses, and the number of the
 /// office's secret that sealed the announcement.
-type Beacon = (PeerId, Vec<Multiaddr>, u32);
+type LanMember = (PeerId, Vec<Multiaddr>, u32);
 
 /// The queues that the loop reads, besides the events of libp2p. All are bounded.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub(super) struct Inbox {
     /// Blobs that tasks have opened, and the end of the queue that these tasks write to.
     opened: (mpsc::Sender<OpenedBlob>, mpsc::Receiver<OpenedBlob>),
     /// Members that announce themselves on the local network.
-    beacons: mpsc::Receiver<Beacon>,
+    beacons: mpsc::Receiver<LanMember>,
     /// The tasks that listen for beacons. They end with the actor.
     _tasks: JoinSet<()>,
 }
@@ -88,7 +88,7 @@ impl Inbox {
     pub(super) fn new(
         commands: mpsc::Receiver<NetworkCommand>,
         sessions: mpsc::Receiver<(PeerKey, SessionEvent)>,
-        beacons: mpsc::Receiver<Beacon>,
+        beacons: mpsc::Receiver<LanMember>,
         tasks: JoinSet<()>,
     ) -> Self {
         Self { commands, sessions, opened: mpsc::channel(limits::COMMAND_QUEUE), beacons, _tasks: tasks }
@@ -97,7 +97,7 @@ impl Inbox {
 
 /// The settings of one network. Only the audience changes while the network runs.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct NetworkSettings {
     /// The peers that may fetch a blob without an audience of its own.
     audience: Audience,
     /// The network: the public one, or that of an office.
@@ -116,7 +116,7 @@ pub(super) struct Settings {
     seed: u64,
 }
 
-impl Settings {
+impl NetworkSettings {
     /// Returns the settings of the public network, or of the network of this office.
     pub(super) fn new(
         options: &Options,
@@ -156,7 +156,7 @@ pub(super) struct Actor {
     network: NodeSwarm,
     store: Store,
     inbox: Inbox,
-    settings: Settings,
+    settings: NetworkSettings,
     clock: Clock,
     /// The parts that all sessions share.
     shared: SessionContext,
@@ -193,7 +193,7 @@ impl Actor {
         mut network: NodeSwarm,
         shared: SessionContext,
         inbox: Inbox,
-        settings: Settings,
+        settings: NetworkSettings,
         ways: Ways,
         office: Option<OfficeState>,
     ) -> Self {
@@ -404,7 +404,7 @@ mod tests {
     fn an_audience_fits_its_network() {
         let audience = |audience| {
             let options = Options { audience, ..Options::new(std::path::PathBuf::new()) };
-            Settings::new(&options, None, None, 0).audience
+            NetworkSettings::new(&options, None, None, 0).audience
         };
         assert_eq!(audience(None), Audience::default());
         assert_eq!(audience(Some(Audience::Lan)), Audience::Lan);

@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::actor::{Actor, Inbox, Nat, Settings, Ways};
+use super::actor::{Actor, Inbox, Nat, NetworkSettings, Ways};
 use super::network::Net;
 use crate::api::status::Limits;
 use crate::discovery::dht::Dht;
@@ -83,7 +83,7 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
         tasks.spawn(Announcer { standing, listen: listening.clone(), look: Arc::clone(&look), found }.run());
     }
     let inbox = Inbox::new(asked, events, beacons, tasks);
-    let settings = Settings::new(options, site, office.as_ref(), seed(&peer));
+    let settings = NetworkSettings::new(options, site, office.as_ref(), seed(&peer));
     let nat = Nat::new(Reachability::new(external.clone(), relays.clone(), options), mapped.clone());
     let ways = Ways { given, nat, trackers, dht, listen: addrs, anywhere, look };
     let actor = Actor::new(network, shared, inbox, settings, ways, office);
