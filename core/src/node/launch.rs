@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::actor::{Actor, Parts};
+use super::actor::{Actor, Inbox, Nat, NetworkSettings, Ways};
 use super::network::Net;
 use crate::api::status::Limits;
 use crate::discovery::dht::Dht;
@@ -82,31 +82,11 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     if let Some(standing) = standing.filter(|_| options.mdns) {
         tasks.spawn(Announcer { standing, listen: listening.clone(), look: Arc::clone(&look), found }.run());
     }
-    let actor = Actor::new(Parts {
-        network,
-        store,
-        asks: asked,
-        events,
-        shared,
-        listen: addrs,
-        given,
-        anywhere,
-        mapped: mapped.clone(),
-        reach: Reachability::new(external.clone(), relays.clone(), options),
-        trackers,
-        dht,
-        private_webseeds: options.private_webseeds,
-        audience: options.audience,
-        resident: options.resident,
-        mdns: options.mdns,
-        site,
-        limit_lan: options.limit_lan,
-        seed: seed(&peer),
-        office,
-        beacons,
-        look,
-        tasks,
-    });
+    let inbox = Inbox::new(asked, events, beacons, tasks);
+    let settings = NetworkSettings::new(options, site, office.as_ref(), seed(&peer));
+    let nat = Nat::new(Reachability::new(external.clone(), relays.clone(), options), mapped.clone());
+    let ways = Ways { given, nat, trackers, dht, listen: addrs, anywhere, look };
+    let actor = Actor::new(network, shared, inbox, settings, ways, office);
     let actor = tokio::spawn(actor.run());
     let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
     let net = Net {
@@ -137,7 +117,8 @@ fn network(
     let is_office = door.is_some();
     let transport = transport::build_with_relays(key, options.background, relays);
     let transport = transport.map_err(failed("set up encryption"))?;
-    // Right after encryption and multiplexing, before any protocol is answered: behind it there are members only.
+    // Right after encryption and multiplexing, before any protocol is answered: behind it there are members
+    // only.
     let transport = match door {
         Some(door) => transport.and_then(move |connection, at| door.pass(connection, at)).boxed(),
         None => transport,
@@ -167,8 +148,8 @@ fn listen_on(
     Ok(Vec::new())
 }
 
-/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with
-/// any port.
+/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is
+/// listened on, with any port.
 fn listen_everywhere(
     network: &mut libp2p::Swarm<Behaviour>,
     store: &Store,
