@@ -5,6 +5,7 @@ mod nat;
 mod network;
 mod office;
 mod report;
+mod statements;
 mod webseeds;
 mod widen;
 

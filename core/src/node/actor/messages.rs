@@ -107,7 +107,7 @@ impl Actor {
             (Message::List { .. } | Message::Cancel { .. }, true) => {}
             (
                 message @ (Message::StateDigest(_)
-                | Message::Statement { .. }
+                | Message::Statement(_)
                 | Message::Certified { .. }
                 | Message::Renew
                 | Message::Members { .. }
