@@ -151,7 +151,7 @@ fn several_signatures_have_one_form() {
         let odd = [&bytes[..head], odd[0], odd[1]].concat();
         assert_eq!(read(&odd), Err(BadStatement::Malformed), "not ascending");
     }
-    let none = Signatures::default().append_to(body.clone());
+    let none = Signatures::default().append_to(body);
     assert!(read(&none).unwrap().1.is_empty(), "read, and never verified");
 }
 

@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +40,18 @@ impl DirectoryEntry {
     }
 }
 
-/// True if the text is the beginning of the key as it is displayed, and long enough to mean it.
-fn begins_with(key: &PublicKey, text: &str) -> bool {
-    text.len() >= KEY_PREFIX && key.to_string().starts_with(text)
+/// Returns the keys that begin with this text as they are displayed. `None` if the text is too short, or no
+/// key begins so.
+fn keys_from(text: &str) -> Option<RangeInclusive<PublicKey>> {
+    let is_base32 = text.bytes().all(|c| matches!(c, b'a'..=b'z' | b'2'..=b'7'));
+    if !is_base32 || text.len() < KEY_PREFIX {
+        return None;
+    }
+    // `a` stands for five bits 0, `7` for five bits 1. The last character holds one bit of the key: it is `a`
+    // or `q`.
+    let first = format!("{text:a<52}").parse().ok()?;
+    let last = if text.len() < 52 { format!("{text:7<51}q").parse().ok()? } else { first };
+    Some(first..=last)
 }
 
 /// The members that a node has met, at most [`limits::OFFICE_MEMBERS`].
@@ -108,8 +118,10 @@ impl Members {
     /// Returns the chains of members that a name may mean, at most [`limits::OFFICE_CALLED`]. Keys for which
     /// `expelled` is true are left out.
     pub(crate) fn called(&self, text: &str, expelled: impl Fn(PublicKey) -> bool) -> Vec<Chain> {
+        let keys = keys_from(text);
         let fits = |(key, member): &(&PublicKey, &DirectoryEntry)| {
-            (member.name == text || begins_with(key, text)) && !expelled(**key)
+            let begins_so = keys.as_ref().is_some_and(|keys| keys.contains(*key));
+            (member.name == text || begins_so) && !expelled(**key)
         };
         let found = self.all.iter().filter(fits).take(limits::OFFICE_CALLED);
         found.map(|(_, member)| member.chain.clone()).collect()
@@ -135,7 +147,8 @@ impl Members {
             // An expelled member does not make the name of another ambiguous.
             named.retain(|key| !self.all.get(key).is_some_and(|m| expelled(*key, m.serial)));
         }
-        let keyed: Vec<PublicKey> = self.all.keys().filter(|key| begins_with(key, text)).copied().collect();
+        let keyed = keys_from(text).map(|keys| self.all.range(keys).map(|(key, _)| *key).collect());
+        let keyed: Vec<PublicKey> = keyed.unwrap_or_default();
         let shown = || crate::content::path::escape(text);
         match (named.as_slice(), keyed.as_slice()) {
             ([one], []) | ([], [one]) => Ok(*one),
@@ -152,16 +165,22 @@ mod tests {
 
     #[test]
     fn keys_are_found_by_their_first_characters() {
+        let key = |seed: &[u8]| PublicKey::from_bytes(*blake3::hash(seed).as_bytes());
         for seed in 0..50_u8 {
-            let key = PublicKey::from_bytes(*blake3::hash(&[seed]).as_bytes());
+            let (key, other) = (key(&[seed]), key(&[seed, 1]));
             let text = key.to_string();
-            for len in 0..=text.len() {
-                assert_eq!(begins_with(&key, &text[..len]), len >= KEY_PREFIX, "{len} characters");
+            for len in KEY_PREFIX..=text.len() {
+                let keys = keys_from(&text[..len]).unwrap();
+                assert!(keys.contains(&key), "{len} characters");
+                assert_eq!(keys.contains(&other), other.to_string().starts_with(&text[..len]));
             }
+            assert_eq!(keys_from(&text), Some(key..=key));
         }
-        let key = PublicKey::from_bytes([0; 32]);
-        for nobody in ["", "aaa", "aaaa1", "AAAA", "a\u{e9}aa", &"a".repeat(53)] {
-            assert!(!begins_with(&key, nobody), "{nobody:?}");
+        for end in [[0; 32], [0xff; 32]].map(PublicKey::from_bytes) {
+            assert!(keys_from(&end.to_string()[..4]).unwrap().contains(&end));
+        }
+        for nobody in ["", "aaa", "aaaa1", "AAAA", "a\u{e9}aa", &"a".repeat(53), &"7".repeat(52)] {
+            assert_eq!(keys_from(nobody), None, "{nobody:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ mod vouchers;
 #[path = "state_tests.rs"]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

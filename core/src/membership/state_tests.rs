@@ -1,6 +1,8 @@
 //! Invitations, names, expulsions, renewals and vouchers, as the state of an office decides them.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use tokio::sync::{mpsc, watch};
 
 use super::*;
@@ -304,10 +306,10 @@ async fn a_search_is_answered_once_the_name_is_clear() {
     let (asks, mut answer) = search(state, "bob");
     assert!(asks && state.searched().eq(["bob"]) && answer.try_recv().is_err());
     let carol = hq.take_in(invite, key(5), "carol", NOW).unwrap();
-    state.told_of(&carol, NOW);
+    state.told_of([carol], NOW);
     assert!(answer.try_recv().is_err(), "another name");
     let bob = hq.take_in(invite, key(4), "bob", NOW).unwrap();
-    state.told_of(&bob, NOW);
+    state.told_of([bob], NOW);
     assert_eq!(answer.await, Ok(true));
     assert_eq!(state.searched().count(), 0);
     // Commands that stop waiting are forgotten; too many at once are refused.

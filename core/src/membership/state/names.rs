@@ -23,12 +23,14 @@ impl OfficeState {
         self.members.called(name, |key| self.book.expelled().names(key))
     }
 
-    /// Records a member that another one named in answer to a search. An invalid chain is ignored.
-    pub(crate) fn told_of(&mut self, chain: &Chain, at: u64) {
-        if let Ok(certificate) = self.book.verify(chain, at) {
-            self.members.met(&certificate, chain, 0);
-            self.answer_searches();
+    /// Records members that another one named in answer to a search. Invalid chains are ignored.
+    pub(crate) fn told_of(&mut self, chains: impl IntoIterator<Item = Chain>, at: u64) {
+        for chain in chains {
+            if let Ok(certificate) = self.book.verify(&chain, at) {
+                self.members.met(&certificate, &chain, 0);
+            }
         }
+        self.answer_searches();
     }
 
     /// Returns the member that a name means.

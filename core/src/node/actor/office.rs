@@ -215,7 +215,7 @@ impl Actor {
                 }
             }
             Message::FoundMembers { chains } => {
-                chains.into_iter().for_each(|chain| office.told_of(&Chain(chain), now()));
+                office.told_of(chains.into_iter().map(Chain), now());
             }
             Message::Voucher { blob, voucher, chain } => {
                 if let Some(id) = self.downloads.id_of(blob) {
