@@ -15,6 +15,8 @@ pub mod timetable;
 
 pub mod content;
 
+pub mod signed;
+
 pub mod office;
 pub mod schedule;
 pub mod wire;

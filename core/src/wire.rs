@@ -73,6 +73,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::kind::ContentKind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::signed::{Statement, Topic};
 pub use have::Have;
 
 /// The version of the protocol. A session with a peer of another version ends.
@@ -166,7 +167,7 @@ pub enum Message {
     Seek { id: ContentId, on: bool },
     HaveIt(ContentId),
     StateDigest([u8; 32]),
-    Statement { about: u8, by: Vec<u8>, statement: Vec<u8> },
+    Statement(Statement),
     Certified { chain: Vec<Vec<u8>> },
     Renew,
     Voucher { blob: Handle, voucher: Vec<u8>, chain: Vec<Vec<u8>> },
@@ -217,7 +218,7 @@ impl Message {
         matches!(
             self,
             Self::StateDigest(_)
-                | Self::Statement { .. }
+                | Self::Statement(_)
                 | Self::Certified { .. }
                 | Self::Renew
                 | Self::Members { .. }
@@ -255,7 +256,7 @@ impl Message {
             Self::Seek { id, on } => body(19, &(id, on)),
             Self::HaveIt(id) => body(20, id),
             Self::StateDigest(digest) => body(21, digest),
-            Self::Statement { about, by, statement } => body(22, &(about, by, statement)),
+            Self::Statement(Statement { topic, by, statement }) => body(22, &(topic.number(), by, statement)),
             Self::Certified { chain } => body(23, chain),
             Self::Renew => body(24, &()),
             Self::Voucher { blob, voucher, chain } => body(25, &(blob, voucher, chain)),
@@ -273,7 +274,7 @@ impl Message {
         Ok(bytes)
     }
 
-    /// Reads one frame (kind and body). Returns `None` for a kind of a later version.
+    /// Reads one frame (kind and body). Returns `None` for a kind or a topic of a later version.
     ///
     /// # Errors
     /// [`BadFrame`] if the peer is broken or hostile; the caller then closes the connection.
@@ -305,7 +306,11 @@ impl Message {
             19 => read(kind, bytes).map(|(id, on)| Self::Seek { id, on })?,
             20 => Self::HaveIt(read(kind, bytes)?),
             21 => Self::StateDigest(read(kind, bytes)?),
-            22 => read(kind, bytes).map(|(about, by, statement)| Self::Statement { about, by, statement })?,
+            22 => {
+                let (topic, by, statement) = read(kind, bytes)?;
+                let Some(topic) = Topic::from_number(topic) else { return Ok(None) };
+                Self::Statement(Statement { topic, by, statement })
+            }
             23 => Self::Certified { chain: read(kind, bytes)? },
             24 => read::<()>(kind, bytes).map(|()| Self::Renew)?,
             25 => read(kind, bytes).map(|(blob, voucher, chain)| Self::Voucher { blob, voucher, chain })?,
@@ -346,7 +351,7 @@ impl Message {
             Self::Have { add, .. } => add.within_limits(),
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
-            Self::Statement { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
+            Self::Statement(Statement { by, .. }) => by.len() <= limits::CERTIFICATE_BYTES,
             Self::Certified { chain } | Self::Voucher { chain, .. } => is_chain(chain),
             Self::FindMember { name } => name.len() <= limits::OFFICE_NAME_BYTES,
             Self::FoundMembers { chains } => {

@@ -112,3 +112,15 @@ fn a_later_version_may_say_more() {
     assert_eq!(Message::decode(&[]), Err(BadFrame::Empty));
     assert_eq!(Message::decode(&[12, 1, 1]), Err(BadFrame::Body(12)), "bytes after the body");
 }
+
+#[test]
+fn topics_of_statements_travel_as_numbers_and_unknown_ones_are_skipped() {
+    for (number, topic) in [(0, Topic::Expulsion), (1, Topic::Secret)] {
+        let message = Message::Statement(Statement { topic, by: vec![7], statement: vec![8, 9] });
+        let frame = [22, number, 1, 7, 2, 8, 9];
+        assert_eq!(message.encode().unwrap(), frame);
+        assert_eq!(Message::decode(&frame), Ok(Some(message)));
+    }
+    assert_eq!(Message::decode(&[22, 2, 1, 7, 2, 8, 9]), Ok(None), "a topic of a later version");
+    assert_eq!(Message::decode(&[22, 2, 1, 7, 2, 8]), Err(BadFrame::Body(22)));
+}

@@ -13,6 +13,7 @@ use swarm_core::content::link::Link;
 use swarm_core::content::manifest::{self, Manifest};
 use swarm_core::content::tree::{HashList, encoded_len};
 use swarm_core::id::ContentId;
+use swarm_core::signed::{Statement, Topic};
 use swarm_core::wire::{GatewayBeat, Have, Hello, LIST, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::{Home, Process, Ran, fill, listing, write_random};
 use swarm_tests::hostile::bytes::{Handmade, Node};
@@ -259,7 +260,7 @@ fn messages() -> Vec<Message> {
         Message::Seek { id, on: true },
         Message::HaveIt(id),
         Message::StateDigest(*id.as_bytes()),
-        Message::Statement { about: 1, by: bytes.clone(), statement: bytes.clone() },
+        Message::Statement(Statement { topic: Topic::Secret, by: bytes.clone(), statement: bytes.clone() }),
         Message::Certified { chain: vec![bytes.clone(), bytes.clone()] },
         Message::Renew,
         Message::Voucher { blob, voucher: bytes.clone(), chain: vec![bytes.clone()] },

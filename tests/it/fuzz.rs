@@ -22,7 +22,8 @@ use swarm_core::office::invite::{Invite, InviteSecret};
 use swarm_core::office::root::RootSeed;
 use swarm_core::office::secret::OfficeSecret;
 use swarm_core::office::voucher::{For, Voucher};
-use swarm_core::office::{Charter, OfficeId, PublicKey, Signer};
+use swarm_core::office::{Charter, OfficeId};
+use swarm_core::signed::{PublicKey, Signer, Statement, Topic};
 use swarm_core::wire::frame::DataHeader;
 use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::fill;
@@ -203,7 +204,7 @@ fn messages() -> Vec<Message> {
         Message::Pong(1),
         Message::Unwant { blob: u32::MAX },
         Message::StateDigest([9; 32]),
-        Message::Statement { about: 1, by: vec![1; 200], statement: vec![2; 300] },
+        Message::Statement(Statement { topic: Topic::Secret, by: vec![1; 200], statement: vec![2; 300] }),
         Message::Certified { chain: vec![vec![1; 200], vec![2; 200]] },
         Message::Renew,
         Message::Voucher { blob: 1, voucher: vec![3; 200], chain: vec![vec![1; 200]] },

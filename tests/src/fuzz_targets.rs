@@ -25,9 +25,10 @@ use swarm_core::office::expulsion::{Expelled, ExpulsionList};
 use swarm_core::office::invite::Invite;
 use swarm_core::office::root::Backup;
 use swarm_core::office::secret::OfficeSecret;
-use swarm_core::office::trust::{About, Statement, TrustState, Update};
+use swarm_core::office::trust::{TrustState, Update};
 use swarm_core::office::voucher::Voucher;
-use swarm_core::office::{self, Charter, OfficeId, Signer, sign_body};
+use swarm_core::office::{self, Charter, OfficeId};
+use swarm_core::signed::{Signer, Statement, Topic, sign};
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
 use swarm_core::wire::{Have, LIST, Message};
 
@@ -230,7 +231,7 @@ fn office() -> (OfficeId, Signer) {
 
 /// The same bytes, and as the body of a statement that is signed.
 fn statements(context: &str, bytes: &[u8]) -> [Vec<u8>; 2] {
-    [bytes.to_vec(), sign_body(context, bytes, &office().1)]
+    [bytes.to_vec(), sign(bytes.to_vec(), context, &office().1)]
 }
 
 /// A certificate of an office, or what stands before its signature.
@@ -295,11 +296,11 @@ pub fn book(bytes: &[u8]) {
     let charter = Charter { root: signer.public(), made: 1, name: "x".to_owned() };
     let id = charter.id();
     let mut book = TrustState::new(charter);
-    for (about, context) in [(About::Expulsion, office::EXPULSION), (About::Secret, office::SECRET)] {
+    for (topic, context) in [(Topic::Expulsion, office::EXPULSION), (Topic::Secret, office::SECRET)] {
         // The fuzzer does not know the office's id.
         let body = [&[1][..], id.as_bytes(), bytes.get(33..).unwrap_or_default()].concat();
-        for statement in [bytes.to_vec(), sign_body(context, &body, &signer)] {
-            let told = Statement { about, by: Vec::new(), statement };
+        for statement in [bytes.to_vec(), sign(body, context, &signer)] {
+            let told = Statement { topic, by: Vec::new(), statement };
             if book.hear(&told, 1 << 40).is_ok() {
                 assert_eq!(book.hear(&told, 1 << 40), Ok(Update::Nothing), "nothing is new twice");
             }

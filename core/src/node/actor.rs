@@ -13,6 +13,7 @@ mod offering;
 mod office;
 mod remembered;
 mod report;
+mod statements;
 mod webseeds;
 mod widen;
 

@@ -10,8 +10,8 @@ use super::session::{ReceiveCommand, SendCommand};
 use crate::distance::Distance;
 use crate::limits;
 use crate::net::PeerId;
-use crate::office::PublicKey;
 use crate::schedule::{Now, PeerKey};
+use crate::signed::PublicKey;
 use crate::wire::{Message, PeerAddrs};
 
 /// Facts about a peer with a running session.

@@ -134,7 +134,7 @@ impl Peers {
     }
 
     /// Returns the office keys of the peers that are members.
-    pub(crate) fn members(&self) -> impl Iterator<Item = crate::office::PublicKey> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = crate::signed::PublicKey> {
         self.peers.values().filter_map(|peer| Some(peer.member.as_ref()?.certificate.subject))
     }
 

@@ -113,7 +113,7 @@ impl Actor {
             (Message::List { .. }, true) => {}
             (
                 message @ (Message::StateDigest(_)
-                | Message::Statement { .. }
+                | Message::Statement(_)
                 | Message::Certified { .. }
                 | Message::Renew
                 | Message::Members { .. }

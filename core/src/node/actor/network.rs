@@ -9,6 +9,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, mdns};
 
 use super::Actor;
+use super::office::PeerAdmission;
 use crate::discovery::candidates::{AddressSource, Name};
 use crate::distance::Distance;
 use crate::limits;
@@ -62,8 +63,12 @@ impl Actor {
                     self.network.close_connection(relayed);
                 }
                 let addr = remote(&endpoint);
-                let Some(member) = self.membership(&peer) else {
-                    return self.network.behaviour_mut().streams.close(peer, connection);
+                let member = match self.admission(&peer) {
+                    PeerAdmission::Refused => {
+                        return self.network.behaviour_mut().streams.close(peer, connection);
+                    }
+                    PeerAdmission::NoOffice => None,
+                    PeerAdmission::Member(member) => Some(member),
                 };
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 if !endpoint.is_dialer() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroize as _;
 
 use super::super::actor::{MembershipCommand, NetworkCommand};
@@ -18,6 +18,7 @@ use crate::api::event::{Event, Failure, Fault};
 use crate::api::status::OfficeRow;
 use crate::content::share::{Hidden, UnlockError};
 use crate::limits;
+use crate::membership::error::OfficeError;
 use crate::membership::files::{self, OfficeFiles};
 use crate::membership::{join, now, random, signer};
 use crate::office::certificate::{Certificate, Chain, Role};
@@ -33,7 +34,6 @@ use crate::store::record::Domain;
 const TELL_WITHIN: Duration = Duration::from_secs(15);
 /// Who has joined is a member whether or not it has met one.
 const MEET_WITHIN: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(50);
 /// How long others are asked who is called something.
 const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Others pass it on: so long it takes until they have read it.
@@ -97,15 +97,11 @@ pub(crate) async fn run(context: Context, command: Command) -> Result<Event, Fai
 /// Who is called something that this node has not met, others may know.
 pub(in crate::node) async fn ask_who(office: &JoinedOffice, names: &[String]) -> Result<(), Failure> {
     let until = Instant::now() + WHO_WITHIN;
-    for name in names {
-        loop {
-            let name = name.clone();
-            let known = ask_office(office, |reply| MembershipCommand::Who { name, reply }).await?;
-            if known || Instant::now() >= until {
-                break;
-            }
-            // Members may only just be found, who are asked next.
-            sleep(LOOK * 4).await;
+    for name in names.iter().cloned() {
+        // Without an answer in time, the command itself says that nobody is called so.
+        let search = ask_office(office, |reply| MembershipCommand::Search { name, reply });
+        if let Ok(answer) = timeout_at(until, search).await {
+            answer?;
         }
     }
     Ok(())
@@ -157,8 +153,8 @@ fn gone() -> Failure {
     failure(Fault::Interrupted, "the node stopped")
 }
 
-pub(crate) fn said<T>(answer: Result<T, String>) -> Result<T, Failure> {
-    answer.map_err(|why| failure(Fault::User, why))
+pub(crate) fn said<T>(answer: Result<T, OfficeError>) -> Result<T, Failure> {
+    answer.map_err(|why| failure(Fault::User, why.to_string()))
 }
 
 fn locked(error: UnlockError) -> Failure {
@@ -296,14 +292,10 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
 
 /// Waits until a member is connected.
 async fn wait_for_one(office: &JoinedOffice, within: Duration) -> Result<u32, Failure> {
-    let until = Instant::now() + within;
-    loop {
-        let now = row(office).await?;
-        if now.connected > 0 || Instant::now() >= until {
-            return Ok(now.connected);
-        }
-        sleep(LOOK).await;
+    if let Ok(answer) = timeout(within, ask_office(office, MembershipCommand::AwaitMember)).await {
+        answer?;
     }
+    Ok(row(office).await?.connected)
 }
 
 /// Until somebody knows who passes it on.
