@@ -9,8 +9,10 @@ mod silence;
 
 use std::time::{Duration, Instant};
 
+use crate::api::call::Call;
 use crate::api::command::Command;
 use crate::api::event::Event;
+use crate::api::job::Job;
 use crate::net::error::StartError;
 use crate::node::Node;
 use crate::options::Options;
@@ -114,6 +116,14 @@ impl ControlSession {
         match self {
             Self::Own { node, .. } => Replies::Own(node.call(command).await),
             Self::Remote(client) => Replies::Remote(Box::new(client.call(command).await)),
+        }
+    }
+
+    /// Starts a typed call. A node of another process that ends or does not answer fails the job.
+    pub fn ask<C: Call>(&self, call: C) -> Job<C::Answer> {
+        match self {
+            Self::Own { node, .. } => node.ask(call),
+            Self::Remote(client) => Job::over::<C>(client.start(call.command())),
         }
     }
 

@@ -20,7 +20,7 @@ use super::super::network::{Net, blocking, failure};
 use super::super::teller::Teller;
 use super::{blob_row, resolve, store_failure};
 use crate::api::command::{Destination, Get, Network};
-use crate::api::event::{BlobRow, Done, Event, Failure, Fault};
+use crate::api::event::{BlobRow, BlobState, Done, Event, Failure, Fault};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
@@ -137,18 +137,7 @@ pub(crate) async fn repair(
         _ => None,
     };
     let output = tree.as_ref().map_or(Destination::Store, |(root, _)| Destination::Path(root.clone()));
-    let get = Get {
-        target: blob.id().to_string().into(),
-        output,
-        overwrite: tree.is_some(),
-        delete: false,
-        exact: true,
-        timeout_ms: None,
-        include: Vec::new(),
-        exclude: Vec::new(),
-        serve: None,
-        network: Network::Usual,
-    };
+    let get = Get { overwrite: tree.is_some(), exact: true, output, ..Get::new(blob.id()) };
     let mut job = GetJob {
         context: context.clone(),
         net,
@@ -403,7 +392,7 @@ impl GetJob {
             have: 0,
             chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
             files,
-            state: "downloading".to_owned(),
+            state: BlobState::Downloading,
             trouble: None,
             path: None,
             serve: self.get.serve,
