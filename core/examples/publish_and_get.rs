@@ -1,7 +1,7 @@
 //! Publishes a folder on one node and fetches it with another one, both in this process and on loopback.
 //!
-//! Run it with `cargo run -p swarm-core --example publish_and_get`. It ends with exit code 0 only if every file
-//! arrived as it was.
+//! Run it with `cargo run -p swarm-core --example publish_and_get`. It ends with exit code 0 only if every
+//! file arrived as it was.
 
 use std::error::Error;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Reads a file from its start while the rest of it is still being fetched.
 //!
-//! Run it with `cargo run -p swarm-core --example read_while_fetching`. It ends with exit code 0 only if bytes
-//! could be read before the download was done, and all of them are as they were.
+//! Run it with `cargo run -p swarm-core --example read_while_fetching`. It ends with exit code 0 only if
+//! bytes could be read before the download was done, and all of them are as they were.
 
 use std::error::Error;
 use std::fs;

@@ -119,7 +119,29 @@ impl ControlSession {
         }
     }
 
-    /// Starts a typed call. A node of another process that ends or does not answer fails the job.
+    /// Starts a typed call. If the node of another process ends or does not answer, the job fails.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use swarm_core::api::call::ListStore;
+    /// use swarm_core::{ControlSession, Options, Publish};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("a"), "abc")?;
+    /// let options = Options::new(folder.path().join("home")).offline();
+    /// swarm_core::runtime()?.block_on(async {
+    ///     // The first to open the store runs the node; the second one, here or in any process, is its client.
+    ///     let first = ControlSession::open(options.clone(), |_| {}).await?;
+    ///     let second = ControlSession::open(options, |_| {}).await?;
+    ///     assert!(first.is_own() && !second.is_own());
+    ///     let published = second.ask(Publish::new(folder.path().join("a"))).await?;
+    ///     assert_eq!(first.ask(ListStore).await?[0].id, published.blob.id);
+    ///     second.close(false).await;
+    ///     first.close(false).await;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
     pub fn ask<C: Call>(&self, call: C) -> Job<C::Answer> {
         match self {
             Self::Own { node, .. } => node.ask(call),

@@ -1,6 +1,6 @@
-//! Peer-to-peer content distribution: content is named by its BLAKE3 hash, cut into chunks that are verified the
-//! moment they arrive, and fetched from every holder at once. This crate is the whole node as a library: store,
-//! scheduler, network and private networks; the command line `swarm` is a thin layer over it.
+//! Peer-to-peer content distribution: content is named by its BLAKE3 hash, cut into chunks that are verified
+//! the moment they arrive, and fetched from every holder at once. This crate is the whole node as a library:
+//! store, scheduler, network and private networks; the command line `swarm` is a thin layer over it.
 //!
 //! # Goals
 //!
@@ -27,7 +27,9 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let folder = tempfile::tempdir()?;
-//!     let options = |name| Options::new(folder.path().join(name)).listen("/ip4/127.0.0.1/tcp/0").without_mdns();
+//!     let options = |name| {
+//!         Options::new(folder.path().join(name)).listen("/ip4/127.0.0.1/tcp/0").without_mdns()
+//!     };
 //!     std::fs::write(folder.path().join("hello.txt"), "hello")?;
 //!     swarm_core::runtime()?.block_on(async {
 //!         let alice = Node::start(options("alice")).await?;
@@ -58,7 +60,7 @@
 //! | [`id`], [`limits`], [`timetable`], [`random`], [`distance`] | ids, all bounds, rates by day and hour |
 //! | [`options`], [`metrics`] | settings of a node, smoothed rates |
 //! | [`content`] | chunks, hash lists, manifests, links, sealed shares |
-//! | [`office`], [`schedule`], [`wire`] | certificates of private networks, which chunk from which peer, messages |
+//! | [`office`], [`schedule`], [`wire`] | private networks, which chunk from which peer, messages |
 //! | [`store`] | content on the disk |
 //! | [`api`] | commands, events, typed calls |
 //! | [`net`], [`discovery`] | connections; LAN, trackers, DHT |
@@ -66,8 +68,8 @@
 //! | [`control`] | one node for each store, used by many processes |
 //!
 //! All up to `wire` is pure: no clock, no disk, no network. It builds alone, without the feature `net`.
-//! `ARCHITECTURE.md` beside this crate has the invariants and the decisions, `PROTOCOL.md` and `FORMATS.md` the
-//! bytes on the wire and on the disk.
+//! `ARCHITECTURE.md` beside this crate has the invariants and the decisions, `PROTOCOL.md` and `FORMATS.md`
+//! the bytes on the wire and on the disk.
 
 pub mod distance;
 pub mod id;

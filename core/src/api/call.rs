@@ -176,8 +176,8 @@ impl Verify {
 
     /// Verifies one blob, given by id, unique prefix or link.
     #[must_use]
-    pub fn one(id: impl ToString) -> Self {
-        Self { id: Some(id.to_string()), repair: false }
+    pub fn one(id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), repair: false }
     }
 
     /// Fetches bad chunks again from peers.

@@ -172,8 +172,8 @@ pub enum OfficeCommand {
         /// New password that will lock the root's key.
         password: Hidden,
     },
-    /// Renews the certificate of this node as a registrar; the root's key must be here. Final event: `Offices`
-    /// with that office.
+    /// Renews the certificate of this node as a registrar; the root's key must be here. Final event:
+    /// `Offices` with that office.
     Renew {
         /// Name or id prefix of the office; `None` for the only one.
         office: Option<String>,

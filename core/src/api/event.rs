@@ -26,7 +26,8 @@ pub enum Event {
     Searching {
         /// Milliseconds since the start.
         waited_ms: u64,
-        /// One phrase for each way of finding holders, with its result: "LAN discovery: 2 nodes, none has it".
+        /// One phrase for each way of finding holders, with its result: "LAN discovery: 2 nodes, none has
+        /// it".
         tried: Vec<String>,
     },
     /// The size and kind of the content are known and verified.
@@ -181,8 +182,8 @@ pub struct BlobRow {
     pub files: Option<u64>,
     /// How much of the blob is here and usable.
     pub state: BlobState,
-    /// Sentence on why a blob that was complete is not shared now, with the command that helps; escape it on a
-    /// terminal.
+    /// Sentence on why a blob that was complete is not shared now, with the command that helps; escape it on
+    /// a terminal.
     #[serde(default)]
     pub trouble: Option<String>,
     /// Place of the bytes, if outside the store.

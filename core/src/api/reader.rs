@@ -15,6 +15,9 @@ use super::job::{Job, JobProgress};
 /// Most bytes that are read from the disk at once.
 const STEP: u64 = 256 << 10;
 
+/// Result of one read from the disk: the open file and its next bytes.
+type DiskRead = io::Result<(File, Vec<u8>)>;
+
 /// The bytes of a file in order, each one verified before it is handed out. Reading waits for bytes that have
 /// not arrived. Dropping the reader cancels the download; verified chunks are kept.
 ///
@@ -33,7 +36,7 @@ pub struct ContentReader {
     /// Length of the file, once known.
     len: Option<u64>,
     file: Option<File>,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<JoinHandle<DiskRead>>,
     /// Bytes read from the disk, and the number of those that were handed out.
     buffer: (Vec<u8>, usize),
 }

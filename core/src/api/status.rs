@@ -45,8 +45,8 @@ pub struct SourceRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// True if a node is running for this folder. Otherwise the status holds what the store says, and the rest is
-    /// empty.
+    /// True if a node is running for this folder. Otherwise the status holds what the store says, and the
+    /// rest is empty.
     pub running: bool,
     /// Peer id; empty without a network.
     pub peer: String,
@@ -219,8 +219,8 @@ pub struct Diagnosis {
     pub id: String,
     /// Reasons as sentences, the worst first.
     pub why: Vec<String>,
-    /// Results of the ways of finding holders, one sentence each. They may hold words of peers: escape them on a
-    /// terminal.
+    /// Results of the ways of finding holders, one sentence each. They may hold words of peers: escape them
+    /// on a terminal.
     pub routes: Vec<String>,
 }
 

@@ -46,7 +46,8 @@ pub struct Publish {
     /// error.
     #[serde(default)]
     pub skip_homes: bool,
-    /// True if the content is published as a share: peers are given ciphertext, and only the link has the key.
+    /// True if the content is published as a share: peers are given ciphertext, and only the link has the
+    /// key.
     #[serde(default)]
     pub encrypt: bool,
     /// Audience of the content; `None` for the default of the node.

@@ -312,6 +312,14 @@ pub fn escape(text: &str) -> String {
 /// Makes one safe component, under portable rules, of any name that somebody offers: its last component, without dots
 /// and spaces at either end, `_` for every bad character and before a device name, at most 200 bytes; `download` if
 /// nothing is left. [`check_path`] allows the result.
+///
+/// ```
+/// use swarm_core::content::path::{escape, sanitize_name};
+///
+/// assert_eq!(sanitize_name("../../etc/passwd"), "passwd");
+/// assert_eq!(sanitize_name("..."), "download");
+/// assert_eq!(escape("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+/// ```
 #[must_use]
 pub fn sanitize_name(offered: &str) -> String {
     const KEPT: usize = 200;

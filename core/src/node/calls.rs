@@ -22,8 +22,8 @@ impl Caller {
 /// Calls. Each one starts at once and returns a [`Job`]: await it for the answer, or drop it to cancel. The
 /// errors of all of them are [`Failure`](crate::api::event::Failure)s. They must be made on a tokio runtime.
 ///
-/// Ids are given as a [`ContentId`](crate::id::ContentId), as 64 hex digits, as a unique prefix of an id in the
-/// store, or as a link.
+/// Ids are given as a [`ContentId`](crate::id::ContentId), as 64 hex digits, as a unique prefix of an id in
+/// the store, or as a link.
 impl Node {
     /// Starts any typed call. The methods below are short forms of it.
     pub fn ask<C: Call>(&self, call: C) -> Job<C::Answer> {
@@ -91,19 +91,19 @@ impl Node {
     }
 
     /// Lists the entries of a directory in the store. A file gives one entry with its own name.
-    pub fn entries(&self, id: impl ToString) -> Job<Vec<EntryRow>> {
-        self.ask(ListEntries { id: id.to_string() })
+    pub fn entries(&self, id: impl Into<String>) -> Job<Vec<EntryRow>> {
+        self.ask(ListEntries { id: id.into() })
     }
 
     /// Describes one blob of the store.
-    pub fn info(&self, id: impl ToString) -> Job<Info> {
-        self.ask(Inspect { id: id.to_string() })
+    pub fn info(&self, id: impl Into<String>) -> Job<Info> {
+        self.ask(Inspect { id: id.into() })
     }
 
     /// Removes a blob from the store. Bytes that the store holds are deleted; files that are served in place
     /// are left alone.
-    pub fn remove(&self, id: impl ToString) -> Job<Removed> {
-        self.ask(Remove { id: id.to_string() })
+    pub fn remove(&self, id: impl Into<String>) -> Job<Removed> {
+        self.ask(Remove { id: id.into() })
     }
 
     /// Reads blobs again and compares them with their hashes.
@@ -138,8 +138,8 @@ impl Node {
     }
 
     /// Sets the peers that may fetch a blob; `None` for the default of the node.
-    pub fn allow(&self, id: impl ToString, audience: Option<Audience>) -> Job<Info> {
-        self.ask(Allow { id: id.to_string(), audience })
+    pub fn allow(&self, id: impl Into<String>, audience: Option<Audience>) -> Job<Info> {
+        self.ask(Allow { id: id.into(), audience })
     }
 
     /// Reports the state of the node.
@@ -153,7 +153,7 @@ impl Node {
     }
 
     /// Says why a download waits or is slow, and which holders each way of finding them has found.
-    pub fn diagnose(&self, id: impl ToString) -> Job<Diagnosis> {
-        self.ask(Diagnose { id: id.to_string() })
+    pub fn diagnose(&self, id: impl Into<String>) -> Job<Diagnosis> {
+        self.ask(Diagnose { id: id.into() })
     }
 }

@@ -50,8 +50,8 @@ pub(crate) async fn run(context: Context, command: Command, events: Teller) {
     let _ = events.send(last).await;
 }
 
-/// Returns the link for an id, unique prefix or link that a person typed. An id or prefix gives a link without
-/// hints.
+/// Returns the link for an id, unique prefix or link that a person typed. An id or prefix gives a link
+/// without hints.
 ///
 /// # Errors
 /// The text is none of these, or no or several items of the store start with the prefix.

@@ -46,8 +46,8 @@ pub(super) async fn ls(context: Context) -> Result<Event, Failure> {
     Ok(Event::Blobs { blobs: blocking(rows).await? })
 }
 
-/// Returns the row of a blob in a listing. `have` holds the verified bytes of a running download; `None` if there
-/// is none.
+/// Returns the row of a blob in a listing. `have` holds the verified bytes of a running download; `None` if
+/// there is none.
 pub(super) fn blob_row(store: &Store, record: &Record, have: Option<u64>) -> BlobRow {
     let len = record.payload.map_or(record.len, |p| p.len);
     // A directory or a share is as complete as its content.
@@ -156,7 +156,8 @@ pub(super) async fn look_at(context: &Context, id: ContentId) {
     sources::refresh(context, record.into_iter().chain(content).collect(), true).await;
 }
 
-/// Returns a sentence on why a blob is not shared any more, with the command that helps; `None` if it is shared.
+/// Returns a sentence on why a blob is not shared any more, with the command that helps; `None` if it is
+/// shared.
 pub(crate) async fn trouble(context: &Context, record: &Record) -> Result<Option<String>, Failure> {
     let (store, record) = (context.store.clone(), record.clone());
     let troubles = blocking(move || store.troubles(&[record], 1)).await?;
@@ -175,7 +176,8 @@ pub(super) async fn serve(
     let id = resolve(&context.store, text)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     match (record.office(), audience) {
-        // A blob of an office and of the public network is for the members in one, and for anyone in the other.
+        // A blob of an office and of the public network is for the members in one, and for anyone in the
+        // other.
         (Some(_), Some(Audience::Anyone)) if !record.is_of(Domain::Public) => {
             let hint = Some("swarm publish --public shares it outside the office".to_owned());
             let text = "this item belongs to an office: only members can fetch it, not anyone";

@@ -15,8 +15,8 @@ use crate::content::geometry::Geometry;
 use crate::store::record::{Record, StoredState};
 use crate::store::{Blob, StoreError};
 
-/// Reads one blob or all blobs again and compares them with their hashes. With `repair`, bad chunks are fetched
-/// again from peers.
+/// Reads one blob or all blobs again and compares them with their hashes. With `repair`, bad chunks are
+/// fetched again from peers.
 pub(super) async fn verify(
     context: Context,
     id: Option<String>,
@@ -80,8 +80,8 @@ async fn records(context: &Context, id: Option<String>) -> Result<Vec<Record>, F
     Ok(std::iter::once(record).chain(payload).collect())
 }
 
-/// Reads one blob again and returns it with its bad chunks. `done` counts the bytes of all blobs, of which there
-/// are `total`.
+/// Reads one blob again and returns it with its bad chunks. `done` counts the bytes of all blobs, of which
+/// there are `total`.
 ///
 /// # Errors
 /// The outer error ends the job: the caller has gone. The inner one means that the blob cannot be read.
