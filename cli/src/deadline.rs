@@ -88,23 +88,12 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use swarm_core::api::command::{Destination, Get, Network};
+    use swarm_core::Get;
 
     use super::*;
 
     fn get() -> Command {
-        Command::Get(Get {
-            target: "x".into(),
-            output: Destination::Store,
-            overwrite: false,
-            delete: false,
-            exact: false,
-            timeout_ms: None,
-            include: Vec::new(),
-            exclude: Vec::new(),
-            serve: None,
-            network: Network::Usual,
-        })
+        Command::Get(Get::new("x"))
     }
 
     #[test]

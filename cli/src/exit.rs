@@ -103,6 +103,8 @@ impl From<Fault> for Code {
             Fault::Busy => Self::Busy,
             Fault::BadContent => Self::BadContent,
             Fault::Interrupted => Self::Interrupted,
+            // A kind that a later library adds.
+            _ => Self::User,
         }
     }
 }
@@ -192,9 +194,7 @@ pub(crate) fn not_started(error: &StartError) -> Failed {
 
 /// An answer to another question than the one that was asked: two versions of swarm that do not fit together.
 pub(crate) fn unexpected() -> Stop {
-    let message =
-        "the running swarm of this store is another version and gave an answer that this one cannot use";
-    Failed::new(Code::User, message).hint("stop it and run the command again").into()
+    Failed::from(Failure::unexpected_answer()).into()
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
             (Fault::BadContent, 65),
             (Fault::Interrupted, 130),
         ] {
-            assert_eq!(Code::from(fault) as u8, code);
+            assert_eq!((Code::from(fault) as u8, fault.exit_code()), (code, code));
             // The names are those the contract gives them.
             assert_eq!(serde_json::to_value(fault).expect("plain"), Code::from(fault).name());
         }

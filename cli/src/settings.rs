@@ -319,11 +319,11 @@ impl Settings {
     }
 
     /// The options of a node for a command about one item: the flag is not about all others.
-    pub(crate) fn for_item(&self, options: Options) -> Options {
-        match self.audience_of_item() {
-            Some(_) => Options { audience: given(&self.serve_otherwise), ..options },
-            None => options,
+    pub(crate) fn for_item(&self, mut options: Options) -> Options {
+        if self.audience_of_item().is_some() {
+            options.audience = given(&self.serve_otherwise);
         }
+        options
     }
 
     /// The office to use, if one is given.
@@ -343,12 +343,12 @@ impl Settings {
 
     /// The options of a node that stays.
     pub(crate) fn resident(&self) -> Options {
-        Options { resident: true, ..self.options() }
+        self.options().resident()
     }
 
     /// The options of a node for a command that only looks at the store.
     pub(crate) fn offline(&self) -> Options {
-        Options { offline: true, ..self.options() }
+        self.options().offline()
     }
 }
 

@@ -12,6 +12,14 @@ use serde::{Deserialize, Serialize};
 /// BLAKE3 in derive-key mode over its manifest ([`crate::content::manifest`]), and that of a share over its
 /// envelope ([`crate::content::share`]), so that no file can be mistaken for one. The text form is 64
 /// hexadecimal digits.
+///
+/// ```
+/// use swarm_core::ContentId;
+///
+/// let id = ContentId::from(blake3::hash(b"hello"));
+/// assert_eq!(id.to_string().parse::<ContentId>(), Ok(id));
+/// assert_eq!(id.short(), "ea8f163d");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentId([u8; 32]);
 
@@ -39,6 +47,12 @@ impl ContentId {
 impl From<blake3::Hash> for ContentId {
     fn from(hash: blake3::Hash) -> Self {
         Self(*hash.as_bytes())
+    }
+}
+
+impl From<ContentId> for String {
+    fn from(id: ContentId) -> Self {
+        id.to_string()
     }
 }
 

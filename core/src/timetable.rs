@@ -65,6 +65,22 @@ impl Rule {
 }
 
 /// Rules in order. The first one that fits a moment is in force.
+///
+/// ```
+/// use swarm_core::timetable::{Days, Hours, Moment, Rule, Timetable};
+///
+/// let night = Hours { from: 22 * 3600, to: 6 * 3600 };
+/// let rule = Rule {
+///     text: "22:00-06:00 unlimited".to_owned(),
+///     days: Days::ALL,
+///     hours: Some(night),
+///     up: Some(None),
+///     down: Some(None),
+/// };
+/// let timetable = Timetable { rules: vec![rule] };
+/// assert!(timetable.at(Moment { day: 0, second: 3 * 3600 }).is_some());
+/// assert!(timetable.at(Moment { day: 0, second: 12 * 3600 }).is_none());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timetable {
     /// The rules, at most [`crate::limits::TIMETABLE_RULES`].

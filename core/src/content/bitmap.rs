@@ -2,6 +2,16 @@
 
 /// A set of chunks as one bit for each. All given numbers must be below [`Bitmap::len`]: they come from a
 /// checked [`super::geometry::ChunkIndex`] or a loop over the blob.
+///
+/// ```
+/// use swarm_core::content::bitmap::Bitmap;
+///
+/// let (mut here, mut wanted) = (Bitmap::full(8), Bitmap::new(8));
+/// wanted.set(3);
+/// wanted.set(5);
+/// here.clear(3);
+/// assert_eq!(wanted.without(&here).iter().collect::<Vec<_>>(), [3]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitmap {
     words: Vec<u64>,

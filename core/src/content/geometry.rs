@@ -6,6 +6,16 @@ use crate::limits;
 
 /// The chunks of a blob of known length. Only a geometry makes a [`ChunkIndex`], so an index from outside is
 /// checked exactly once.
+///
+/// ```
+/// use swarm_core::content::geometry::Geometry;
+///
+/// let geometry = Geometry::new(200_000)?;
+/// assert_eq!((geometry.chunk_size(), geometry.chunks()), (64 << 10, 4));
+/// let last = geometry.last().expect("it is not empty");
+/// assert_eq!(geometry.range(last), 196_608..200_000);
+/// # Ok::<(), swarm_core::content::geometry::TooLong>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     len: u64,

@@ -44,6 +44,18 @@ const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/').remove(b':').remove(b'@');
 
 /// A content id with hints for finding it.
+///
+/// ```
+/// use swarm_core::{ContentId, Link};
+///
+/// let id = ContentId::from(blake3::hash(b"hello"));
+/// let mut link = Link::to(id);
+/// link.name = Some("hello.txt".to_owned());
+/// link.peers.push("/ip4/192.0.2.1/tcp/4001".to_owned());
+/// let text = link.to_string();
+/// assert!(text.starts_with(&format!("swarm:{id}?name=hello.txt&")));
+/// assert_eq!(text.parse::<Link>(), Ok(link));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The id of the content.
@@ -69,6 +81,14 @@ pub struct Link {
 }
 
 /// A text by which a person may name content.
+///
+/// ```
+/// use swarm_core::content::link::Target;
+///
+/// assert_eq!("ab12".parse::<Target>(), Ok(Target::Prefix("ab12".to_owned())));
+/// assert!(matches!("ab".repeat(32).parse::<Target>(), Ok(Target::Id(_))));
+/// assert!("film.mkv".parse::<Target>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A whole link.

@@ -58,6 +58,26 @@ pub const CONTEXT: &str = "swarm 2026-11 directory manifest v1";
 pub const VERSION: u8 = 1;
 
 /// A directory. The fields can be filled in freely; [`Manifest::encode`] refuses a bad manifest.
+///
+/// ```
+/// use swarm_core::ContentId;
+/// use swarm_core::content::manifest::{EntryKind, Manifest, ManifestEntry, id_of};
+/// use swarm_core::content::path::Rules;
+///
+/// let id = ContentId::from(blake3::hash(b"hello"));
+/// let kind = EntryKind::File { size: 5, id, executable: false };
+/// let manifest = Manifest {
+///     rules: Rules::Portable,
+///     payload: id,
+///     payload_len: 5,
+///     entries: vec![ManifestEntry { path: "notes/hello.txt".to_owned(), kind }],
+/// };
+/// let bytes = manifest.encode()?;
+/// assert_eq!(Manifest::decode(&bytes)?, manifest);
+/// // A directory is named by a hash of its own mode, so that no file can have its id.
+/// assert_ne!(id_of(&bytes), ContentId::from(blake3::hash(&bytes)));
+/// # Ok::<(), swarm_core::content::manifest::ManifestError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// The rules that the names obey.

@@ -316,6 +316,14 @@ pub fn escape(text: &str) -> String {
 /// Makes one safe component, under portable rules, of any offered name. It takes the last component, without
 /// dots and spaces at either end, with `_` for every bad character and before a device name, and at most 200
 /// bytes; or `download` if nothing is left. [`check_path`] allows the result.
+///
+/// ```
+/// use swarm_core::content::path::{escape, sanitize_name};
+///
+/// assert_eq!(sanitize_name("../../etc/passwd"), "passwd");
+/// assert_eq!(sanitize_name("..."), "download");
+/// assert_eq!(escape("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+/// ```
 #[must_use]
 pub fn sanitize_name(offered: &str) -> String {
     const KEPT: usize = 200;

@@ -77,6 +77,19 @@ pub enum SharePart {
 }
 
 /// A cipher for the segments of one run of bytes.
+///
+/// ```
+/// use swarm_core::content::seal::{Sealer, ShareKey, SharePart, sealed_len};
+///
+/// let key = ShareKey::from_bytes([1; 32]);
+/// let sealer = Sealer::new(&key, &[2; 16], SharePart::Content, 5);
+/// let mut sealed = sealer.seal_all(b"hello", b"");
+/// assert_eq!(sealed.len() as u64, sealed_len(5));
+/// assert_eq!(sealer.open(0, &mut sealed.clone(), b"")?, b"hello");
+/// sealed[0] ^= 1;
+/// assert!(sealer.open(0, &mut sealed, b"").is_err());
+/// # Ok::<(), swarm_core::content::seal::Forged>(())
+/// ```
 pub struct Sealer {
     key: LessSafeKey,
     part: SharePart,

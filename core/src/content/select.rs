@@ -4,6 +4,15 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 /// Globs over the paths of a directory. `*` does not cross `/`, `**` does; a glob without `/` matches the
 /// file name.
+///
+/// ```
+/// use swarm_core::content::select::Select;
+///
+/// let select = Select::new(&["*.mkv".to_owned()], &["extras/**".to_owned()])?;
+/// assert!(select.wants("season 1/pilot.mkv"));
+/// assert!(!select.wants("extras/trailer.mkv") && !select.wants("readme.txt"));
+/// # Ok::<(), swarm_core::content::select::BadGlob>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Select {
     include: Option<GlobSet>,

@@ -18,6 +18,20 @@ use crate::content::kind::{ChunkHasher, ContentKind};
 use crate::id::ContentId;
 
 /// The chaining values of all chunks of one blob, known to belong to its id, and its tail.
+///
+/// ```
+/// use swarm_core::ContentId;
+/// use swarm_core::content::geometry::Geometry;
+/// use swarm_core::content::kind::ContentKind;
+/// use swarm_core::content::tree::HashList;
+///
+/// let bytes = vec![7; 100_000];
+/// let list = HashList::of(ContentKind::File, Geometry::new(100_000)?, &bytes);
+/// assert_eq!(list.id(), ContentId::from(blake3::hash(&bytes)));
+/// let last = list.geometry().last().expect("it is not empty");
+/// assert!(list.verify(last, &bytes[65_536..]) && !list.verify(last, &bytes[..34_464 - 1]));
+/// # Ok::<(), swarm_core::content::geometry::TooLong>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HashList {
     kind: ContentKind,

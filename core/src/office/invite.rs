@@ -67,6 +67,18 @@ impl fmt::Debug for InviteSecret {
 }
 
 /// The content of an invitation.
+///
+/// ```
+/// use swarm_core::office::OfficeId;
+/// use swarm_core::office::invite::{Invite, InviteSecret};
+///
+/// let office = OfficeId::from_bytes([7; 32]);
+/// let invite = Invite { office, secret: InviteSecret::from_bytes([1; 16]), addrs: Vec::new() };
+/// let code = invite.to_string();
+/// assert!(code.starts_with("swarm-join:"));
+/// assert_eq!(code.parse::<Invite>(), Ok(invite));
+/// assert!(code[..code.len() - 1].parse::<Invite>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     /// The office to join.
