@@ -34,7 +34,7 @@ use crate::store::record::Domain;
 const TELL_WITHIN: Duration = Duration::from_secs(15);
 /// Time that a join waits for a first member. The node is a member whether or not it meets one.
 const MEET_WITHIN: Duration = Duration::from_secs(5);
-/// How long others are asked who is called something.
+/// Time that other members are asked for the holder of a name.
 const WHO_WITHIN: Duration = Duration::from_secs(3);
 /// Time until members have read a message, which they then pass on.
 const SENT: Duration = Duration::from_millis(500);
