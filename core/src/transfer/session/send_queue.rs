@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use super::event::SessionEvent;
 use super::{EventSender, SendCommand, SessionEnd};
 use crate::limits;
-use crate::schedule::upload::{Asked, QueueOutcome, Uploads};
+use crate::schedule::upload::{Asked, QueueOutcome, RequestQueue};
 use crate::store::Blob;
 use crate::wire::{Handle, LIST, Message, RefusalReason};
 
@@ -48,7 +48,7 @@ pub(super) struct SendQueue {
 #[derive(Debug, Default)]
 struct SendQueueState {
     open: BTreeMap<Handle, Arc<Blob>>,
-    queue: Uploads,
+    queue: RequestQueue,
     streams: Vec<SendStream>,
 }
 
