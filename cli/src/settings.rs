@@ -36,7 +36,7 @@ macro_rules! all_settings {
                 read_only: bool = false, |options, value| options.read_only = value;
             }
             "Access options" {
-                /// Who may fetch: nobody, lan, office or anyone
+                /// Audience: nobody, lan, office or anyone
                 ///
                 /// lan: this machine and the local network. office: members of the office that the item
                 /// belongs to. anyone: everyone who has the id. With publish, get and hold this is for that
@@ -209,33 +209,33 @@ pub(crate) struct Set<T> {
 }
 
 /// Joins a value that is given twice on one command line.
-trait Join: Sized {
+trait Combine: Sized {
     /// The later one counts, unless values add up.
     fn join(self, later: Self) -> Self {
         later
     }
 }
 
-impl Join for Vec<String> {
+impl Combine for Vec<String> {
     fn join(self, later: Self) -> Self {
         [self, later].concat()
     }
 }
 
-impl Join for u8 {
+impl Combine for u8 {
     fn join(self, later: Self) -> Self {
         self.saturating_add(later)
     }
 }
 
-impl Join for PathBuf {}
-impl Join for String {}
-impl Join for bool {}
-impl Join for Audience {}
-impl Join for Rate {}
-impl Join for Size {}
-impl Join for Schedule {}
-impl Join for Level {}
+impl Combine for PathBuf {}
+impl Combine for String {}
+impl Combine for bool {}
+impl Combine for Audience {}
+impl Combine for Rate {}
+impl Combine for Size {}
+impl Combine for Schedule {}
+impl Combine for Level {}
 
 macro_rules! define {
     ($( $heading:literal { $(

@@ -7,7 +7,7 @@ use swarm_core::distance::Distance;
 use crate::progress::Gauge;
 use crate::size;
 
-/// Bytes by kind of giver: the publisher first, then the others from near to far.
+/// Returns the bytes by kind of source: the publisher first, then the others from near to far.
 fn shares(sources: &[SourceRow]) -> Vec<(&'static str, u64)> {
     let kind = |source: &SourceRow| match (source.publisher, source.class) {
         (true, _) => "publisher",
@@ -21,7 +21,7 @@ fn shares(sources: &[SourceRow]) -> Vec<(&'static str, u64)> {
     kinds.into_iter().map(|name| (name, sum(name))).filter(|(_, bytes)| *bytes > 0).collect()
 }
 
-/// `publisher 12%, lan 88%`; `None` when nothing has come yet.
+/// Writes `publisher 12%, lan 88%`; `None` if no bytes have arrived yet.
 pub(crate) fn shares_text(sources: &[SourceRow]) -> Option<String> {
     let shares = shares(sources);
     let total: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
@@ -36,7 +36,7 @@ fn rounded_percent(part: u64, total: u64) -> u64 {
     ((u128::from(part) * 200 + u128::from(total)) / (u128::from(total) * 2)) as u64
 }
 
-/// How many of the givers are how near: `lan 5, wan 1`.
+/// Writes how many sources there are of each distance: `lan 5, wan 1`.
 fn classes_text(sources: &[SourceRow]) -> Option<String> {
     let count = |class| sources.iter().filter(|source| source.bytes > 0 && source.class == class).count();
     let classes =
@@ -50,7 +50,7 @@ fn classes_text(sources: &[SourceRow]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The progress of a download as a bar shows it.
+/// Returns the progress of a download as a bar shows it.
 pub(crate) fn gauge(progress: &Progress) -> Gauge {
     let peers = format!("peers {}", progress.holders);
     let with = |detail: Option<String>| detail.map(|detail| format!("{peers} ({detail})"));
@@ -88,7 +88,7 @@ pub(crate) fn done_line(done: &Done) -> String {
     parts.join(" · ")
 }
 
-/// Bytes per second.
+/// Returns bytes per second.
 pub(crate) fn average(bytes: u64, ms: u64) -> u64 {
     u64::try_from(u128::from(bytes) * 1000 / u128::from(ms.max(1))).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ use swarm_core::{Destination, Get};
 use super::get::{self, Search};
 use crate::args;
 use crate::conversation::{Conversation, say_trouble};
-use crate::deadline::{Deadline, Watch};
+use crate::deadline::{Deadline, DeadlineTimer};
 use crate::exit::{Code, Failed, Outcome, unexpected};
 use crate::json::About;
 use crate::settings::Settings;
@@ -52,7 +52,7 @@ async fn stream<'a>(
     ui: &'a Ui,
     settings: &Settings,
     (asked, get): (&Asked, Get),
-    (deadline, watch): (Deadline, Watch),
+    (deadline, watch): (Deadline, DeadlineTimer),
 ) -> Outcome<(Conversation<'a>, Outcome<String>)> {
     let name = asked.name.clone();
     let options = settings.for_item(settings.options());
@@ -114,7 +114,7 @@ struct Copy {
     source: Option<(PathBuf, File)>,
     written: u64,
     /// Until content flows: from then on whoever reads it may take as long as he likes.
-    watch: Option<Watch>,
+    watch: Option<DeadlineTimer>,
 }
 
 impl Copy {

@@ -40,7 +40,7 @@ pub(super) async fn run(ui: &Ui, file: Option<&Path>) -> Outcome {
     let mut signals = Signals::catch();
     let folder = tempfile::Builder::new().prefix("swarm-demo-").tempdir();
     let folder = folder.map_err(|error| Failed::io("create a folder in", &std::env::temp_dir(), &error))?;
-    let mut demo = Demo::new(ui, folder.path());
+    let mut demo = DemoRun::new(ui, folder.path());
     let played = tokio::select! {
         played = Box::pin(demo.play(file)) => played,
         () = signals.first() => {
@@ -56,7 +56,7 @@ pub(super) async fn run(ui: &Ui, file: Option<&Path>) -> Outcome {
     played
 }
 
-struct Demo<'a> {
+struct DemoRun<'a> {
     ui: &'a Ui,
     folder: &'a Path,
     /// The publisher, then the getters.
@@ -76,7 +76,7 @@ struct Player {
     failure: Option<Failure>,
 }
 
-impl<'a> Demo<'a> {
+impl<'a> DemoRun<'a> {
     fn new(ui: &'a Ui, folder: &'a Path) -> Self {
         let (sender, heard) = mpsc::channel(QUEUE);
         Self { ui, folder, players: Vec::new(), sender, heard }

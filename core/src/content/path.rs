@@ -407,7 +407,7 @@ fn is_home(path: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "path_names.rs"]
+#[path = "path_names_tests.rs"]
 pub(super) mod names;
 #[cfg(test)]
 #[path = "path_tests.rs"]

@@ -26,11 +26,11 @@ pub enum QueueOutcome {
 
 /// The queue of one peer's requests.
 #[derive(Debug, Default)]
-pub struct Uploads {
+pub struct RequestQueue {
     queue: VecDeque<Asked>,
 }
 
-impl Uploads {
+impl RequestQueue {
     /// Adds a request, unless [`limits::REQUESTS_PER_PEER`] wait.
     pub fn push(&mut self, asked: Asked) -> QueueOutcome {
         if self.queue.contains(&asked) {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn bounded_and_cancellable() {
-        let mut uploads = Uploads::default();
+        let mut uploads = RequestQueue::default();
         for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
             assert_eq!(uploads.push(Asked { blob: 1, chunk }), QueueOutcome::Waits);
         }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::event::SessionEvent;
 use super::{EventSender, SendCommand, SessionEnd};
 use crate::limits;
-use crate::schedule::upload::{Asked, QueueOutcome, Uploads};
+use crate::schedule::upload::{Asked, QueueOutcome, RequestQueue};
 use crate::store::Blob;
 use crate::wire::{Handle, LIST, Message, RefusalReason};
 
@@ -54,7 +54,7 @@ struct SendQueueState {
     /// Blobs that the peer may request, by the peer's handles.
     open: BTreeMap<Handle, Arc<Blob>>,
     /// Requests that wait.
-    queue: Uploads,
+    queue: RequestQueue,
     /// The data streams, by number.
     streams: Vec<SendStream>,
 }
