@@ -103,7 +103,7 @@ mod tests {
         serde_json::from_value(fields).expect("the fields of a source")
     }
 
-    fn done(sources: Vec<SourceRow>) -> Done {
+    fn done(sources: &[SourceRow]) -> Done {
         let fields = serde_json::json!({"id": "0".repeat(64), "path": "/tmp/update.bin", "len": 1_288_490_189_u64,
             "resumed": 0, "took_ms": 14_000, "transfer_ms": 12_800, "sources": sources,
             "uploaded": 3_650_722_202_u64});
@@ -118,24 +118,24 @@ mod tests {
             source(false, Distance::Lan, 133_871_366),
         ];
         assert_eq!(
-            done_line(&done(sources)),
+            done_line(&done(&sources)),
             "done 1.2 GiB in 14s · 96 MiB/s · from publisher 12%, lan 88% · uploaded 3.4 GiB"
         );
     }
 
     #[test]
     fn says_what_was_there_before() {
-        let mut all_here = done(Vec::new());
+        let mut all_here = done(&[]);
         (all_here.uploaded, all_here.resumed) = (0, all_here.len);
         all_here.took_ms = 120;
         assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here already");
-        let mut resumed = done(vec![source(false, Distance::Host, 1), source(false, Distance::Wan, 999_999)]);
+        let mut resumed = done(&[source(false, Distance::Host, 1), source(false, Distance::Wan, 999_999)]);
         (resumed.resumed, resumed.uploaded, resumed.transfer_ms) = (1 << 30, 0, 0);
         assert_eq!(
             done_line(&resumed),
             "done 1.2 GiB in 14s · 954 MiB/s · from this machine <1%, wan 100% · 1.0 GiB resumed"
         );
-        let mut empty = done(Vec::new());
+        let mut empty = done(&[]);
         (empty.len, empty.uploaded) = (0, 0);
         assert_eq!(done_line(&empty), "done 0 B in 14s");
     }
