@@ -130,7 +130,8 @@ impl ControlSession {
     /// std::fs::write(folder.path().join("a"), "abc")?;
     /// let options = Options::new(folder.path().join("home")).offline();
     /// swarm_core::runtime()?.block_on(async {
-    ///     // The first to open the store runs the node; the second one, here or in any process, is its client.
+    ///     // The first to open the store runs the node. The second one, here or in any process, is its
+    ///     // client.
     ///     let first = ControlSession::open(options.clone(), |_| {}).await?;
     ///     let second = ControlSession::open(options, |_| {}).await?;
     ///     assert!(first.is_own() && !second.is_own());
