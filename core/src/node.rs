@@ -49,7 +49,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 ///
 /// let folder = tempfile::tempdir()?;
 /// swarm_core::runtime()?.block_on(async {
-///     let node = Node::start(Options::new(folder.path()).listen("/ip4/127.0.0.1/tcp/0").without_mdns()).await?;
+///     let options = Options::new(folder.path()).listen("/ip4/127.0.0.1/tcp/0").without_mdns();
+///     let node = Node::start(options).await?;
 ///     let status = node.status().await?;
 ///     assert!(status.running && status.blobs == 0);
 ///     println!("{} listens on {:?}", status.peer, status.listen);
@@ -70,8 +71,8 @@ pub struct Node {
     warm_up: WarmUp,
 }
 
-/// A thread that draws the first random number. It is joined, because the cipher library aborts the process when
-/// it draws one while the process ends.
+/// A thread that draws the first random number. It is joined, because the cipher library aborts the process
+/// when it draws one while the process ends.
 #[derive(Debug)]
 struct WarmUp(Option<std::thread::JoinHandle<bool>>);
 
@@ -97,7 +98,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the job.
+    /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the
+    /// job.
     pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
         self.start(command)
     }

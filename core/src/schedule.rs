@@ -126,20 +126,12 @@ impl Scheduler {
             Input::Withdraw { blob } => self.withdraw(blob, now),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
-                let b = self.blobs.entry(blob).or_insert_with(|| BlobSchedule::new(geometry, have, now));
-                b.picker = Some(picker);
-                b.reading = (order == ChunkOrder::Ascending).then(|| ReadPosition::new(now));
-                b.complete = false;
+                let fresh = BlobSchedule::new(geometry, have, now);
+                self.want(blob, fresh, picker, order, now);
                 self.check_complete(blob, out);
             }
             Input::Unwant { blob } => self.unwant(blob, out),
-            Input::Pause { blob, paused } => {
-                if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.paused = paused;
-                    b.news = true;
-                }
-                self.tell_all(blob, now, out);
-            }
+            Input::Pause { blob, paused } => self.pause(blob, paused, now, out),
             Input::Holder { peer, blob, have } => self.begins((peer, blob), have, &[], now, out),
             Input::Begins { peer, blob, have, coming } => self.begins((peer, blob), have, &coming, now, out),
             Input::HolderMore { peer, blob, add } => self.holds_more(peer, blob, &add),
@@ -156,12 +148,7 @@ impl Scheduler {
                 }
                 self.give(now, out);
             }
-            Input::Reads { peer, blob } => {
-                let link = self.blobs.get_mut(&blob).and_then(|b| b.links.get_mut(&peer));
-                if let Some(taker) = link.and_then(|link| link.taker.as_mut()) {
-                    taker.reads = true;
-                }
-            }
+            Input::Reads { peer, blob } => self.reads(peer, blob),
             Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
             Input::GrantDeclined { peer, blob, count, busy } => {
                 self.refused(peer, blob, count, busy, now, out)
@@ -169,13 +156,7 @@ impl Scheduler {
             Input::Requested { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
             Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
-            Input::Bytes { peer, blob, chunk, bytes } => {
-                self.inflight.bytes(peer, blob, chunk, bytes);
-                self.taking.received(bytes, now);
-                if let Some(holder) = self.peers.get_mut(&peer) {
-                    holder.received(bytes, now);
-                }
-            }
+            Input::Bytes { peer, blob, chunk, bytes } => self.received((peer, blob, chunk), bytes, now),
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
             Input::Failed { peer, blob, chunk, why } => self.failed(peer, blob, chunk, why, now, out),
             // Only nodes of this site have a say in its gateways.
@@ -184,6 +165,40 @@ impl Scheduler {
             }
             Input::Gateways { .. } => {}
             Input::Tick => self.tick(now, out),
+        }
+    }
+
+    /// Begins to want the chunks that `picker` offers, in `order`. `fresh` is taken if the blob is not known yet.
+    fn want(&mut self, blob: BlobKey, fresh: BlobSchedule, picker: Picker, order: ChunkOrder, now: Now) {
+        let b = self.blobs.entry(blob).or_insert(fresh);
+        b.picker = Some(picker);
+        b.reading = (order == ChunkOrder::Ascending).then(|| ReadPosition::new(now));
+        b.complete = false;
+    }
+
+    /// Pauses a download or continues it, and tells its neighbours.
+    fn pause(&mut self, blob: BlobKey, paused: bool, now: Now, out: &mut Vec<Output>) {
+        if let Some(b) = self.blobs.get_mut(&blob) {
+            b.paused = paused;
+            b.news = true;
+        }
+        self.tell_all(blob, now, out);
+    }
+
+    /// Notes that a peer reads the blob in order.
+    fn reads(&mut self, peer: PeerKey, blob: BlobKey) {
+        let link = self.blobs.get_mut(&blob).and_then(|b| b.links.get_mut(&peer));
+        if let Some(taker) = link.and_then(|link| link.taker.as_mut()) {
+            taker.reads = true;
+        }
+    }
+
+    /// Counts `bytes` of a requested chunk that have arrived.
+    fn received(&mut self, (peer, blob, chunk): (PeerKey, BlobKey, u32), bytes: u64, now: Now) {
+        self.inflight.bytes(peer, blob, chunk, bytes);
+        self.taking.received(bytes, now);
+        if let Some(holder) = self.peers.get_mut(&peer) {
+            holder.received(bytes, now);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use swarm_core::discovery::tracker::listener::{Call, Counts, DeskOptions, TrackerListener};
+use swarm_core::discovery::tracker::listener::{AnnounceCall, Counts, DeskOptions, TrackerListener};
 use swarm_core::limits;
 use swarm_core::net::address::{is_public, subnet};
 use swarm_core::net::error::StartError;
@@ -277,7 +277,7 @@ impl Tracker {
         }
     }
 
-    fn answer(&mut self, call: Call) {
+    fn answer(&mut self, call: AnnounceCall) {
         self.announcements += 1;
         let mut answer = TrackerAnswer {
             interval: self.interval(),

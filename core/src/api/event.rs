@@ -46,7 +46,7 @@ pub enum Event {
     Banned {
         /// Peer id.
         peer: String,
-        /// What the peer did, in words.
+        /// The peer's offence, in words.
         reason: String,
     },
     /// For [`Command::Share`](super::command::Command::Share): the contents are shared from now on.
@@ -419,7 +419,7 @@ impl Fault {
 pub struct Failure {
     /// Kind of the failure.
     pub fault: Fault,
-    /// What was tried and what failed; may hold names from a peer.
+    /// The attempt and its failure, in words; may hold names from a peer.
     pub message: String,
     /// The command to type next, if there is one.
     pub hint: Option<String>,

@@ -144,7 +144,7 @@ pub enum JobProgress {
     Banned {
         /// Peer id.
         peer: String,
-        /// What the peer did, in words.
+        /// The peer's offence, in words.
         reason: String,
     },
     /// The contents of a `Share` command are shared from now on.

@@ -230,7 +230,7 @@ pub struct Diagnosis {
 pub struct TrackerRow {
     /// Address of the tracker.
     pub addr: String,
-    /// What the tracker knows of wanted content, or why it does not answer, in words.
+    /// The tracker's last answer about wanted content, or why it does not answer, in words.
     pub state: String,
 }
 
@@ -335,7 +335,7 @@ pub struct PeerRow {
 pub struct BanRow {
     /// Peer id.
     pub peer: String,
-    /// What the peer did, in words.
+    /// The peer's offence, in words.
     pub reason: String,
     /// Seconds until the ban ends.
     pub left: u64,

@@ -52,8 +52,8 @@ impl Context {
         }
     }
 
-    /// Returns the audience of a blob: its own, otherwise the default of its network. A blob of no network is for
-    /// nobody.
+    /// Returns the audience of a blob: its own, otherwise the default of its network. A blob of no network is
+    /// for nobody.
     pub(crate) fn audience(&self, record: &Record) -> Audience {
         if record.domains.is_empty() {
             return Audience::Nobody;

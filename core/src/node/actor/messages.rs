@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::Actor;
 use crate::discovery::candidates::PeerSource;
 use crate::discovery::dht::Provider;
-use crate::discovery::tracker::{self, Reply};
+use crate::discovery::tracker::{self, TrackerReply};
 use crate::distance::Distance;
 use crate::id::ContentId;
 use crate::limits;
@@ -332,7 +332,7 @@ impl Actor {
     }
 
     /// Handles the answer of a tracker, or its absence.
-    pub(super) fn tracked(&mut self, reply: Reply) {
+    pub(super) fn tracked(&mut self, reply: TrackerReply) {
         let now = Instant::now();
         let Some(tracker::NamedMembers { by, at, seen, linked, peers }) = self.trackers.heard(reply, now)
         else {

@@ -30,23 +30,23 @@ use crate::transfer::peers::Peer;
 use crate::wire::{Message, PeerAddrs};
 
 /// Takes the answer to a command about an office.
-type Reply<T> = oneshot::Sender<Result<T, OfficeError>>;
+type OfficeReply<T> = oneshot::Sender<Result<T, OfficeError>>;
 
 /// A command about the office of a network. In a network without an office the reply is dropped.
 #[derive(Debug)]
 pub(in crate::node) enum MembershipCommand {
     /// Makes an invitation for a role, a number of uses and a validity in seconds. Answered with its text.
-    Invite { role: Role, uses: u32, secs: u64, root: Option<RootSeed>, reply: Reply<String> },
+    Invite { role: Role, uses: u32, secs: u64, root: Option<RootSeed>, reply: OfficeReply<String> },
     /// Expels a member. Answered with the member's row.
-    Expel { who: String, root: Option<RootSeed>, reply: Reply<MemberRow> },
+    Expel { who: String, root: Option<RootSeed>, reply: OfficeReply<MemberRow> },
     /// Changes the secret. Answered with its epoch.
-    Rotate(Reply<u32>),
+    Rotate(OfficeReply<u32>),
     /// Makes this node a registrar with the root key.
-    Appoint { root: RootSeed, reply: Reply<()> },
+    Appoint { root: RootSeed, reply: OfficeReply<()> },
     /// Checks whether this node may offer blobs to these members, or without any to all.
-    MayOffer { to: Vec<String>, reply: Reply<()> },
+    MayOffer { to: Vec<String>, reply: OfficeReply<()> },
     /// Issues a voucher for these blobs.
-    Vouch { ids: Vec<ContentId>, to: Vec<String>, reply: Reply<()> },
+    Vouch { ids: Vec<ContentId>, to: Vec<String>, reply: OfficeReply<()> },
     /// Asks for the names of the members that may have a blob. Answered with `None` for the whole office.
     For { id: ContentId, reply: oneshot::Sender<Option<Vec<String>>> },
     /// Searches for the member that a name means, and asks others if this node does not know. Answered once

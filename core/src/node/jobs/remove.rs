@@ -1,4 +1,4 @@
-//! What leaves the store: a blob that is removed, and files that nothing refers to.
+//! Removal from the store: of a blob, and of files that nothing refers to.
 
 use super::super::actor::NetworkCommand;
 use super::super::context::Context;
