@@ -48,6 +48,8 @@ fn silent(secret: &args::Secret) -> Result<Option<Hidden>, Failed> {
         return from_file(path).map(Some);
     }
     match std::env::var(VARIABLE) {
+        // An empty variable is one that is not set.
+        Ok(password) if password.is_empty() => Ok(None),
         Ok(password) => fit(password).map(Some),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => {

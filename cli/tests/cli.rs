@@ -169,6 +169,30 @@ fn a_wrong_setting_is_exit_1_and_names_file_and_key() {
 }
 
 #[test]
+fn an_empty_variable_is_an_unset_one_and_a_wrong_one_is_named() {
+    let person = Person::new();
+    let with = |name: &str, value: &str, args: &[&str]| {
+        Ran::from(person.command(args).env(name, value).output().expect("starts"))
+    };
+    for name in ["LIMIT_UP", "MAX_STORE", "PEER", "JSON", "HOME", "SERVE", "VERBOSE", "TIMEOUT", "SCHEDULE"] {
+        for empty in ["", " "] {
+            let ran = with(&format!("SWARM_{name}"), empty, &["config", "show", "--origin"]);
+            assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{name}");
+            assert!(!ran.out.contains("environment"), "{name}: {}", ran.out);
+        }
+    }
+    for (name, value) in [("LIMIT_UP", "5q"), ("JSON", "maybe"), ("VERBOSE", "x"), ("SERVE", "all")] {
+        let name = format!("SWARM_{name}");
+        let ran = with(&name, value, &["config", "show"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains(&name) && !ran.err.contains("--lim"), "{}", ran.err);
+        assert!(!ran.err.contains("invalid digit"), "{}", ran.err);
+    }
+    let typed = with("SWARM_LIMIT_UP", "5M", &["config", "show", "--limit-up", "5q"]);
+    assert!(typed.err.contains("--limit-up") && !typed.err.contains("SWARM_"), "{}", typed.err);
+}
+
+#[test]
 fn completes_for_every_shell() {
     let person = Person::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -46,7 +46,8 @@ impl Flag for Vec<String> {
     }
 
     fn value(matches: &ArgMatches, id: &str) -> Option<Self> {
-        Some(matches.get_many::<String>(id)?.cloned().collect())
+        // A list may end with a comma, or be nothing else.
+        Some(matches.get_many::<String>(id)?.filter(|text| !text.is_empty()).cloned().collect())
     }
 }
 

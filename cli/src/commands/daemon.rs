@@ -69,7 +69,7 @@ async fn join(
     text: &str,
     (node, status): (Option<String>, &Status),
 ) -> Outcome {
-    if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none() {
+    if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none_or(|code| code.is_empty()) {
         ui.warn("arguments are visible to other users of this machine: put the invitation into a file");
     }
     let code = office::code(text)?;
