@@ -193,6 +193,17 @@ fn an_empty_variable_is_an_unset_one_and_a_wrong_one_is_named() {
 }
 
 #[test]
+fn a_part_of_an_unknown_id_is_exit_1_at_once() {
+    let person = Person::new();
+    for part in ["5fc0701a0915be713d8387d3cb3d76", &"a".repeat(63)] {
+        let ran = person.run(&["get", part, "--no-mdns", "--no-dht", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+        let said = format!("begins with {part}: a whole id has 64 digits, and this has {}", part.len());
+        assert!(ran.err.contains(&said) && ran.err.contains("hint: "), "{}", ran.err);
+    }
+}
+
+#[test]
 fn completes_for_every_shell() {
     let person = Person::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
