@@ -257,12 +257,10 @@ fn untyped(shown: &str, args: &[OsString]) -> Option<String> {
 /// The text to show instead, when it is wrong or asks for help.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, NotParsed> {
     let args: Vec<_> = args.into_iter().collect();
-    let not_parsed = |error: clap::Error| {
-        NotParsed {
-            wanted: !error.use_stderr(),
-            text: in_words(error, &args),
-            json: args.iter().any(|arg| arg == "--json"),
-        }
+    let not_parsed = |error: clap::Error| NotParsed {
+        wanted: !error.use_stderr(),
+        text: in_words(error, &args),
+        json: args.iter().any(|arg| arg == "--json"),
     };
     let matches = groups::grouped(command()).try_get_matches_from(&args).map_err(not_parsed)?;
     let line = CommandLine::from_arg_matches(&matches).map_err(not_parsed)?;

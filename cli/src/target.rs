@@ -1,6 +1,8 @@
 //! Ids and links as arguments: read, checked before a node is started for them, and unlocked where a password
 //! locks them.
 
+mod mistake;
+
 use std::io::{self, BufRead as _};
 
 use swarm_core::content::link::{Link, LinkError, Target};
@@ -107,7 +109,8 @@ pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
 /// The text is none of them.
 pub(crate) fn parse(text: &str) -> Result<Target, Failed> {
     text.parse().map_err(|error: LinkError| {
-        Failed::new(Code::User, error.to_string()).hint("swarm ls lists the ids in this store")
+        let (message, hint) = mistake::explained(text, &error);
+        Failed::new(Code::User, message).hint(hint)
     })
 }
 

@@ -100,6 +100,9 @@ fn what_names_nothing_is_exit_1_before_a_node_is_started() {
             assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
         }
     }
+    std::fs::write(person.path().join("mine.bin"), "x").expect("writes");
+    let hint = person.run(&["get", "mine.bin"]).err;
+    assert!(hint.contains("hint: to share it: swarm publish mine.bin"), "{hint}");
     let missing = person.run(&["publish", "no-such-file"]);
     assert_eq!(missing.code, Some(1), "{}", missing.err);
     assert!(missing.err.contains("no-such-file"), "{}", missing.err);
