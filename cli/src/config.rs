@@ -53,7 +53,8 @@ fn read_file(path: &Path) -> Result<Option<Layer>, Failed> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failed { code: Code::User, ..Failed::io("read", path, &error) }),
     };
-    let mut layer: Layer = toml::from_str(&text).map_err(|error| bad_file(path, &text, &error))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let mut layer: Layer = toml::from_str(text).map_err(|error| bad_file(path, text, &error))?;
     layer.home = layer.home.map(|home| resolve(path, &home));
     Ok(Some(layer))
 }

@@ -82,5 +82,6 @@ fn paths_in_a_file_start_at_the_file() {
     let home = |text| read_file(&file(folder.path(), "c.toml", text)).expect("fits").expect("there").home;
     assert_eq!(home("home = \"store\""), Some(folder.path().join("store")));
     assert_eq!(home("home = \"/store\""), Some("/store".into()));
+    assert_eq!(home("\u{feff}home = \"/store\""), Some("/store".into()));
     assert_eq!(home("home = \"~/store\""), etcetera::home_dir().ok().map(|home| home.join("store")));
 }

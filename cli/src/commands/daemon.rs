@@ -6,6 +6,7 @@ use swarm_core::api::call::GetStatus;
 use swarm_core::api::command::{self, Command};
 use swarm_core::api::event::Event;
 use swarm_core::api::status::Status;
+use swarm_core::content::link::bare;
 use swarm_core::office::invite::{BadInvite, Invite};
 use swarm_tracker::server::Server;
 
@@ -69,7 +70,9 @@ async fn join(
     text: &str,
     (node, status): (Option<String>, &Status),
 ) -> Outcome {
-    if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none_or(|code| code.is_empty()) {
+    if bare(text).starts_with("swarm-join:")
+        && std::env::var_os("SWARM_JOIN").is_none_or(|code| code.is_empty())
+    {
         ui.warn("arguments are visible to other users of this machine: put the invitation into a file");
     }
     let code = office::code(text)?;
