@@ -207,6 +207,31 @@ fn a_part_of_an_unknown_id_is_exit_1_at_once() {
 }
 
 #[test]
+fn addresses_are_checked_in_every_layer_and_written_out() {
+    let person = Person::new();
+    person.configure("peer = [\"192.168.1.10\"]\nlisten = [\"8080\"]\n");
+    let shown = person.run(&["config", "show"]);
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    for part in ["/ip4/192.168.1.10/tcp/4001", "/ip4/192.168.1.10/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/8080"]
+    {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+    let bad = person.run(&["config", "show", "--peer", "host:port"]);
+    assert_eq!(bad.code, Some(1), "{}", bad.err);
+    assert!(bad.err.contains("--peer `host:port`"), "{}", bad.err);
+    person.configure("\ndht = [\"nowhere at all\"]\n");
+    for verb in [&["config", "show"][..], &["status"], &["ls"]] {
+        let bad = person.run(verb);
+        assert_eq!((bad.code, bad.out.as_str()), (Some(1), ""), "{}", bad.err);
+        assert!(
+            bad.err.contains("config.toml, line 2, key `dht`") && !bad.err.contains("--dht"),
+            "{}",
+            bad.err
+        );
+    }
+}
+
+#[test]
 fn completes_for_every_shell() {
     let person = Person::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
