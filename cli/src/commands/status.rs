@@ -11,6 +11,7 @@ use crate::progress::percent;
 use crate::redact::short;
 use crate::settings::Settings;
 use crate::size;
+use crate::summary::is_stalled;
 use crate::table::Column;
 use crate::ui::Ui;
 
@@ -159,7 +160,10 @@ fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {
             format!("{}%", percent(progress.done, progress.total)),
             size::bytes(progress.total),
             size::rate(progress.rate),
-            progress.eta.map(size::seconds).unwrap_or_default(),
+            match is_stalled(progress) {
+                true => "stalled".to_owned(),
+                false => progress.eta.map(size::seconds).unwrap_or_default(),
+            },
             progress.holders.to_string(),
             if ui.is_terminal() { short(&transfer.id).to_owned() } else { transfer.id.clone() },
         ]
