@@ -277,6 +277,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "swarm", &mut script);
+    if shell == Shell::Bash {
+        // Bash offers flags and commands together. As in git, flags come once a dash is typed.
+        let offer = "            if [[ ${cur} == -* || ";
+        let filter = "            [[ ${cur} == -* ]] || opts=\"$(printf '%s\\n' ${opts} | grep -v '^-')\"\n";
+        script = String::from_utf8_lossy(&script).replace(offer, &format!("{filter}{offer}")).into_bytes();
+    }
     script
 }
 

@@ -241,6 +241,41 @@ fn completes_for_every_shell() {
     }
 }
 
+/// The words that the shell itself offers, with the script loaded.
+#[cfg(unix)]
+#[test]
+fn bash_offers_commands_first_and_the_words_of_an_audience() {
+    let person = Person::new();
+    let script = person.path().join("swarm.bash");
+    std::fs::write(&script, person.run(&["completions", "bash"]).out).expect("writes");
+    let offered = |words: &[&str]| {
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let line = format!(
+            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _swarm swarm '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
+            script.display(),
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1,
+        );
+        let ran = Command::new("bash").args(["--norc", "-c", &line]).output().ok()?;
+        Some(String::from_utf8(ran.stdout).expect("UTF-8").split_whitespace().map(str::to_owned).collect())
+    };
+    // Not every machine has bash.
+    let Some(first): Option<Vec<String>> = offered(&["swarm", ""]) else { return };
+    assert!(
+        first.contains(&"publish".to_owned()) && !first.iter().any(|word| word.starts_with('-')),
+        "{first:?}"
+    );
+    let flags = offered(&["swarm", "--lim"]).expect("bash");
+    assert!(flags.contains(&"--limit-up".to_owned()), "{flags:?}");
+    let who = offered(&["swarm", "publish", "x", "--serve", ""]).expect("bash");
+    assert_eq!(who, ["nobody", "lan", "office", "anyone"]);
+    let office = offered(&["swarm", "office", ""]).expect("bash");
+    assert!(
+        office.contains(&"init".to_owned()) && !office.iter().any(|word| word.starts_with('-')),
+        "{office:?}"
+    );
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let person = Person::new();

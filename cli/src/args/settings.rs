@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, EnumValueParser, PossibleValue};
+use clap::builder::{
+    BoolishValueParser, EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum, ValueHint, value_parser};
 use swarm_core::options::Audience;
@@ -77,7 +79,18 @@ macro_rules! parsed {
     )+ };
 }
 
-parsed!(String Audience Rate Size Schedule);
+impl Flag for Audience {
+    fn of(arg: Arg) -> Arg {
+        arg.value_parser(audience()).hide_possible_values(true)
+    }
+}
+
+/// Reads an audience; completions offer its names.
+fn audience() -> impl TypedValueParser<Value = Audience> {
+    PossibleValuesParser::new(Audience::ALL.map(Audience::name)).try_map(|name| name.parse::<Audience>())
+}
+
+parsed!(String Rate Size Schedule);
 
 macro_rules! flags {
     ($( $heading:literal { $(
