@@ -42,7 +42,7 @@ macro_rules! all_settings {
                 /// belongs to. anyone: everyone who has the id. With publish, get and hold this is for that
                 /// item; otherwise it is the default for items without their own setting.
                 ///
-                /// [default: lan, or office after joining one]
+                /// [default: lan; in an office, all of its members and nobody else]
                 serve: Audience, "WHO" = Audience::default();
                 /// Office to use, if this node is in several
                 ///
