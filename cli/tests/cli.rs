@@ -232,6 +232,32 @@ fn addresses_are_checked_in_every_layer_and_written_out() {
 }
 
 #[test]
+fn the_flag_that_does_not_fit_is_the_one_that_is_blamed() {
+    let person = Person::new();
+    std::fs::create_dir(person.path().join("folder")).expect("creates");
+    std::fs::write(person.path().join("file"), "x").expect("writes");
+    for (args, said) in [
+        (["publish", "folder", "--hash-list", "list"], "--hash-list is for a file, and "),
+        (["publish", "folder", "--webseed", "https://example.org/x"], "--webseed is for a file, and "),
+        (
+            ["publish", "file", "--hash-list", "folder"],
+            "--hash-list names a file to write, and folder is a folder",
+        ),
+    ] {
+        let ran = person.run(&args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+        assert!(ran.err.contains(said) && !ran.err.contains("web seed"), "{}", ran.err);
+    }
+    let number = person.run(&["office", "invite", "--uses", "x"]);
+    assert_eq!(number.code, Some(2));
+    assert!(
+        number.err.contains("--uses") && number.err.contains("a whole number is needed"),
+        "{}",
+        number.err
+    );
+}
+
+#[test]
 fn completes_for_every_shell() {
     let person = Person::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
