@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgAction, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -195,9 +196,11 @@ fn command() -> Command {
 fn with_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         // The variable of that name is the password itself.
-        let flag = arg.get_long().filter(|flag| *flag != "password").map(str::to_owned);
-        let arg = match flag {
-            Some(flag) => arg.env(variable(&flag)),
+        let flag = arg.get_long().filter(|flag| *flag != "password").map(variable);
+        let named = flag.or_else(|| Some(arg.get_env()?.to_string_lossy().into_owned()));
+        let arg = match named {
+            Some(name) if is_empty(&name) => arg.env(Resettable::Reset),
+            Some(name) => arg.env(name),
             None => arg,
         };
         let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
@@ -206,19 +209,58 @@ fn with_variables(command: Command) -> Command {
     })
 }
 
+/// True for a variable that is set to nothing. Compose files and service managers make such variables for
+/// values that nobody gave, so it counts as one that is not set.
+fn is_empty(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.to_string_lossy().trim().is_empty())
+}
+
+/// Puts the variable in the place of a flag that was not typed, and says in words which numbers fit.
+fn in_words(mut error: clap::Error, args: &[OsString]) -> [String; 2] {
+    for kind in [ContextKind::InvalidArg, ContextKind::PriorArg] {
+        let Some(ContextValue::String(shown)) = error.get(kind) else { continue };
+        if let Some(name) = untyped(shown, args) {
+            error.insert(kind, ContextValue::String(format!("environment variable {name}")));
+        }
+    }
+    let text = error.render();
+    [text.to_string(), text.ansi().to_string()].map(|mut text| {
+        for (raw, words) in RAW_NUMBERS {
+            text = text.replace(raw, words);
+        }
+        text
+    })
+}
+
+/// Reasons of the standard library for which a text is no number, and words for a person.
+const RAW_NUMBERS: [(&str, &str); 3] = [
+    ("invalid digit found in string", "a whole number is needed, such as 3"),
+    ("cannot parse integer from empty string", "a whole number is needed, such as 3"),
+    ("number too large to fit in target type", "the number is too large"),
+];
+
+/// Returns the variable that gave the value of a flag; `None` if the flag was typed.
+fn untyped(shown: &str, args: &[OsString]) -> Option<String> {
+    let flag = shown.strip_prefix("--")?.split([' ', '=', '[']).next()?;
+    let name = variable(flag);
+    let is_typed = |arg: &OsString| {
+        let arg = arg.to_string_lossy();
+        arg.strip_prefix("--").is_some_and(|arg| arg == flag || arg.starts_with(&format!("{flag}=")))
+    };
+    let is_set = std::env::var_os(&name).is_some() && !is_empty(&name);
+    (is_set && !args.iter().any(is_typed)).then_some(name)
+}
+
 /// Reads the command line.
 ///
 /// # Errors
 /// The text to show instead, when it is wrong or asks for help.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, NotParsed> {
     let args: Vec<_> = args.into_iter().collect();
-    let not_parsed = |error: clap::Error| {
-        let text = error.render();
-        NotParsed {
-            text: [text.to_string(), text.ansi().to_string()],
-            wanted: !error.use_stderr(),
-            json: args.iter().any(|arg| arg == "--json"),
-        }
+    let not_parsed = |error: clap::Error| NotParsed {
+        wanted: !error.use_stderr(),
+        text: in_words(error, &args),
+        json: args.iter().any(|arg| arg == "--json"),
     };
     let matches = groups::grouped(command()).try_get_matches_from(&args).map_err(not_parsed)?;
     let line = CommandLine::from_arg_matches(&matches).map_err(not_parsed)?;
@@ -235,6 +277,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
 pub(crate) fn completions(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command(), "swarm", &mut script);
+    if shell == Shell::Bash {
+        // Bash offers flags and commands together. As in git, flags come once a dash is typed.
+        let offer = "            if [[ ${cur} == -* || ";
+        let filter = "            [[ ${cur} == -* ]] || opts=\"$(printf '%s\\n' ${opts} | grep -v '^-')\"\n";
+        script = String::from_utf8_lossy(&script).replace(offer, &format!("{filter}{offer}")).into_bytes();
+    }
     script
 }
 

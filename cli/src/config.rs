@@ -5,9 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use swarm_core::content::path::escape;
+use swarm_core::limits::SITE_BYTES;
+
+use crate::address;
 use crate::exit::{Code, Failed};
 use crate::platform;
-use crate::settings::{Layer, Origin, Settings};
+use crate::settings::{Layer, Origin, Settings, variable};
 
 /// Lays the files, the environment and the flags over the defaults.
 ///
@@ -38,9 +42,38 @@ fn stack(
             settings.put(layer, &Origin::File(path));
         }
     }
-    settings.put(environment, &Origin::Environment);
-    settings.put(flags, &Origin::Flag);
+    let named = |origin: &Origin, key: &str, why: &str| match origin {
+        Origin::Environment => {
+            Failed::new(Code::User, format!("environment variable {}: {why}", variable(key)))
+        }
+        _ => Failed::new(Code::User, format!("--{key} {why}")),
+    };
+    for (layer, origin) in [(environment, Origin::Environment), (flags, Origin::Flag)] {
+        let layer = checked(layer, |key, _, why| named(&origin, key, why))?;
+        settings.put(layer, &origin);
+    }
     Ok(settings)
+}
+
+/// Writes the addresses of a layer out, and checks what the node would refuse. `failed` makes the failure for
+/// a key, the bad value and the reason.
+fn checked(mut layer: Layer, failed: impl Fn(&str, &str, &str) -> Failed) -> Result<Layer, Failed> {
+    for (key, list) in layer.addresses() {
+        let Some(list) = list else { continue };
+        let mut all = Vec::new();
+        for text in &*list {
+            let addresses = address::read(key, text).map_err(|why| failed(key, text, &why))?;
+            all.extend(addresses.into_iter().filter(|addr| !all.contains(addr)).collect::<Vec<_>>());
+        }
+        *list = all;
+    }
+    let site = layer.site.as_deref().unwrap_or_default();
+    if site.len() > SITE_BYTES || site.chars().any(char::is_control) {
+        let why =
+            format!("`{}` is not a name of 1 to {SITE_BYTES} bytes without control characters", escape(site));
+        return Err(failed("site", site, &why));
+    }
+    Ok(layer)
 }
 
 /// The settings of a file; `None` when there is no such file.
@@ -53,9 +86,16 @@ fn read_file(path: &Path) -> Result<Option<Layer>, Failed> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failed { code: Code::User, ..Failed::io("read", path, &error) }),
     };
-    let mut layer: Layer = toml::from_str(&text).map_err(|error| bad_file(path, &text, &error))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let mut layer: Layer = toml::from_str(text).map_err(|error| bad_file(path, text, &error))?;
     layer.home = layer.home.map(|home| resolve(path, &home));
-    Ok(Some(layer))
+    checked(layer, |key, value, why| {
+        let at = text.find(value).map_or(1, |at| text[..at].matches('\n').count() + 1);
+        let path = path.display();
+        Failed::new(Code::User, format!("configuration file {path}, line {at}, key `{key}`: {why}"))
+            .hint(format!("edit {path}"))
+    })
+    .map(Some)
 }
 
 /// Names the file, the line and the key.

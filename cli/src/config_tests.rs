@@ -77,10 +77,25 @@ fn mistakes_name_file_line_and_key() {
 }
 
 #[test]
+fn wrong_addresses_are_named_in_every_layer() {
+    let file = refused("no-mdns = true\npeer = [\n  \"10.0.0.1\",\n  \"/ip4/x/tcp/1\"]\n");
+    assert!(file.contains("config.toml, line 4, key `peer`: `/ip4/x/tcp/1` has no IPv4"), "{file}");
+    assert!(refused(&format!("site = \"{}\"", "s".repeat(300))).contains("line 1, key `site`"));
+    let bad = || Layer { tracker: Some(vec!["a b".to_owned()]), ..Layer::default() };
+    let none = std::iter::empty;
+    let by_variable = stack(None, none(), bad(), Layer::default()).expect_err("refused");
+    assert!(by_variable.message.starts_with("environment variable SWARM_TRACKER: `a b`"), "{by_variable:?}");
+    let by_flag = stack(None, none(), Layer::default(), bad()).expect_err("refused");
+    assert!(by_flag.message.starts_with("--tracker `a b` is not an address; write "), "{by_flag:?}");
+    assert_eq!((by_variable.code, by_flag.code), (Code::User, Code::User));
+}
+
+#[test]
 fn paths_in_a_file_start_at_the_file() {
     let folder = folder();
     let home = |text| read_file(&file(folder.path(), "c.toml", text)).expect("fits").expect("there").home;
     assert_eq!(home("home = \"store\""), Some(folder.path().join("store")));
     assert_eq!(home("home = \"/store\""), Some("/store".into()));
+    assert_eq!(home("\u{feff}home = \"/store\""), Some("/store".into()));
     assert_eq!(home("home = \"~/store\""), etcetera::home_dir().ok().map(|home| home.join("store")));
 }

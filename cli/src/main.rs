@@ -1,5 +1,6 @@
 //! `swarm`: publish and fetch files and directories, peer to peer.
 
+mod address;
 mod args;
 mod commands;
 mod config;

@@ -48,6 +48,8 @@ fn silent(secret: &args::Secret) -> Result<Option<Hidden>, Failed> {
         return from_file(path).map(Some);
     }
     match std::env::var(VARIABLE) {
+        // An empty variable is one that is not set.
+        Ok(password) if password.is_empty() => Ok(None),
         Ok(password) => fit(password).map(Some),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => {
@@ -61,8 +63,8 @@ fn from_file(path: &Path) -> Result<Hidden, Failed> {
     let most = PASSWORD_BYTES as u64 + 2;
     let read = File::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
     read.map_err(|error| Failed::io("read the password in", path, &error))?;
-    // Editors end a file with a line.
-    fit(text.trim_end_matches(['\r', '\n']).to_owned())
+    // Editors end a file with a line, and some begin it with a byte order mark.
+    fit(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn typed(ui: &Ui, prompt: &str) -> Result<Hidden, Failed> {
@@ -84,4 +86,19 @@ fn fit(mut password: String) -> Result<Hidden, Failed> {
     };
     password.zeroize();
     Err(Failed::new(Code::User, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_and_a_line_end_of_an_editor_are_no_part_of_a_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        for text in ["secret ", "secret \n", "\u{feff}secret \r\n"] {
+            std::fs::write(&path, text).expect("writes");
+            assert_eq!(from_file(&path).expect("reads").expose(), "secret ", "{text:?}");
+        }
+    }
 }

@@ -16,6 +16,8 @@ use crate::size;
 
 /// Least time between two lines about one thing, without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// After this time without a byte, a transfer is called stalled.
+const STILL: Duration = Duration::from_secs(10);
 /// Redraws per second.
 const REDRAWS: u8 = 15;
 
@@ -30,6 +32,8 @@ pub(crate) struct Gauge {
     pub(crate) rate: Option<u64>,
     /// Seconds left.
     pub(crate) eta: Option<u64>,
+    /// True if hardly anything arrives; then there is no time left to tell.
+    pub(crate) stalled: bool,
     /// The rest in words, the longest form first: the longest that fits is shown.
     pub(crate) notes: Vec<String>,
 }
@@ -85,7 +89,7 @@ impl Display {
                 Sink::Bar { bar: bars.add(bar), colors: *colors }
             }
         };
-        Meter { name: name.to_owned(), sink }
+        Meter { name: name.to_owned(), sink, moved: (0, Instant::now()) }
     }
 }
 
@@ -99,6 +103,8 @@ fn message_only() -> ProgressStyle {
 pub(crate) struct Meter {
     name: String,
     sink: Sink,
+    /// The bytes done when they last changed, and when that was.
+    moved: (u64, Instant),
 }
 
 #[derive(Debug)]
@@ -116,11 +122,13 @@ impl Meter {
 
     /// Removes the bar.
     pub(crate) fn hide(&mut self) {
-        *self = Self { name: std::mem::take(&mut self.name), sink: Sink::Off };
+        *self = Self { name: std::mem::take(&mut self.name), sink: Sink::Off, moved: self.moved };
     }
 
     /// Shows a state.
     pub(crate) fn show(&mut self, gauge: &Gauge) {
+        let still = self.stands_still(gauge, Instant::now());
+        let gauge = &Gauge { stalled: gauge.stalled || still, ..gauge.clone() };
         match &mut self.sink {
             Sink::Off => {}
             Sink::Lines { last } if last.elapsed() < LINE_EVERY => {}
@@ -132,6 +140,17 @@ impl Meter {
                 bar.set_message(line(&self.name, gauge, Screen::stderr().width().into(), *colors));
             }
         }
+    }
+}
+
+impl Meter {
+    /// Tells whether nothing has been done for a while of what goes by bytes.
+    fn stands_still(&mut self, gauge: &Gauge, now: Instant) -> bool {
+        let goes_on = gauge.total.is_some_and(|total| gauge.done < total);
+        if !goes_on || gauge.done != self.moved.0 {
+            self.moved = (gauge.done, now);
+        }
+        now.saturating_duration_since(self.moved.1) >= STILL
     }
 }
 
@@ -151,7 +170,7 @@ fn sentence(name: &str, gauge: &Gauge) -> String {
         parts.push(format!("{} of {} ({percent}%)", size::bytes(gauge.done), size::bytes(total)));
     }
     parts.extend(gauge.rate.map(size::rate));
-    parts.extend(gauge.eta.map(eta));
+    parts.extend(left(gauge));
     parts.extend(gauge.notes.first().cloned());
     format!("{}: {}", escape(name), escape(&parts.join(", ")))
 }
@@ -161,8 +180,12 @@ pub(crate) fn percent(done: u64, total: u64) -> u64 {
     if done >= total { 100 } else { (u128::from(done) * 100 / u128::from(total)) as u64 }
 }
 
-fn eta(seconds: u64) -> String {
-    format!("ETA {}", size::seconds(seconds).replace(' ', ""))
+/// Returns the time left in words, or that there is none to tell.
+fn left(gauge: &Gauge) -> Option<String> {
+    if gauge.stalled {
+        return Some("stalled".to_owned());
+    }
+    gauge.eta.map(|seconds| format!("ETA {}", size::seconds(seconds).replace(' ', "")))
 }
 
 /// Least columns of a bar, brackets included.
@@ -183,7 +206,7 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     };
     let counts = format!("{}/{}", size::bytes(gauge.done), size::bytes(total));
     let rate = gauge.rate.map(size::rate).unwrap_or_default();
-    let eta = gauge.eta.map(eta).unwrap_or_default();
+    let eta = left(gauge).unwrap_or_default();
     let name_width = (width / 7).clamp(8, 30);
     let name = pad_str(&name, name_width, Alignment::Left, Some("..")).into_owned();
     let numbers = if rate.is_empty() { format!("{counts:>15}") } else { format!("{counts:>15} {rate:>10}") };

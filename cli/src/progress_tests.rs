@@ -9,6 +9,7 @@ fn gauge(done: u64, total: u64) -> Gauge {
         total: Some(total),
         rate: Some(96 << 20),
         eta: Some(9),
+        stalled: false,
         notes: vec!["peers 7 (publisher 12%, lan 88%)".into(), "peers 7 (lan 5)".into(), "peers 7".into()],
     }
 }
@@ -20,6 +21,7 @@ fn worst() -> Gauge {
         total: Some(1023 << 30),
         rate: Some(1023 << 20),
         eta: Some(3599),
+        stalled: false,
         notes: vec![
             "peers 256 (publisher 100%, lan 100%)".into(),
             "peers 256 (lan 256)".into(),
@@ -93,4 +95,21 @@ fn pipes_get_a_sentence() {
         "up\\u{a}date: 512 MiB of 1.0 GiB (50%), 96 MiB/s, ETA 9s, peers 7 (publisher 12%, lan 88%)"
     );
     assert_eq!(sentence("a", &Gauge::note("searching")), "a: searching");
+}
+
+#[test]
+fn what_stands_still_is_called_stalled() {
+    let stalled = Gauge { stalled: true, eta: Some(4_795_200), ..gauge(1, 3) };
+    let text = line("update.bin", &stalled, WIDTH, false);
+    assert!(text.contains("stalled") && !text.contains("ETA"), "{text}");
+    assert!(sentence("x", &stalled).contains("stalled") && !sentence("x", &stalled).contains("ETA"));
+    let now = Instant::now();
+    let mut meter = Meter { name: String::new(), sink: Sink::Off, moved: (0, now) };
+    for (done, after, still) in
+        [(0, 9, false), (0, 10, true), (1, 11, false), (1, 20, false), (1, 21, true), (3, 40, false)]
+    {
+        let at = now + Duration::from_secs(after);
+        assert_eq!(meter.stands_still(&gauge(done, 3), at), still, "{done} after {after}");
+    }
+    assert!(!meter.stands_still(&Gauge::note("looking"), now + Duration::from_secs(90)));
 }

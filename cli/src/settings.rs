@@ -42,7 +42,7 @@ macro_rules! all_settings {
                 /// belongs to. anyone: everyone who has the id. With publish, get and hold this is for that
                 /// item; otherwise it is the default for items without their own setting.
                 ///
-                /// [default: lan, or office after joining one]
+                /// [default: lan; in an office, all of its members and nobody else]
                 serve: Audience, "WHO" = Audience::default();
                 /// Office to use, if this node is in several
                 ///
@@ -50,20 +50,24 @@ macro_rules! all_settings {
                 office: String, "NAME" = String::new(), |options, value| options.office = named(value);
             }
             "Network options" {
-                /// Address to listen on; may be repeated
+                /// Port or address to listen on; may be repeated
+                ///
+                /// 4001 is that port on every interface, 192.168.1.20:4001 or a multiaddr only this address.
                 ///
                 /// [default: every interface, any port]
-                listen: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.listen = value;
+                listen: Vec<String>, "ADDR" = Vec::new(), |options, value| options.listen = value;
                 /// Peer to connect to; may be repeated
-                peer: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.peers = value;
+                ///
+                /// HOST:PORT, an IP address (port 4001), or a multiaddr such as /ip4/192.168.1.20/tcp/4001.
+                peer: Vec<String>, "ADDR" = Vec::new(), |options, value| options.peers = value;
                 /// Tracker to announce to and ask for sources; may be repeated
                 ///
                 /// Links that this node prints name its trackers.
-                tracker: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.trackers = value;
+                tracker: Vec<String>, "ADDR" = Vec::new(), |options, value| options.trackers = value;
                 /// DHT server to start from; may be repeated
                 ///
                 /// Links that this node prints name its DHT servers, and peers tell each other about theirs.
-                dht: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.dht_servers = value;
+                dht: Vec<String>, "ADDR" = Vec::new(), |options, value| options.dht_servers = value;
                 /// Do not use the DHT
                 no_dht: bool = false, |options, value| options.dht = !value;
                 /// Do not look for nodes on the local network
@@ -71,7 +75,7 @@ macro_rules! all_settings {
                 /// Public address of this node, if a router forwards it
                 ///
                 /// May be repeated.
-                external: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.external = value;
+                external: Vec<String>, "ADDR" = Vec::new(), |options, value| options.external = value;
                 /// Ask the router to forward a port (UPnP)
                 ///
                 /// The port is closed again when this node stops.
@@ -80,7 +84,7 @@ macro_rules! all_settings {
                 ///
                 /// Trackers are relays too. A relay only helps to open a direct connection; see
                 /// --allow-relayed.
-                relay: Vec<String>, "MULTIADDR" = Vec::new(), |options, value| options.relays = value;
+                relay: Vec<String>, "ADDR" = Vec::new(), |options, value| options.relays = value;
                 /// Fetch through a relay if no direct connection works
                 allow_relayed: bool = false, |options, value| options.allow_relayed = value;
                 /// Allow web seeds at private addresses
@@ -311,6 +315,20 @@ macro_rules! define {
 }
 
 all_settings!(define);
+
+impl Layer {
+    /// The lists of addresses, each with its key.
+    pub(crate) fn addresses(&mut self) -> [(&'static str, &mut Option<Vec<String>>); 6] {
+        [
+            ("listen", &mut self.listen),
+            ("peer", &mut self.peer),
+            ("tracker", &mut self.tracker),
+            ("dht", &mut self.dht),
+            ("external", &mut self.external),
+            ("relay", &mut self.relay),
+        ]
+    }
+}
 
 impl Settings {
     /// The audience of the item that this command is about, if its flag gives one.

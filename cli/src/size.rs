@@ -80,8 +80,14 @@ impl FromStr for Size {
     }
 }
 
+/// A number of bytes below this needs a unit: whoever writes `--limit-up 5` hardly means 5 bytes a second.
+const BARE: u64 = 1024;
+
 fn parse_limit(text: &str, rate: bool) -> Result<Option<u64>, String> {
     let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty: write a size such as 20M, or `none` for no limit".to_owned());
+    }
     if text.eq_ignore_ascii_case("none") {
         return Ok(None);
     }
@@ -96,6 +102,12 @@ fn parse_limit(text: &str, rate: bool) -> Result<Option<u64>, String> {
     let bytes = scale(number, unit)?;
     if bytes == 0 {
         return Err("must be more than 0; `none` means no limit".to_owned());
+    }
+    if word.is_empty() && bytes < BARE {
+        let per = if rate { " per second" } else { "" };
+        return Err(format!(
+            "`{text}` has no unit: write `{number}M` for {number} MiB{per}, or `{number}B` for {number} bytes{per}"
+        ));
     }
     Ok(Some(bytes))
 }

@@ -7,7 +7,10 @@ fn rate_of(text: &str) -> u64 {
 #[test]
 fn reads_rates_and_sizes() {
     for (text, want) in [
-        ("1", 1),
+        ("1B", 1),
+        ("1 B/s", 1),
+        ("1024", 1024),
+        ("5000000", 5_000_000),
         ("20M", 20 << 20),
         ("20MiB", 20 << 20),
         ("20m", 20 << 20),
@@ -40,6 +43,11 @@ fn refuses_what_is_not_one() {
     for bad in ["5MB/s", "100Mbit"] {
         assert!(bad.parse::<Size>().is_err(), "{bad}");
     }
+    for bare in ["1", "5", "20", "5/s", "1023", "0.5"] {
+        let why = bare.parse::<Rate>().expect_err(bare);
+        assert!(why.contains("has no unit") || bare == "0.5", "{bare}: {why}");
+    }
+    assert!("20".parse::<Size>().expect_err("no unit").contains("`20M` for 20 MiB, or `20B` for 20 bytes"));
     assert!("5Mb".parse::<Rate>().expect_err("ambiguous").contains("`Mbit`"));
 }
 

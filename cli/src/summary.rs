@@ -50,6 +50,11 @@ fn classes_text(sources: &[SourceRow]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
+/// Tells whether a download hardly goes on: the time left at such a rate means nothing.
+pub(crate) const fn is_stalled(progress: &Progress) -> bool {
+    matches!(progress.eta, Some(3600..)) && progress.rate < 1024
+}
+
 /// Returns the progress of a download as a bar shows it.
 pub(crate) fn gauge(progress: &Progress) -> Gauge {
     let peers = format!("peers {}", progress.holders);
@@ -61,6 +66,7 @@ pub(crate) fn gauge(progress: &Progress) -> Gauge {
         total: Some(progress.total),
         rate: Some(progress.rate),
         eta: progress.eta,
+        stalled: is_stalled(progress),
         notes: notes.into_iter().flatten().collect(),
     }
 }
@@ -154,6 +160,11 @@ mod tests {
             gauge(&progress).notes,
             ["peers 7 (publisher 12%, this machine 44%, lan 44%)", "peers 7 (host 1, lan 2)", "peers 7"]
         );
+        assert!(!gauge(&progress).stalled);
+        (progress.rate, progress.eta) = (223, Some(55 * 86_400));
+        assert!(gauge(&progress).stalled);
+        progress.rate = 10 << 10;
+        assert!(!gauge(&progress).stalled, "slow, but it goes on");
         progress.sources.clear();
         assert_eq!(gauge(&progress).notes, ["peers 7"]);
     }

@@ -1,9 +1,11 @@
 //! Ids and links as arguments: read, checked before a node is started for them, and unlocked where a password
 //! locks them.
 
+mod mistake;
+
 use std::io::{self, BufRead as _};
 
-use swarm_core::content::link::{Link, LinkError, Target};
+use swarm_core::content::link::{Link, LinkError, Target, bare};
 use swarm_core::content::share::{Fragment, Hidden, unlock};
 use zeroize::Zeroizing;
 
@@ -35,6 +37,9 @@ impl Asked {
     pub(crate) fn read(ui: &Ui, text: &Hidden, secret: &args::Secret) -> Result<Self, Failed> {
         let shown = without_key(text.expose()).to_owned();
         let parsed = parse(text.expose())?;
+        if is_unread(text.expose(), &parsed) {
+            ui.warn("nothing after the \"?\" of the link was understood: if it is cut off, copy the whole link again");
+        }
         let name = match &parsed {
             Target::Link(Link { name: Some(name), .. }) => name.clone(),
             Target::Link(link) => link.id.short(),
@@ -61,6 +66,14 @@ impl Asked {
         };
         Ok(Self { target: shown.into(), shown: shown.to_owned(), name })
     }
+}
+
+/// Tells whether a link has hints and none of them was understood. Only the id counts then, which may hang.
+fn is_unread(text: &str, read: &Target) -> bool {
+    let Target::Link(link) = read else { return false };
+    let query = without_key(text).split_once('?').map(|(_, query)| bare(query)).unwrap_or_default();
+    let bare_link = Link { fragment: link.fragment.clone(), ..Link::to(link.id) };
+    !query.trim_matches('&').is_empty() && *link == bare_link
 }
 
 /// Returns the ids and links of the arguments. The lines of standard input replace the argument that stands
@@ -107,7 +120,8 @@ pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
 /// The text is none of them.
 pub(crate) fn parse(text: &str) -> Result<Target, Failed> {
     text.parse().map_err(|error: LinkError| {
-        Failed::new(Code::User, error.to_string()).hint("swarm ls lists the ids in this store")
+        let (message, hint) = mistake::explained(text, &error);
+        Failed::new(Code::User, message).hint(hint)
     })
 }
 
@@ -129,4 +143,27 @@ fn unlocked(ui: &Ui, link: Link, secret: &args::Secret) -> Result<Link, Failed> 
     let key = unlock(locked, link.id, password.expose());
     let key = key.map_err(|error| Failed::new(Code::User, error.to_string()))?;
     Ok(Link { fragment: Some(Fragment::Key(key)), ..link })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_whose_hints_are_lost_is_noticed() {
+        let id = "ab".repeat(32);
+        for (query, lost) in [
+            ("", false),
+            ("?", false),
+            ("?&&>", false),
+            ("?name=x", false),
+            ("?peer=/ip4/10.0.0.1/tcp/1&new=1", false),
+            ("?pe", true),
+            ("?%70eer=x#", true),
+        ] {
+            let text = format!("swarm:{id}{query}");
+            let Ok(read) = text.trim_end_matches('#').parse() else { panic!("{text}") };
+            assert_eq!(is_unread(&text, &read), lost, "{text}");
+        }
+    }
 }

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!((rules[1].days, rules[1].hours), (Days::ALL, None));
         assert_eq!((rules[1].up, rules[1].down), (Some(None), Some(None)));
         let rules =
-            table(" Sat,SUN up=8Mbit down=none ;; fri-mon 22-6 down=unlimited; daily 0:00:05-24:00 up=1;");
+            table(" Sat,SUN up=8Mbit down=none ;; fri-mon 22-6 down=unlimited; daily 0:00:05-24:00 up=1B;");
         assert_eq!((rules[0].days, rules[0].up), (Days(0b110_0000), Some(Some(1_000_000))));
         assert_eq!((rules[0].hours, rules[0].down), (None, Some(None)));
         assert_eq!(
@@ -207,6 +207,6 @@ mod tests {
             let error = text.parse::<Schedule>().expect_err(text);
             assert!(error.contains(part), "{text}: {error}");
         }
-        assert!("mon up=1;".repeat(200).parse::<Schedule>().is_err());
+        assert!("mon up=1B;".repeat(200).parse::<Schedule>().is_err());
     }
 }

@@ -100,6 +100,9 @@ fn what_names_nothing_is_exit_1_before_a_node_is_started() {
             assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
         }
     }
+    std::fs::write(person.path().join("mine.bin"), "x").expect("writes");
+    let hint = person.run(&["get", "mine.bin"]).err;
+    assert!(hint.contains("hint: to share it: swarm publish mine.bin"), "{hint}");
     let missing = person.run(&["publish", "no-such-file"]);
     assert_eq!(missing.code, Some(1), "{}", missing.err);
     assert!(missing.err.contains("no-such-file"), "{}", missing.err);
@@ -169,6 +172,92 @@ fn a_wrong_setting_is_exit_1_and_names_file_and_key() {
 }
 
 #[test]
+fn an_empty_variable_is_an_unset_one_and_a_wrong_one_is_named() {
+    let person = Person::new();
+    let with = |name: &str, value: &str, args: &[&str]| {
+        Ran::from(person.command(args).env(name, value).output().expect("starts"))
+    };
+    for name in ["LIMIT_UP", "MAX_STORE", "PEER", "JSON", "HOME", "SERVE", "VERBOSE", "TIMEOUT", "SCHEDULE"] {
+        for empty in ["", " "] {
+            let ran = with(&format!("SWARM_{name}"), empty, &["config", "show", "--origin"]);
+            assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{name}");
+            assert!(!ran.out.contains("environment"), "{name}: {}", ran.out);
+        }
+    }
+    for (name, value) in [("LIMIT_UP", "5q"), ("JSON", "maybe"), ("VERBOSE", "x"), ("SERVE", "all")] {
+        let name = format!("SWARM_{name}");
+        let ran = with(&name, value, &["config", "show"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains(&name) && !ran.err.contains("--lim"), "{}", ran.err);
+        assert!(!ran.err.contains("invalid digit"), "{}", ran.err);
+    }
+    let typed = with("SWARM_LIMIT_UP", "5M", &["config", "show", "--limit-up", "5q"]);
+    assert!(typed.err.contains("--limit-up") && !typed.err.contains("SWARM_"), "{}", typed.err);
+}
+
+#[test]
+fn a_part_of_an_unknown_id_is_exit_1_at_once() {
+    let person = Person::new();
+    for part in ["5fc0701a0915be713d8387d3cb3d76", &"a".repeat(63)] {
+        let ran = person.run(&["get", part, "--no-mdns", "--no-dht", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+        let said = format!("begins with {part}: a whole id has 64 digits, and this has {}", part.len());
+        assert!(ran.err.contains(&said) && ran.err.contains("hint: "), "{}", ran.err);
+    }
+}
+
+#[test]
+fn addresses_are_checked_in_every_layer_and_written_out() {
+    let person = Person::new();
+    person.configure("peer = [\"192.168.1.10\"]\nlisten = [\"8080\"]\n");
+    let shown = person.run(&["config", "show"]);
+    assert_eq!((shown.code, shown.err.as_str()), (Some(0), ""));
+    for part in ["/ip4/192.168.1.10/tcp/4001", "/ip4/192.168.1.10/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/8080"]
+    {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+    let bad = person.run(&["config", "show", "--peer", "host:port"]);
+    assert_eq!(bad.code, Some(1), "{}", bad.err);
+    assert!(bad.err.contains("--peer `host:port`"), "{}", bad.err);
+    person.configure("\ndht = [\"nowhere at all\"]\n");
+    for verb in [&["config", "show"][..], &["status"], &["ls"]] {
+        let bad = person.run(verb);
+        assert_eq!((bad.code, bad.out.as_str()), (Some(1), ""), "{}", bad.err);
+        assert!(
+            bad.err.contains("config.toml, line 2, key `dht`") && !bad.err.contains("--dht"),
+            "{}",
+            bad.err
+        );
+    }
+}
+
+#[test]
+fn the_flag_that_does_not_fit_is_the_one_that_is_blamed() {
+    let person = Person::new();
+    std::fs::create_dir(person.path().join("folder")).expect("creates");
+    std::fs::write(person.path().join("file"), "x").expect("writes");
+    for (args, said) in [
+        (["publish", "folder", "--hash-list", "list"], "--hash-list is for a file, and "),
+        (["publish", "folder", "--webseed", "https://example.org/x"], "--webseed is for a file, and "),
+        (
+            ["publish", "file", "--hash-list", "folder"],
+            "--hash-list names a file to write, and folder is a folder",
+        ),
+    ] {
+        let ran = person.run(&args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+        assert!(ran.err.contains(said) && !ran.err.contains("web seed"), "{}", ran.err);
+    }
+    let number = person.run(&["office", "invite", "--uses", "x"]);
+    assert_eq!(number.code, Some(2));
+    assert!(
+        number.err.contains("--uses") && number.err.contains("a whole number is needed"),
+        "{}",
+        number.err
+    );
+}
+
+#[test]
 fn completes_for_every_shell() {
     let person = Person::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -176,6 +265,41 @@ fn completes_for_every_shell() {
         assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
         assert!(ran.out.contains("publish") && ran.out.contains("limit-up"), "{shell}");
     }
+}
+
+/// The words that the shell itself offers, with the script loaded.
+#[cfg(unix)]
+#[test]
+fn bash_offers_commands_first_and_the_words_of_an_audience() {
+    let person = Person::new();
+    let script = person.path().join("swarm.bash");
+    std::fs::write(&script, person.run(&["completions", "bash"]).out).expect("writes");
+    let offered = |words: &[&str]| {
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let line = format!(
+            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _swarm swarm '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
+            script.display(),
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1,
+        );
+        let ran = Command::new("bash").args(["--norc", "-c", &line]).output().ok()?;
+        Some(String::from_utf8(ran.stdout).expect("UTF-8").split_whitespace().map(str::to_owned).collect())
+    };
+    // Not every machine has bash.
+    let Some(first): Option<Vec<String>> = offered(&["swarm", ""]) else { return };
+    assert!(
+        first.contains(&"publish".to_owned()) && !first.iter().any(|word| word.starts_with('-')),
+        "{first:?}"
+    );
+    let flags = offered(&["swarm", "--lim"]).expect("bash");
+    assert!(flags.contains(&"--limit-up".to_owned()), "{flags:?}");
+    let who = offered(&["swarm", "publish", "x", "--serve", ""]).expect("bash");
+    assert_eq!(who, ["nobody", "lan", "office", "anyone"]);
+    let office = offered(&["swarm", "office", ""]).expect("bash");
+    assert!(
+        office.contains(&"init".to_owned()) && !office.iter().any(|word| word.starts_with('-')),
+        "{office:?}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
 use swarm_core::options::Audience;
 
@@ -179,7 +180,7 @@ pub(crate) struct Allow {
     ///
     /// lan: this machine and the local network. office: members of the office that the item belongs to.
     /// anyone: everyone who has the id. default: the node's own setting (--serve).
-    #[arg(value_parser = who)]
+    #[arg(value_parser = who(), hide_possible_values = true)]
     pub(crate) who: Who,
 }
 
@@ -187,11 +188,8 @@ pub(crate) struct Allow {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Who(pub(crate) Option<Audience>);
 
-fn who(text: &str) -> Result<Who, String> {
-    match text {
-        "default" => Ok(Who(None)),
-        text => {
-            text.parse().map(|audience| Who(Some(audience))).map_err(|error| format!("{error}, or default"))
-        }
-    }
+/// Reads an audience or `default`; completions offer the words.
+fn who() -> impl TypedValueParser<Value = Who> {
+    let words = Audience::ALL.map(Audience::name).into_iter().chain(["default"]);
+    PossibleValuesParser::new(words.map(PossibleValue::new)).map(|word| Who(word.parse().ok()))
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, EnumValueParser, PossibleValue};
+use clap::builder::{
+    BoolishValueParser, EnumValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
+};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, ValueEnum, ValueHint, value_parser};
 use swarm_core::options::Audience;
@@ -46,7 +48,8 @@ impl Flag for Vec<String> {
     }
 
     fn value(matches: &ArgMatches, id: &str) -> Option<Self> {
-        Some(matches.get_many::<String>(id)?.cloned().collect())
+        // A list may end with a comma, or be nothing else.
+        Some(matches.get_many::<String>(id)?.filter(|text| !text.is_empty()).cloned().collect())
     }
 }
 
@@ -76,7 +79,18 @@ macro_rules! parsed {
     )+ };
 }
 
-parsed!(String Audience Rate Size Schedule);
+impl Flag for Audience {
+    fn of(arg: Arg) -> Arg {
+        arg.value_parser(audience()).hide_possible_values(true)
+    }
+}
+
+/// Reads an audience; completions offer its names.
+fn audience() -> impl TypedValueParser<Value = Audience> {
+    PossibleValuesParser::new(Audience::ALL.map(Audience::name)).try_map(|name| name.parse::<Audience>())
+}
+
+parsed!(String Rate Size Schedule);
 
 macro_rules! flags {
     ($( $heading:literal { $(

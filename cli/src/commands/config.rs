@@ -24,6 +24,10 @@ pub(super) fn show(ui: &Ui, settings: &Settings, origin: bool) -> Outcome {
     for shown in &list {
         let line = shown.toml();
         match origin {
+            // What is no setting: an office changes the default.
+            true if shown.key == "serve" && shown.origin == "default" => {
+                ui.data(&format!("{line:width$}  # default; in an office: all of its members, nobody else"))?
+            }
             true => ui.data(&format!("{line:width$}  # {}", shown.origin))?,
             false => ui.data(&line)?,
         }

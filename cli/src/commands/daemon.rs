@@ -6,6 +6,7 @@ use swarm_core::api::call::GetStatus;
 use swarm_core::api::command::{self, Command};
 use swarm_core::api::event::Event;
 use swarm_core::api::status::Status;
+use swarm_core::content::link::bare;
 use swarm_core::office::invite::{BadInvite, Invite};
 use swarm_tracker::server::Server;
 
@@ -43,10 +44,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
         return Err(runs_already(&status).into());
     }
     ui.talk(&format!("node {} runs for {} until Ctrl-C", status.peer, status.home.display()));
-    status.listen.iter().for_each(|addr| ui.talk(&format!("  listens on {addr}")));
-    for office in &status.offices {
-        office.listen.iter().for_each(|addr| ui.talk(&format!("  {}: listens on {addr}", office.name)));
-    }
+    let offices = status.offices.iter().flat_map(|office| &office.listen);
+    ui.talk(&listens(&status.listen, offices.count()));
     for addr in tracker.iter().flat_map(Server::addresses) {
         ui.talk(&format!("  tracker at {addr}"));
     }
@@ -62,6 +61,26 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
     conversation.close(true).await
 }
 
+/// Returns the address of a node that others most likely reach, and how many it has besides. `offices` is the
+/// number of those in offices.
+fn listens(addresses: &[String], offices: usize) -> String {
+    let rank = |addr: &&String| {
+        let ours = ["/ip4/127.", "/ip6/::1/"].iter().any(|start| addr.starts_with(start));
+        let one_link =
+            ["/ip4/169.254.", "/ip6/fe80:", "/ip6zone/"].iter().any(|start| addr.starts_with(start));
+        let bridge = ["/ip4/172.17.", "/ip4/172.18."].iter().any(|start| addr.starts_with(start));
+        (ours, one_link, bridge, !addr.starts_with("/ip4/"), !addr.contains("/tcp/"))
+    };
+    let Some(best) = addresses.iter().min_by_key(rank) else {
+        return "  no address yet: swarm status lists them".to_owned();
+    };
+    match addresses.len() + offices - 1 {
+        0 => format!("  listens on {best}"),
+        1 => format!("  listens on {best} and 1 more address: swarm status"),
+        more => format!("  listens on {best} and {more} more addresses: swarm status"),
+    }
+}
+
 /// Joins an office before anything else is done there. The registrar may not run yet.
 async fn join(
     ui: &Ui,
@@ -69,7 +88,9 @@ async fn join(
     text: &str,
     (node, status): (Option<String>, &Status),
 ) -> Outcome {
-    if text.starts_with("swarm-join:") && std::env::var_os("SWARM_JOIN").is_none() {
+    if bare(text).starts_with("swarm-join:")
+        && std::env::var_os("SWARM_JOIN").is_none_or(|code| code.is_empty())
+    {
         ui.warn("arguments are visible to other users of this machine: put the invitation into a file");
     }
     let code = office::code(text)?;
@@ -110,4 +131,32 @@ fn runs_already(status: &Status) -> Failed {
         size::seconds(status.uptime)
     );
     Failed::new(Code::User, message).hint("swarm status")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_shown_and_the_rest_counted() {
+        let all = [
+            "/ip4/127.0.0.1/udp/9/quic-v1",
+            "/ip4/127.0.0.1/tcp/9",
+            "/ip6/fe80::1/tcp/9",
+            "/ip4/172.17.0.1/tcp/9",
+            "/ip4/192.168.1.20/udp/9/quic-v1",
+            "/ip4/192.168.1.20/tcp/9",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            listens(&all, 2),
+            "  listens on /ip4/192.168.1.20/tcp/9 and 7 more addresses: swarm status"
+        );
+        assert_eq!(
+            listens(&all[..2], 0),
+            "  listens on /ip4/127.0.0.1/tcp/9 and 1 more address: swarm status"
+        );
+        assert_eq!(listens(&all[1..2], 0), "  listens on /ip4/127.0.0.1/tcp/9");
+        assert!(listens(&[], 0).contains("swarm status"));
+    }
 }

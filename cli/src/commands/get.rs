@@ -1,5 +1,6 @@
 //! `swarm get`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline
     let mut fetches = Vec::new();
     for asked in &targets {
         conversation.ask(request(settings, args, asked, output.clone())).await;
-        fetches.push(Fetch::new(ui, asked, targets.len() > 1));
+        fetches.push(Fetch::new(ui, asked, targets.len() > 1).to(&output));
     }
     let ids = match fetch_all(&mut conversation, fetches).await {
         Ok(ids) => ids,
@@ -137,6 +138,8 @@ pub(super) struct Fetch<'a> {
     name: String,
     /// There are others: failures are said at once and lines have names.
     one_of_several: bool,
+    /// The place it goes to, unless that is the store.
+    to: Option<PathBuf>,
     /// Until it is done.
     meter: Option<Meter>,
     search: Search<'a>,
@@ -146,7 +149,15 @@ impl<'a> Fetch<'a> {
     pub(super) fn new(ui: &'a Ui, asked: &'a Asked, one_of_several: bool) -> Self {
         let name = asked.name.clone();
         let meter = Some(ui.meter(&name));
-        Self { ui, target: &asked.shown, name, one_of_several, meter, search: Search::new(ui) }
+        Self { ui, target: &asked.shown, name, one_of_several, to: None, meter, search: Search::new(ui) }
+    }
+
+    /// Tells where it goes to, for the words on a failure.
+    fn to(self, output: &Destination) -> Self {
+        match output {
+            Destination::Path(path) | Destination::Into(path) => Self { to: Some(path.clone()), ..self },
+            _ => self,
+        }
     }
 
     fn see(&mut self, event: Event) -> Outcome {
@@ -190,12 +201,31 @@ impl<'a> Fetch<'a> {
 
     fn failed(&mut self, mut failed: Failed) -> Outcome {
         self.meter = None;
+        let is_of_files = failed.code == Code::Disk || failed.message.starts_with("cannot ");
+        if let Some(why) = self.to.as_deref().filter(|_| is_of_files).and_then(not_writable) {
+            failed.message = why;
+            failed.hint = Some("choose another place with -o PATH".to_owned());
+        }
         if self.one_of_several && !self.ui.is_json() {
             failed.message = format!("{}: {}", self.name, failed.message);
         }
         self.ui.failed(About::Target(self.target), &failed);
         Err(Stop::Said(failed.code))
     }
+}
+
+/// Returns a sentence on the folder of a destination, if no file can be made in it: the step at which that was
+/// noticed says nothing to a person.
+fn not_writable(output: &Path) -> Option<String> {
+    let folder = output.ancestors().find(|folder| folder.is_dir())?;
+    let error = tempfile::tempfile_in(folder).err()?;
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::ReadOnlyFilesystem => "it is read-only",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => return None,
+        _ => "no files can be made there",
+    };
+    Some(format!("cannot write to the folder {}: {why}", folder.display()))
 }
 
 /// The time in which nobody is known to have it.
@@ -255,6 +285,15 @@ mod tests {
         let new = folder.path().join("new/");
         assert_eq!(of(new.clone(), 2), Ok(Destination::Into(new.clone())));
         assert!(new.is_dir());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_without_room_for_files_is_named() {
+        let said = not_writable(Path::new("/proc/foo")).expect("no files there");
+        assert!(said.starts_with("cannot write to the folder /proc: "), "{said}");
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(not_writable(&folder.path().join("new/file")), None);
     }
 
     #[test]

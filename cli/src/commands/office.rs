@@ -7,6 +7,7 @@ use std::time::Duration;
 use swarm_core::api::command::{self, Command};
 use swarm_core::api::event::Event;
 use swarm_core::api::status::{MemberRow, OfficeRow};
+use swarm_core::content::link::bare;
 use swarm_core::content::share::Hidden;
 use swarm_core::limits::INVITE_BYTES;
 use swarm_core::office::certificate::Role;
@@ -166,8 +167,8 @@ async fn wait_for_newcomers(
 
 /// The invitation that is meant: itself, or in a file, or on standard input.
 pub(super) fn code(text: &str) -> Result<Hidden, Failed> {
-    if text.trim().starts_with(CODE) {
-        return Ok(text.trim().into());
+    if bare(text).starts_with(CODE) {
+        return Ok(bare(text).into());
     }
     let mut read = Zeroizing::new(String::new());
     let most = INVITE_BYTES as u64 + 64;
@@ -185,7 +186,7 @@ pub(super) fn code(text: &str) -> Result<Hidden, Failed> {
         };
         Failed::new(Code::User, message).hint("swarm office join CODE, or a file that contains the code")
     })?;
-    Ok(read.trim().into())
+    Ok(bare(&read).into())
 }
 
 async fn join(ui: &Ui, settings: &Settings, args: &Join) -> Outcome {
@@ -271,7 +272,7 @@ async fn restore(ui: &Ui, settings: &Settings, args: &Restore) -> Outcome {
     };
     read.map_err(|error| Failed::new(Code::User, format!("cannot read the backup: {error}")))?;
     let password = password::new_password(ui, &args.secret)?;
-    let backup = text.trim().into();
+    let backup = bare(&text).into();
     let restored = ask(ui, settings, command::OfficeCommand::Restore { backup, password }).await?;
     list(ui, &restored)
 }

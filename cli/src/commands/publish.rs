@@ -37,6 +37,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
     if !from_stdin {
         path.symlink_metadata().map_err(|error| Failed::io("publish", &path, &error))?;
     }
+    check_hash_list(args, &path)?;
     let wants_password = args.password || args.secret.password_file.is_some();
     let password = wants_password.then(|| password::new_password(ui, &args.secret)).transpose()?;
     let mut conversation = Conversation::open(ui, settings.for_item(settings.resident())).await?;
@@ -52,6 +53,26 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Publish) -> O
         return conversation.finish(Err(stop)).await;
     }
     seeding::until_stopped(ui, conversation, vec![published.blob.id]).await
+}
+
+/// Refuses what cannot be done with `--hash-list` and `--webseed`, and names the one that was given.
+fn check_hash_list(args: &args::Publish, path: &Path) -> Result<(), Failed> {
+    let flag = match (&args.hash_list, args.webseed.is_empty()) {
+        (_, false) => "--webseed",
+        (Some(_), true) => "--hash-list",
+        (None, true) => return Ok(()),
+    };
+    if path.is_dir() {
+        let message = format!("{flag} is for a file, and {} is a folder", path.display());
+        return Err(Failed::new(Code::User, message).hint(format!("leave {flag} out, or publish one file")));
+    }
+    if let Some(list) = args.hash_list.as_ref().filter(|list| list.is_dir()) {
+        let message = format!("--hash-list names a file to write, and {} is a folder", list.display());
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(Failed::new(Code::User, message)
+            .hint(format!("--hash-list {}", list.join(format!("{file}.swarm")).display())));
+    }
+    Ok(())
 }
 
 async fn publish_stdin(

@@ -11,6 +11,7 @@ use crate::progress::percent;
 use crate::redact::short;
 use crate::settings::Settings;
 use crate::size;
+use crate::summary::is_stalled;
 use crate::table::Column;
 use crate::ui::Ui;
 
@@ -60,7 +61,7 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
     facts.extend(status.dht.clone().map(|text| ("dht", text)));
     facts.extend(status.dht_serves.iter().map(|addr| ("dht at", addr.clone())));
     facts.push(("content", blobs));
-    facts.push(("serves", status.serve.to_string()));
+    facts.push(("serves", serves(status)));
     facts.extend(status.offices.iter().map(|office| ("office", in_office(office))));
     facts.push((
         "traffic",
@@ -71,6 +72,20 @@ fn facts(status: &Status, nobody: bool) -> Vec<(&'static str, String)> {
         status.refused.iter().map(|(reason, count)| ("refused", format!("{} {reason}", size::count(*count)))),
     );
     facts
+}
+
+/// The audience of items without their own, in each network that the node is in.
+fn serves(status: &Status) -> String {
+    let Some(inside) = status.serve_office.filter(|_| !status.offices.is_empty()) else {
+        return status.serve.to_string();
+    };
+    let names = status.offices.iter().map(|office| office.name.as_str()).collect::<Vec<_>>().join(", ");
+    let inside = match inside {
+        Audience::Nobody => "nobody".to_owned(),
+        Audience::Lan => format!("members of {names} on the local network"),
+        Audience::Office | Audience::Anyone => format!("all members of {names}"),
+    };
+    format!("{inside}; outside of the office: {}", status.serve)
 }
 
 /// An office in one line.
@@ -159,10 +174,50 @@ fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {
             format!("{}%", percent(progress.done, progress.total)),
             size::bytes(progress.total),
             size::rate(progress.rate),
-            progress.eta.map(size::seconds).unwrap_or_default(),
+            match is_stalled(progress) {
+                true => "stalled".to_owned(),
+                false => progress.eta.map(size::seconds).unwrap_or_default(),
+            },
             progress.holders.to_string(),
             if ui.is_terminal() { short(&transfer.id).to_owned() } else { transfer.id.clone() },
         ]
     };
     ui.table(&columns, &transfers.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(fields: &serde_json::Value) -> Status {
+        let office = serde_json::json!({"id": "ab", "name": "Northwind", "node": "", "peer": "", "called": "desk",
+            "role": "member", "expires": 0, "root": false, "listen": [], "connected": 0, "members": 1, "epoch": 0});
+        let mut all = serde_json::json!({"running": true, "peer": "", "pid": 1, "version": "", "home": "/x",
+            "uptime": 1, "listen": [], "peers": 0, "reached": "", "router": null, "trackers": [], "dht": null,
+            "dht_serves": [], "serve": "nobody", "offices": [office], "blobs": 0, "stored": 0, "uploaded": 0,
+            "downloaded": 0, "transfers": [], "shared": [], "refused": [], "banned": [], "banned_by": [],
+            "notices": [], "limits": Limits::default()});
+        for (key, value) in fields.as_object().expect("fields") {
+            all[key] = value.clone();
+        }
+        serde_json::from_value(all).expect("the fields of a status")
+    }
+
+    #[test]
+    fn one_line_says_whom_a_node_serves_inside_and_outside_of_an_office() {
+        for (fields, want) in [
+            (serde_json::json!({"offices": [], "serve": "lan"}), "lan"),
+            (
+                serde_json::json!({"serve_office": "office"}),
+                "all members of Northwind; outside of the office: nobody",
+            ),
+            (
+                serde_json::json!({"serve_office": "lan", "serve": "lan"}),
+                "members of Northwind on the local network; outside of the office: lan",
+            ),
+            (serde_json::json!({"serve_office": "nobody"}), "nobody; outside of the office: nobody"),
+        ] {
+            assert_eq!(serves(&status(&fields)), want);
+        }
+    }
 }

@@ -80,6 +80,9 @@ pub struct Status {
     /// Default audience for content without one of its own.
     #[serde(default)]
     pub serve: Audience,
+    /// Audience of an office's items without their own; `None` outside of offices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serve_office: Option<Audience>,
     /// Complete content with its audience, at most `limits::STATUS_SHARED` rows.
     #[serde(default)]
     pub shared: Vec<SharedRow>,

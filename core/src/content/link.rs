@@ -10,7 +10,7 @@
 //! touches a disk and [`super::path::escape`] before a terminal, and only bytes that verify are taken from a
 //! peer. Values are percent-encoded UTF-8; `+` means itself. A written link has no character that a shell
 //! acts on except `?` and `&`. Accepted as well are upper case in scheme and id, `swarm://` and a `/` before
-//! the `?` (chat programs make those), and query keys of later versions, which are ignored. After a `#`
+//! the `?` (chat programs make those), `&amp;` and its like for `&` (out of HTML), and query keys of later versions, which are ignored. After a `#`
 //! stands the key of a share ([`super::share`]); any other text there is refused, and never shown, because it
 //! may be a key.
 
@@ -207,6 +207,8 @@ impl FromStr for Link {
         if text.len() > LINK_BYTES {
             return Err(LinkError::TooLong { bytes: text.len() });
         }
+        let decoded = without_entities(text);
+        let text = decoded.as_ref();
         let rest = strip(text, SCHEME).ok_or_else(|| LinkError::Scheme { text: clip(text) })?;
         let (rest, fragment) = match rest.split_once('#') {
             Some((rest, fragment)) => (rest, Some(Fragment::read(fragment).ok_or(LinkError::Fragment)?)),
@@ -298,9 +300,10 @@ fn read_addr(
 impl FromStr for Target {
     type Err = LinkError;
 
-    /// Reads a text that a person typed. Spaces around it are ignored, because they come with copying.
+    /// Reads a text that a person typed. What [`bare`] strips around it is ignored, because it comes with
+    /// copying.
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        let text = text.trim_ascii();
+        let text = bare(text);
         if strip(text, SCHEME).is_some() {
             return text.parse().map(Self::Link);
         }
@@ -314,6 +317,34 @@ impl FromStr for Target {
         }
         Err(LinkError::Target { text: clip(text) })
     }
+}
+
+/// Returns a text without what copying puts around it: spaces of all kinds, invisible marks such as a byte
+/// order mark, quotation marks and brackets. Links, ids and invitations begin and end with none of them.
+///
+/// ```
+/// use swarm_core::content::link::bare;
+///
+/// assert_eq!(bare("\u{feff} <swarm:ab>,\u{a0}"), "swarm:ab");
+/// ```
+#[must_use]
+pub fn bare(text: &str) -> &str {
+    let is_around = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{2018}'..='\u{201f}' | '«' | '»')
+            || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | '[' | ']' | ',' | ';')
+    };
+    text.trim_matches(is_around)
+}
+
+/// Returns a link without the entities that HTML has for `&`. They may be nested, and no link has them itself:
+/// it writes a `;` percent-encoded.
+fn without_entities(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    while let Some(entity) = ["&amp;", "&AMP;", "&#38;", "&#x26;"].into_iter().find(|e| text.contains(e)) {
+        text = text.replace(entity, "&").into();
+    }
+    text
 }
 
 /// Returns the start of a text for an error, without the part after a `#`.

@@ -51,6 +51,40 @@ fn reads_the_forms_it_meets() {
 }
 
 #[test]
+fn reads_links_that_travelled() {
+    let peers = ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/2"];
+    let want = Ok(Target::Link(link(Some("a"), &peers)));
+    let sent = format!("swarm:{DIGITS}?name=a&peer={}&peer={}", peers[0], peers[1]);
+    for and in ["&", "&amp;", "&AMP;", "&#38;", "&#x26;", "&amp;amp;"] {
+        for (open, close) in [
+            ("", ""),
+            ("\"", "\""),
+            ("'", "'"),
+            ("<", ">"),
+            ("(<", ">),"),
+            ("\u{201c}", "\u{201d}"),
+            ("\u{a0}", "\u{a0}"),
+            ("\u{feff}", "\r\n"),
+            ("\u{200b} `", "` \u{3000}"),
+        ] {
+            let text = format!("{open}{}{close}", sent.replace('&', and));
+            assert_eq!(text.parse(), want, "{text}");
+        }
+    }
+    for text in [format!("<{DIGITS}>"), format!("\u{feff}blake3:{DIGITS}\u{a0}"), format!("\"{DIGITS}\",")] {
+        assert_eq!(text.parse(), Ok(Target::Id(id())), "{text}");
+    }
+    assert_eq!("'ab12'".parse(), Ok(Target::Prefix("ab12".to_owned())));
+    let key = format!(
+        "swarm:{DIGITS}?name=a&amp;peer={}#{}",
+        peers[0],
+        Fragment::Key(ShareKey::from_bytes([7; 32]))
+    );
+    let Ok(Target::Link(read)) = format!("<{key}>").parse() else { panic!("{key}") };
+    assert!(read.fragment.is_some() && read.peers == peers[..1]);
+}
+
+#[test]
 fn refuses_bad_links() {
     let of = |query: &str| format!("swarm:{DIGITS}?{query}").parse::<Link>().unwrap_err();
     assert_eq!(of("name=a&name=a"), LinkError::TwoNames);

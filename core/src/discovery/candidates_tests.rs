@@ -30,6 +30,25 @@ fn a_failed_dial_waits_longer_each_time_and_a_healed_one_is_found_soon() {
     }
 }
 
+#[test]
+fn a_node_that_does_not_answer_is_named_with_what_may_keep_it_away() {
+    for error in ["Timeout has been reached", "Connection timed out (os error 110)"] {
+        let (mut d, now) = (Candidates::default(), Instant::now());
+        let peer = PeerId::random();
+        d.found(&addr("/ip4/10.0.0.2/tcp/4001"), Some(peer), AddressSource::Lan, now);
+        assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 1);
+        assert_eq!(d.tried(true)[..1], ["LAN discovery: 1 node found, 0 connected"]);
+        d.failed(&Name::Peer(peer), error.into(), true, now);
+        let said = d.tried(true).join("; ");
+        assert!(
+            said.contains(
+                "LAN /ip4/10.0.0.2/tcp/4001: no answer; a firewall there may not let TCP and UDP port 4001 in"
+            ),
+            "{said}"
+        );
+    }
+}
+
 /// D48 in small: a peer's list causes few dials, and never to nearer networks than that peer can have met.
 #[test]
 fn a_peers_list_is_limited() {

@@ -64,8 +64,11 @@ pub(crate) fn resolve(store: &Store, text: &str) -> Result<Link, Failure> {
             [id] => Ok(Link::to(*id)),
             [] => Err(Failure {
                 fault: Fault::User,
-                message: format!("nothing in this store starts with {digits}"),
-                hint: Some("use the whole id (64 digits) or a link; swarm ls lists the store".to_owned()),
+                message: format!(
+                    "no item in this store begins with {digits}: a whole id has 64 digits, and this has {}",
+                    digits.len()
+                ),
+                hint: Some("use the whole id or a link; swarm ls lists the items that are here".to_owned()),
             }),
             _ => Err(failure(
                 Fault::User,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{self, DiskError};
+use super::gc::human;
 use super::have::HaveFile;
 use super::own::Own;
 use super::record::{BlobLocation, Domain, Payload, Record, StoredState};
@@ -144,8 +145,10 @@ impl Store {
         match disk::free(beside) {
             Some(free) if free < missing.saturating_add(limits::DISK_RESERVE) && missing > 0 => {
                 let text = format!(
-                    "{missing} bytes are needed and {free} are free ({} are kept free)",
-                    limits::DISK_RESERVE
+                    "{} are needed and {} are free ({} are kept free)",
+                    human(missing),
+                    human(free),
+                    human(limits::DISK_RESERVE)
                 );
                 let source = std::io::Error::new(std::io::ErrorKind::StorageFull, text);
                 Err(DiskError::new("make room in", beside, source).into())

@@ -160,8 +160,11 @@ impl Store {
         let least = stored - evictable.iter().map(|r| r.len).sum::<u64>();
         if least.saturating_add(bytes) > most {
             return Err(StoreError::User(format!(
-                "{bytes} bytes do not fit into the store: {least} of --max-store {most} cannot be evicted; \
-                 raise it, or fetch to a file with -o"
+                "{} do not fit into the store: {} of --max-store {} cannot be evicted; raise it, or fetch to a \
+                 file with -o",
+                human(bytes),
+                human(least),
+                human(most)
             )));
         }
         evictable.sort_unstable_by_key(|r| r.added);
@@ -175,6 +178,21 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Writes bytes for a person: a whole number below 1 KiB, otherwise with one digit after the point.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
 }
 
 /// True for standard input that nobody writes or publishes. Its writer holds a lock on it and publishes it at
@@ -202,4 +220,24 @@ fn size_of(path: &Path) -> u64 {
         return platform::allocated_bytes(&meta);
     }
     fs::read_dir(path).into_iter().flatten().flatten().map(|e| size_of(&e.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn bytes_are_written_in_human_units() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (25_165_824, "24.0 MiB"),
+            (67_108_864, "64.0 MiB"),
+            ((1 << 30) - 1, "1.0 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
 }

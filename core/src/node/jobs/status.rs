@@ -69,6 +69,7 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
         dht: None,
         dht_serves: Vec::new(),
         serve: context.public_default(),
+        serve_office: (!context.offices.is_empty()).then(|| context.office_default()),
         shared,
         offices,
         blobs,
