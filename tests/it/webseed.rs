@@ -112,7 +112,13 @@ fn a_web_server_with_another_file_costs_one_chunk() {
     let args = ["publish", path(&file), "--link", "--webseed", &url, "--limit-up", "2M"];
     let seeder = Seeder::start(net.on(1, 2, &publisher.bare_command(args)));
     let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "40s"];
-    Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE).success();
+    let ran = Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE);
+    ran.success();
+    // The server has no id: its URL is said, once.
+    let said = format!("web seed {url}: its file is another one");
+    let out = String::from_utf8_lossy(&ran.out);
+    assert_eq!(out.matches(&said).count(), 1, "{out}");
+    assert!(!out.contains("banned"), "{out}");
     assert_eq!(b3(&getter.path("out")), b3(&file));
     assert!(nginx.sent(206) <= MIB, "{} bytes", nginx.sent(206));
     nginx.stop();

@@ -6,17 +6,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Actor;
+use crate::content::path;
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::shaping::Near;
 use crate::schedule::PeerKey;
-use crate::transfer::peers::{Peer, WebSeedId};
+use crate::transfer::peers::{Doomed, Peer, WebSeedId};
 use crate::transfer::session::Session;
 use crate::transfer::session::web::{Lack, Web};
 
 /// Time after the start of a session, and after its end, at which a web seed gets the next session at the
 /// earliest.
 const AGAIN: Duration = Duration::from_secs(15);
+
+/// Time after which a server whose file is another one is asked again: its owner may have put the right file
+/// there.
+const OTHER_FILE: Duration = limits::BAN_FIRST;
 
 /// A web seed of a blob that is being fetched.
 #[derive(Debug)]
@@ -56,15 +61,6 @@ impl WebSeeds {
         }
     }
 
-    /// Records the end of a session, if it is that of a web seed.
-    pub(super) fn down(&mut self, session: PeerKey, reason: &str) {
-        if let Some(web) = self.all.iter_mut().find(|web| web.is_of(session)) {
-            web.session = None;
-            web.next = Instant::now() + AGAIN;
-            web.error = Some(reason.to_owned());
-        }
-    }
-
     /// Returns the only blob of which the other end of this session can have anything; `None` if the session
     /// is not that of a web seed.
     pub(super) fn content_of(&self, session: PeerKey) -> Option<ContentId> {
@@ -85,6 +81,22 @@ impl Actor {
     /// Returns true if this is the session of a web seed.
     pub(super) fn is_web(&self, key: PeerKey) -> bool {
         self.webs.content_of(key).is_some()
+    }
+
+    /// Records the end of a session of a web seed. Returns false if it is not that of one. A server whose
+    /// bytes are not those of the blob is not banned, because it has no id: its URL is said to those who wait
+    /// for the blob, and it is asked again much later.
+    pub(super) fn web_down(&mut self, ended: &Doomed) -> bool {
+        let Some(web) = self.webs.all.iter_mut().find(|web| web.is_of(ended.key)) else { return false };
+        web.session = None;
+        web.next = Instant::now() + if ended.ban { OTHER_FILE } else { AGAIN };
+        web.error = Some(if ended.ban { "its file is another one".to_owned() } else { ended.reason.clone() });
+        if ended.ban {
+            tracing::warn!(url = %web.url, reason = %ended.reason, "the file of a web seed is another one");
+            let text = format!("web seed {}: its file is another one", path::escape(&web.url));
+            self.downloads.notice_of(web.id, &text);
+        }
+        true
     }
 
     /// Starts sessions with the web seeds of blobs that are being fetched, ends those of all others, and
