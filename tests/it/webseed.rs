@@ -80,10 +80,10 @@ fn d48_links_lead_to_no_private_server() {
     let seeder = left.publish_with(&file, &["--webseed", &url, "--limit-up", "40K"]);
     let link = seeder.link().to_owned();
     // The publisher has looked how long the file is there.
-    assert_eq!((nginx.sent(206), nginx.sent(200)), (1, 0));
+    assert_eq!((nginx.sent(206), nginx.sent(200)), (2, 0));
     let ran = right.get(&link, &["-o", "out", "--timeout", "6s"]);
     ran.exits(5);
-    assert_eq!(nginx.sent(206) + nginx.sent(200), 1, "it was asked");
+    assert_eq!(nginx.sent(206) + nginx.sent(200), 2, "it was asked");
     seeder.stop().exits(0);
     let seeder = left.publish_with(&file, &["--webseed", &url]);
     let getter = Home::new();

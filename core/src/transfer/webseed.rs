@@ -38,6 +38,9 @@ use connection::{AddressScope, Connections, HttpConnection, WebNetwork};
 /// Name and version of this program, as servers are told.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("swarm/", env!("CARGO_PKG_VERSION")));
 
+/// Bytes that are asked for to learn the length of a file.
+const LOOK_BYTES: u64 = 2;
+
 /// The reason for which not all requested bytes were read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebSeedError {
@@ -214,16 +217,19 @@ impl WebSeed {
         })
     }
 
-    /// Returns the length of the file in bytes. Asks the server for the first byte if it is not known: a
-    /// server that answers serves ranges.
+    /// Returns the length of the file in bytes. Asks the server for the first two bytes if it is not known: a
+    /// server that answers serves ranges. The first byte alone is never asked for: BusyBox's `httpd` takes
+    /// `bytes=0-0` for a range without an end, and answers with the whole file.
     ///
     /// # Errors
     /// [`WebSeedError`] if the server does not say the length.
     pub(crate) async fn len(&self) -> Result<u64, WebSeedError> {
         if self.length.get().is_none() {
-            match self.read(0..1, |_| {}).await {
-                // An empty file has no first byte.
-                Err(WebSeedError::PastEnd { length: Some(0) }) => return Ok(0),
+            match self.read(0..LOOK_BYTES, |_| {}).await {
+                // An empty file has no first byte, and the shortest of all has no second.
+                Err(WebSeedError::PastEnd { length: Some(length) }) if length < LOOK_BYTES => {
+                    return Ok(length);
+                }
                 other => other?,
             }
         }
