@@ -1,6 +1,10 @@
 //! Web seeds: a web server as the holder of last resort.
 
+mod scripted;
+
 use std::time::Duration;
+
+use scripted::Scripted;
 
 use swarm_tests::fixture::{Home, Internet, MIB, Nginx, PATIENCE, Process, Seeder, Site, b3, wait_until};
 
@@ -122,4 +126,40 @@ fn a_web_server_with_another_file_costs_one_chunk() {
     assert_eq!(b3(&getter.path("out")), b3(&file));
     assert!(nginx.sent(206) <= MIB, "{} bytes", nginx.sent(206));
     nginx.stop();
+}
+
+/// Puts a file and its hash list on a server, publishes it, and ends the publisher. Returns the link.
+fn published(home: &Home, file: &std::path::Path, server: &Scripted) -> String {
+    let list = home.path("list");
+    server.put("/film", std::fs::read(file).unwrap());
+    let args = ["--webseed", &server.url("/film"), "--hash-list", path(&list)];
+    let seeder = home.publish_with(file, &args);
+    server.put("/film.swarm", std::fs::read(list).unwrap());
+    let link = seeder.link().to_owned();
+    seeder.stop().exits(0);
+    link
+}
+
+/// Requests that fail while others are under way count as one, and a server that asks for a pause gets it.
+#[test]
+fn i8_a_server_that_asks_for_a_pause_gets_it() {
+    let (publisher, getter) = (Home::new(), Home::new());
+    let file = publisher.file("film", 12 * MIB, 7);
+    let refused = std::sync::Mutex::new(0);
+    // The first three chunks that are under way together are refused, each once.
+    let server = Scripted::start(move |asked, _| {
+        let mut refused = refused.lock().unwrap();
+        let now = asked.path == "/film" && asked.range.start as u64 >= 3 * MIB && *refused < 3;
+        *refused += u8::from(now);
+        now.then_some("503 Busy\nRetry-After: 4")
+    });
+    let link = published(&publisher, &file, &server);
+    let before = server.asked().len();
+    getter.get(&link, &["-o", "out", "--private-webseeds", "--timeout", "40s"]).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    let asked = server.asked().split_off(before);
+    let longest = asked.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!((Duration::from_millis(3500)..Duration::from_secs(9)).contains(&longest), "{longest:?}");
+    let looks = asked.iter().filter(|one| one.path == "/film" && one.range == (0..2)).count();
+    assert_eq!(looks, 1, "the session went on");
 }

@@ -160,6 +160,14 @@ pub(crate) enum WebSeedError {
 }
 
 impl WebSeedError {
+    /// Returns the time for which the server asks for a pause, if it does.
+    pub(crate) const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
     /// Returns true if another attempt would be of no use.
     pub(crate) const fn is_final(&self) -> bool {
         match self {
