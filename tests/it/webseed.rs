@@ -163,3 +163,29 @@ fn i8_a_server_that_asks_for_a_pause_gets_it() {
     let looks = asked.iter().filter(|one| one.path == "/film" && one.range == (0..2)).count();
     assert_eq!(looks, 1, "the session went on");
 }
+
+/// A server that is busy when it is asked for the hash list is asked again. A publisher is told of a list that
+/// is missing or wrong.
+#[test]
+fn i7_a_hash_list_is_asked_for_again() {
+    let (publisher, getter) = (Home::new(), Home::new());
+    let file = publisher.file("film", 6 * MIB, 8);
+    let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let fails = std::sync::Arc::clone(&armed);
+    let server = Scripted::start(move |asked, _| {
+        let now = asked.path == "/film.swarm" && fails.swap(false, std::sync::atomic::Ordering::SeqCst);
+        now.then_some("503 Busy\nRetry-After: 2")
+    });
+    let link = published(&publisher, &file, &server);
+    armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    getter.get(&link, &["-o", "out", "--private-webseeds", "--timeout", "40s"]).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    let daemon = publisher.daemon(&[]);
+    let url = server.url("/film");
+    let tell = || publisher.run(["publish", path(&file), "--webseed", &url]).err;
+    assert!(!tell().contains("web seed"), "all is well");
+    server.put("/film.swarm", vec![0; 5]);
+    let said = tell();
+    assert!(said.contains("the hash list beside the file (.swarm) has 5 bytes and should have"), "{said}");
+    daemon.stop().exits(0);
+}

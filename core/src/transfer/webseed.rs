@@ -18,6 +18,7 @@ mod address;
 mod answer;
 mod authorities;
 mod connection;
+pub(crate) mod hash_list;
 
 use std::future::poll_fn;
 use std::io;

@@ -5,6 +5,7 @@
 //! It is a holder of the last resort: it grants only chunks that no peer is known to have. So many nodes
 //! together fetch about one copy of the blob from one server.
 
+mod list;
 mod read;
 
 use std::collections::BTreeMap;
@@ -17,16 +18,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::event::{Outcome, SessionEvent};
+use list::ListSearch;
 use read::{ChunkReader, Read};
 
 use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
-use crate::content::tree::encoded_len;
 use crate::id::ContentId;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
 use crate::store::Store;
+use crate::transfer::webseed::hash_list::ListFault;
 use crate::transfer::webseed::{WebSeed, WebSeedError};
 use crate::transfer::writer::Writer;
 use crate::wire::{self, Handle, Have, Hello, Message, Offer, RefusalReason};
@@ -42,10 +44,6 @@ const REFUSED: Duration = Duration::from_millis(500);
 /// Time in which the nodes of a site that want the same blob meet and agree on who fetches which chunk from
 /// outside.
 const MEETING: Duration = Duration::from_secs(1);
-/// Time after which the server is asked for the hash list, if no peer has sent it by then.
-const LIST_AFTER: Duration = Duration::from_secs(2);
-/// Ending of the file with the hash list on the server, behind the URL of the blob.
-const LIST_NAME: &str = ".swarm";
 
 /// The node's knowledge of a download, as far as a web seed needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,12 +107,10 @@ pub(super) struct WebSession {
     handle: Option<Handle>,
     /// Length of the file on the server, in bytes, once it is known.
     len: Option<u64>,
-    /// The hash list, if the server was asked for it and has it.
-    list: Option<Vec<u8>>,
+    /// The search for the hash list on the server.
+    list: ListSearch,
     /// Start of the session.
     since: Instant,
-    /// True once the server was asked for the hash list.
-    looked_for_list: bool,
     /// True once the node has the offer for its present want.
     offered: bool,
     /// Orders of the node for the chunks that it requests.
@@ -159,9 +155,8 @@ impl WebSession {
             traffic,
             handle: None,
             len: None,
-            list: None,
+            list: ListSearch::new(),
             since: Instant::now(),
-            looked_for_list: false,
             offered: false,
             expects: BTreeMap::new(),
             waiting: Vec::new(),
@@ -198,6 +193,7 @@ impl WebSession {
             tokio::select! {
                 message = self.ends.messages.recv() => self.hear(message.ok_or(SessionEnd::Node)?).await?,
                 Some(Ok((key, read))) = self.reads.join_next() => self.read(key, read).await?,
+                Some(Ok(read)) = self.list.asking.join_next() => self.listed(read),
                 changed = self.web.lack.changed() => changed.map_err(|_| SessionEnd::Node)?,
                 _ = look.tick() => self.progress().await?,
             }
@@ -227,7 +223,7 @@ impl WebSession {
             Message::Want { blob, .. } => return self.say(Message::Absent { blob }).await,
             Message::Unwant { blob } if Some(blob) == self.handle => self.handle = None,
             Message::List { blob } => {
-                if let Some(bytes) = self.list.clone() {
+                if let Some(bytes) = self.list.found.clone() {
                     return self.tell.event(SessionEvent::List { blob, bytes }).await;
                 }
             }
@@ -279,31 +275,35 @@ impl WebSession {
             return Err(SessionEnd::Protocol("is longer than a file of swarm may be".to_owned()));
         };
         let learned = self.web.lack.borrow().learned;
-        if !learned && geometry.chunks() > 1 && self.list.is_none() {
-            if self.since.elapsed() < LIST_AFTER || std::mem::replace(&mut self.looked_for_list, true) {
-                return Ok(());
+        if !learned && geometry.chunks() > 1 && self.list.found.is_none() {
+            // If the server has no hash list, a peer may still send it.
+            if !self.is_resting() {
+                self.list.ask(&self.web, geometry);
             }
-            // The server is asked once. If it has no hash list, a peer may still send it.
-            self.list = self.ask_list(encoded_len(geometry)).await;
-            if self.list.is_none() {
-                return Ok(());
-            }
+            return Ok(());
         }
         self.offered = true;
+        self.note(None);
         let offer = Offer { blob, kind: ContentKind::File, len, name: None, origin: false, have: Have::All };
         self.say(Message::Offer(offer)).await
     }
 
-    /// Reads the hash list from the server; `None` if the server has none of this length, in bytes.
-    async fn ask_list(&self, len: usize) -> Option<Vec<u8>> {
-        let url = self.web.url.clone() + LIST_NAME;
-        let seed = WebSeed::new(&url, self.web.private).ok()?;
-        if seed.len().await.ok()? != len as u64 {
-            return None;
+    /// Handles the end of a request for the hash list.
+    fn listed(&mut self, read: Result<Vec<u8>, ListFault>) {
+        match read {
+            Ok(bytes) => {
+                self.list.found = Some(bytes);
+                self.note(None);
+            }
+            Err(fault) => {
+                tracing::debug!(url = %self.web.url, %fault, "a hash list of a web seed");
+                self.list.failed(&fault);
+                if let Some(wait) = fault.wait() {
+                    self.rest_for(wait);
+                }
+                self.note(Some(fault.to_string()));
+            }
         }
-        let mut bytes = Vec::with_capacity(len);
-        seed.read(0..len as u64, |piece| bytes.extend_from_slice(piece)).await.ok()?;
-        Some(bytes)
     }
 
     /// Grants chunks that no peer has.

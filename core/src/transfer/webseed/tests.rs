@@ -11,6 +11,7 @@ use super::*;
 use server::{Server, Step, part};
 
 mod answers;
+mod lists;
 mod network;
 mod nginx;
 mod pool;
