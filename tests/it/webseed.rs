@@ -89,6 +89,11 @@ fn d48_links_lead_to_no_private_server() {
     ran.exits(5);
     assert_eq!(nginx.sent(206) + nginx.sent(200), 2, "it was asked");
     seeder.stop().exits(0);
+    // The reason is said, and what would allow it.
+    let ran = Home::new().get(&link, &["-o", "out", "--timeout", "4s"]);
+    let said =
+        "127.0.0.1, which is not on the internet: nothing is fetched from there without --private-webseeds";
+    assert!(ran.err.contains(said) && !ran.err.contains("connection lost"), "{}", ran.err);
     let seeder = left.publish_with(&file, &["--webseed", &url]);
     let getter = Home::new();
     getter.get(seeder.link(), &["-o", "out", "--private-webseeds", "--timeout", "30s"]).success();

@@ -39,6 +39,10 @@ use connection::{AddressScope, Connections, HttpConnection, WebNetwork};
 /// Name and version of this program, as servers are told.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("swarm/", env!("CARGO_PKG_VERSION")));
 
+/// The option that allows addresses that are not of the internet.
+const BY_OPTION: &str = "without --private-webseeds";
+/// The reason for which not even that option allows an address.
+const BY_REDIRECT: &str = "because a server on the internet leads there";
 /// Bytes that are asked for to learn the length of a file.
 const LOOK_BYTES: u64 = 2;
 
@@ -49,10 +53,14 @@ pub(crate) enum WebSeedError {
     #[error("the address of the web seed cannot be used: {0}")]
     Url(&'static str),
     /// The link or a redirect leads to a host whose addresses are not of the internet.
-    #[error("the web seed leads to {host}, which is not on the internet: nothing is fetched from there")]
+    #[error(
+        "the web seed leads to {host}, which is not on the internet: nothing is fetched from there {unless}"
+    )]
     Forbidden {
         /// The host's name or address.
         host: String,
+        /// The condition under which it would be, in words.
+        unless: &'static str,
     },
     /// The server redirects to a URL that is never requested, or too often.
     #[error("the web server sends us to another address that is not followed: {0}")]
@@ -84,7 +92,7 @@ pub(crate) enum WebSeedError {
         /// The host's name or address.
         host: String,
         /// The fault of the certificate, in words.
-        fault: &'static str,
+        fault: String,
     },
     /// The TLS handshake failed for another reason.
     #[error("no secure connection with the web server {host}: {error}")]
@@ -282,7 +290,12 @@ impl WebSeed {
             let target = followed.as_ref().unwrap_or(&self.target);
             let origin = target.origin();
             let sending = self.connections.send(&origin, reach, || request(target, range));
-            let (connection, answer) = Box::pin(sending).await?;
+            let (connection, answer) = Box::pin(sending).await.map_err(|error| match error {
+                WebSeedError::Forbidden { host, .. } if self.reach == AddressScope::Anywhere => {
+                    WebSeedError::Forbidden { host, unless: BY_REDIRECT }
+                }
+                error => error,
+            })?;
             if !leads_on(answer.status()) {
                 return Ok((connection, answer));
             }

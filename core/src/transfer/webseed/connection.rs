@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::address::{WebOrigin, of_internet};
-use super::{WebSeedError, authorities};
+use super::{BY_OPTION, WebSeedError, authorities};
 use crate::limits;
 
 /// A function that finds the addresses of a host name, with this port.
@@ -226,7 +226,11 @@ impl Connections {
         let may =
             |addr: &SocketAddr| reach == AddressScope::Anywhere || (self.network.of_internet)(addr.ip());
         let addrs = by_turns(addrs.into_iter().filter(may));
-        if addrs.is_empty() { Err(WebSeedError::Forbidden { host: host() }) } else { Ok(addrs) }
+        if addrs.is_empty() {
+            Err(WebSeedError::Forbidden { host: host(), unless: BY_OPTION })
+        } else {
+            Ok(addrs)
+        }
     }
 }
 
@@ -296,8 +300,8 @@ async fn shake_hands(
 }
 
 /// Returns the fault of a certificate in words. They hold no text of the server.
-const fn in_words(fault: &CertificateError) -> &'static str {
-    match fault {
+fn in_words(fault: &CertificateError) -> String {
+    let words = match fault {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "has expired (or this machine's clock is wrong)"
         }
@@ -307,10 +311,24 @@ const fn in_words(fault: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "is for another name"
         }
-        CertificateError::UnknownIssuer => "is by nobody whom this machine trusts",
+        CertificateError::UnknownIssuer => {
+            "is by nobody whom this machine trusts (SSL_CERT_FILE can name another list of authorities)"
+        }
         CertificateError::Revoked => "was revoked",
+        CertificateError::BadEncoding => "cannot be read",
+        CertificateError::BadSignature => "does not have the signature of its issuer",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for web servers"
+        }
+        // Most certificates that people sign themselves are of this kind. The error has no type of its own.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is that of an authority, not of a server"
+        }
+        // Names of an error of the TLS library, without text of the server.
+        CertificateError::Other(other) => return format!("is not valid: {other}"),
         _ => "is not valid",
-    }
+    };
+    words.to_owned()
 }
 
 /// Starts HTTP/1.1 on a new connection, and the task that moves its bytes.

@@ -11,6 +11,10 @@ async fn this_machine_is_not_on_the_internet() {
         let seed = WebSeed::new(&server.url_as(host), false).unwrap();
         let why = refusal(&seed, 0..10).await;
         assert!(matches!(why, WebSeedError::Forbidden { .. }), "{host}: {why}");
+        assert!(
+            why.to_string().ends_with("nothing is fetched from there without --private-webseeds"),
+            "{why}"
+        );
         assert!(matches!(seed.len().await, Err(WebSeedError::Forbidden { .. })));
     }
     assert!(server.asked().is_empty());
@@ -44,7 +48,7 @@ async fn d48_a_name_is_looked_up_once_and_taken_at_its_word() {
     // The connection ends, so that the name is looked up again: now it has no allowed address.
     drop(outside);
     let why = refusal_after_loss(&seed).await;
-    assert!(matches!(&why, WebSeedError::Forbidden { host } if host == "rebound.example"), "{why}");
+    assert!(matches!(&why, WebSeedError::Forbidden { host, .. } if host == "rebound.example"), "{why}");
     assert!(inside.asked().is_empty());
 }
 
