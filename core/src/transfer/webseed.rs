@@ -9,7 +9,10 @@
 //! is no second lookup that could give another answer. It follows redirects itself, and checks each target in
 //! this way.
 //!
-//! Absences: no proxies, no cookies, no credentials, no referer. No compression: bytes are taken as they are,
+//! A proxy that the environment names is used. It looks the name up itself, so that only what this machine can
+//! know of the target is checked: [`proxy`].
+//!
+//! Absences: no cookies, no credentials, no referer. No compression: bytes are taken as they are,
 //! whatever `Content-Encoding` claims, because a file `x.gz` is often served with one. No `If-Range`: the
 //! bytes show whether a file has changed, and mirrors do not agree on tags. No HTTP/2: parallel ranges have
 //! parallel connections.
@@ -19,6 +22,7 @@ mod answer;
 mod authorities;
 mod connection;
 pub(crate) mod hash_list;
+mod proxy;
 
 use std::future::poll_fn;
 use std::io;
@@ -83,6 +87,9 @@ pub(crate) enum WebSeedError {
         #[source]
         error: io::Error,
     },
+    /// The proxy that the environment names cannot be used.
+    #[error("the proxy {0}")]
+    Proxy(String),
     /// This machine has no list of trusted certificate authorities that can be read.
     #[error("the certificates that this machine trusts cannot be read: {0}")]
     NoAuthorities(String),
@@ -192,6 +199,7 @@ impl WebSeedError {
             | Self::PastEnd { .. } => true,
             Self::NoSuchHost { .. }
             | Self::Unreachable { .. }
+            | Self::Proxy(_)
             | Self::NoAuthorities(_)
             | Self::NotSecured { .. }
             | Self::Slow { .. }

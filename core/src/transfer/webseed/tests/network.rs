@@ -139,13 +139,3 @@ fn both_families_get_a_turn() {
     let turns: Vec<String> = turns.iter().map(ToString::to_string).collect();
     assert_eq!(turns, ["[2000::1]:1", "1.1.1.1:1", "[2000::2]:1", "1.1.1.2:1", "[2000::3]:1"]);
 }
-
-#[tokio::test]
-async fn proxies_of_the_environment_are_not_used() {
-    let nobody = "http://127.0.0.1:9";
-    let names = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
-    if in_child("network::proxies_of_the_environment_are_not_used", &names.map(|name| (name, nobody))) {
-        let server = Server::honest().await;
-        assert_eq!(read(&seed(&server), 0..10).await.0, file()[..10]);
-    }
-}
