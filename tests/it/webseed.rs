@@ -1,6 +1,10 @@
 //! Web seeds: a web server as the holder of last resort.
 
+mod scripted;
+
 use std::time::Duration;
+
+use scripted::Scripted;
 
 use swarm_tests::fixture::{Home, Internet, MIB, Nginx, PATIENCE, Process, Seeder, Site, b3, wait_until};
 
@@ -80,11 +84,16 @@ fn d48_links_lead_to_no_private_server() {
     let seeder = left.publish_with(&file, &["--webseed", &url, "--limit-up", "40K"]);
     let link = seeder.link().to_owned();
     // The publisher has looked how long the file is there.
-    assert_eq!((nginx.sent(206), nginx.sent(200)), (1, 0));
+    assert_eq!((nginx.sent(206), nginx.sent(200)), (2, 0));
     let ran = right.get(&link, &["-o", "out", "--timeout", "6s"]);
     ran.exits(5);
-    assert_eq!(nginx.sent(206) + nginx.sent(200), 1, "it was asked");
+    assert_eq!(nginx.sent(206) + nginx.sent(200), 2, "it was asked");
     seeder.stop().exits(0);
+    // The reason is said, and what would allow it.
+    let ran = Home::new().get(&link, &["-o", "out", "--timeout", "4s"]);
+    let said =
+        "127.0.0.1, which is not on the internet: nothing is fetched from there without --private-webseeds";
+    assert!(ran.err.contains(said) && !ran.err.contains("connection lost"), "{}", ran.err);
     let seeder = left.publish_with(&file, &["--webseed", &url]);
     let getter = Home::new();
     getter.get(seeder.link(), &["-o", "out", "--private-webseeds", "--timeout", "30s"]).success();
@@ -112,8 +121,76 @@ fn a_web_server_with_another_file_costs_one_chunk() {
     let args = ["publish", path(&file), "--link", "--webseed", &url, "--limit-up", "2M"];
     let seeder = Seeder::start(net.on(1, 2, &publisher.bare_command(args)));
     let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "40s"];
-    Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE).success();
+    let ran = Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE);
+    ran.success();
+    // The server has no id: its URL is said, once.
+    let said = format!("web seed {url}: its file is another one");
+    let out = String::from_utf8_lossy(&ran.out);
+    assert_eq!(out.matches(&said).count(), 1, "{out}");
+    assert!(!out.contains("banned"), "{out}");
     assert_eq!(b3(&getter.path("out")), b3(&file));
     assert!(nginx.sent(206) <= MIB, "{} bytes", nginx.sent(206));
     nginx.stop();
+}
+
+/// Puts a file and its hash list on a server, publishes it, and ends the publisher. Returns the link.
+fn published(home: &Home, file: &std::path::Path, server: &Scripted) -> String {
+    let list = home.path("list");
+    server.put("/film", std::fs::read(file).unwrap());
+    let args = ["--webseed", &server.url("/film"), "--hash-list", path(&list)];
+    let seeder = home.publish_with(file, &args);
+    server.put("/film.swarm", std::fs::read(list).unwrap());
+    let link = seeder.link().to_owned();
+    seeder.stop().exits(0);
+    link
+}
+
+/// Requests that fail while others are under way count as one, and a server that asks for a pause gets it.
+#[test]
+fn i8_a_server_that_asks_for_a_pause_gets_it() {
+    let (publisher, getter) = (Home::new(), Home::new());
+    let file = publisher.file("film", 12 * MIB, 7);
+    let refused = std::sync::Mutex::new(0);
+    // The first three chunks that are under way together are refused, each once.
+    let server = Scripted::start(move |asked, _| {
+        let mut refused = refused.lock().unwrap();
+        let now = asked.path == "/film" && asked.range.start as u64 >= 3 * MIB && *refused < 3;
+        *refused += u8::from(now);
+        now.then_some("503 Busy\nRetry-After: 4")
+    });
+    let link = published(&publisher, &file, &server);
+    let before = server.asked().len();
+    getter.get(&link, &["-o", "out", "--private-webseeds", "--timeout", "40s"]).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    let asked = server.asked().split_off(before);
+    let longest = asked.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
+    assert!((Duration::from_millis(3500)..Duration::from_secs(9)).contains(&longest), "{longest:?}");
+    let looks = asked.iter().filter(|one| one.path == "/film" && one.range == (0..2)).count();
+    assert_eq!(looks, 1, "the session went on");
+}
+
+/// A server that is busy when it is asked for the hash list is asked again. A publisher is told of a list that
+/// is missing or wrong.
+#[test]
+fn i7_a_hash_list_is_asked_for_again() {
+    let (publisher, getter) = (Home::new(), Home::new());
+    let file = publisher.file("film", 6 * MIB, 8);
+    let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let fails = std::sync::Arc::clone(&armed);
+    let server = Scripted::start(move |asked, _| {
+        let now = asked.path == "/film.swarm" && fails.swap(false, std::sync::atomic::Ordering::SeqCst);
+        now.then_some("503 Busy\nRetry-After: 2")
+    });
+    let link = published(&publisher, &file, &server);
+    armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    getter.get(&link, &["-o", "out", "--private-webseeds", "--timeout", "40s"]).success();
+    assert_eq!(b3(&getter.path("out")), b3(&file));
+    let daemon = publisher.daemon(&[]);
+    let url = server.url("/film");
+    let tell = || publisher.run(["publish", path(&file), "--webseed", &url]).err;
+    assert!(!tell().contains("web seed"), "all is well");
+    server.put("/film.swarm", vec![0; 5]);
+    let said = tell();
+    assert!(said.contains("the hash list beside the file (.swarm) has 5 bytes and should have"), "{said}");
+    daemon.stop().exits(0);
 }

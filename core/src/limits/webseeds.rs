@@ -18,6 +18,8 @@ pub const WEBSEED_ADDRS: usize = 8;
 pub const NEXT_ADDR: Duration = Duration::from_millis(250);
 /// Time from a name to a connection, TLS included.
 pub const WEBSEED_CONNECT: Duration = Duration::from_secs(10);
+/// Time in which this machine looks up a name that a proxy looks up again.
+pub const WEBSEED_PROXY_LOOKUP: Duration = Duration::from_secs(2);
 /// Time from a request to the head of its answer.
 pub const WEBSEED_FIRST_BYTE: Duration = Duration::from_secs(15);
 /// Time without further bytes after which an answer is given up.

@@ -35,6 +35,10 @@ pub(crate) trait KnownPeers {
     fn reachable(&self, key: PeerKey) -> Option<PeerAddrs>;
     /// Returns the identity behind a session that runs, or ended lately.
     fn id_of(&self, key: PeerKey) -> Option<PeerId>;
+    /// True if this is the session of a web seed.
+    fn is_web(&self, _: PeerKey) -> bool {
+        false
+    }
     /// True if this identity is banned.
     fn is_banned(&self, id: &PeerId) -> bool;
     /// Returns the free places in the queue of messages to a peer; 0 without a session.
@@ -105,6 +109,11 @@ impl<'a> Effects<'a> {
     /// Returns the identity of a peer that is not banned yet.
     pub(crate) fn not_banned(&self, key: PeerKey) -> Option<PeerId> {
         self.peers.id_of(key).filter(|id| !self.peers.is_banned(id))
+    }
+
+    /// Returns true if this is the session of a web seed.
+    pub(crate) fn is_web(&self, key: PeerKey) -> bool {
+        self.peers.is_web(key)
     }
 
     /// Sends a message to a peer.

@@ -362,6 +362,10 @@ impl KnownPeers for Peers {
         self.id_of(key)
     }
 
+    fn is_web(&self, key: PeerKey) -> bool {
+        self.get(key).is_some_and(|peer| peer.web)
+    }
+
     fn is_banned(&self, id: &PeerId) -> bool {
         self.bans.is_banned(id)
     }

@@ -9,7 +9,10 @@
 //! is no second lookup that could give another answer. It follows redirects itself, and checks each target in
 //! this way.
 //!
-//! Absences: no proxies, no cookies, no credentials, no referer. No compression: bytes are taken as they are,
+//! A proxy that the environment names is used. It looks the name up itself, so that only what this machine can
+//! know of the target is checked: [`proxy`].
+//!
+//! Absences: no cookies, no credentials, no referer. No compression: bytes are taken as they are,
 //! whatever `Content-Encoding` claims, because a file `x.gz` is often served with one. No `If-Range`: the
 //! bytes show whether a file has changed, and mirrors do not agree on tags. No HTTP/2: parallel ranges have
 //! parallel connections.
@@ -18,6 +21,8 @@ mod address;
 mod answer;
 mod authorities;
 mod connection;
+pub(crate) mod hash_list;
+mod proxy;
 
 use std::future::poll_fn;
 use std::io;
@@ -38,6 +43,13 @@ use connection::{AddressScope, Connections, HttpConnection, WebNetwork};
 /// Name and version of this program, as servers are told.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("swarm/", env!("CARGO_PKG_VERSION")));
 
+/// The option that allows addresses that are not of the internet.
+const BY_OPTION: &str = "without --private-webseeds";
+/// The reason for which not even that option allows an address.
+const BY_REDIRECT: &str = "because a server on the internet leads there";
+/// Bytes that are asked for to learn the length of a file.
+const LOOK_BYTES: u64 = 2;
+
 /// The reason for which not all requested bytes were read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebSeedError {
@@ -45,10 +57,14 @@ pub(crate) enum WebSeedError {
     #[error("the address of the web seed cannot be used: {0}")]
     Url(&'static str),
     /// The link or a redirect leads to a host whose addresses are not of the internet.
-    #[error("the web seed leads to {host}, which is not on the internet: nothing is fetched from there")]
+    #[error(
+        "the web seed leads to {host}, which is not on the internet: nothing is fetched from there {unless}"
+    )]
     Forbidden {
         /// The host's name or address.
         host: String,
+        /// The condition under which it would be, in words.
+        unless: &'static str,
     },
     /// The server redirects to a URL that is never requested, or too often.
     #[error("the web server sends us to another address that is not followed: {0}")]
@@ -71,6 +87,9 @@ pub(crate) enum WebSeedError {
         #[source]
         error: io::Error,
     },
+    /// The proxy that the environment names cannot be used.
+    #[error("the proxy {0}")]
+    Proxy(String),
     /// This machine has no list of trusted certificate authorities that can be read.
     #[error("the certificates that this machine trusts cannot be read: {0}")]
     NoAuthorities(String),
@@ -80,7 +99,7 @@ pub(crate) enum WebSeedError {
         /// The host's name or address.
         host: String,
         /// The fault of the certificate, in words.
-        fault: &'static str,
+        fault: String,
     },
     /// The TLS handshake failed for another reason.
     #[error("no secure connection with the web server {host}: {error}")]
@@ -157,6 +176,14 @@ pub(crate) enum WebSeedError {
 }
 
 impl WebSeedError {
+    /// Returns the time for which the server asks for a pause, if it does.
+    pub(crate) const fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
     /// Returns true if another attempt would be of no use.
     pub(crate) const fn is_final(&self) -> bool {
         match self {
@@ -172,6 +199,7 @@ impl WebSeedError {
             | Self::PastEnd { .. } => true,
             Self::NoSuchHost { .. }
             | Self::Unreachable { .. }
+            | Self::Proxy(_)
             | Self::NoAuthorities(_)
             | Self::NotSecured { .. }
             | Self::Slow { .. }
@@ -214,16 +242,19 @@ impl WebSeed {
         })
     }
 
-    /// Returns the length of the file in bytes. Asks the server for the first byte if it is not known: a
-    /// server that answers serves ranges.
+    /// Returns the length of the file in bytes. Asks the server for the first two bytes if it is not known: a
+    /// server that answers serves ranges. The first byte alone is never asked for: BusyBox's `httpd` takes
+    /// `bytes=0-0` for a range without an end, and answers with the whole file.
     ///
     /// # Errors
     /// [`WebSeedError`] if the server does not say the length.
     pub(crate) async fn len(&self) -> Result<u64, WebSeedError> {
         if self.length.get().is_none() {
-            match self.read(0..1, |_| {}).await {
-                // An empty file has no first byte.
-                Err(WebSeedError::PastEnd { length: Some(0) }) => return Ok(0),
+            match self.read(0..LOOK_BYTES, |_| {}).await {
+                // An empty file has no first byte, and the shortest of all has no second.
+                Err(WebSeedError::PastEnd { length: Some(length) }) if length < LOOK_BYTES => {
+                    return Ok(length);
+                }
                 other => other?,
             }
         }
@@ -267,7 +298,12 @@ impl WebSeed {
             let target = followed.as_ref().unwrap_or(&self.target);
             let origin = target.origin();
             let sending = self.connections.send(&origin, reach, || request(target, range));
-            let (connection, answer) = Box::pin(sending).await?;
+            let (connection, answer) = Box::pin(sending).await.map_err(|error| match error {
+                WebSeedError::Forbidden { host, .. } if self.reach == AddressScope::Anywhere => {
+                    WebSeedError::Forbidden { host, unless: BY_REDIRECT }
+                }
+                error => error,
+            })?;
             if !leads_on(answer.status()) {
                 return Ok((connection, answer));
             }

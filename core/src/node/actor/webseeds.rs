@@ -6,25 +6,40 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Actor;
+use crate::content::path;
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::shaping::Near;
 use crate::schedule::PeerKey;
-use crate::transfer::peers::{Peer, WebSeedId};
+use crate::transfer::peers::{Doomed, Peer, WebSeedId};
 use crate::transfer::session::Session;
-use crate::transfer::session::web::{Lack, Web};
+use crate::transfer::session::web::{Lack, Web, WebNews};
 
 /// Time after the start of a session, and after its end, at which a web seed gets the next session at the
 /// earliest.
 const AGAIN: Duration = Duration::from_secs(15);
+
+/// Time after which a server whose file is another one is asked again: its owner may have put the right file
+/// there.
+const OTHER_FILE: Duration = limits::BAN_FIRST;
+
+/// The session of a web seed.
+#[derive(Debug)]
+struct WebChannel {
+    key: PeerKey,
+    /// The way to tell it how much of the blob is missing.
+    tell: watch::Sender<Lack>,
+    /// Its facts about the server.
+    news: watch::Receiver<WebNews>,
+}
 
 /// A web seed of a blob that is being fetched.
 #[derive(Debug)]
 struct WebSource {
     id: ContentId,
     url: String,
-    /// Its session, if it has one, and the way to tell that how much of the blob is missing.
-    session: Option<(PeerKey, watch::Sender<Lack>)>,
+    /// Its session, if it has one.
+    session: Option<WebChannel>,
     /// The reason for which its last session ended.
     error: Option<String>,
     /// Time of its next session at the earliest.
@@ -34,7 +49,7 @@ struct WebSource {
 impl WebSource {
     /// Returns true if this is its session.
     fn is_of(&self, session: PeerKey) -> bool {
-        self.session.as_ref().is_some_and(|(own, _)| *own == session)
+        self.session.as_ref().is_some_and(|own| own.key == session)
     }
 }
 
@@ -56,15 +71,6 @@ impl WebSeeds {
         }
     }
 
-    /// Records the end of a session, if it is that of a web seed.
-    pub(super) fn down(&mut self, session: PeerKey, reason: &str) {
-        if let Some(web) = self.all.iter_mut().find(|web| web.is_of(session)) {
-            web.session = None;
-            web.next = Instant::now() + AGAIN;
-            web.error = Some(reason.to_owned());
-        }
-    }
-
     /// Returns the only blob of which the other end of this session can have anything; `None` if the session
     /// is not that of a web seed.
     pub(super) fn content_of(&self, session: PeerKey) -> Option<ContentId> {
@@ -74,7 +80,10 @@ impl WebSeeds {
     /// Returns one phrase for each web seed, for a person who waits.
     pub(super) fn routes(&self) -> impl Iterator<Item = String> {
         self.all.iter().map(|web| match (&web.session, &web.error) {
-            (Some(_), _) => format!("web seed {}: in use", web.url),
+            (Some(session), _) => match &session.news.borrow().note {
+                Some(note) => format!("web seed {}: {note}", web.url),
+                None => format!("web seed {}: in use", web.url),
+            },
             (None, Some(error)) => format!("web seed {}: {error}", web.url),
             (None, None) => format!("web seed {}: not tried yet", web.url),
         })
@@ -87,6 +96,23 @@ impl Actor {
         self.webs.content_of(key).is_some()
     }
 
+    /// Records the end of a session of a web seed. Returns false if it is not that of one. A server whose
+    /// bytes are not those of the blob is not banned, because it has no id: its URL is said to those who wait
+    /// for the blob, and it is asked again much later.
+    pub(super) fn web_down(&mut self, ended: &Doomed) -> bool {
+        let Some(web) = self.webs.all.iter_mut().find(|web| web.is_of(ended.key)) else { return false };
+        let rest = web.session.take().and_then(|session| session.news.borrow().rest);
+        let next = Instant::now() + if ended.ban { OTHER_FILE } else { AGAIN };
+        web.next = rest.map_or(next, |rest| next.max(rest.into_std()));
+        web.error = Some(if ended.ban { "its file is another one".to_owned() } else { ended.reason.clone() });
+        if ended.ban {
+            tracing::warn!(url = %web.url, reason = %ended.reason, "the file of a web seed is another one");
+            let text = format!("web seed {}: its file is another one", path::escape(&web.url));
+            self.downloads.notice_of(web.id, &text);
+        }
+        true
+    }
+
     /// Starts sessions with the web seeds of blobs that are being fetched, ends those of all others, and
     /// tells each how much is missing. Called several times a second.
     pub(super) fn tend_webs(&mut self) {
@@ -97,17 +123,17 @@ impl Actor {
         let mut webs = std::mem::take(&mut self.webs.all);
         webs.retain(|web| {
             let wanted = self.downloads.is_active(web.id);
-            if let (false, Some((key, _))) = (wanted, &web.session) {
-                self.peers.doom(*key, "no longer needed", false);
+            if let (false, Some(session)) = (wanted, &web.session) {
+                self.peers.doom(session.key, "no longer needed", false);
             }
             wanted
         });
-        let ours: Vec<PeerKey> = webs.iter().filter_map(|web| Some(web.session.as_ref()?.0)).collect();
+        let ours: Vec<PeerKey> = webs.iter().filter_map(|web| Some(web.session.as_ref()?.key)).collect();
         for web in &mut webs {
             let lack = self.downloads.lack(web.id, &ours);
             match &web.session {
-                Some((_, tell)) => {
-                    tell.send_if_modified(|old| {
+                Some(session) => {
+                    session.tell.send_if_modified(|old| {
                         *old != lack && {
                             *old = lack;
                             true
@@ -124,14 +150,16 @@ impl Actor {
         self.webs.all = webs;
     }
 
-    /// Starts the session of a web seed. Returns its key, and the way to tell it how much is missing.
-    fn meet(&mut self, id: ContentId, url: &str, lack: Lack) -> (PeerKey, watch::Sender<Lack>) {
+    /// Starts the session of a web seed.
+    fn meet(&mut self, id: ContentId, url: &str, lack: Lack) -> WebChannel {
         let (tell, lack) = watch::channel(lack);
-        let web = Web { url: url.to_owned(), private: self.settings.private_webseeds, id, lack };
+        let (tell_news, news) = watch::channel(WebNews::default());
+        let private = self.settings.private_webseeds;
+        let web = Web { url: url.to_owned(), private, id, lack, news: tell_news };
         let key = self.peers.next_key();
         let near = Near { limited: true, outside: true, here: false };
         let session = Session::start_web(key, web, &self.shared, near);
         self.peers.add(key, Peer::of_web_seed(WebSeedId::new(url, key), session));
-        (key, tell)
+        WebChannel { key, tell, news }
     }
 }

@@ -15,6 +15,7 @@ use super::super::teller::Teller;
 use super::{blob_row, choose_network, office, store_failure};
 use crate::api::command::Publish;
 use crate::api::event::{BlobRow, Event, Failure, Fault, Published};
+use crate::content::geometry::Geometry;
 use crate::content::link::Link;
 use crate::content::path::{self, Rules};
 use crate::content::seal::{KEY, NONCE, SALT, ShareKey};
@@ -27,6 +28,7 @@ use crate::options::Audience;
 use crate::store::record::{Domain, Record};
 use crate::store::{Import, Secret, Store, StoreError};
 use crate::transfer::webseed::WebSeed;
+use crate::transfer::webseed::hash_list::read_hash_list;
 
 /// Most addresses in a link, which is meant to be pasted.
 const LINK_ADDRS: usize = 3;
@@ -78,7 +80,7 @@ pub(crate) async fn publish(context: Context, publish: Publish, events: Teller) 
             net.ask(NetworkCommand::Publish(blob)).await;
         }
     }
-    warnings.extend(look_at(&webseeds, record.len).await);
+    warnings.extend(look_at(&webseeds, (record.id, record.len)).await);
     let row = BlobRow { serve: Some(context.audience(&record)), ..blob_row(&context.store, &record, None) };
     let link = link(&context, &record, webseeds);
     let took_ms = started.elapsed().as_millis() as u64;
@@ -162,25 +164,32 @@ fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
     Ok(publish.webseeds.clone())
 }
 
-/// Returns a sentence for each web seed that has no file of this length now. These are only warnings: getters
-/// verify every byte, and the publisher may be about to put the file there.
-async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
+/// Returns a sentence for each web seed that has no file of this length, or no hash list beside it, now. These
+/// are only warnings: getters verify every byte, and the publisher may be about to put the files there.
+async fn look_at(webseeds: &[String], (id, len): (ContentId, u64)) -> Vec<String> {
     let look = async |url: &String| {
-        let found = match WebSeed::new(url, true) {
-            Ok(seed) => timeout(LOOK, seed.len()).await,
-            Err(error) => Ok(Err(error)),
-        };
-        let odd = match found {
-            Ok(Ok(there)) if there == len => return None,
-            Ok(Ok(there)) => {
-                format!("has {there} bytes, but the file has {len}: it cannot be used")
-            }
-            Ok(Err(error)) => format!("cannot be read now: {error}"),
-            Err(_) => "does not answer now".to_owned(),
-        };
-        Some(format!("web seed {} {odd}", path::escape(url)))
+        let odd =
+            timeout(LOOK, odd(url, id, len)).await.unwrap_or_else(|_| Some("does not answer now".to_owned()));
+        Some(format!("web seed {} {}", path::escape(url), odd?))
     };
     futures::future::join_all(webseeds.iter().map(look)).await.into_iter().flatten().collect()
+}
+
+/// Returns the fault of a web seed, in words that follow its name.
+async fn odd(url: &str, id: ContentId, len: u64) -> Option<String> {
+    let found = match WebSeed::new(url, true) {
+        Ok(seed) => seed.len().await,
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(there) if there == len => {}
+        Ok(there) => return Some(format!("has {there} bytes, but the file has {len}: it cannot be used")),
+        Err(error) => return Some(format!("cannot be read now: {error}")),
+    }
+    // The only chunk of a short file needs no list.
+    let geometry = Geometry::new(len).ok().filter(|geometry| geometry.chunks() > 1)?;
+    let fault = read_hash_list(url, true, id, geometry).await.err()?;
+    Some(format!("needs a peer beside it: {fault} (publish --hash-list FILE writes the right one)"))
 }
 
 fn import(

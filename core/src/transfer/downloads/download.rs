@@ -13,6 +13,7 @@ use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
 use crate::content::tree::HashList;
 use crate::id::ContentId;
+use crate::limits;
 use crate::net::PeerId;
 use crate::schedule::resolve::{ContentClaim, Learner};
 use crate::schedule::{Now, PeerKey};
@@ -204,12 +205,25 @@ impl Download {
 
     /// Bans a peer over this download and shows that in the view.
     pub(super) fn ban(&self, peer: PeerKey, reason: &str, effects: &mut Effects<'_>) {
+        // A web seed has no id that a person could know. The actor names its URL.
+        if effects.is_web(peer) {
+            return effects.doom(peer, reason, true);
+        }
         // More bad chunks of a peer may come to light after its ban: one ban is enough.
         if let Some(id) = effects.not_banned(peer) {
             let name = id.to_string();
             self.view.send_modify(|v| v.banned.push((name, reason.to_owned())));
             effects.doom(peer, reason, true);
         }
+    }
+
+    /// Adds a notice to the view, unless it has it already, and at most [`limits::NOTICES`] of them.
+    pub(super) fn notice(&self, text: &str) {
+        self.view.send_modify(|view| {
+            if view.notices.len() < limits::NOTICES && !view.notices.iter().any(|known| known == text) {
+                view.notices.push(text.to_owned());
+            }
+        });
     }
 
     /// Updates the rate, at most every 0.2 s, and the view. Watchers wake only if the progress changed.

@@ -168,12 +168,11 @@ impl Downloads {
 
     /// Adds a notice to the view of each download, at most [`limits::NOTICES`] of them.
     pub(crate) fn notice(&mut self, text: &str) {
-        for download in self.downloads.values() {
-            download.view.send_modify(|view| {
-                if view.notices.len() < limits::NOTICES && !view.notices.iter().any(|known| known == text) {
-                    view.notices.push(text.to_owned());
-                }
-            });
-        }
+        self.downloads.values().for_each(|download| download.notice(text));
+    }
+
+    /// Adds a notice to the view of the downloads of one content, at most [`limits::NOTICES`] of them.
+    pub(crate) fn notice_of(&mut self, id: ContentId, text: &str) {
+        self.downloads.values().filter(|download| download.id == id).for_each(|one| one.notice(text));
     }
 }

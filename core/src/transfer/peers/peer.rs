@@ -66,6 +66,8 @@ pub(crate) struct Peer {
     pub(crate) class: Distance,
     /// Its first message; `None` until it has introduced itself.
     pub(crate) hello: Option<Hello>,
+    /// True if it is a web seed, which is never banned: its owner may not even know of this network.
+    pub(crate) web: bool,
     /// The session.
     pub(crate) session: Session,
     /// True if we dialled it, false if it dialled us.
@@ -126,6 +128,7 @@ impl Peer {
             addr,
             class,
             hello: None,
+            web: false,
             session,
             heard,
             heard_bytes: 0,
@@ -140,7 +143,7 @@ impl Peer {
 
     /// Returns the state of a web seed whose session has just started.
     pub(crate) fn of_web_seed(id: WebSeedId, session: Session) -> Self {
-        Self::new(id.peer, id.connection, id.addr, Distance::Wan, session)
+        Self { web: true, ..Self::new(id.peer, id.connection, id.addr, Distance::Wan, session) }
     }
 
     /// Keeps the first message of the peer, with at most [`limits::AGENT_BYTES`] of the name of its program:

@@ -1,6 +1,6 @@
 //! The ids under which a web seed takes part as a peer.
 //!
-//! A web server has no key and no libp2p connection, but peers are kept, counted, shown and banned by both.
+//! A web server has no key and no libp2p connection, but peers are kept, counted and shown by both.
 //! [`WebSeedId`] makes stand-ins for them. No other code makes a [`PeerId`] or a [`ConnectionId`] of a web
 //! seed.
 
@@ -17,7 +17,7 @@ use crate::schedule::PeerKey;
 /// counts its connections from 1 upwards and these numbers go downwards from the largest `usize`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebSeedId {
-    /// The peer id. It depends on the URL alone, so that bans and statistics outlast a session.
+    /// The peer id. It depends on the URL alone, so that statistics outlast a session.
     pub(super) peer: PeerId,
     /// The connection. It depends on the session alone.
     pub(super) connection: ConnectionId,

@@ -5,6 +5,9 @@
 //! It is a holder of the last resort: it grants only chunks that no peer is known to have. So many nodes
 //! together fetch about one copy of the blob from one server.
 
+mod list;
+mod read;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,16 +18,19 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::event::{Outcome, SessionEvent};
+use list::ListSearch;
+use read::{ChunkReader, Read};
+
 use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
-use crate::content::tree::encoded_len;
 use crate::id::ContentId;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
 use crate::store::Store;
+use crate::transfer::webseed::hash_list::ListFault;
 use crate::transfer::webseed::{WebSeed, WebSeedError};
-use crate::transfer::writer::{Write, Writer};
+use crate::transfer::writer::Writer;
 use crate::wire::{self, Handle, Have, Hello, Message, Offer, RefusalReason};
 
 /// Chunks that are read at once: the server works at one while the request for another is under way.
@@ -38,10 +44,6 @@ const REFUSED: Duration = Duration::from_millis(500);
 /// Time in which the nodes of a site that want the same blob meet and agree on who fetches which chunk from
 /// outside.
 const MEETING: Duration = Duration::from_secs(1);
-/// Time after which the server is asked for the hash list, if no peer has sent it by then.
-const LIST_AFTER: Duration = Duration::from_secs(2);
-/// Ending of the file with the hash list on the server, behind the URL of the blob.
-const LIST_NAME: &str = ".swarm";
 
 /// The node's knowledge of a download, as far as a web seed needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +61,16 @@ pub(crate) struct Web {
     pub(crate) private: bool,
     pub(crate) id: ContentId,
     pub(crate) lack: watch::Receiver<Lack>,
+    pub(crate) news: watch::Sender<WebNews>,
+}
+
+/// Facts about a web seed that no message of a peer has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WebNews {
+    /// The reason, in words, for which the server is of less use than it could be.
+    pub(crate) note: Option<String>,
+    /// Time before which the server is asked for nothing, also by a later session.
+    pub(crate) rest: Option<Instant>,
 }
 
 /// The ends of the node's channels to a session.
@@ -76,18 +88,8 @@ struct ChunkRead {
     got: Arc<AtomicU64>,
     /// Bytes of which the node has been told.
     told: u64,
-}
-
-/// The result of reading a chunk.
-enum Read {
-    /// The chunk was handed to the threads that write. They tell the node.
-    Done,
-    /// The only chunk of a blob that is being learned; `None` if it did not verify.
-    Only(Option<Vec<u8>>),
-    /// The chunk did not verify.
-    Bad,
-    /// The server did not send the chunk.
-    Failed(WebSeedError),
+    /// Start of the reading.
+    since: Instant,
 }
 
 /// The task that plays the peer.
@@ -105,12 +107,10 @@ pub(super) struct WebSession {
     handle: Option<Handle>,
     /// Length of the file on the server, in bytes, once it is known.
     len: Option<u64>,
-    /// The hash list, if the server was asked for it and has it.
-    list: Option<Vec<u8>>,
+    /// The search for the hash list on the server.
+    list: ListSearch,
     /// Start of the session.
     since: Instant,
-    /// True once the server was asked for the hash list.
-    looked_for_list: bool,
     /// True once the node has the offer for its present want.
     offered: bool,
     /// Orders of the node for the chunks that it requests.
@@ -124,8 +124,12 @@ pub(super) struct WebSession {
     granted: u32,
     /// Time before which nothing is granted.
     pause: Option<Instant>,
-    /// Requests that failed one after another.
+    /// Time before which the server is asked for nothing: it failed, or asks for a pause.
+    rest: Option<Instant>,
+    /// Requests that failed one after another. Requests that were under way together count once.
     failures: u32,
+    /// Time of the last failure that counted.
+    failed: Option<Instant>,
     /// The queue on which buffers come back from the threads that write.
     spare: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
 }
@@ -151,9 +155,8 @@ impl WebSession {
             traffic,
             handle: None,
             len: None,
-            list: None,
+            list: ListSearch::new(),
             since: Instant::now(),
-            looked_for_list: false,
             offered: false,
             expects: BTreeMap::new(),
             waiting: Vec::new(),
@@ -161,7 +164,9 @@ impl WebSession {
             reads: JoinSet::new(),
             granted: 0,
             pause: None,
+            rest: None,
             failures: 0,
+            failed: None,
             spare: mpsc::channel(PARALLEL),
         }
     }
@@ -178,8 +183,9 @@ impl WebSession {
             dht: Vec::new(),
         };
         self.say(Message::Hello(hello)).await?;
-        let seed = Arc::new(WebSeed::new(&self.web.url, self.web.private).map_err(lost)?);
-        self.len = Some(seed.len().await.map_err(lost)?);
+        let seed =
+            Arc::new(WebSeed::new(&self.web.url, self.web.private).map_err(|error| self.lost(&error))?);
+        self.len = Some(seed.len().await.map_err(|error| self.lost(&error))?);
         self.seed = Some(seed);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -187,10 +193,12 @@ impl WebSession {
             tokio::select! {
                 message = self.ends.messages.recv() => self.hear(message.ok_or(SessionEnd::Node)?).await?,
                 Some(Ok((key, read))) = self.reads.join_next() => self.read(key, read).await?,
+                Some(Ok(read)) = self.list.asking.join_next() => self.listed(read),
                 changed = self.web.lack.changed() => changed.map_err(|_| SessionEnd::Node)?,
                 _ = look.tick() => self.progress().await?,
             }
             self.offer().await?;
+            self.turn_away().await?;
             self.begin();
             self.grant().await?;
         }
@@ -215,7 +223,7 @@ impl WebSession {
             Message::Want { blob, .. } => return self.say(Message::Absent { blob }).await,
             Message::Unwant { blob } if Some(blob) == self.handle => self.handle = None,
             Message::List { blob } => {
-                if let Some(bytes) = self.list.clone() {
+                if let Some(bytes) = self.list.found.clone() {
                     return self.tell.event(SessionEvent::List { blob, bytes }).await;
                 }
             }
@@ -267,37 +275,41 @@ impl WebSession {
             return Err(SessionEnd::Protocol("is longer than a file of swarm may be".to_owned()));
         };
         let learned = self.web.lack.borrow().learned;
-        if !learned && geometry.chunks() > 1 && self.list.is_none() {
-            if self.since.elapsed() < LIST_AFTER || std::mem::replace(&mut self.looked_for_list, true) {
-                return Ok(());
+        if !learned && geometry.chunks() > 1 && self.list.found.is_none() {
+            // If the server has no hash list, a peer may still send it.
+            if !self.is_resting() {
+                self.list.ask(&self.web, geometry);
             }
-            // The server is asked once. If it has no hash list, a peer may still send it.
-            self.list = self.ask_list(encoded_len(geometry)).await;
-            if self.list.is_none() {
-                return Ok(());
-            }
+            return Ok(());
         }
         self.offered = true;
+        self.note(None);
         let offer = Offer { blob, kind: ContentKind::File, len, name: None, origin: false, have: Have::All };
         self.say(Message::Offer(offer)).await
     }
 
-    /// Reads the hash list from the server; `None` if the server has none of this length, in bytes.
-    async fn ask_list(&self, len: usize) -> Option<Vec<u8>> {
-        let url = self.web.url.clone() + LIST_NAME;
-        let seed = WebSeed::new(&url, self.web.private).ok()?;
-        if seed.len().await.ok()? != len as u64 {
-            return None;
+    /// Handles the end of a request for the hash list.
+    fn listed(&mut self, read: Result<Vec<u8>, ListFault>) {
+        match read {
+            Ok(bytes) => {
+                self.list.found = Some(bytes);
+                self.note(None);
+            }
+            Err(fault) => {
+                tracing::debug!(url = %self.web.url, %fault, "a hash list of a web seed");
+                self.list.failed(&fault);
+                if let Some(wait) = fault.wait() {
+                    self.rest_for(wait);
+                }
+                self.note(Some(fault.to_string()));
+            }
         }
-        let mut bytes = Vec::with_capacity(len);
-        seed.read(0..len as u64, |piece| bytes.extend_from_slice(piece)).await.ok()?;
-        Some(bytes)
     }
 
     /// Grants chunks that no peer has.
     async fn grant(&mut self) -> Result<(), SessionEnd> {
         let (Some(blob), true) = (self.handle, self.offered) else { return Ok(()) };
-        if self.pause.is_some_and(|until| Instant::now() < until) {
+        if self.pause.is_some_and(|until| Instant::now() < until) || self.is_resting() {
             return Ok(());
         }
         let busy = self.granted + self.waiting.len() as u32 + self.reading.len() as u32;
@@ -331,35 +343,78 @@ impl WebSession {
                 buffer: self.spare.1.try_recv().unwrap_or_default(),
             };
             let task = self.reads.spawn(async move { (key, reader.run(expect).await) });
-            self.reading.insert(key, ChunkRead { task, got, told: 0 });
+            self.reading.insert(key, ChunkRead { task, got, told: 0, since: Instant::now() });
         }
     }
 
     /// Handles the end of reading a chunk.
     async fn read(&mut self, key: (Handle, u32), read: Read) -> Result<(), SessionEnd> {
-        if self.reading.remove(&key).is_none() {
-            // The node has cancelled the chunk meanwhile.
-            return Ok(());
-        }
+        // The node may have cancelled the chunk meanwhile.
+        let Some(reading) = self.reading.remove(&key) else { return Ok(()) };
         let (blob, chunk) = key;
         match read {
-            Read::Done => self.failures = 0,
+            Read::Done => {
+                self.failures = 0;
+                self.note(None);
+            }
             Read::Only(bytes) => return self.tell.event(SessionEvent::Only { blob, bytes }).await,
             Read::Bad => {
                 let outcome = Outcome::Bad;
                 return self.tell.event(SessionEvent::Chunk { blob, chunk, bytes: 0, outcome }).await;
             }
             Read::Failed(error) => {
-                self.failures += 1;
                 tracing::debug!(url = %self.web.url, %error, "a web seed");
-                if error.is_final() || self.failures >= FAILURES {
-                    return Err(lost(error));
+                if self.failed.is_none_or(|last| last <= reading.since) {
+                    self.failures += 1;
+                    self.failed = Some(Instant::now());
                 }
-                self.pause = Some(Instant::now() + REFUSED * (1 << self.failures));
+                if error.is_final() || self.failures >= FAILURES {
+                    return Err(self.lost(&error));
+                }
+                self.rest_for(error.wait().unwrap_or_default().max(REFUSED * (1 << self.failures)));
+                self.note(Some(error.to_string()));
                 return self.say(Message::Decline { blob, chunk, why: RefusalReason::Busy }).await;
             }
         }
         Ok(())
+    }
+
+    /// Declines the chunks that wait while the server rests.
+    async fn turn_away(&mut self) -> Result<(), SessionEnd> {
+        if !self.is_resting() {
+            return Ok(());
+        }
+        for (blob, chunk) in std::mem::take(&mut self.waiting) {
+            if self.expects.remove(&(blob, chunk)).is_some() {
+                self.say(Message::Decline { blob, chunk, why: RefusalReason::Busy }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns true if the server is asked for nothing now.
+    fn is_resting(&self) -> bool {
+        self.rest.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Asks the server for nothing for this long, and not before the end of a longer rest.
+    fn rest_for(&mut self, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.rest = Some(self.rest.map_or(until, |rest| rest.max(until)));
+        self.web.news.send_modify(|news| news.rest = self.rest);
+    }
+
+    /// Notes what a person should know of the server; `None` if all is well again.
+    fn note(&self, note: Option<String>) {
+        self.web.news.send_modify(|news| news.note = note);
+    }
+
+    /// Returns the end of a session whose server failed.
+    fn lost(&mut self, error: &WebSeedError) -> SessionEnd {
+        if let Some(wait) = error.wait() {
+            self.rest_for(wait);
+        }
+        SessionEnd::Refused(error.to_string())
     }
 
     /// Tells the node how far the chunks are, so that it notices a slow server.
@@ -375,73 +430,5 @@ impl WebSession {
             self.tell.event(SessionEvent::Bytes { blob, chunk, bytes }).await?;
         }
         Ok(())
-    }
-}
-
-/// Returns the end of a session whose server failed.
-#[allow(clippy::needless_pass_by_value)] // `map_err` hands the value over.
-fn lost(error: WebSeedError) -> SessionEnd {
-    SessionEnd::Lost(std::io::Error::other(error.to_string()))
-}
-
-/// The task that reads one chunk from the server.
-struct ChunkReader {
-    seed: Arc<WebSeed>,
-    limiter: Limiter,
-    traffic: Arc<Traffic>,
-    got: Arc<AtomicU64>,
-    store: Store,
-    writes: Writer,
-    tell: EventSender,
-    spare: mpsc::Sender<Vec<u8>>,
-    buffer: Vec<u8>,
-}
-
-impl ChunkReader {
-    /// Reads and verifies the chunk, and hands it to the threads that write.
-    async fn run(mut self, expect: ReceiveCommand) -> Read {
-        let (geometry, index, mut check) = match &expect {
-            ReceiveCommand::Chunk { chunk, target, .. } => match target.geometry().chunk(*chunk) {
-                Some(index) => (target.geometry(), index, target.list().check(index)),
-                None => return Read::Done,
-            },
-            ReceiveCommand::Only { list, .. } => match list.geometry().last() {
-                Some(index) => (list.geometry(), index, list.check(index)),
-                None => return Read::Only(Some(Vec::new())),
-            },
-            _ => return Read::Done,
-        };
-        let (from, size) = (geometry.offset(index), geometry.size(index));
-        let mut bytes = std::mem::take(&mut self.buffer);
-        bytes.clear();
-        bytes.reserve_exact(size);
-        let mut left = size;
-        while left > 0 {
-            let step = left.min(self.limiter.step());
-            self.limiter.pass(step).await;
-            left -= step;
-        }
-        let (got, traffic) = (&self.got, &self.traffic);
-        let take = |piece: &[u8]| {
-            check.update(piece);
-            bytes.extend_from_slice(piece);
-            got.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            traffic.received(piece.len() as u64);
-        };
-        if let Err(error) = self.seed.read(from..from + size as u64, take).await {
-            return Read::Failed(error);
-        }
-        let passes = check.passes();
-        match expect {
-            ReceiveCommand::Only { .. } => Read::Only(passes.then_some(bytes)),
-            ReceiveCommand::Chunk { blob, target, .. } if passes => {
-                let room = self.store.room(size as u64).await;
-                let (from, spare) = (self.tell.key, self.spare);
-                let write = Write { target, chunk: index, bytes, room, from, blob, fresh: 0, spare };
-                self.writes.write(write).await;
-                Read::Done
-            }
-            _ => Read::Bad,
-        }
     }
 }

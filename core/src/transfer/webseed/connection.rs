@@ -21,7 +21,8 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::address::{WebOrigin, of_internet};
-use super::{WebSeedError, authorities};
+use super::proxy::{self, Proxies, Proxy};
+use super::{BY_OPTION, WebSeedError, authorities};
 use crate::limits;
 
 /// A function that finds the addresses of a host name, with this port.
@@ -43,6 +44,7 @@ pub(super) struct WebNetwork {
     pub(super) of_internet: fn(IpAddr) -> bool,
     /// The TLS settings; `None` for those of this machine.
     pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) patience: Patience,
 }
 
@@ -55,6 +57,7 @@ impl WebNetwork {
             }),
             of_internet,
             tls: None,
+            proxies: Arc::new(Proxies::of_environment()),
             patience: Patience {
                 connect: limits::WEBSEED_CONNECT,
                 first_byte: limits::WEBSEED_FIRST_BYTE,
@@ -76,8 +79,10 @@ pub(super) enum AddressScope {
 /// A connection on which nothing, or one answer, is under way.
 pub(super) struct HttpConnection {
     origin: WebOrigin,
-    /// True if it goes to an address of the internet.
+    /// True if it goes to an address of the internet, as far as this machine can tell behind a proxy.
     pub(super) of_internet: bool,
+    /// The proxy at its other end, which is told the whole URL; `None` behind a tunnel or without a proxy.
+    proxy: Option<Proxy>,
     sender: http1::SendRequest<String>,
     idle_since: Instant,
     _driver: Driver,
@@ -137,8 +142,11 @@ impl Connections {
     async fn send_on(
         &self,
         mut connection: HttpConnection,
-        request: Request<String>,
+        mut request: Request<String>,
     ) -> Result<(HttpConnection, Response<Incoming>), WebSeedError> {
+        if let Some(proxy) = &connection.proxy {
+            proxy.address(&mut request)?;
+        }
         let patience = self.network.patience.first_byte;
         let answered = async {
             connection.sender.ready().await?;
@@ -184,13 +192,20 @@ impl Connections {
         Some(idle.remove(at))
     }
 
-    /// Makes a new connection with an address that may be used, with TLS if the origin has it.
+    /// Makes a new connection with an address that may be used or with a proxy, with TLS if the origin has it.
     async fn connect(&self, origin: &WebOrigin, reach: AddressScope) -> Result<HttpConnection, WebSeedError> {
-        let addrs = self.addresses(origin, reach).await?;
-        let unreachable = |error| WebSeedError::Unreachable { host: origin.host.to_string(), error };
-        let tcp = connect_any(addrs).await.map_err(unreachable)?;
+        let proxy = self.network.proxies.of(origin)?;
+        let (tcp, of_internet) = match proxy {
+            Some(proxy) => (self.through(proxy, origin, reach).await?, self.is_beyond(origin).await),
+            None => {
+                let addrs = self.addresses(origin, reach).await?;
+                let unreachable = |error| WebSeedError::Unreachable { host: origin.host.to_string(), error };
+                let tcp = connect_any(addrs).await.map_err(unreachable)?;
+                let of_internet = (self.network.of_internet)(tcp.peer_addr().map_err(unreachable)?.ip());
+                (tcp, of_internet)
+            }
+        };
         let _ = tcp.set_nodelay(true);
-        let of_internet = (self.network.of_internet)(tcp.peer_addr().map_err(unreachable)?.ip());
         let (sender, driver) = if origin.secure {
             let config = match &self.network.tls {
                 Some(config) => config.clone(),
@@ -200,8 +215,48 @@ impl Connections {
         } else {
             speak(tcp).await?
         };
-        let origin = origin.clone();
-        Ok(HttpConnection { origin, of_internet, sender, idle_since: Instant::now(), _driver: driver })
+        let proxy = proxy.filter(|_| !origin.secure).cloned();
+        let (origin, idle_since) = (origin.clone(), Instant::now());
+        Ok(HttpConnection { origin, of_internet, proxy, sender, idle_since, _driver: driver })
+    }
+
+    /// Connects to a proxy, and with TLS through it to the origin. The proxy is the owner's choice, so that any
+    /// address will do for it. The origin is checked as far as this machine can.
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        origin: &WebOrigin,
+        reach: AddressScope,
+    ) -> Result<TcpStream, WebSeedError> {
+        if reach == AddressScope::Internet && !self.is_beyond(origin).await {
+            return Err(WebSeedError::Forbidden { host: origin.host.to_string(), unless: BY_OPTION });
+        }
+        let lost = |error| WebSeedError::Proxy(format!("{} cannot be reached: {error}", proxy.name()));
+        let addrs = self.look_up(&proxy.host, proxy.port).await.map_err(lost)?;
+        let mut tcp = connect_any(by_turns(addrs.into_iter())).await.map_err(lost)?;
+        if origin.secure {
+            proxy.open(&mut tcp, origin).await?;
+        }
+        Ok(tcp)
+    }
+
+    /// Returns true if a host behind a proxy is of the internet, as far as this machine can tell: no address of
+    /// it is one of a local network, for the proxy may choose any. The proxy looks a name up again. Behind many
+    /// proxies this machine finds no address at all; then the name must not be one of local networks.
+    async fn is_beyond(&self, origin: &WebOrigin) -> bool {
+        let looking = timeout(limits::WEBSEED_PROXY_LOOKUP, self.look_up(&origin.host, origin.port));
+        let addrs = looking.await.ok().and_then(Result::ok).unwrap_or_default();
+        let is_local = matches!(&origin.host, Host::Domain(name) if proxy::is_local_name(name));
+        !is_local && addrs.iter().all(|addr| (self.network.of_internet)(addr.ip()))
+    }
+
+    /// Returns the addresses of a host.
+    async fn look_up(&self, host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match host {
+            Host::Domain(name) => (self.network.lookup)(name.clone(), port).await,
+            Host::Ipv4(ip) => Ok(vec![SocketAddr::from((*ip, port))]),
+            Host::Ipv6(ip) => Ok(vec![SocketAddr::from((*ip, port))]),
+        }
     }
 
     /// Returns the addresses of a host to which connections may go. The name is not looked up again after the
@@ -211,22 +266,20 @@ impl Connections {
         origin: &WebOrigin,
         reach: AddressScope,
     ) -> Result<Vec<SocketAddr>, WebSeedError> {
-        let addrs = match &origin.host {
-            Host::Domain(name) => (self.network.lookup)(name.clone(), origin.port)
-                .await
-                .map_err(|error| WebSeedError::NoSuchHost { host: name.clone(), error })?,
-            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, origin.port))],
-            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, origin.port))],
-        };
         let host = || origin.host.to_string();
+        let none = |error| WebSeedError::NoSuchHost { host: host(), error };
+        let addrs = self.look_up(&origin.host, origin.port).await.map_err(none)?;
         if addrs.is_empty() {
-            let error = io::Error::new(io::ErrorKind::NotFound, "it has no address");
-            return Err(WebSeedError::NoSuchHost { host: host(), error });
+            return Err(none(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
         }
         let may =
             |addr: &SocketAddr| reach == AddressScope::Anywhere || (self.network.of_internet)(addr.ip());
         let addrs = by_turns(addrs.into_iter().filter(may));
-        if addrs.is_empty() { Err(WebSeedError::Forbidden { host: host() }) } else { Ok(addrs) }
+        if addrs.is_empty() {
+            Err(WebSeedError::Forbidden { host: host(), unless: BY_OPTION })
+        } else {
+            Ok(addrs)
+        }
     }
 }
 
@@ -296,8 +349,8 @@ async fn shake_hands(
 }
 
 /// Returns the fault of a certificate in words. They hold no text of the server.
-const fn in_words(fault: &CertificateError) -> &'static str {
-    match fault {
+fn in_words(fault: &CertificateError) -> String {
+    let words = match fault {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "has expired (or this machine's clock is wrong)"
         }
@@ -307,10 +360,24 @@ const fn in_words(fault: &CertificateError) -> &'static str {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "is for another name"
         }
-        CertificateError::UnknownIssuer => "is by nobody whom this machine trusts",
+        CertificateError::UnknownIssuer => {
+            "is by nobody whom this machine trusts (SSL_CERT_FILE can name another list of authorities)"
+        }
         CertificateError::Revoked => "was revoked",
+        CertificateError::BadEncoding => "cannot be read",
+        CertificateError::BadSignature => "does not have the signature of its issuer",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for web servers"
+        }
+        // Most certificates that people sign themselves are of this kind. The error has no type of its own.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is that of an authority, not of a server"
+        }
+        // Names of an error of the TLS library, without text of the server.
+        CertificateError::Other(other) => return format!("is not valid: {other}"),
         _ => "is not valid",
-    }
+    };
+    words.to_owned()
 }
 
 /// Starts HTTP/1.1 on a new connection, and the task that moves its bytes.

@@ -11,9 +11,11 @@ use super::*;
 use server::{Server, Step, part};
 
 mod answers;
+mod lists;
 mod network;
 mod nginx;
 mod pool;
+mod proxy;
 mod redirects;
 mod secure;
 mod server;
@@ -32,6 +34,8 @@ fn file() -> Vec<u8> {
 fn network() -> WebNetwork {
     WebNetwork {
         patience: Patience { connect: LONG, first_byte: LONG, progress: LONG },
+        // The machine that runs the tests may have some.
+        proxies: Arc::default(),
         ..WebNetwork::system()
     }
 }

@@ -68,15 +68,39 @@ async fn a_whole_file_is_not_read_for_a_part() {
 
 #[tokio::test]
 async fn a_length_that_is_not_told_or_is_nothing() {
-    let unknown = "HTTP/1.1 206 OK\nContent-Range: bytes 0-0/*\nContent-Length: 1";
-    let server = Server::start(move |_, _| raw(unknown, "x")).await;
+    let unknown = "HTTP/1.1 206 OK\nContent-Range: bytes 0-1/*\nContent-Length: 2";
+    let server = Server::start(move |_, _| raw(unknown, "xy")).await;
     let unknown = seed(&server);
-    assert!(read(&unknown, 0..1).await.1.is_ok(), "it can be read all the same");
+    assert!(read(&unknown, 0..2).await.1.is_ok(), "it can be read all the same");
     let why = unknown.len().await.unwrap_err();
     assert!(matches!(why, WebSeedError::NoLength) && why.is_final());
     for empty in ["HTTP/1.1 416 No\nContent-Range: bytes */0", "HTTP/1.1 200 OK"] {
         let server = Server::start(move |_, _| raw(&format!("{empty}\nContent-Length: 0"), "")).await;
         assert_eq!(seed(&server).len().await.unwrap(), 0);
+    }
+}
+
+/// A server that takes an end of 0 for none, as BusyBox's `httpd` does, and one whose file is a single byte.
+#[tokio::test]
+async fn i9_the_first_byte_alone_is_not_asked_for() {
+    for length in [1, 2, 3, 100_000] {
+        let server = Server::start(move |head, _| {
+            let (file, range) = (&file()[..length], server::range(head));
+            let end = if range.end == 1 { length } else { length.min(range.end as usize) };
+            let bytes = &file[range.start as usize..end];
+            let head = format!(
+                "HTTP/1.1 206 Partial Content\nContent-Length: {}\nContent-Range: bytes {}-{}/{length}",
+                bytes.len(),
+                range.start,
+                end - 1
+            );
+            raw(&head, bytes)
+        });
+        let seed = seed(&server.await);
+        assert_eq!(seed.len().await.unwrap(), length as u64);
+        let (got, ended) = read(&seed, 0..length as u64).await;
+        ended.unwrap();
+        assert!(got == file()[..length]);
     }
 }
 
