@@ -96,7 +96,7 @@ fn role() -> impl clap::builder::TypedValueParser<Value = Role> {
 pub(crate) struct Join {
     /// Invitation, or a file that contains it
     ///
-    /// - reads it from standard input. Arguments are visible to other users of this machine: a file is
+    /// With - it is read from standard input. Other users of this machine can see arguments, so a file is
     /// better.
     #[arg(env = "SWARM_JOIN", value_name = "CODE|FILE")]
     pub(crate) code: String,
