@@ -9,8 +9,8 @@
 //! is no second lookup that could give another answer. It follows redirects itself, and checks each target in
 //! this way.
 //!
-//! A proxy that the environment names is used. It looks the name up itself, so that only what this machine can
-//! know of the target is checked: [`proxy`].
+//! A proxy that the environment names is used. It looks the name up itself, so that only what this machine
+//! can know of the target is checked: [`proxy`].
 //!
 //! Absences: no cookies, no credentials, no referer. No compression: bytes are taken as they are,
 //! whatever `Content-Encoding` claims, because a file `x.gz` is often served with one. No `If-Range`: the

@@ -27,7 +27,7 @@ pub(crate) struct Scripted {
 type Files = HashMap<String, Vec<u8>>;
 
 /// A function from a request and its number, from 0, to the head of an error; `None` for the right answer.
-type Fault = dyn Fn(&Asked, usize) -> Option<&'static str> + Send + Sync;
+type AnswerFault = dyn Fn(&Asked, usize) -> Option<&'static str> + Send + Sync;
 
 impl Scripted {
     /// Starts a server without files.
@@ -36,7 +36,7 @@ impl Scripted {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (asked, fault): (Arc<Mutex<Vec<Asked>>>, Arc<Fault>) = (Arc::default(), Arc::new(fault));
+        let (asked, fault): (Arc<Mutex<Vec<Asked>>>, Arc<AnswerFault>) = (Arc::default(), Arc::new(fault));
         let files: Arc<Mutex<Files>> = Arc::default();
         let (log, own) = (Arc::clone(&asked), Arc::clone(&files));
         thread::spawn(move || {
@@ -65,7 +65,12 @@ impl Scripted {
 }
 
 /// Answers one request; `None` at the end of the connection.
-fn serve(stream: &TcpStream, log: &Mutex<Vec<Asked>>, files: &Mutex<Files>, fault: &Fault) -> Option<()> {
+fn serve(
+    stream: &TcpStream,
+    log: &Mutex<Vec<Asked>>,
+    files: &Mutex<Files>,
+    fault: &AnswerFault,
+) -> Option<()> {
     let lines: Vec<String> =
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
     let path = lines.first()?.split(' ').nth(1)?.to_owned();

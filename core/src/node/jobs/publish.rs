@@ -164,8 +164,8 @@ fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
     Ok(publish.webseeds.clone())
 }
 
-/// Returns a sentence for each web seed that has no file of this length, or no hash list beside it, now. These
-/// are only warnings: getters verify every byte, and the publisher may be about to put the files there.
+/// Returns a sentence for each web seed that has no file of this length, or no hash list beside it, now.
+/// These are only warnings: getters verify every byte, and the publisher may be about to put the files there.
 async fn look_at(webseeds: &[String], (id, len): (ContentId, u64)) -> Vec<String> {
     let look = async |url: &String| {
         let odd =

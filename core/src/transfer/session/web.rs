@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::event::{Outcome, SessionEvent};
 use list::ListSearch;
 use read::{ChunkReader, Read};
 
+use super::event::{Outcome, SessionEvent};
 use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;

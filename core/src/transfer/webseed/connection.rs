@@ -192,11 +192,12 @@ impl Connections {
         Some(idle.remove(at))
     }
 
-    /// Makes a new connection with an address that may be used or with a proxy, with TLS if the origin has it.
+    /// Makes a new connection with an address that may be used or through a proxy, with TLS if the origin
+    /// has it.
     async fn connect(&self, origin: &WebOrigin, reach: AddressScope) -> Result<HttpConnection, WebSeedError> {
         let proxy = self.network.proxies.of(origin)?;
         let (tcp, of_internet) = match proxy {
-            Some(proxy) => (self.through(proxy, origin, reach).await?, self.is_beyond(origin).await),
+            Some(proxy) => self.through(proxy, origin, reach).await?,
             None => {
                 let addrs = self.addresses(origin, reach).await?;
                 let unreachable = |error| WebSeedError::Unreachable { host: origin.host.to_string(), error };
@@ -220,15 +221,17 @@ impl Connections {
         Ok(HttpConnection { origin, of_internet, proxy, sender, idle_since, _driver: driver })
     }
 
-    /// Connects to a proxy, and with TLS through it to the origin. The proxy is the owner's choice, so that any
-    /// address will do for it. The origin is checked as far as this machine can.
+    /// Connects to a proxy, and with TLS through it to the origin. The proxy is the owner's choice, so that
+    /// any address will do for it. The origin is checked as far as this machine can. Returns the connection,
+    /// and whether the origin is of the internet.
     async fn through(
         &self,
         proxy: &Proxy,
         origin: &WebOrigin,
         reach: AddressScope,
-    ) -> Result<TcpStream, WebSeedError> {
-        if reach == AddressScope::Internet && !self.is_beyond(origin).await {
+    ) -> Result<(TcpStream, bool), WebSeedError> {
+        let of_internet = self.is_beyond(origin).await;
+        if reach == AddressScope::Internet && !of_internet {
             return Err(WebSeedError::Forbidden { host: origin.host.to_string(), unless: BY_OPTION });
         }
         let lost = |error| WebSeedError::Proxy(format!("{} cannot be reached: {error}", proxy.name()));
@@ -237,12 +240,12 @@ impl Connections {
         if origin.secure {
             proxy.open(&mut tcp, origin).await?;
         }
-        Ok(tcp)
+        Ok((tcp, of_internet))
     }
 
-    /// Returns true if a host behind a proxy is of the internet, as far as this machine can tell: no address of
-    /// it is one of a local network, for the proxy may choose any. The proxy looks a name up again. Behind many
-    /// proxies this machine finds no address at all; then the name must not be one of local networks.
+    /// Returns true if a host behind a proxy is of the internet, as far as this machine can tell: no address
+    /// of it is one of a local network, for the proxy may choose any. The proxy looks a name up again. Behind
+    /// many proxies this machine finds no address at all. A name of local networks is never of the internet.
     async fn is_beyond(&self, origin: &WebOrigin) -> bool {
         let looking = timeout(limits::WEBSEED_PROXY_LOOKUP, self.look_up(&origin.host, origin.port));
         let addrs = looking.await.ok().and_then(Result::ok).unwrap_or_default();

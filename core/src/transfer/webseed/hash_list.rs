@@ -48,8 +48,8 @@ impl ListFault {
     }
 }
 
-/// Reads the hash list of a file of more than one chunk from beside its URL, and verifies it. `private` is true
-/// if the server may have an address that is not of the internet.
+/// Reads the hash list of a file of more than one chunk from beside its URL, and verifies it. `private` is
+/// true if the server may have an address that is not of the internet.
 ///
 /// # Errors
 /// [`ListFault`] if the server gives no list, or that of other content.

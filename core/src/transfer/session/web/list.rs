@@ -12,8 +12,8 @@ use crate::transfer::webseed::hash_list::{ListFault, read_hash_list};
 
 /// Time after which the server is asked for the hash list, if no peer has sent it by then.
 const LIST_AFTER: Duration = Duration::from_secs(2);
-/// Pause after the first request for the list that failed. It doubles up to [`limits::WEBSEED_WAIT`], which is
-/// also the pause after a list that is missing or wrong: the publisher may put the right one there.
+/// Pause after the first request for the list that failed. It doubles up to [`limits::WEBSEED_WAIT`], which
+/// is also the pause after a list that is missing or wrong: the publisher may put the right one there.
 const LIST_AGAIN: Duration = Duration::from_secs(4);
 
 /// The search for the hash list. The session goes on meanwhile.

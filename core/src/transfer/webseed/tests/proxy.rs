@@ -99,8 +99,8 @@ async fn d48_no_proxy_leads_inside() {
     assert_eq!(reader("http://10.0.0.1/file", true, &variables).len().await.unwrap(), 100_000);
 }
 
-/// Starts a proxy that answers with this line, and connects to `to` if it is 200. Returns its address, and the
-/// head of the request.
+/// Starts a proxy that answers with this line, and connects to `to` if it is 200. Returns its address, and
+/// the head of the request.
 async fn tunnel(to: SocketAddr, line: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
