@@ -241,7 +241,7 @@ const RAW_NUMBERS: [(&str, &str); 3] = [
 
 /// Returns the variable that gave the value of a flag; `None` if the flag was typed.
 fn untyped(shown: &str, args: &[OsString]) -> Option<String> {
-    let flag = shown.strip_prefix("--")?.split([' ', '=', '[']).next()?;
+    let flag = shown.strip_prefix("--")?.split([' ', '=', '[', '.']).next()?;
     let name = variable(flag);
     let is_typed = |arg: &OsString| {
         let arg = arg.to_string_lossy();
