@@ -34,6 +34,7 @@ use crate::limits;
 use crate::membership::{Admission, OfficeState, now as office_now};
 use crate::net::address::{is_relayed, split_peer};
 use crate::net::behaviour::Behaviour;
+use crate::net::multicast::Neighbour;
 use crate::options::Audience;
 use crate::schedule::{ChunkOrder, Now, PeerKey};
 use crate::store::record::Domain;
@@ -142,9 +143,9 @@ pub(super) struct Actor {
     office: Option<OfficeState>,
     /// Members that are called although there are others enough.
     urgent: BTreeSet<PeerId>,
-    /// Members that announce themselves on the local network.
-    beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
-    /// Has them asked where they are.
+    /// News of neighbours on the local network.
+    beacons: mpsc::Receiver<Neighbour>,
+    /// Has neighbours asked where they are.
     look: Arc<Notify>,
     /// Ends with the actor.
     _tasks: JoinSet<()>,
@@ -193,7 +194,7 @@ pub(super) struct Parts {
     pub(super) limit_lan: bool,
     pub(crate) seed: u64,
     pub(crate) office: Option<OfficeState>,
-    pub(super) beacons: mpsc::Receiver<(PeerId, Vec<Multiaddr>, u32)>,
+    pub(super) beacons: mpsc::Receiver<Neighbour>,
     pub(crate) look: Arc<Notify>,
     pub(crate) tasks: JoinSet<()>,
 }
@@ -335,7 +336,7 @@ impl Actor {
                     self.exchange(|_, uploads, fx| uploads.opened(id, blob, &access, fx));
                 }
                 Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
-                Some((peer, addrs, epoch)) = self.beacons.recv() => self.announced(peer, &addrs, epoch),
+                Some(neighbour) = self.beacons.recv() => self.announced(neighbour),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
                 Some(news) = self.dht.news() => {
                     self.dht.heard(news, Instant::now());
@@ -415,9 +416,7 @@ impl Actor {
         hints.dht.iter().for_each(|addr| self.dht.linked(addr));
         self.trackers.wants(id);
         let tells = hints.audience.unwrap_or_else(|| self.audience(id)) == Audience::Anyone;
-        if self.office.is_some() {
-            self.look.notify_one();
-        }
+        self.look.notify_one();
         self.dht.wants(id, tells);
         self.discovery.hurry(now);
     }
@@ -573,6 +572,9 @@ impl Actor {
                 );
             }
             self.ask_around(now);
+            if self.downloads.room(&self.peers, self.now()) > 0 {
+                self.look.notify_one();
+            }
             self.reach_out(now);
             let downloads = &self.downloads;
             self.uploads.prune(|id| downloads.is_active(id));

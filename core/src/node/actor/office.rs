@@ -16,6 +16,7 @@ use crate::limits;
 use crate::membership::state::Certified;
 use crate::membership::{Admission, now};
 use crate::net::address::ip_of;
+use crate::net::multicast::Neighbour;
 use crate::office::PublicKey;
 use crate::office::certificate::{Chain, Role};
 use crate::office::membership::Membership;
@@ -65,8 +66,12 @@ impl Actor {
         office.holds(&membership, now()).then_some(Some(membership))
     }
 
-    /// A member announced itself on the local network, by a secret of this number.
-    pub(super) fn announced(&mut self, peer: PeerId, addrs: &[Multiaddr], epoch: u32) {
+    /// A neighbour announced itself on the local network, or has not done so for long.
+    pub(super) fn announced(&mut self, neighbour: Neighbour) {
+        let (peer, addrs, epoch) = match neighbour {
+            Neighbour::Found { peer, addrs, epoch } => (peer, addrs, epoch),
+            Neighbour::Gone(peer) => return self.discovery.expired(peer),
+        };
         if let Some(office) = &self.office {
             office.behind(peer, epoch);
         }
