@@ -1,5 +1,7 @@
 //! Nodes that no multicast joins find each other all the same.
 
+mod neighbours;
+
 use std::process::Command;
 use std::time::Duration;
 
