@@ -6,6 +6,7 @@ pub mod tracker;
 pub(crate) mod ask_around;
 pub(crate) mod candidates;
 pub(crate) mod dht;
+pub(crate) mod lan;
 pub(crate) mod peer_cache;
 pub(crate) mod port_mapping;
 pub(crate) mod reachability;

@@ -11,11 +11,13 @@ pub(crate) mod connection_limits;
 pub(crate) mod filter;
 pub(crate) mod identity;
 pub(crate) mod ledbat;
+pub(crate) mod multicast;
 pub(crate) mod rate;
 pub(crate) mod shaping;
 pub(crate) mod streams;
 
 mod eager_tls;
+mod link_local;
 mod socket;
 mod tls;
 mod yamux;

@@ -1,6 +1,7 @@
 //! Nodes that are not joined by multicast find each other all the same.
 
 mod nat;
+mod neighbours;
 
 use std::time::Duration;
 

@@ -83,10 +83,12 @@ const ONE_SYSTEM: [&str; 6] = [
     "tokio::net::Unix",
 ];
 /// Foreign crates, and the places that may name them.
-const QUARANTINE: [(&str, &[&str]); 13] = [
+const QUARANTINE: [(&str, &[&str]); 15] = [
     ("argon2", &["core/src/content/share.rs"]),
     ("chacha20", &["core/src/content/seal.rs"]),
     ("ed25519_dalek", &["core/src/signed.rs"]),
+    ("hickory_proto", &["core/src/discovery/lan/packet", "core/src/membership/lan.rs"]),
+    ("if_addrs", &["core/src/net/multicast.rs"]),
     ("igd_next", &["core/src/discovery/port_mapping.rs"]),
     ("sled", &["core/src/store/meta.rs"]),
     ("rustix", SYSTEM),

@@ -18,6 +18,7 @@
 pub mod bytes;
 pub mod crowd;
 pub mod dht;
+pub mod multicast;
 mod net;
 mod offering;
 pub mod raw;

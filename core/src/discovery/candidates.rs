@@ -1,8 +1,11 @@
 //! Candidates for a dial, from every source side by side, under the dial limits. This module decides which
 //! peers to dial at which addresses and when; the actor dials.
 
+mod room;
 mod source;
+mod tries;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -12,9 +15,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::distance::Distance;
 use crate::limits;
-use crate::net::address::{Endpoint, class_of, endpoint, host_of, ip_of, split_peer};
+use crate::net::address::{Endpoint, class_of, endpoint, endpoint_on_link, host_of, split_peer, split_zone};
 use source::By;
 pub(crate) use source::{AddressSource, PeerSource, SERVICE_PORTS};
+use tries::{Machine, Tries};
 
 /// Ports of one host that are tried at once because a stranger named them, for TCP and QUIC each. A node has
 /// one port for IPv4 and one for IPv6, and does not say which is which.
@@ -39,13 +43,17 @@ struct Candidate {
     addrs: Vec<(Multiaddr, AddressSource)>,
     source: AddressSource,
     fails: u32,
+    /// Time at which a source last named it.
+    heard: Instant,
+    /// True if the peer has taken part in a session.
+    proved: bool,
     next: Instant,
     state: DialState,
     /// Dials in progress.
     under_way: u32,
     /// Addresses that became known while the candidate was being dialled at others.
     further: Vec<(Multiaddr, AddressSource)>,
-    /// QUIC addresses, and the time until which they wait for the TCP addresses.
+    /// Addresses of second choice (QUIC, link-local), and the time until which they wait for the others.
     later: (Instant, Vec<(Multiaddr, AddressSource)>),
     error: Option<String>,
 }
@@ -66,6 +74,50 @@ impl Candidate {
             (DialState::Dialling, None) => "connecting".to_owned(),
             (DialState::Idle, None) => "not tried yet".to_owned(),
         }
+    }
+
+    /// Returns the machines whose dials are counted, each once: TCP and QUIC of one host are one try.
+    fn machines(&self) -> BTreeSet<Machine> {
+        self.addrs.iter().filter_map(|(addr, source)| Machine::of(addr, *source)).collect()
+    }
+
+    /// Chooses the addresses to dial now, and counts them in `tries`.
+    fn to_dial(&mut self, tries: &mut BTreeMap<Machine, usize>, now: Instant) -> Vec<Multiaddr> {
+        let mut further = std::mem::take(&mut self.further);
+        let mut addrs = if self.state == DialState::Dialling {
+            further.append(&mut self.later.1);
+            further
+        } else {
+            self.later.1.clear();
+            self.addrs.clone()
+        };
+        // A candidate from a trusted source may still have addresses from others.
+        addrs.retain(|(addr, source)| {
+            Machine::of(addr, *source)
+                .is_none_or(|machine| tries.get(&machine).copied().unwrap_or(0) < machine.limit())
+        });
+        // Few ports of each kind, so that nobody makes us scan a host by naming its ports.
+        let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
+        addrs.retain(|(addr, source)| {
+            let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
+            let quic = addr.iter().any(|part| part == Protocol::QuicV1);
+            let count = ports.entry((ip, quic)).or_default();
+            *count += 1;
+            *count <= PORTS_OF_HOST
+        });
+        let machines: BTreeSet<Machine> =
+            addrs.iter().filter_map(|(addr, source)| Machine::of(addr, *source)).collect();
+        machines.into_iter().for_each(|machine| *tries.entry(machine).or_default() += 1);
+        let is_second = |addr: &Multiaddr| {
+            let quic = endpoint(addr).is_some_and(|end| end.quic && !end.relayed);
+            quic || split_zone(addr).is_some()
+        };
+        if self.state == DialState::Idle && addrs.iter().any(|(addr, _)| !is_second(addr)) {
+            let (second, first) = addrs.into_iter().partition(|(addr, _)| is_second(addr));
+            self.later = (now + HEAD_START, second);
+            addrs = first;
+        }
+        addrs.into_iter().map(|(addr, _)| addr).collect()
     }
 }
 
@@ -98,8 +150,8 @@ pub(crate) struct Candidates {
     candidates: BTreeMap<Name, Candidate>,
     /// Times at which each source lately made us try a peer.
     named: BTreeMap<By, VecDeque<Instant>>,
-    /// Times of recent dials to each IP address that led to no session.
-    failed: BTreeMap<IpAddr, VecDeque<Instant>>,
+    /// Recent dials to each machine that led to no session.
+    tries: Tries,
     /// Peers that have banned us, and the ends of their bans.
     barred: BTreeMap<PeerId, Instant>,
 }
@@ -114,17 +166,20 @@ impl Candidates {
         now: Instant,
     ) {
         let (bare, in_addr) = split_peer(addr);
-        if endpoint(&bare).is_none() {
-            return;
-        }
+        // Only whoever is on the same link as we are can name an address there.
+        let hearsay = source.is_hearsay();
+        let end = if hearsay { endpoint(&bare) } else { endpoint_on_link(&bare) };
+        let Some(end) = end else { return };
         let name = peer.or(in_addr).map_or_else(|| Name::Addr(bare.clone()), Name::Peer);
-        if !self.candidates.contains_key(&name) && !self.make_room(source) {
+        if !self.candidates.contains_key(&name) && !self.make_room(source, end.ip) {
             return;
         }
         let fresh = Candidate {
             addrs: Vec::new(),
             source,
             fails: 0,
+            heard: now,
+            proved: false,
             next: now,
             state: DialState::Idle,
             under_way: 0,
@@ -134,6 +189,7 @@ impl Candidates {
         };
         let candidate = self.candidates.entry(name).or_insert(fresh);
         candidate.source = candidate.source.min(source);
+        candidate.heard = now;
         if let Some(known) = candidate.addrs.iter_mut().find(|(known, _)| *known == bare) {
             known.1 = known.1.min(source);
             return;
@@ -141,36 +197,20 @@ impl Candidates {
         if candidate.state == DialState::Dialling && candidate.further.len() < limits::PEER_ADDRS {
             candidate.further.push((bare.clone(), source));
         }
-        candidate.addrs.truncate(limits::PEER_ADDRS - 1);
+        if candidate.addrs.len() >= limits::PEER_ADDRS {
+            candidate.drop_address();
+        }
         candidate.addrs.push((bare, source));
         // A new address is a new chance.
         candidate.next = candidate.next.min(now);
-    }
-
-    /// Makes room for one more candidate; false if there is none. Hearsay gets half of the places, and the
-    /// stalest hearsay gives way to other sources.
-    fn make_room(&mut self, source: AddressSource) -> bool {
-        let hearsay = self.candidates.values().filter(|c| c.source.is_hearsay()).count();
-        let full = self.candidates.len() >= limits::DIAL_QUEUE
-            || (source.is_hearsay() && hearsay >= limits::DIAL_QUEUE / 2);
-        if !full {
-            return true;
-        }
-        let idle = |c: &&Candidate| c.state == DialState::Idle && c.source.is_hearsay();
-        let stale =
-            self.candidates.iter().filter(|(_, c)| idle(c)).min_by_key(|(_, c)| (c.fails == 0, c.next));
-        let Some(stale) = stale.map(|(name, _)| name.clone()) else {
-            return !source.is_hearsay() && self.candidates.len() < 2 * limits::DIAL_QUEUE;
-        };
-        self.candidates.remove(&stale);
-        true
     }
 
     /// Adds an address that another peer named: only if that peer can itself have met it, and not too many at
     /// once.
     pub(crate) fn exchanged(&mut self, addr: &Multiaddr, peer: PeerId, by: (PeerId, Distance), now: Instant) {
         let Some(Endpoint { ip, .. }) = endpoint(addr) else { return };
-        if class_of(ip) < by.1 || self.knows(peer, addr) {
+        let other_link = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if other_link || class_of(ip) < by.1 || self.knows(peer, addr) {
             return;
         }
         if self.may_name(By::Peer(by.0), now) {
@@ -250,13 +290,13 @@ impl Candidates {
         let dialling = self.candidates.values().filter(|c| c.state == DialState::Dialling).count();
         let (mut room, mut tries) = (room().saturating_sub(dialling), self.tries(now));
         let mut dials = Vec::new();
-        for name in due {
+        for name in self.in_turn(due, &tries) {
             let Some(candidate) = self.candidates.get_mut(&name) else { continue };
             if candidate.source != AddressSource::Given && room == 0 && !is_urgent(&name) {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }
-            let addrs = addresses_to_dial(candidate, &mut tries, now);
+            let addrs = candidate.to_dial(&mut tries, now);
             if addrs.is_empty() {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
@@ -269,14 +309,36 @@ impl Candidates {
         dials
     }
 
-    /// Counts, for each IP address, the dials in progress because of hearsay and the recent failures.
-    fn tries(&self, now: Instant) -> BTreeMap<IpAddr, usize> {
-        let recent = |t: &&Instant| now.duration_since(**t) < limits::DIAL_IP_WINDOW;
-        let failed = self.failed.iter().map(|(ip, t)| (*ip, t.iter().filter(recent).count()));
-        let mut tries: BTreeMap<IpAddr, usize> = failed.collect();
+    /// Orders candidates that are due: given peers first, then the machines in turn, the least tried one first.
+    /// Of one machine's candidates those with the fewest failures come first, then those heard last.
+    fn in_turn(&self, due: Vec<Name>, tries: &BTreeMap<Machine, usize>) -> Vec<Name> {
+        let mut of_machine: BTreeMap<Option<Machine>, Vec<(u32, Reverse<Instant>, Name)>> = BTreeMap::new();
+        for name in due {
+            let Some(candidate) = self.candidates.get(&name) else { continue };
+            let machine = candidate.machines().into_iter().next();
+            let rank = (candidate.fails, Reverse(candidate.heard), name);
+            of_machine.entry(machine).or_default().push(rank);
+        }
+        let mut all = Vec::new();
+        for (machine, mut names) in of_machine {
+            names.sort_unstable();
+            let tried = machine.and_then(|machine| tries.get(&machine)).copied().unwrap_or(0);
+            all.extend(
+                names.into_iter().zip(tried..).map(|((fails, heard, name), turn)| {
+                    (machine.is_some().then_some(turn), fails, heard, name)
+                }),
+            );
+        }
+        all.sort_unstable();
+        all.into_iter().map(|(.., name)| name).collect()
+    }
+
+    /// Counts, for each machine, the dials in progress and the recent failures.
+    fn tries(&self, now: Instant) -> BTreeMap<Machine, usize> {
+        let mut tries = self.tries.recent(now);
         let dialling = |c: &&Candidate| c.state == DialState::Dialling;
-        for ip in self.candidates.values().filter(dialling).flat_map(|c| hearsay_hosts(&c.addrs)) {
-            *tries.entry(ip).or_default() += 1;
+        for machine in self.candidates.values().filter(dialling).flat_map(Candidate::machines) {
+            *tries.entry(machine).or_default() += 1;
         }
         tries
     }
@@ -305,15 +367,14 @@ impl Candidates {
         }
         if dialled {
             self.found(&bare, Some(peer), AddressSource::Exchange, now);
-            if let Some(ip) = ip_of(&bare) {
-                self.failed.remove(&ip);
-            }
+            self.tries.succeeded(&bare);
         }
         if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
             candidate.state = DialState::Connected;
             candidate.under_way = 0;
             candidate.later.1.clear();
             candidate.fails = 0;
+            candidate.proved = true;
             candidate.error = None;
         }
         self.barred.remove(&peer);
@@ -370,18 +431,8 @@ impl Candidates {
         let jitter = pause / 4 * (blake3::hash(format!("{name:?}").as_bytes()).as_bytes()[0].into()) / 256;
         candidate.next = now + pause - jitter;
         candidate.fails += 1;
-        // Only addresses from hearsay count: a failure at an address that we knew ourselves is nobody's
-        // fault.
-        for ip in hearsay_hosts(&candidate.addrs) {
-            let tried = self.failed.entry(ip).or_default();
-            tried.push_back(now);
-            if tried.len() > limits::DIALS_PER_ADDR {
-                tried.pop_front();
-            }
-        }
-        if self.failed.len() > limits::DIAL_QUEUE {
-            self.failed.pop_first();
-        }
+        let machines = candidate.machines();
+        self.tries.failed(machines, now);
     }
 
     /// Ends all pauses, because something is wanted again.
@@ -440,51 +491,6 @@ impl Candidates {
 /// Returns the names under which a peer at this address may have been dialled.
 fn names(peer: PeerId, addr: &Multiaddr) -> [Name; 2] {
     [Name::Peer(peer), Name::Addr(split_peer(addr).0)]
-}
-
-/// Takes the addresses of a candidate to dial now: few at one IP address where only hearsay names them, and
-/// those over TCP before those over QUIC. Adds the dials to `tries`, which counts those of each IP address.
-fn addresses_to_dial(
-    candidate: &mut Candidate,
-    tries: &mut BTreeMap<IpAddr, usize>,
-    now: Instant,
-) -> Vec<Multiaddr> {
-    let mut further = std::mem::take(&mut candidate.further);
-    let addrs = if candidate.state == DialState::Dialling {
-        further.append(&mut candidate.later.1);
-        further
-    } else {
-        candidate.later.1.clear();
-        candidate.addrs.clone()
-    };
-    // A candidate from a trusted source may still have addresses from hearsay.
-    let allowed = |(addr, source): &(Multiaddr, AddressSource)| {
-        let tries = host_of(addr).and_then(|ip| tries.get(&ip)).copied().unwrap_or(0);
-        !source.is_hearsay() || tries < limits::DIALS_PER_ADDR
-    };
-    let mut addrs: Vec<(Multiaddr, AddressSource)> = addrs.into_iter().filter(allowed).collect();
-    // Few ports of each kind, so that nobody makes us scan a host by naming its ports.
-    let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
-    addrs.retain(|(addr, source)| {
-        let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
-        let quic = addr.iter().any(|part| part == Protocol::QuicV1);
-        let count = ports.entry((ip, quic)).or_default();
-        *count += 1;
-        *count <= PORTS_OF_HOST
-    });
-    hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
-    let is_quic = |addr: &Multiaddr| endpoint(addr).is_some_and(|e| e.quic && !e.relayed);
-    if candidate.state == DialState::Idle && addrs.iter().any(|(addr, _)| !is_quic(addr)) {
-        let (quic, others) = addrs.into_iter().partition(|(addr, _)| is_quic(addr));
-        candidate.later = (now + HEAD_START, quic);
-        addrs = others;
-    }
-    addrs.into_iter().map(|(addr, _)| addr).collect()
-}
-
-/// Returns each host that hearsay named in these addresses, once: TCP and QUIC of one host are one try.
-fn hearsay_hosts(addrs: &[(Multiaddr, AddressSource)]) -> BTreeSet<IpAddr> {
-    addrs.iter().filter(|(_, source)| source.is_hearsay()).filter_map(|(addr, _)| host_of(addr)).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::net::address::ip_of;
 
 fn addr(text: &str) -> Multiaddr {
     text.parse().unwrap()
@@ -328,4 +329,117 @@ fn quic_waits_a_while_for_tcp_and_no_longer_once_that_has_failed() {
     assert_eq!(due(&mut d, now), [vec![tcp]]);
     d.connected(peer, &quic, false, now);
     assert!(due(&mut d, now + HEAD_START).is_empty(), "it is there");
+}
+
+/// Lets `count` peers announce themselves on the local network at this host.
+fn neighbours(d: &mut Candidates, host: &str, count: usize, now: Instant) -> Vec<PeerId> {
+    let one = |port| {
+        let peer = PeerId::random();
+        d.found(&addr(&format!("/ip4/{host}/tcp/{port}")), Some(peer), AddressSource::Lan, now);
+        peer
+    };
+    (1..=count).map(one).collect()
+}
+
+/// A3: forged announcements, once, at a node that looks for somebody.
+#[test]
+fn a3_a_neighbour_that_comes_later_has_a_place_and_its_turn() {
+    let (mut d, mut now) = (Candidates::default(), Instant::now());
+    neighbours(&mut d, "10.0.0.66", 600, now);
+    assert_eq!(d.candidates.len(), limits::LAN_UNTRIED_PER_HOST);
+    for _ in 0..100 {
+        for dial in d.due(true, || 20, &BTreeSet::new(), now) {
+            d.failed(&dial.name, "refused".into(), true, now);
+        }
+        now += Duration::from_millis(100);
+        neighbours(&mut d, "10.0.0.66", 3, now);
+    }
+    let honest = neighbours(&mut d, "10.0.0.1", 1, now)[0];
+    let dials = d.due(true, || 1, &BTreeSet::new(), now);
+    assert_eq!(dials.iter().map(|dial| &dial.name).collect::<Vec<_>>(), [&Name::Peer(honest)]);
+}
+
+/// However many hosts announce peers, each has its turn, and a newcomer has a place.
+#[test]
+fn machines_take_turns_and_newcomers_have_a_place() {
+    let (mut d, now) = (Candidates::default(), Instant::now());
+    for host in 1..=100 {
+        neighbours(&mut d, &format!("10.0.1.{host}"), 8, now);
+    }
+    assert!(d.candidates.len() <= limits::DIAL_QUEUE / 2);
+    let later = now + Duration::from_secs(1);
+    let honest = neighbours(&mut d, "10.0.0.1", 1, later)[0];
+    assert!(d.candidates.len() <= limits::DIAL_QUEUE / 2);
+    let dials = d.due(true, || 20, &BTreeSet::new(), later);
+    assert!(dials.iter().any(|dial| dial.name == Name::Peer(honest)));
+    let hosts: BTreeSet<_> = dials.iter().filter_map(|dial| ip_of(&dial.addrs[0])).collect();
+    assert!(hosts.len() >= dials.len() / 2, "{} hosts of {}", hosts.len(), dials.len());
+    // Trackers and links have places beside the local network.
+    d.tracked(&[addr("/ip4/45.1.2.3/tcp/1")], PeerId::random(), FAR, later);
+    d.found(&addr("/ip4/45.1.2.4/tcp/1"), Some(PeerId::random()), AddressSource::Link, later);
+    assert!(d.due(true, || 99, &BTreeSet::new(), later).len() >= 2);
+}
+
+/// Many nodes on one machine are all met, once one of them has been.
+#[test]
+fn a_host_where_sessions_succeed_is_not_held_back() {
+    let (mut d, now) = (Candidates::default(), Instant::now());
+    let first = neighbours(&mut d, "10.0.0.1", 1, now)[0];
+    d.due(true, || 20, &BTreeSet::new(), now);
+    d.connected(first, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
+    d.met(first, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
+    neighbours(&mut d, "10.0.0.1", 20, now);
+    assert_eq!(d.due(true, || 99, &BTreeSet::new(), now).len(), 20);
+}
+
+/// A6: the local network, or a stranger that names relays, makes nobody dial one machine without end.
+#[test]
+fn a6_no_source_leads_to_one_machine_without_end() {
+    let relayed = |port: u32| addr(&format!("/ip4/8.8.8.8/tcp/{port}/p2p/{}/p2p-circuit", PeerId::random()));
+    let (mut d, mut now) = (Candidates::default(), Instant::now());
+    let (end, mut lan, mut relay) = (now + Duration::from_secs(55), 0, 0);
+    let mut port = 0;
+    while now < end {
+        port += 1;
+        d.found(&addr(&format!("/ip4/10.0.0.9/tcp/{port}")), Some(PeerId::random()), AddressSource::Lan, now);
+        d.exchanged(&relayed(port), PeerId::random(), (PeerId::random(), Distance::Wan), now);
+        for dial in d.due(true, || 20, &BTreeSet::new(), now) {
+            let is_relayed = dial.addrs[0].iter().any(|part| part == Protocol::P2pCircuit);
+            *if is_relayed { &mut relay } else { &mut lan } += 1;
+            d.failed(&dial.name, "refused".into(), true, now);
+        }
+        now += Duration::from_millis(100);
+    }
+    assert_eq!((lan, relay), (limits::DIALS_PER_NEIGHBOUR, limits::DIALS_PER_RELAY));
+}
+
+/// A zone is the name of an interface here: no stranger knows it.
+#[test]
+fn strangers_name_no_link_local_addresses() {
+    let (mut d, now) = (Candidates::default(), Instant::now());
+    for text in ["/ip6zone/eth0/ip6/fe80::1/tcp/1", "/ip6/fe80::1/tcp/1"] {
+        d.exchanged(&addr(text), PeerId::random(), (PeerId::random(), Distance::Lan), now);
+        d.tracked(&[addr(text)], PeerId::random(), NEAR, now);
+    }
+    assert!(d.candidates.is_empty());
+    for source in [AddressSource::Lan, AddressSource::Given, AddressSource::Link] {
+        d.found(&addr("/ip6zone/eth0/ip6/fe80::1/tcp/1"), Some(PeerId::random()), source, now);
+    }
+    assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 3);
+}
+
+/// Whoever announces a peer at ports of its own does not push out where the peer is.
+#[test]
+fn addresses_of_one_machine_take_the_places_of_their_own() {
+    let (mut d, now) = (Candidates::default(), Instant::now());
+    let peer = PeerId::random();
+    for port in 1..50 {
+        d.found(&addr(&format!("/ip4/10.0.0.66/tcp/{port}")), Some(peer), AddressSource::Lan, now);
+        if port == 20 {
+            d.found(&addr("/ip4/10.0.0.1/tcp/1"), Some(peer), AddressSource::Lan, now);
+        }
+    }
+    let dials = d.due(true, || 9, &BTreeSet::new(), now);
+    assert_eq!(dials[0].addrs.len(), limits::PEER_ADDRS);
+    assert!(dials[0].addrs.contains(&addr("/ip4/10.0.0.1/tcp/1")));
 }

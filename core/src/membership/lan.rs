@@ -1,250 +1,102 @@
-//! Announcements of an office on the local network: multicast DNS packets whose only record is an
-//! announcement that members alone can read ([`crate::office::beacon`]). A listener sees that there is a node
-//! of some office, and nothing else.
+//! An office on the local network: multicast DNS packets whose only record is an announcement that members
+//! alone can read ([`crate::office::beacon`]). Others see that there is a node of some office, and no more.
 //!
-//! A node announces itself when it starts, when its addresses change, when it looks for others, and at
-//! intervals. A member that asks is answered by a few members, however many there are: each waits for a
-//! random time, and is silent if enough others have answered by then.
+//! From each local address a node announces the listen addresses with that IP, and of an announcement only
+//! addresses count whose IP is the packet's source: a member cannot send others to a third host.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::TXT;
 use hickory_proto::rr::{Name, RData, Record};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{Snapshot, now, peer_of, random};
 use crate::limits;
-use crate::net::address::ip_of;
-use crate::net::{Multiaddr, PeerId};
+use crate::net::Multiaddr;
+use crate::net::multicast::station::{Station, StationEvent};
+use crate::net::multicast::timing::{Due, Timing};
+use crate::net::multicast::{LanAddress, Neighbour, PACKET, announced};
 use crate::office::beacon::{Beacon, LEN};
 use crate::office::secret::OfficeSecret;
-use crate::platform::share_port;
 
-/// The multicast group of multicast DNS (RFC 6762).
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
-/// The port of multicast DNS (RFC 6762).
-const PORT: u16 = 5353;
-/// The name of the record. All offices use one name, so that it says nothing about the office.
+/// Name of the record, the same in all offices.
 const SERVICE: &str = "_swarm-member._udp.local.";
-/// Seconds for which others on the network may cache the record.
+/// Seconds for which other programs on the network may keep the record.
 const TTL: u32 = 120;
-/// Most bytes of one text in a record (RFC 1035).
+/// Longest string of a TXT record.
 const TEXT: usize = 255;
-/// Bytes of the receive buffer; a packet with an announcement is shorter.
-const PACKET: usize = 1024;
-/// Times after the start at which the node asks for announcements. There are several, because packets get
-/// lost.
-const ASK_AFTER: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(700), Duration::from_secs(3), Duration::from_secs(10)];
-/// Least time between two announcements that nobody asked for.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-/// The time between two such announcements for each known member, so that all members together do not
-/// announce themselves more often than this.
-const PER_MEMBER: Duration = Duration::from_millis(200);
-/// The time within which a member answers, before [`ANSWER_LATER`] is added.
-const ANSWER_WITHIN: Duration = Duration::from_millis(100);
-/// The time that is added to [`ANSWER_WITHIN`] for each known member.
-const ANSWER_LATER: Duration = Duration::from_millis(2);
-/// The longest time that a member waits with an answer.
-const ANSWER_AT_LAST: Duration = Duration::from_secs(5);
-/// The number of answers that are enough. A member that has heard as many does not answer.
-const ENOUGH: u32 = 8;
-/// Least time between two questions of a node that looks for others.
-const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
-/// The task that announces a node and hears others.
+/// Announcements of a node in one office: a task that asks, answers and listens.
 pub(crate) struct Announcer {
-    /// The office's state: secrets, known members, this node's own key.
     pub(crate) standing: watch::Receiver<Arc<Snapshot>>,
-    /// The addresses to announce.
     pub(crate) listen: watch::Receiver<Vec<Multiaddr>>,
-    /// Notified when the node looks for members.
+    /// Notified when somebody is looked for.
     pub(crate) look: Arc<Notify>,
-    /// Takes the members that were heard: peer, addresses, epoch of the secret that the announcement used.
-    pub(crate) found: mpsc::Sender<(PeerId, Vec<Multiaddr>, u32)>,
+    /// News of members.
+    pub(crate) found: mpsc::Sender<Neighbour>,
 }
 
-/// The running task.
 struct LanState {
-    with: Announcer,
-    /// [`SERVICE`], parsed.
+    standing: watch::Receiver<Arc<Snapshot>>,
+    found: mpsc::Sender<Neighbour>,
     service: Name,
-    /// The socket that receives from all interfaces.
-    receiver: UdpSocket,
-    /// The sending sockets, by the addresses of their interfaces.
-    senders: BTreeMap<Ipv4Addr, UdpSocket>,
-    /// Nonces of announcements that were seen, as a set and in their order. At most [`limits::BEACONS_SEEN`].
+    station: Station,
     seen: (BTreeSet<[u8; 24]>, VecDeque<[u8; 24]>),
-    /// The present second and the number of packets examined in it.
+    /// Announcements that were examined in this second.
     looked: (u64, u32),
-    /// The time of this node's answer, and the number of answers heard since the question. `None` if nobody
-    /// asked.
-    answer: Option<(Instant, u32)>,
-    /// The time of the next announcement that nobody asked for.
-    tell: Instant,
-    /// The times of the next questions.
-    asks: VecDeque<Instant>,
-    /// The time of the last question.
-    asked: Option<Instant>,
 }
 
 impl Announcer {
-    /// Runs until the network ends. Returns at once if the local network cannot be listened to.
+    /// Runs until the node ends or drops it. It must run within a tokio runtime.
     pub(crate) async fn run(self) {
-        let receiver = match listen().and_then(UdpSocket::from_std) {
-            Ok(receiver) => receiver,
-            Err(error) => return tracing::warn!(%error, "the local network cannot be listened to"),
-        };
-        let Ok(service) = Name::from_ascii(SERVICE) else { return };
-        let start = Instant::now();
-        let state = LanState {
-            with: self,
-            service,
-            receiver,
-            senders: BTreeMap::new(),
-            seen: (BTreeSet::new(), VecDeque::new()),
-            looked: (0, 0),
-            answer: None,
-            tell: start + TELL_EVERY,
-            asks: ASK_AFTER.iter().map(|after| start + *after).collect(),
-            asked: None,
-        };
-        state.run().await;
+        let Self { standing, listen, look, found } = self;
+        let (Ok(service), Ok(seed)) = (Name::from_ascii(SERVICE), random()) else { return };
+        let timing = Timing::new(limits::BEACON_ANSWERS, u64::from_le_bytes(seed), Instant::now());
+        let station = Station::open(timing, listen, look);
+        let seen = (BTreeSet::new(), VecDeque::new());
+        LanState { standing, found, service, station, seen, looked: (0, 0) }.run().await;
     }
-}
-
-/// Returns the socket that receives. It shares its port with other processes on this machine.
-fn listen() -> io::Result<StdSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
-    share_port(&socket)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())?;
-    Ok(socket.into())
-}
-
-/// Returns a socket that sends on the interface with this address.
-fn sender(at: Ipv4Addr) -> io::Result<StdSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((at, 0)).into())?;
-    socket.set_multicast_if_v4(&at)?;
-    socket.set_multicast_loop_v4(true)?;
-    socket.set_multicast_ttl_v4(255)?;
-    Ok(socket.into())
 }
 
 impl LanState {
-    /// Receives, announces and asks until the node's addresses have no sender any more.
     async fn run(mut self) {
-        self.interfaces();
-        let mut buffer = [0; PACKET];
+        let mut buffer = vec![0; PACKET];
         loop {
-            let ask = self.asks.front().copied();
-            let next = [Some(self.tell), ask, self.answer.map(|(at, _)| at)].into_iter().flatten().min();
-            let next = next.unwrap_or(self.tell);
-            let look = Arc::clone(&self.with.look);
-            tokio::select! {
-                got = self.receiver.recv_from(&mut buffer) => match got {
-                    Ok((len, _)) => self.heard(&buffer[..len]).await,
-                    Err(error) => {
-                        tracing::debug!(%error, "hearing the local network");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                },
-                changed = self.with.listen.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    if self.interfaces() {
-                        self.asks.push_front(Instant::now());
-                    }
+            let members = self.standing.borrow().known.len();
+            match self.station.next(&mut buffer, members).await {
+                Some(StationEvent::Packet(len, from)) => self.heard(&buffer[..len], from).await,
+                Some(StationEvent::Due(Due::Ask { .. })) => {
+                    self.say(true, self.station.multicast.addresses());
                 }
-                () = look.notified() => {
-                    if self.asked.is_none_or(|at| at.elapsed() >= LOOK_PAUSE) {
-                        self.asks.push_front(Instant::now());
-                    }
-                }
-                () = sleep_until(next) => self.due().await,
+                Some(StationEvent::Due(Due::Answer(from))) => self.say(false, from),
+                Some(StationEvent::Due(Due::Tell)) => self.say(false, self.station.multicast.addresses()),
+                None => return,
             }
         }
     }
 
-    /// Opens sockets for new interfaces and closes those of interfaces that are gone. Returns true if there
-    /// are new ones.
-    fn interfaces(&mut self) -> bool {
-        let listen = self.with.listen.borrow_and_update().clone();
-        let ip = |addr: &Multiaddr| match ip_of(addr) {
-            Some(std::net::IpAddr::V4(ip)) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
-            _ => None,
-        };
-        let now: BTreeSet<Ipv4Addr> = listen.iter().filter_map(ip).collect();
-        self.senders.retain(|ip, _| now.contains(ip));
-        let mut new = false;
-        for ip in now {
-            if self.senders.contains_key(&ip) {
+    /// Announces this node from these local addresses, and asks others to do so if `asks`.
+    fn say(&self, asks: bool, from: impl IntoIterator<Item = LanAddress>) {
+        let standing = Arc::clone(&self.standing.borrow());
+        let Some(secret) = standing.book.secrets().next() else { return };
+        let listen = self.station.listen();
+        for at in from {
+            let addrs: Vec<Vec<u8>> = announced(at, &listen).map(Multiaddr::to_vec).collect();
+            let Ok(nonce) = random() else { return };
+            if addrs.is_empty() {
                 continue;
             }
-            // An error means that the socket is in the group there already.
-            let _ = self.receiver.join_multicast_v4(GROUP, ip);
-            match sender(ip).and_then(UdpSocket::from_std) {
-                Ok(socket) => new |= self.senders.insert(ip, socket).is_none(),
-                Err(error) => tracing::debug!(%ip, %error, "not announced there"),
-            }
-        }
-        new
-    }
-
-    /// Sends the announcement that is due.
-    async fn due(&mut self) {
-        let at = Instant::now();
-        if self.asks.front().is_some_and(|ask| *ask <= at) {
-            self.asks.retain(|ask| *ask > at);
-            self.asked = Some(at);
-            self.say(true).await;
-        } else if self.answer.is_some_and(|(when, _)| when <= at) {
-            if self.answer.take().is_some_and(|(_, others)| others < ENOUGH) {
-                self.say(false).await;
-            }
-        } else if self.tell <= at {
-            self.say(false).await;
-        }
-        if self.tell <= at {
-            let members = self.with.standing.borrow().known.len() as u32;
-            let pause = TELL_EVERY.max(PER_MEMBER * members);
-            self.tell = at + pause + part_of(pause);
-        }
-    }
-
-    /// Sends an announcement on all interfaces. `asks` asks others for theirs.
-    async fn say(&self, asks: bool) {
-        let standing = Arc::clone(&self.with.standing.borrow());
-        let (Some(secret), Ok(nonce)) = (standing.book.secrets().next(), random()) else { return };
-        let listen = self.with.listen.borrow().clone();
-        let of_use = |addr: &&Multiaddr| ip_of(addr).is_some_and(|ip| !ip.is_loopback());
-        let addrs: Vec<Vec<u8>> = listen.iter().filter(of_use).map(Multiaddr::to_vec).collect();
-        if addrs.is_empty() {
-            return;
-        }
-        let beacon = Beacon { asks, time: now(), peer: standing.own.subject, addrs };
-        let Some(packet) = packet(&self.service, &beacon.seal(&secret.lan_key(), nonce)) else { return };
-        for (ip, socket) in &self.senders {
-            if let Err(error) = socket.send_to(&packet, (GROUP, PORT)).await {
-                tracing::debug!(%ip, %error, "an announcement was not sent");
+            let beacon = Beacon { asks, time: now(), peer: standing.own.subject, addrs };
+            if let Some(packet) = packet(&self.service, &beacon.seal(&secret.lan_key(), nonce)) {
+                self.station.multicast.send(at, &packet);
             }
         }
     }
 
-    /// Handles a received packet.
-    async fn heard(&mut self, packet: &[u8]) {
+    async fn heard(&mut self, packet: &[u8], from: LanAddress) {
         let second = now();
         if self.looked.0 != second {
             self.looked = (second, 0);
@@ -255,34 +107,34 @@ impl LanState {
         }
         let Some(bytes) = announcement(&self.service, packet) else { return };
         let Some(nonce) = bytes.first_chunk::<24>() else { return };
-        let standing = Arc::clone(&self.with.standing.borrow());
+        let standing = Arc::clone(&self.standing.borrow());
         let read = |secret: &OfficeSecret| Some((Beacon::open(&bytes, &secret.lan_key())?, secret.epoch));
         let Some((beacon, epoch)) = standing.book.secrets().find_map(read) else { return };
-        // An announcement that is replayed must not make members answer.
+        // An announcement that is played back must not be answered.
         let fresh = beacon.time.abs_diff(second) <= limits::BEACON_FRESH.as_secs();
         if beacon.peer == standing.own.subject || !fresh || !self.is_new(*nonce) {
             return;
         }
-        // An old secret counts only for a known member that may have been away, because expelled members know
-        // it as well. Nobody answers an announcement under an old secret.
+        // An expelled member knows the older secrets as well. So they admit only members that are known to have
+        // been away, and nobody answers them.
         let newest = standing.book.secrets().next().is_some_and(|secret| secret.epoch == epoch);
         if !newest && !standing.may_be_behind(beacon.peer) {
             return;
         }
+        let multicast = &self.station.multicast;
+        let here = multicast.towards(from);
+        let addrs = beacon.addrs.into_iter().filter_map(|addr| Multiaddr::try_from(addr).ok());
+        let addrs = multicast.of_sender(from, addrs);
         if beacon.asks && newest {
-            let spread = (ANSWER_WITHIN + ANSWER_LATER * standing.known.len() as u32).min(ANSWER_AT_LAST);
-            self.answer.get_or_insert((Instant::now() + part_of(spread), 0));
-        } else if let Some((_, others)) = &mut self.answer {
-            *others += 1;
+            self.station.timing.question(here, standing.known.len(), Instant::now());
+        } else {
+            self.station.timing.answered(from);
         }
-        let addrs: Vec<Multiaddr> =
-            beacon.addrs.into_iter().filter_map(|addr| Multiaddr::try_from(addr).ok()).collect();
         if let Some(peer) = peer_of(beacon.peer) {
-            let _ = self.with.found.send((peer, addrs, epoch)).await;
+            let _ = self.found.send(Neighbour::Found { peer, addrs, epoch }).await;
         }
     }
 
-    /// Remembers a nonce. Returns true if it was not seen before.
     fn is_new(&mut self, nonce: [u8; 24]) -> bool {
         let (set, order) = &mut self.seen;
         if !set.insert(nonce) {
@@ -298,13 +150,7 @@ impl LanState {
     }
 }
 
-/// Returns a random time up to this one.
-fn part_of(whole: Duration) -> Duration {
-    let [byte, more] = random().unwrap_or([128, 0]);
-    whole * u32::from(u16::from_le_bytes([byte, more])) / 65_536
-}
-
-/// Returns the packet with an announcement.
+/// Returns the packet around an announcement.
 fn packet(service: &Name, announcement: &[u8]) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.authoritative = true;
@@ -313,7 +159,7 @@ fn packet(service: &Name, announcement: &[u8]) -> Option<Vec<u8>> {
     message.to_vec().ok()
 }
 
-/// Returns the announcement in a packet, `None` for any other packet.
+/// Returns the announcement in a packet, if it is one.
 fn announcement(service: &Name, packet: &[u8]) -> Option<Vec<u8>> {
     let message = Message::from_vec(packet).ok()?;
     let [answer] = message.answers.as_slice() else { return None };

@@ -26,7 +26,7 @@ use crate::net::error::StartError;
 /// Returns the host that a dial to this address reaches; `None` for an address through a relay, which only
 /// forwards.
 pub(crate) fn host_of(addr: &Multiaddr) -> Option<IpAddr> {
-    endpoint(addr).filter(|end| !end.relayed).map(|end| end.ip)
+    endpoint_on_link(addr).filter(|end| !end.relayed).map(|end| end.ip)
 }
 
 /// Host, port and transport of an address.
@@ -61,6 +61,21 @@ pub(crate) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
         _ => return None,
     };
     parts.next().is_none().then_some(Endpoint { ip, port, quic, relayed })
+}
+
+/// Reads the forms of [`endpoint`], and `/ip6zone/<interface>/ip6/fe80::../tcp/..`. The zone is the name of an
+/// interface of this machine, so such an address is never taken from strangers, who cannot know it.
+pub(crate) fn endpoint_on_link(addr: &Multiaddr) -> Option<Endpoint> {
+    let Some((_, rest)) = split_zone(addr) else { return endpoint(addr) };
+    let link_local = |end: &Endpoint| matches!(end.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    endpoint(&rest).filter(|end| link_local(end) && !end.quic && !end.relayed)
+}
+
+/// Splits an address into the zone at its beginning and the rest; `None` if it has no zone.
+pub(crate) fn split_zone(addr: &Multiaddr) -> Option<(String, Multiaddr)> {
+    let mut parts = addr.iter();
+    let Protocol::Ip6zone(zone) = parts.next()? else { return None };
+    Some((zone.into_owned(), parts.collect()))
 }
 
 /// Splits an address into the part before a trailing `/p2p/..` and the peer id in it.
@@ -148,7 +163,7 @@ pub(super) fn remote_ip(address: &Multiaddr) -> Option<IpAddr> {
     if address.iter().any(|part| part == Protocol::P2pCircuit) {
         return None;
     }
-    match address.iter().next()? {
+    match address.iter().find(|part| !matches!(part, Protocol::Ip6zone(_)))? {
         Protocol::Ip4(ip) => Some(ip.into()),
         Protocol::Ip6(ip) => Some(IpAddr::from(ip).to_canonical()),
         _ => None,
@@ -255,5 +270,29 @@ impl Way {
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.multiaddr().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_zone_stands_before_a_link_local_tcp_address_only() {
+        for (text, host) in [
+            ("/ip6zone/eth0/ip6/fe80::1/tcp/4001", Some("fe80::1")),
+            ("/ip6/fe80::1/tcp/4001", Some("fe80::1")),
+            ("/ip6zone/eth0/ip6/fd00::1/tcp/4001", None),
+            ("/ip6zone/eth0/ip6/::1/tcp/4001", None),
+            ("/ip6zone/eth0/ip4/127.0.0.1/tcp/4001", None),
+            ("/ip6zone/eth0/ip6/fe80::1/udp/4001/quic-v1", None),
+            ("/ip6zone/eth0/ip6zone/eth1/ip6/fe80::1/tcp/4001", None),
+        ] {
+            let addr: Multiaddr = text.parse().unwrap();
+            assert_eq!(host_of(&addr), host.map(|host| host.parse().unwrap()), "{text}");
+            let zoned = split_zone(&addr).is_some();
+            assert!(!zoned || endpoint(&addr).is_none(), "{text} is refused where strangers name it");
+        }
     }
 }

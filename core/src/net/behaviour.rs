@@ -1,12 +1,9 @@
-//! The libp2p behaviours of a node, put together: connection limits, sessions, discovery on the LAN, and NAT
-//! traversal. It only assembles them; each behaviour keeps its own rules.
-
-use std::io;
+//! The libp2p behaviours of a node, put together: connection limits, sessions, and NAT traversal. It only assembles them; each behaviour keeps its own rules.
 
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, autonat, identify, mdns, relay};
+use libp2p::{PeerId, autonat, identify, relay};
 
 use super::connection_limits::{ConnectionLimits, GateLimits};
 use super::filter::autonat::Tested;
@@ -27,8 +24,6 @@ pub(crate) struct Behaviour {
     pub(crate) gate: ConnectionLimits,
     /// Sessions with peers.
     pub(crate) streams: Streams,
-    /// Discovery of peers on the local network by multicast DNS, if enabled.
-    pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
     /// Learns from relays and trackers at which address they see this node.
     pub(crate) identify: IdentifyFilter,
     /// AutoNAT client: asks other nodes whether an address of ours can be reached.
@@ -44,32 +39,21 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    /// Makes the behaviours of the node with this key. Fails only if mDNS is enabled and the system does not
-    /// list its network interfaces.
-    ///
-    /// mDNS asks, and answers its own question for all to hear, as soon as the swarm is polled. Listen before
-    /// that: otherwise others learn of this node only at the next question, minutes later.
-    pub(crate) fn new(
-        keypair: &Keypair,
-        options: &Options,
-        relayed: relay::client::Behaviour,
-    ) -> io::Result<Self> {
+    /// Makes the behaviours of the node with this key.
+    pub(crate) fn new(keypair: &Keypair, options: &Options, relayed: relay::client::Behaviour) -> Self {
         let local = PeerId::from(keypair.public());
-        let mdns =
-            options.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), local)).transpose()?;
         let server = options.relay_server;
         let relay = server.then(|| relay::Behaviour::new(local, relay_limits(options.allow_relayed)));
-        Ok(Behaviour {
+        Behaviour {
             gate: ConnectionLimits::new(GateLimits::default()).guarded(),
             streams: Streams::new(local, options.allow_relayed),
-            mdns: mdns.into(),
             identify: IdentifyFilter::new(identify(keypair).with_hide_listen_addrs(true), server),
             autonat: Tested::default(),
             autonat_server: server.then(autonat::v2::server::Behaviour::default).into(),
             relayed,
             relay: relay.into(),
             dcutr: DcutrFilter::new(local),
-        })
+        }
     }
 }
 

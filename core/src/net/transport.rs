@@ -14,9 +14,10 @@ use libp2p::core::transport::{Boxed, OptionalTransport, Transport};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo, Version};
 use libp2p::identity::Keypair;
 use libp2p::swarm::{Config, NetworkBehaviour};
-use libp2p::{PeerId, noise, quic, relay, tcp};
+use libp2p::{PeerId, noise, quic, relay};
 
 use super::eager_tls;
+use super::link_local::LinkLocalTcp;
 use super::socket::Socket;
 use super::tls::record::SecureStream;
 use super::tls::{self, Tls, TlsError};
@@ -27,7 +28,7 @@ use crate::limits::HANDSHAKE_TIMEOUT;
 const NOISE: &str = "/noise";
 
 /// Builds the transport of the node whose identity is `keypair`. It listens on and dials `/ip4|ip6/../tcp/..`
-/// and `/ip4|ip6/../udp/../quic-v1`. A connection carries at most 64 streams. A handshake that takes longer
+/// and `/ip4|ip6/../udp/../quic-v1`, and dials `/ip6zone/<interface>/ip6/fe80::../tcp/..`. A connection carries at most 64 streams. A handshake that takes longer
 /// than [`HANDSHAKE_TIMEOUT`] fails.
 ///
 /// With `steady`, a window never grows and is renewed in small steps, so that the peer sends evenly.
@@ -89,7 +90,7 @@ fn assemble(
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let tcp = |protocols| {
         let security = Security { protocols, ..security.clone() };
-        tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        LinkLocalTcp::new()
             .map(|stream, _| Socket::new(stream))
             .upgrade(Version::V1Lazy)
             .authenticate(security)

@@ -37,6 +37,7 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::membership::{Admission, OfficeState};
 use crate::net::behaviour::Behaviour;
+use crate::net::multicast::Neighbour;
 use crate::options::{Audience, Options};
 use crate::schedule::{Now, PeerKey};
 use crate::store::record::Domain;
@@ -65,10 +66,6 @@ type NodeSwarm = libp2p::Swarm<Behaviour>;
 /// lost.
 type OpenedBlob = (ContentId, Option<Arc<Blob>>, bool);
 
-/// A member that announced itself on the local network: its peer id, its addresses, and the number of the
-/// office's secret that sealed the announcement.
-type LanMember = (PeerId, Vec<Multiaddr>, u32);
-
 /// The queues that the loop reads, besides the events of libp2p. All are bounded.
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -78,8 +75,8 @@ pub(super) struct Inbox {
     sessions: mpsc::Receiver<(PeerKey, SessionEvent)>,
     /// Blobs that tasks have opened, and the end of the queue that these tasks write to.
     opened: (mpsc::Sender<OpenedBlob>, mpsc::Receiver<OpenedBlob>),
-    /// Members that announce themselves on the local network.
-    beacons: mpsc::Receiver<LanMember>,
+    /// News of neighbours on the local network.
+    beacons: mpsc::Receiver<Neighbour>,
     /// The tasks that listen for beacons. They end with the actor.
     _tasks: JoinSet<()>,
 }
@@ -89,7 +86,7 @@ impl Inbox {
     pub(super) fn new(
         commands: mpsc::Receiver<NetworkCommand>,
         sessions: mpsc::Receiver<(PeerKey, SessionEvent)>,
-        beacons: mpsc::Receiver<LanMember>,
+        beacons: mpsc::Receiver<Neighbour>,
         tasks: JoinSet<()>,
     ) -> Self {
         Self { commands, sessions, opened: mpsc::channel(limits::COMMAND_QUEUE), beacons, _tasks: tasks }
@@ -148,7 +145,7 @@ pub(super) struct Ways {
     pub(super) listen: watch::Sender<Vec<Multiaddr>>,
     /// The addresses on which this node listens on any port.
     pub(super) anywhere: Vec<Multiaddr>,
-    /// Has the members on the local network announce themselves.
+    /// Has the neighbours on the local network announce themselves.
     pub(super) look: Arc<Notify>,
 }
 
@@ -177,7 +174,7 @@ pub(super) struct Actor {
     office: Option<OfficeState>,
     /// Members that are called although there are enough others.
     urgent: BTreeSet<PeerId>,
-    /// Has the members on the local network announce themselves.
+    /// Has the neighbours on the local network announce themselves.
     look: Arc<Notify>,
     /// The addresses on which this node listens.
     listen: watch::Sender<Vec<Multiaddr>>,
@@ -276,7 +273,7 @@ impl Actor {
                 Some((key, event)) = self.inbox.sessions.recv() => self.session(key, event),
                 Some((id, blob, lost)) = self.inbox.opened.1.recv() => self.opened(id, blob, lost),
                 Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
-                Some((peer, addrs, epoch)) = self.inbox.beacons.recv() => self.announced(peer, &addrs, epoch),
+                Some(neighbour) = self.inbox.beacons.recv() => self.announced(neighbour),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),
                 Some(news) = self.dht.news() => {
                     self.dht.heard(news, Instant::now());
@@ -362,6 +359,9 @@ impl Actor {
             peer_cache::keep_ports(&self.store, &std::mem::take(&mut self.anywhere), &self.listen.borrow());
         }
         self.ask_around(now);
+        if self.downloads.room(&self.peers, self.now()) > 0 {
+            self.look.notify_one();
+        }
         self.reach_out(now);
         let downloads = &self.downloads;
         self.uploads.prune(|id| downloads.is_active(id));

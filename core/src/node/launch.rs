@@ -15,6 +15,7 @@ use super::actor::{Actor, Inbox, Nat, NetworkSettings, Ways};
 use super::network::Net;
 use crate::api::status::Limits;
 use crate::discovery::dht::Dht;
+use crate::discovery::lan::LanDiscovery;
 use crate::discovery::port_mapping::PortMapping;
 use crate::discovery::reachability::Reachability;
 use crate::discovery::tracker::Trackers;
@@ -79,8 +80,13 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     let (found, beacons) = mpsc::channel(limits::COMMAND_QUEUE);
     let look = Arc::new(Notify::new());
     let mut tasks = JoinSet::new();
-    if let Some(standing) = standing.filter(|_| options.mdns) {
-        tasks.spawn(Announcer { standing, listen: listening.clone(), look: Arc::clone(&look), found }.run());
+    if options.mdns {
+        let (listen, look) = (listening.clone(), Arc::clone(&look));
+        // Of an office the local network hears otherwise.
+        match standing {
+            Some(standing) => tasks.spawn(Announcer { standing, listen, look, found }.run()),
+            None => tasks.spawn(LanDiscovery { own: peer, listen, look, found, seed: seed(&peer) }.run()),
+        };
     }
     let inbox = Inbox::new(asked, events, beacons, tasks);
     let settings = NetworkSettings::new(options, site, office.as_ref(), seed(&peer));
@@ -114,7 +120,6 @@ fn network(
         move |source| StartError::Network { verb, source }
     };
     let (relays, relayed) = libp2p::relay::client::new(key.public().to_peer_id());
-    let is_office = door.is_some();
     let transport = transport::build_with_relays(key, options.background, relays);
     let transport = transport.map_err(failed("set up encryption"))?;
     // Right after encryption and multiplexing, before any protocol is answered: only members come past it.
@@ -122,9 +127,7 @@ fn network(
         Some(door) => transport.and_then(move |connection, at| door.pass(connection, at)).boxed(),
         None => transport,
     };
-    // Members of an office find each other on the LAN by sealed announcements instead.
-    let options = &Options { mdns: options.mdns && !is_office, ..options.clone() };
-    let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
+    let behaviour = Behaviour::new(key, options, relayed);
     Ok(transport::network(key, transport, behaviour, Duration::ZERO, Version::V1Lazy))
 }
 
@@ -198,7 +201,11 @@ impl Addresses {
         ];
         for (addrs, flag) in all {
             // Only addresses of trackers may hold DNS names.
-            let known = |addr: &Multiaddr| address::endpoint(&address::split_peer(addr).0).is_some();
+            let bare = |addr: &Multiaddr| address::split_peer(addr).0;
+            let known = |addr: &Multiaddr| match flag {
+                "--peer" => address::endpoint_on_link(&bare(addr)).is_some(),
+                _ => address::endpoint(&bare(addr)).is_some(),
+            };
             let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
             let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
             if let Some(odd) = addrs.iter().find(odd) {

@@ -145,9 +145,7 @@ impl Actor {
         hints.dht.iter().for_each(|addr| self.dht.linked(addr));
         self.trackers.wants(id);
         let tells = hints.audience.unwrap_or_else(|| self.audience(id)) == Audience::Anyone;
-        if self.office.is_some() {
-            self.look.notify_one();
-        }
+        self.look.notify_one();
         self.dht.wants(id, tells);
         self.discovery.hurry(now);
     }

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
+use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, mdns};
 
 use super::Actor;
 use super::office::PeerAdmission;
-use crate::discovery::candidates::{AddressSource, Name};
+use crate::discovery::candidates::Name;
 use crate::distance::Distance;
 use crate::limits;
 use crate::net::address::{is_relayed, split_peer};
@@ -28,14 +28,6 @@ impl Actor {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.stream_event(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
-                for (peer, addr) in found {
-                    self.discovery.found(&addr, Some(peer), AddressSource::Lan, now);
-                }
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
-                gone.into_iter().for_each(|(peer, _)| self.discovery.expired(peer));
-            }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 self.listens(event);
                 let all = self.network.listeners().filter(|addr| !is_relayed(addr)).cloned().collect();

@@ -19,6 +19,7 @@ use crate::membership::error::OfficeError;
 use crate::membership::state::Certified;
 use crate::membership::{Admission, OfficeState, now};
 use crate::net::address::ip_of;
+use crate::net::multicast::Neighbour;
 use crate::office::Rejected;
 use crate::office::certificate::{Chain, Role};
 use crate::office::membership::Membership;
@@ -97,8 +98,12 @@ impl Actor {
         }
     }
 
-    /// Handles the announcement of a member on the local network. `epoch` is that of the secret it used.
-    pub(super) fn announced(&mut self, peer: PeerId, addrs: &[Multiaddr], epoch: u32) {
+    /// Handles a neighbour that announced itself on the local network, or has not done so for long.
+    pub(super) fn announced(&mut self, neighbour: Neighbour) {
+        let (peer, addrs, epoch) = match neighbour {
+            Neighbour::Found { peer, addrs, epoch } => (peer, addrs, epoch),
+            Neighbour::Gone(peer) => return self.discovery.expired(peer),
+        };
         if let Some(office) = &self.office {
             office.behind(peer, epoch);
         }
