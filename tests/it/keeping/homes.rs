@@ -1,9 +1,10 @@
 //! Secret keys are never published, whatever folder they lie in.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
 
-use swarm_tests::fixture::{Home, KIB};
+use swarm_tests::fixture::{Home, KIB, Process, Seeder, binary};
 
 #[test]
 fn the_home_of_a_swarm_is_not_published() {
@@ -47,4 +48,50 @@ fn the_home_of_a_swarm_is_not_published() {
     bob.get(seeder.link(), &[]).success();
     assert!(bob.path("stuff/deep/film").is_file());
     assert!(!bob.path("stuff/deep/backup").exists());
+}
+
+#[test]
+fn what_lies_in_a_home_is_the_owners_alone_whatever_the_umask() {
+    let (alice, bob) = (Home::new(), Home::new());
+    // A home that was made before, as other programs make folders.
+    fs::create_dir(bob.store()).unwrap();
+    fs::set_permissions(bob.store(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(alice.path("folder")).unwrap();
+    let _ = alice.file("folder/a", 300 * KIB, 1);
+    let seeder = alice.publish(&alice.path("folder"));
+    let home = bob.store();
+    let home = home.to_str().unwrap();
+    let runs = [
+        vec!["publish", "--link", "--copy", "own"],
+        vec!["publish", "--link", "--encrypt", "own"],
+        vec!["get", seeder.link(), "-o", "got"],
+    ];
+    let _ = bob.file("own", 10 * KIB, 2);
+    for run in runs {
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 000; exec \"$0\" \"$@\"", binary().to_str().unwrap()]).args(&run);
+        command.args(["--home", home, "--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+        command.env_clear().env("HOME", bob.dir()).current_dir(bob.dir()).stdin(Stdio::null());
+        if run[0] == "publish" {
+            Seeder::start(command).stop().sane();
+        } else {
+            Process::spawn(command).wait().success();
+        }
+    }
+    let mut open = Vec::new();
+    let mut folders = vec![bob.store()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let meta = entry.metadata().unwrap();
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+            if meta.mode() & 0o077 != 0 {
+                open.push(format!("{:o} {}", meta.mode(), entry.path().display()));
+            }
+        }
+    }
+    assert!(open.is_empty(), "{open:#?}");
+    assert_eq!(fs::metadata(bob.path("got/a")).unwrap().mode() & 0o777, 0o666, "what is fetched is not");
 }

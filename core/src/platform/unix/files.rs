@@ -17,9 +17,38 @@ pub(crate) const DEVICES: &str = "/dev";
 /// Bytes that the system is asked to copy at once.
 const COPY_PART: usize = 64 << 20;
 
+/// Flags for an existing file or folder whose rights are changed.
+const IN_PLACE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// Creates a folder and its missing parents, accessible to the owner alone.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Takes all rights of group and others from the files and folders of this user in a folder, and from the
+/// folder. Links are not followed.
+pub(crate) fn withdraw_rights(folder: &Path) -> io::Result<()> {
+    let itself = File::from(rustix::fs::open(folder, IN_PLACE | OFlags::DIRECTORY, Mode::empty())?);
+    withdraw_from(&itself)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            withdraw_rights(&entry.path())?;
+        } else if meta.is_file() && permissions(&meta) & 0o077 != 0 {
+            withdraw_from(&File::from(rustix::fs::open(entry.path(), IN_PLACE, Mode::empty())?))?;
+        }
+    }
+    Ok(())
+}
+
+fn withdraw_from(file: &File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    match is_own(&meta) && permissions(&meta) & 0o077 != 0 {
+        true => Ok(rustix::fs::fchmod(file, Mode::from(permissions(&meta) & 0o700))?),
+        false => Ok(()),
+    }
 }
 
 /// Creates a file for reading and writing with these permission bits; fails if the name is taken.
