@@ -1,10 +1,11 @@
 //! Secret keys are never published, whatever folder they lie in.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use swarm_tests::fixture::{Home, KIB, Process, Seeder, binary};
+use swarm_tests::fixture::{Home, KIB, Process, Seeder, as_nobody, binary};
 
 #[test]
 fn the_home_of_a_swarm_is_not_published() {
@@ -94,4 +95,56 @@ fn what_lies_in_a_home_is_the_owners_alone_whatever_the_umask() {
     }
     assert!(open.is_empty(), "{open:#?}");
     assert_eq!(fs::metadata(bob.path("got/a")).unwrap().mode() & 0o777, 0o666, "what is fetched is not");
+}
+
+#[test]
+fn a_home_that_others_may_change_is_refused() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let file = alice.file("f", KIB, 1);
+    fs::create_dir(alice.store()).unwrap();
+    let mode = |mode| fs::set_permissions(alice.store(), fs::Permissions::from_mode(mode)).unwrap();
+    for (owner, bits) in [(0, 0o777), (0, 0o775), (0, 0o1777), (65534, 0o700), (65534, 0o755)] {
+        chown(alice.store(), Some(owner), None).unwrap();
+        mode(bits);
+        // The program of the other user listens already.
+        let listener = UnixListener::bind(alice.store().join("control.sock")).unwrap();
+        for args in [&["status"][..], &["publish", "f"], &["daemon"], &["ls", "--read-only"]] {
+            let ran = alice.run(args);
+            assert!(ran.exits(1).err.contains("--home"), "{owner} {bits:o} {args:?}: {}", ran.err);
+        }
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "it is spoken with");
+        drop(listener);
+        fs::remove_file(alice.store().join("control.sock")).unwrap();
+        assert!(fs::read_dir(alice.store()).unwrap().next().is_none(), "nothing was put there");
+    }
+    chown(alice.store(), Some(0), None).unwrap();
+    mode(0o755);
+    let seeder = alice.publish(&file);
+    bob.get(seeder.link(), &[]).success();
+}
+
+#[test]
+fn a_client_of_another_user_is_turned_away() {
+    let alice = Home::new();
+    let daemon = alice.daemon(&[]);
+    // Somebody opened the way to the socket.
+    for path in [alice.dir().to_owned(), alice.store()] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let socket = alice.store().join("control.sock");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = Process::spawn(as_nobody(&alice, ["status", "--timeout", "3s"])).wait();
+    assert!(ran.sane().code != Some(0), "{}", ran.text());
+    assert!(!ran.text().contains("listens"), "{}", ran.text());
+    assert_eq!(alice.ask(&["status"])["pid"], daemon.pid());
+}
+
+#[test]
+fn a_file_in_the_place_of_the_socket_stays() {
+    let alice = Home::new();
+    fs::create_dir(alice.store()).unwrap();
+    fs::write(alice.store().join("control.sock"), "mine").unwrap();
+    assert!(alice.run(["daemon"]).sane().code != Some(0));
+    assert_eq!(fs::read(alice.store().join("control.sock")).unwrap(), b"mine");
 }
