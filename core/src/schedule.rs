@@ -168,7 +168,8 @@ impl Scheduler {
         }
     }
 
-    /// Begins to want the chunks that `picker` offers, in `order`. `fresh` is taken if the blob is not known yet.
+    /// Begins to want the chunks that `picker` offers, in `order`. `fresh` is taken if the blob is not known
+    /// yet.
     fn want(&mut self, blob: BlobKey, fresh: BlobSchedule, picker: Picker, order: ChunkOrder, now: Now) {
         let b = self.blobs.entry(blob).or_insert(fresh);
         b.picker = Some(picker);

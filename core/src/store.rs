@@ -127,8 +127,8 @@ pub enum OpenError {
     /// The store has another format, of another version.
     #[error("{0}")]
     Version(String),
-    /// Other users could read what is told to the node, or change what it believes: the home folder is theirs,
-    /// or may be written by them. Says why, and what helps.
+    /// Other users could read what is told to the node, or change what it believes: the home folder is
+    /// theirs, or may be written by them. Says why, and what helps.
     #[error("{0}")]
     Meddlers(String, String),
     /// The disk failed.

@@ -1,4 +1,5 @@
-//! What goes wrong: crashes, broken connections, cuts, hosts that do not keep the rules; and how neighbours are found again.
+//! Faults: crashes, broken connections, cuts, and hosts that break the rules; and the search for new
+//! neighbours.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ const SEEK_EVERY: Time = 500 * MS;
 const CROWD: usize = limits::OUTBOUND;
 /// Chunks that are on the disk for sure after so long.
 const FLUSHED: Time = limits::FLUSH_EVERY.as_nanos() as Time;
-/// Whose machine vanishes is missed after this at the latest.
+/// Longest time until neighbours notice that a machine has vanished.
 const SILENCE: Time = (limits::SESSION_SILENCE.as_nanos() + limits::PING_EVERY.as_nanos()) as Time;
 
 impl World {
-    /// What a host says that it has.
+    /// The chunks that a host claims to have.
     pub(super) fn advertised(&self, host: usize) -> Bitmap {
         match self.hosts[host].spec.habit {
             Habit::Silent | Habit::Overclaims | Habit::Drips => Bitmap::full(self.geometry.chunks()),
@@ -200,7 +201,8 @@ impl World {
         }
     }
 
-    /// Looks for neighbours as a node does: until it has enough, and for more while nobody it knows has what it lacks.
+    /// Looks for neighbours as a node does: until it has enough, and for more while no neighbour has the
+    /// chunks that it lacks.
     fn seek(&mut self, host: usize) {
         if !self.wants(host) {
             return;

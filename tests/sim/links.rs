@@ -1,8 +1,9 @@
 //! Links: how blocks of chunks get from host to host.
 //!
-//! A block leaves by its host's serial uplink, crosses the borders between two sites (serial, one each way), takes its
-//! latency, and enters by a serial downlink. A sender works on the first chunk whose receiver (and border) has no backlog,
-//! and its connections take turns, a chunk each: parallel TCP streams of which none starves the others.
+//! A block leaves by its host's serial uplink, crosses the borders between two sites (serial, one each way),
+//! takes its latency, and enters by a serial downlink. A sender works on the first chunk whose receiver (and
+//! border) has no backlog, and its connections take turns, a chunk each: parallel TCP streams of which none
+//! starves the others.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What schedulers say, carried out and carried over: outputs become messages, messages become inputs.
+//! Translation: outputs of schedulers become messages, and messages become inputs.
 
 use std::time::Duration;
 

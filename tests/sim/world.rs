@@ -438,7 +438,7 @@ impl World {
         true
     }
 
-    /// Whoever is there, wants it, and keeps the rules.
+    /// Hosts that are there, want the blob, and keep the rules.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Host)> {
         let honest = |(_, h): &(usize, &Host)| h.alive && !h.spec.origin && h.spec.habit == Habit::Honest;
         self.hosts.iter().enumerate().filter(honest)
@@ -470,7 +470,7 @@ impl World {
         }
     }
 
-    /// What came of it.
+    /// The outcome of the run.
     pub(super) fn close(mut self) -> Outcome {
         let len = self.scenario.len as f64;
         let seconds = |at: Time| at as f64 / 1e9;

@@ -214,8 +214,8 @@ impl<'a> Fetch<'a> {
     }
 }
 
-/// Returns a sentence on the folder of a destination, if no file can be made in it: the step at which that was
-/// noticed says nothing to a person.
+/// Returns a sentence on the folder of a destination, if no file can be made in it: the step at which that
+/// was noticed says nothing to a person.
 fn not_writable(output: &Path) -> Option<String> {
     let folder = output.ancestors().find(|folder| folder.is_dir())?;
     let error = tempfile::tempfile_in(folder).err()?;

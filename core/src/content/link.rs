@@ -10,9 +10,9 @@
 //! touches a disk and [`super::path::escape`] before a terminal, and only bytes that verify are taken from a
 //! peer. Values are percent-encoded UTF-8; `+` means itself. A written link has no character that a shell
 //! acts on except `?` and `&`. Accepted as well are upper case in scheme and id, `swarm://` and a `/` before
-//! the `?` (chat programs make those), `&amp;` and its like for `&` (out of HTML), and query keys of later versions, which are ignored. After a `#`
-//! stands the key of a share ([`super::share`]); any other text there is refused, and never shown, because it
-//! may be a key.
+//! the `?` (chat programs make those), `&amp;` and its like for `&` (out of HTML), and query keys of later
+//! versions, which are ignored. After a `#` stands the key of a share ([`super::share`]); any other text
+//! there is refused, and never shown, because it may be a key.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -337,8 +337,8 @@ pub fn bare(text: &str) -> &str {
     text.trim_matches(is_around)
 }
 
-/// Returns a link without the entities that HTML has for `&`. They may be nested, and no link has them itself:
-/// it writes a `;` percent-encoded.
+/// Returns a link without the entities that HTML has for `&`. They may be nested, and no link has them
+/// itself: it writes a `;` percent-encoded.
 fn without_entities(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     while let Some(entity) = ["&amp;", "&AMP;", "&#38;", "&#x26;"].into_iter().find(|e| text.contains(e)) {

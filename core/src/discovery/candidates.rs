@@ -309,8 +309,8 @@ impl Candidates {
         dials
     }
 
-    /// Orders candidates that are due: given peers first, then the machines in turn, the least tried one first.
-    /// Of one machine's candidates those with the fewest failures come first, then those heard last.
+    /// Orders candidates that are due: given peers first, then the machines in turn, the least tried one
+    /// first. Of one machine's candidates those with the fewest failures come first, then those heard last.
     fn in_turn(&self, due: Vec<Name>, tries: &BTreeMap<Machine, usize>) -> Vec<Name> {
         let mut of_machine: BTreeMap<Option<Machine>, Vec<(u32, Reverse<Instant>, Name)>> = BTreeMap::new();
         for name in due {

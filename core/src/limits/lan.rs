@@ -30,8 +30,8 @@ pub const BEACON_ANSWERS: usize = 8;
 /// Neighbours at one address that are tried and have not been reached; of more, those heard longest ago go
 /// first. Where some are reached, the others follow.
 pub const LAN_UNTRIED_PER_HOST: usize = 8;
-/// Dials to one machine per [`DIAL_NEIGHBOUR_WINDOW`] because the local network or an earlier run named it, if
-/// none leads to a session. One node that is away is dialled less often.
+/// Dials to one machine per [`DIAL_NEIGHBOUR_WINDOW`] because the local network or an earlier run named it,
+/// if none leads to a session. One node that is away is dialled less often.
 pub const DIALS_PER_NEIGHBOUR: usize = 20;
 /// Period over which [`DIALS_PER_NEIGHBOUR`] and [`DIALS_PER_RELAY`] count.
 pub const DIAL_NEIGHBOUR_WINDOW: Duration = Duration::from_secs(60);

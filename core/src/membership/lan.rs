@@ -115,8 +115,8 @@ impl LanState {
         if beacon.peer == standing.own.subject || !fresh || !self.is_new(*nonce) {
             return;
         }
-        // An expelled member knows the older secrets as well. So they admit only members that are known to have
-        // been away, and nobody answers them.
+        // An expelled member knows the older secrets as well. So they admit only members that are known to
+        // have been away, and nobody answers them.
         let newest = standing.book.secrets().next().is_some_and(|secret| secret.epoch == epoch);
         if !newest && !standing.may_be_behind(beacon.peer) {
             return;

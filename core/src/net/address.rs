@@ -63,8 +63,8 @@ pub(crate) fn endpoint(addr: &Multiaddr) -> Option<Endpoint> {
     parts.next().is_none().then_some(Endpoint { ip, port, quic, relayed })
 }
 
-/// Reads the forms of [`endpoint`], and `/ip6zone/<interface>/ip6/fe80::../tcp/..`. The zone is the name of an
-/// interface of this machine, so such an address is never taken from strangers, who cannot know it.
+/// Reads the forms of [`endpoint`], and `/ip6zone/<interface>/ip6/fe80::../tcp/..`. The zone is the name of
+/// an interface of this machine, so such an address is never taken from strangers, who cannot know it.
 pub(crate) fn endpoint_on_link(addr: &Multiaddr) -> Option<Endpoint> {
     let Some((_, rest)) = split_zone(addr) else { return endpoint(addr) };
     let link_local = |end: &Endpoint| matches!(end.ip, IpAddr::V6(ip) if ip.is_unicast_link_local());

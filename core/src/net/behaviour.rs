@@ -1,4 +1,5 @@
-//! The libp2p behaviours of a node, put together: connection limits, sessions, and NAT traversal. It only assembles them; each behaviour keeps its own rules.
+//! The libp2p behaviours of a node, put together: connection limits, sessions, and NAT traversal. It only
+//! assembles them; each behaviour keeps its own rules.
 
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;

@@ -1,8 +1,8 @@
 //! Multicast DNS sockets (RFC 6762) for IPv4 and IPv6, and the rules for the packets that count.
 //!
-//! A packet is sent from one local address at a time, so that its source is an address at which the sender can
-//! be reached. A received packet counts only if its source is on a link of this machine and not this machine's
-//! loopback, and only so many packets of one source count (`sources.rs`). Loopback is never used.
+//! A packet is sent from one local address at a time, so that its source is an address at which the sender
+//! can be reached. A received packet counts only if its source is on a link of this machine and not this
+//! machine's loopback, and only so many packets of one source count (`sources.rs`). Loopback is never used.
 
 mod sources;
 pub(crate) mod station;
@@ -46,8 +46,8 @@ pub(crate) enum Neighbour {
     Gone(PeerId),
 }
 
-/// Address of a host on the local network: the IP address and, for a link-local IPv6 address, the index of the
-/// interface (otherwise 0).
+/// Address of a host on the local network: the IP address and, for a link-local IPv6 address, the index of
+/// the interface (otherwise 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LanAddress {
     pub(crate) ip: IpAddr,

@@ -28,8 +28,8 @@ use crate::limits::HANDSHAKE_TIMEOUT;
 const NOISE: &str = "/noise";
 
 /// Builds the transport of the node whose identity is `keypair`. It listens on and dials `/ip4|ip6/../tcp/..`
-/// and `/ip4|ip6/../udp/../quic-v1`, and dials `/ip6zone/<interface>/ip6/fe80::../tcp/..`. A connection carries at most 64 streams. A handshake that takes longer
-/// than [`HANDSHAKE_TIMEOUT`] fails.
+/// and `/ip4|ip6/../udp/../quic-v1`, and dials `/ip6zone/<interface>/ip6/fe80::../tcp/..`. A connection
+/// carries at most 64 streams. A handshake that takes longer than [`HANDSHAKE_TIMEOUT`] fails.
 ///
 /// With `steady`, a window never grows and is renewed in small steps, so that the peer sends evenly.
 ///

@@ -113,8 +113,8 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
-/// Returns a path without `..`: where it leads now. Otherwise it would lead elsewhere once a folder on the way
-/// is renamed or gone.
+/// Returns a path without `..`: where it leads now. Otherwise it would lead elsewhere once a folder on the
+/// way is renamed or gone.
 pub(crate) fn straight(path: PathBuf) -> PathBuf {
     if !path.components().any(|part| part == Component::ParentDir) {
         return path;

@@ -34,8 +34,8 @@ impl Candidate {
 }
 
 impl Candidates {
-    /// Makes room for one more candidate at this host; false if there is none. Hearsay gets half of the places.
-    /// The local network gets half, and its newcomers always have a place.
+    /// Makes room for one more candidate at this host; false if there is none. Hearsay gets half of the
+    /// places. The local network gets half, and its newcomers always have a place.
     pub(super) fn make_room(&mut self, source: AddressSource, host: IpAddr) -> bool {
         if source == AddressSource::Lan {
             self.make_room_at(host);

@@ -48,8 +48,8 @@ pub(super) struct Packets {
 }
 
 impl Packets {
-    /// Makes it for the node with this id, with a random name from `seed`; `None` if a name cannot be encoded,
-    /// which does not happen.
+    /// Makes it for the node with this id, with a random name from `seed`; `None` if a name cannot be
+    /// encoded, which does not happen.
     pub(super) fn new(own: PeerId, seed: u64) -> Option<Self> {
         let service = Name::from_ascii(SERVICE).ok()?;
         let mut random = Random::new(seed);

@@ -1,5 +1,5 @@
-//! Limits on the multicast packets that are looked at: a token bucket for each source address, and one of each
-//! IP version for sources that are new.
+//! Limits on the multicast packets that are looked at: a token bucket for each source address, and one of
+//! each IP version for sources that are new.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -13,8 +13,8 @@ const ASK_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(700), Duration::from_secs(3), Duration::from_secs(10)];
 /// Pause between announcements that nobody asked for, in a small network. Up to as much again is added.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Pause between such announcements for each node that is known, so that all nodes of a large network together
-/// send at most this often.
+/// Pause between such announcements for each node that is known, so that all nodes of a large network
+/// together send at most this often.
 const TELL_PER_NODE: Duration = Duration::from_millis(200);
 /// Shortest wait before an answer, so that answers to one question do not collide (RFC 6762, section 6).
 const ANSWER_AFTER: Duration = Duration::from_millis(20);
@@ -148,7 +148,8 @@ impl Timing {
             return Some(Due::Ask { tell: start });
         }
         if let Some(answer) = self.answer.take_if(|answer| answer.at <= now) {
-            // Whoever makes up answers does not silence a node for good: it is never held back twice in a row.
+            // Whoever makes up answers does not silence a node for good: it is never held back twice in a
+            // row.
             self.held_back = answer.others.len() >= self.enough && !self.held_back;
             return (!self.held_back).then_some(Due::Answer(answer.from));
         }

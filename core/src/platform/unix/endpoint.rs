@@ -1,5 +1,5 @@
-//! The control endpoint of a node: the Unix socket `control.sock` in its home folder, or for a read-only store
-//! a socket in a folder of the user elsewhere.
+//! The control endpoint of a node: the Unix socket `control.sock` in its home folder, or for a read-only
+//! store a socket in a folder of the user elsewhere.
 
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -40,8 +40,8 @@ fn address(home: &Path, name: &str, dir: &fs::File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
-/// Opens the endpoint of a home folder in place of an old one; returns what is to be kept while it is in use. Only the owner may
-/// connect, from the first moment. The caller holds the store's lock.
+/// Opens the endpoint of a home folder in place of an old one; returns what is to be kept while it is in use.
+/// Only the owner may connect, from the first moment. The caller holds the store's lock.
 pub(crate) fn listen(home: &Path) -> io::Result<(ControlListener, Endpoint)> {
     listen_at(home, NAME, NEW)
 }

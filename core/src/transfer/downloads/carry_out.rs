@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Downloads;
 use super::download::Doing;
-use crate::schedule::{Beat, BlobKey, Output, PeerKey, RequestFailure};
+use crate::schedule::{Beat, BlobKey, Now, Output, PeerKey, RequestFailure};
 use crate::transfer::effects::Effects;
 use crate::transfer::session::{ReceiveCommand, SendCommand};
 use crate::transfer::uploads::Uploads;
@@ -69,14 +69,7 @@ impl Downloads {
                     outputs.extend(self.out.drain(..));
                 }
                 Output::Decline { peer, blob, chunk, why } => {
-                    if let Some(blob) = self.theirs(peer, blob, uploads) {
-                        let why = if why == RequestFailure::Busy {
-                            RefusalReason::Busy
-                        } else {
-                            RefusalReason::Missing
-                        };
-                        effects.send(peer, Message::Decline { blob, chunk, why });
-                    }
+                    self.declines((peer, blob, chunk), why, uploads, effects)
                 }
                 Output::Have { peer, blob, add } => {
                     if let Some(blob) = self.theirs(peer, blob, uploads) {
@@ -94,15 +87,32 @@ impl Downloads {
                         download.ban(peer, &format!("chunk {chunk} from it did not verify"), effects);
                     }
                 }
-                Output::Complete { blob } => {
-                    if let Some(download) = self.downloads.get_mut(&blob) {
-                        let holders = self.scheduler.holders(blob) as u32;
-                        download.complete(holders, effects.now());
-                    }
-                }
+                Output::Complete { blob } => self.completed(blob, effects.now()),
             }
         }
         runs.flush(effects);
+    }
+
+    /// Marks a download whose chunks are all here.
+    fn completed(&mut self, blob: BlobKey, now: Now) {
+        if let Some(download) = self.downloads.get_mut(&blob) {
+            let holders = self.scheduler.holders(blob) as u32;
+            download.complete(holders, now);
+        }
+    }
+
+    /// Tells a peer that a chunk which it requested is not sent.
+    fn declines(
+        &self,
+        (peer, blob, chunk): (PeerKey, BlobKey, u32),
+        why: RequestFailure,
+        uploads: &Uploads,
+        effects: &mut Effects<'_>,
+    ) {
+        if let Some(blob) = self.theirs(peer, blob, uploads) {
+            let why = if why == RequestFailure::Busy { RefusalReason::Busy } else { RefusalReason::Missing };
+            effects.send(peer, Message::Decline { blob, chunk, why });
+        }
     }
 
     /// Prepares the session for a chunk and requests it, unless the peer sends it unasked.
