@@ -96,7 +96,8 @@ async fn i9_the_first_byte_alone_is_not_asked_for() {
             );
             raw(&head, bytes)
         });
-        let seed = seed(&server.await);
+        let server = server.await;
+        let seed = seed(&server);
         assert_eq!(seed.len().await.unwrap(), length as u64);
         let (got, ended) = read(&seed, 0..length as u64).await;
         ended.unwrap();
