@@ -37,6 +37,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// TCP with TLS in two, but QUIC is slower ever after.
 const HEAD_START: Duration = Duration::from_millis(400);
 
+/// Place of a candidate among those of its machine: its failures, the time at which it was last heard of, its
+/// name.
+type Turn = (u32, Reverse<Instant>, Name);
+
 #[derive(Debug)]
 struct Candidate {
     /// Addresses, each with the best source that named it.
@@ -82,7 +86,7 @@ impl Candidate {
     }
 
     /// Chooses the addresses to dial now, and counts them in `tries`.
-    fn to_dial(&mut self, tries: &mut BTreeMap<Machine, usize>, now: Instant) -> Vec<Multiaddr> {
+    fn take_dials(&mut self, tries: &mut BTreeMap<Machine, usize>, now: Instant) -> Vec<Multiaddr> {
         let mut further = std::mem::take(&mut self.further);
         let mut addrs = if self.state == DialState::Dialling {
             further.append(&mut self.later.1);
@@ -296,7 +300,7 @@ impl Candidates {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }
-            let addrs = candidate.to_dial(&mut tries, now);
+            let addrs = candidate.take_dials(&mut tries, now);
             if addrs.is_empty() {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
@@ -312,7 +316,7 @@ impl Candidates {
     /// Orders candidates that are due: given peers first, then the machines in turn, the least tried one
     /// first. Of one machine's candidates those with the fewest failures come first, then those heard last.
     fn in_turn(&self, due: Vec<Name>, tries: &BTreeMap<Machine, usize>) -> Vec<Name> {
-        let mut of_machine: BTreeMap<Option<Machine>, Vec<(u32, Reverse<Instant>, Name)>> = BTreeMap::new();
+        let mut of_machine: BTreeMap<Option<Machine>, Vec<Turn>> = BTreeMap::new();
         for name in due {
             let Some(candidate) = self.candidates.get(&name) else { continue };
             let machine = candidate.machines().into_iter().next();
