@@ -30,7 +30,6 @@ mod claims;
 mod copying;
 mod disk;
 mod domains;
-pub(crate) mod exact_path;
 mod extents;
 mod finish;
 mod flush;
@@ -74,7 +73,6 @@ pub use blob::{Blob, ReadError};
 use changes::Changes;
 pub use claims::DestinationClaim;
 pub use disk::DiskError;
-pub(crate) use disk::straight;
 pub use finish::refuse_existing;
 pub use flush::{Poisoned, Room};
 pub use gc::Collected;
@@ -127,10 +125,6 @@ pub enum OpenError {
     /// The store has another format, of another version.
     #[error("{0}")]
     Version(String),
-    /// Other users could read what is told to the node, or change what it believes: the home folder is
-    /// theirs, or may be written by them. Says why, and what helps.
-    #[error("{0}")]
-    Meddlers(String, String),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -181,11 +175,9 @@ impl Store {
     /// Opens the store of a home folder, creates it if need be, and takes its lock.
     ///
     /// # Errors
-    /// [`OpenError::Busy`] with the owner's pid, [`OpenError::Version`] for a foreign format,
-    /// [`OpenError::Meddlers`] for a home that others may change, or the disk.
+    /// [`OpenError::Busy`] with the owner's pid, [`OpenError::Version`] for a foreign format, or the disk.
     pub fn open(home: &Path, max_store: Option<u64>, read_only: bool) -> Result<Self, OpenError> {
         let layout = Layout::new(home);
-        homes::refuse_meddlers(home)?;
         if !read_only {
             layout.create()?;
         }

@@ -5,7 +5,6 @@ mod healing;
 mod homes;
 mod links;
 mod merging;
-mod names;
 mod parts;
 
 use std::fs;

@@ -55,7 +55,6 @@ pub struct Status {
     /// Version of swarm.
     pub version: String,
     /// Folder of everything that the node keeps.
-    #[serde(with = "crate::store::exact_path")]
     pub home: PathBuf,
     /// Seconds since the start.
     pub uptime: u64,

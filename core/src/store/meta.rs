@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use super::layout::Layout;
 use super::record::Record;
 use crate::id::ContentId;
-use crate::platform;
 
 /// Memory for the pages of the index, in bytes: a look-up reads one or two pages.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -32,30 +31,15 @@ impl Meta {
     /// and made anew, empty.
     pub(super) fn open(layout: &Layout) -> Self {
         let path = layout.index();
-        let opened = Self::open_at(&path);
-        opened.hide(&path);
-        opened
-    }
-
-    fn open_at(path: &Path) -> Self {
-        if let Some(db) = open_quietly(path) {
+        if let Some(db) = open_quietly(&path) {
             let new = !db.was_recovered();
             return Self { records: IndexBackend::Index(db), new };
         }
         tracing::warn!("the index is damaged and is built again");
-        let _ = std::fs::remove_dir_all(path);
-        match open_quietly(path) {
+        let _ = std::fs::remove_dir_all(&path);
+        match open_quietly(&path) {
             Some(db) => Self { records: IndexBackend::Index(db), new: true },
             None => Self::in_memory(),
-        }
-    }
-
-    /// Takes all rights of others from the files of the index: sled gives them what the umask leaves.
-    fn hide(&self, path: &Path) {
-        if let IndexBackend::Index(_) = &self.records
-            && let Err(error) = platform::withdraw_rights(path)
-        {
-            tracing::warn!(%error, "the rights of the index cannot be restricted");
         }
     }
 
@@ -183,8 +167,6 @@ impl Drop for Meta {
 
 /// Opens a database and reads it once; `None` on any error or panic inside.
 fn open_quietly(path: &Path) -> Option<sled::Db> {
-    // sled would make the folder with the rights that the umask leaves.
-    platform::create_private_folders(path).ok()?;
     quietly(|| {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(5_000));
         let db = config.open().ok()?;
