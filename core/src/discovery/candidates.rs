@@ -29,17 +29,14 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_WANTING: Duration = Duration::from_secs(4);
 /// Longest pause between dials while nothing is wanted.
 const RETRY_IDLE: Duration = Duration::from_secs(30);
-
 /// Pause before another look at a candidate for which there is no room, or whose host is being tried enough.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
 /// Time that TCP is given before QUIC is tried beside it, as in RFC 8305. QUIC connects in one round trip and
 /// TCP with TLS in two, but QUIC is slower ever after.
 const HEAD_START: Duration = Duration::from_millis(400);
 
-/// Place of a candidate among those of its machine: its failures, the time at which it was last heard of, its
-/// name.
-type Turn = (u32, Reverse<Instant>, Name);
+/// Place of a candidate among those of its machine: failures, time at which it was last heard of, name.
+type DialTurn = (u32, Reverse<Instant>, Name);
 
 #[derive(Debug)]
 struct Candidate {
@@ -316,7 +313,7 @@ impl Candidates {
     /// Orders candidates that are due: given peers first, then the machines in turn, the least tried one
     /// first. Of one machine's candidates those with the fewest failures come first, then those heard last.
     fn in_turn(&self, due: Vec<Name>, tries: &BTreeMap<Machine, usize>) -> Vec<Name> {
-        let mut of_machine: BTreeMap<Option<Machine>, Vec<Turn>> = BTreeMap::new();
+        let mut of_machine: BTreeMap<Option<Machine>, Vec<DialTurn>> = BTreeMap::new();
         for name in due {
             let Some(candidate) = self.candidates.get(&name) else { continue };
             let machine = candidate.machines().into_iter().next();

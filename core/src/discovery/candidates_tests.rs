@@ -428,7 +428,7 @@ fn strangers_name_no_link_local_addresses() {
     assert_eq!(d.due(true, || 9, &BTreeSet::new(), now).len(), 3);
 }
 
-/// Whoever announces a peer at ports of its own does not push out where the peer is.
+/// A host that announces a peer at ports of its own does not push out the addresses of the peer.
 #[test]
 fn addresses_of_one_machine_take_the_places_of_their_own() {
     let (mut d, now) = (Candidates::default(), Instant::now());

@@ -34,7 +34,7 @@ pub(crate) struct LanDiscovery {
     pub(crate) seed: u64,
 }
 
-struct LanState {
+struct LanDiscoveryState {
     own: PeerId,
     found: mpsc::Sender<Neighbour>,
     packets: Packets,
@@ -49,12 +49,12 @@ impl LanDiscovery {
         let Some(packets) = Packets::new(own, seed) else { return };
         let timing = Timing::new(limits::LAN_ANSWERS, seed, Instant::now());
         let station = Station::open(timing, listen, look);
-        let state = LanState { own, found, packets, station, neighbours: Neighbours::default() };
+        let state = LanDiscoveryState { own, found, packets, station, neighbours: Neighbours::default() };
         state.run().await;
     }
 }
 
-impl LanState {
+impl LanDiscoveryState {
     async fn run(mut self) {
         let mut buffer = vec![0; PACKET];
         loop {

@@ -67,21 +67,21 @@ impl LanAddress {
 
 /// Local address from which packets are sent.
 #[derive(Debug)]
-struct Sender {
-    link: Link,
+struct SendingSocket {
+    link: InterfaceAddress,
     socket: StdSocket,
 }
 
 /// Address of an interface of this machine, with its prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Link {
+struct InterfaceAddress {
     at: LanAddress,
     prefix: u8,
     index: u32,
     name: String,
 }
 
-impl Link {
+impl InterfaceAddress {
     fn of(interface: Interface) -> Option<Self> {
         let (ip, prefix) = match interface.addr {
             IfAddr::V4(v4) => (IpAddr::V4(v4.ip), v4.prefixlen),
@@ -107,8 +107,8 @@ impl Link {
 /// Sockets of multicast DNS on all interfaces of this machine.
 #[derive(Debug, Default)]
 pub(crate) struct Multicast {
-    links: Vec<Link>,
-    senders: BTreeMap<(LanAddress, u32), Sender>,
+    links: Vec<InterfaceAddress>,
+    senders: BTreeMap<(LanAddress, u32), SendingSocket>,
     v4: Option<UdpSocket>,
     /// Receiving sockets for IPv6 by index of the interface. Bound to the group, so that they take no unicast
     /// packets away from other programs.
@@ -127,7 +127,7 @@ impl Multicast {
         self.sources.forget(limits::LAN_TTL, Instant::now());
         match if_addrs::get_if_addrs() {
             Ok(found) => {
-                self.links = found.into_iter().filter_map(Link::of).collect();
+                self.links = found.into_iter().filter_map(InterfaceAddress::of).collect();
                 // Those that are few and of most use come first.
                 self.links.sort_by_key(|link| (is_link_local_v6(link.at.ip), link.at.ip.is_ipv6(), link.at));
                 self.links.truncate(limits::LAN_INTERFACES);
@@ -149,7 +149,7 @@ impl Multicast {
             let opened = self.hear(&link).and_then(|()| sender(&link));
             match opened {
                 Ok(socket) => {
-                    self.senders.insert(key, Sender { link, socket });
+                    self.senders.insert(key, SendingSocket { link, socket });
                     new = true;
                 }
                 Err(error) => {
@@ -162,7 +162,7 @@ impl Multicast {
     }
 
     /// Receives what is sent to the group on this interface.
-    fn hear(&mut self, link: &Link) -> io::Result<()> {
+    fn hear(&mut self, link: &InterfaceAddress) -> io::Result<()> {
         match link.at.ip {
             IpAddr::V4(ip) => {
                 let socket = match self.v4.take() {
@@ -305,7 +305,7 @@ fn receiver(group: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Opens a socket that speaks on one interface, from one address.
-fn sender(link: &Link) -> io::Result<StdSocket> {
+fn sender(link: &InterfaceAddress) -> io::Result<StdSocket> {
     let from = match link.at.ip {
         IpAddr::V4(ip) => SocketAddr::from((ip, 0)),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, 0, 0, link.at.scope).into(),
@@ -345,10 +345,10 @@ mod tests {
         LanAddress { ip: ip.parse().unwrap(), scope }
     }
 
-    fn link(ip: &str, prefix: u8, index: u32, name: &str) -> Link {
+    fn link(ip: &str, prefix: u8, index: u32, name: &str) -> InterfaceAddress {
         let address = at(ip, 0);
         let scope = if is_link_local_v6(address.ip) { index } else { 0 };
-        Link { at: LanAddress { scope, ..address }, prefix, index, name: name.to_owned() }
+        InterfaceAddress { at: LanAddress { scope, ..address }, prefix, index, name: name.to_owned() }
     }
 
     fn multicast() -> Multicast {

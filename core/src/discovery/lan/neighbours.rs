@@ -13,9 +13,9 @@ use crate::net::{Multiaddr, PeerId};
 /// Time in which a repeated announcement is no news.
 const REPEATED: Duration = Duration::from_secs(2);
 
-/// Effect of an announcement.
+/// AnnouncementEffect of an announcement.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Effect {
+pub(super) struct AnnouncementEffect {
     /// True if the actor should know of it.
     pub(super) is_news: bool,
     /// Peer that made room for it and that no other source names.
@@ -45,7 +45,7 @@ impl Neighbours {
         addrs: &[Multiaddr],
         ttl: Duration,
         now: Instant,
-    ) -> Effect {
+    ) -> AnnouncementEffect {
         let ends = now + ttl.min(limits::LAN_TTL);
         if let Some(known) = self.known.get_mut(&(from, peer)) {
             let is_news = known.addrs != addrs || now.saturating_duration_since(known.told) >= REPEATED;
@@ -54,13 +54,13 @@ impl Neighbours {
                 known.addrs = addrs.to_vec();
             }
             (known.heard, known.ends) = (now, ends);
-            return Effect { is_news, gone: None };
+            return AnnouncementEffect { is_news, gone: None };
         }
         let gone = self.make_room(from);
         let new = Announcement { heard: now, told: now, ends, addrs: addrs.to_vec() };
         self.known.insert((from, peer), new);
         let gone = gone.filter(|gone| *gone != peer && !self.is_named(*gone));
-        Effect { is_news: true, gone }
+        AnnouncementEffect { is_news: true, gone }
     }
 
     /// Makes room for one more peer of this source, and returns the peer that was removed: the one heard
@@ -126,7 +126,7 @@ mod tests {
         for (at, peer) in peers.iter().enumerate() {
             let effect = table.heard(host(2), *peer, &addrs(), LONG, now + Duration::from_millis(at as u64));
             let gone = at.checked_sub(limits::LAN_PEERS_PER_SOURCE).map(|at| peers[at]);
-            assert_eq!(effect, Effect { is_news: true, gone });
+            assert_eq!(effect, AnnouncementEffect { is_news: true, gone });
         }
         assert_eq!(table.known.len(), 1 + limits::LAN_PEERS_PER_SOURCE);
         assert!(table.is_named(honest));

@@ -10,12 +10,12 @@ use crate::limits;
 
 /// Token bucket that refills with time.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct SourceBucket {
     tokens: f64,
     at: Instant,
 }
 
-impl Bucket {
+impl SourceBucket {
     fn take(&mut self, rate: u32, burst: u32, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + since * f64::from(rate)).min(burst.into());
@@ -31,10 +31,10 @@ impl Bucket {
 /// Sources of packets that were heard lately.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    known: BTreeMap<LanAddress, Bucket>,
+    known: BTreeMap<LanAddress, SourceBucket>,
     /// Sources that are not in `known`, for IPv4 and IPv6: addresses of IPv6 cost nothing, and a host that
     /// makes them up does not keep out hosts with IPv4.
-    new: [Option<Bucket>; 2],
+    new: [Option<SourceBucket>; 2],
 }
 
 impl Sources {
@@ -45,7 +45,7 @@ impl Sources {
             return bucket.take(rate, burst, now);
         }
         let (new_rate, new_burst) = (limits::LAN_NEW_SOURCES, limits::LAN_SOURCES as u32);
-        let full = Bucket { tokens: new_burst.into(), at: now };
+        let full = SourceBucket { tokens: new_burst.into(), at: now };
         let new = self.new[usize::from(matches!(from.ip, IpAddr::V6(_)))].get_or_insert(full);
         if !new.take(new_rate, new_burst, now) {
             return false;
@@ -54,7 +54,7 @@ impl Sources {
             let oldest = self.known.iter().min_by_key(|(_, bucket)| bucket.at).map(|(from, _)| *from);
             oldest.map(|from| self.known.remove(&from));
         }
-        self.known.insert(from, Bucket { tokens: f64::from(burst) - 1.0, at: now });
+        self.known.insert(from, SourceBucket { tokens: f64::from(burst) - 1.0, at: now });
         true
     }
 
