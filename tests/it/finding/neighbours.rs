@@ -1,4 +1,6 @@
 //! The local network: nodes with IPv6 alone, and a host there that forges answers.
+// Figures for those who run a test by itself with --nocapture.
+#![allow(clippy::print_stdout)]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
