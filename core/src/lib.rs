@@ -2,7 +2,7 @@
 //! they arrive, fetched from every holder at once.
 //!
 //! The layers, from the bottom: [`id`], [`limits`], [`timetable`], [`options`] and [`metrics`]; [`content`]; [`office`], [`schedule`] and [`wire`];
-//! then, with the feature `net`, `platform`, `store`, `node` and `control`. A module uses only what stands above it.
+//! [`exchange`]; then, with the feature `net`, `platform`, `store`, `node` and `control`. A module uses only what stands above it.
 //! `ARCHITECTURE.md` beside this crate tells the rest.
 
 pub mod distance;
@@ -18,6 +18,8 @@ pub mod content;
 pub mod office;
 pub mod schedule;
 pub mod wire;
+
+pub mod exchange;
 
 #[cfg(feature = "net")]
 mod platform;

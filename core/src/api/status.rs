@@ -5,38 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::distance::Distance;
+pub use crate::exchange::{Progress, SourceRow};
 use crate::office::certificate::Role;
 use crate::options::Audience;
-
-/// How far a transfer is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Bytes verified, with what was there before.
-    pub done: u64,
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes per second, smoothed.
-    pub rate: u64,
-    /// Seconds left at that rate.
-    pub eta: Option<u64>,
-    /// Connected peers that hold some of it.
-    pub holders: u32,
-    /// Where this run's bytes came from, so far.
-    pub sources: Vec<SourceRow>,
-}
-
-/// What one peer gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceRow {
-    /// Its peer id.
-    pub peer: String,
-    /// It published the content (by its own word).
-    pub publisher: bool,
-    /// How near it is.
-    pub class: Distance,
-    /// Verified bytes.
-    pub bytes: u64,
-}
 
 /// The node at a glance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

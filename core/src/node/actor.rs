@@ -29,6 +29,7 @@ use crate::discovery::port_mapping::Mapped;
 use crate::discovery::reachability::Reachability;
 use crate::discovery::refusals::Refusals;
 use crate::discovery::tracker::Trackers;
+use crate::exchange::{Access, DownloadView, Downloads, Uploads};
 use crate::id::ContentId;
 use crate::limits;
 use crate::membership::{Admission, OfficeState, now as office_now};
@@ -39,12 +40,10 @@ use crate::schedule::{ChunkOrder, Now, PeerKey};
 use crate::store::record::Domain;
 use crate::store::{Blob, Store};
 use crate::transfer::bans::Bans;
-use crate::transfer::downloads::{DownloadView, Downloads, Owner};
-use crate::transfer::effects::Effects;
 use crate::transfer::peers::{Peer, Peers};
 use crate::transfer::session::SessionContext;
 use crate::transfer::session::event::SessionEvent;
-use crate::transfer::uploads::{Access, Uploads};
+use crate::transfer::watchers::{Owner, Watchers};
 pub(super) use office::MembershipCommand;
 use report::DownloadReport;
 pub(crate) use report::NetworkReport;
@@ -123,8 +122,9 @@ pub(super) struct Actor {
     shared: SessionContext,
     peers: Peers,
     barred: Refusals,
-    downloads: Downloads,
-    uploads: Uploads,
+    downloads: Downloads<Arc<Blob>>,
+    uploads: Uploads<Arc<Blob>>,
+    watchers: Watchers,
     discovery: Candidates,
     seeking: Seeking,
     memory: Memory,
@@ -238,6 +238,7 @@ impl Actor {
             barred,
             downloads: Downloads::new(parts.seed),
             uploads: Uploads::default(),
+            watchers: Watchers::default(),
             discovery,
             seeking: Seeking::default(),
             memory,
@@ -289,18 +290,6 @@ impl Actor {
         self.started.elapsed()
     }
 
-    /// Lets downloads and uploads decide about an event, then carries out what they have decided.
-    pub(super) fn exchange<T>(
-        &mut self,
-        decide: impl FnOnce(&mut Downloads, &mut Uploads, &mut Effects<'_>) -> T,
-    ) -> T {
-        let mut effects = Effects::new(self.now(), &self.peers);
-        let decided = decide(&mut self.downloads, &mut self.uploads, &mut effects);
-        let effects = effects.into_list();
-        self.peers.carry_out(effects);
-        decided
-    }
-
     /// Runs until it is told to quit or all handles are gone.
     pub(crate) async fn run(mut self) {
         let mut tick = tokio::time::Instant::now();
@@ -309,8 +298,7 @@ impl Actor {
             self.end_doomed();
             self.dial();
             self.announce();
-            let next = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
-            tick = tick.min(next);
+            tick = tick.min(self.next_tick());
             tokio::select! {
                 ask = self.asks.recv() => match ask {
                     Some(NetworkCommand::Quit) | None => {
@@ -344,7 +332,7 @@ impl Actor {
                 event = self.network.select_next_some() => self.network_event(event),
                 () = sleep_until(tick) => {
                     self.tick();
-                    tick = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
+                    tick = self.next_tick();
                 }
             }
         }
@@ -354,22 +342,29 @@ impl Actor {
         match ask {
             NetworkCommand::Learn { id, known, expect, owner, hints, reply } => {
                 self.hints(id, &hints);
-                let learns = self.exchange(|downloads, uploads, fx| {
-                    downloads.learn(id, known, expect, &owner, fx, uploads)
-                });
-                let _ = reply.send(learns);
+                let running = self.watchers.watch(id);
+                let ours = running.is_none();
+                let view = running.unwrap_or_else(|| self.watchers.add(id, &owner));
+                if ours {
+                    self.exchange(|downloads, uploads, fx| {
+                        // The owner of one that runs still is gone.
+                        downloads.stop(id, fx, uploads);
+                        downloads.learn(id, known, expect, fx);
+                    });
+                }
+                let _ = reply.send((view, ours));
             }
             NetworkCommand::Start { blob, order, owner, hints, reply } => {
                 self.hints(blob.id(), &hints);
                 // What is of another network is copied from here, and not offered in this one.
                 let ours = blob.record().is_of(self.domain);
                 let access = ours.then(|| self.access(blob.id()));
-                let view = self.exchange(|downloads, uploads, fx| {
-                    downloads.start(&blob, (order, access), &owner, fx, uploads)
-                });
+                let view = self.watchers.watch_or_add(blob.id(), &owner);
+                self.exchange(|downloads, uploads, fx| downloads.start(&blob, (order, access), fx, uploads));
                 let _ = reply.send(view);
             }
             NetworkCommand::Stop { id, whole } => {
+                self.watchers.remove(id);
                 self.exchange(|downloads, uploads, fx| downloads.stop(id, fx, uploads));
                 match whole {
                     Some(blob) => self.share(blob),
@@ -549,7 +544,11 @@ impl Actor {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        self.exchange(|downloads, uploads, fx| downloads.tick(fx, uploads));
+        let orphans = self.watchers.take_orphans();
+        self.exchange(|downloads, uploads, fx| {
+            orphans.into_iter().for_each(|id| downloads.stop(id, fx, uploads));
+            downloads.tick(fx, uploads);
+        });
         self.close_banned();
         if now.duration_since(self.shown) >= SHOW_EVERY {
             self.shown = now;
@@ -583,7 +582,7 @@ impl Actor {
             self.tend_office();
             for poisoned in self.store.poisoned() {
                 tracing::error!(id = %poisoned.id, error = %poisoned.error, "a flush failed");
-                self.downloads.poisoned(&poisoned);
+                self.downloads.is_broken(poisoned.id, (&poisoned).into());
                 self.withdraw(poisoned.id);
             }
         }

@@ -25,13 +25,13 @@ use crate::content::kind::ContentKind;
 use crate::content::link::{Link, Target};
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::share::ShareError;
+use crate::exchange::Stage;
 use crate::id::ContentId;
 use crate::limits;
 use crate::membership::files::OfficeFiles;
 use crate::options::Audience;
 use crate::store::record::{Domain, Record, StoredState};
 use crate::store::{Store, StoreError, path_of};
-use crate::transfer::downloads::Stage;
 use notices::counted;
 
 /// Entries of a listing that travel together.

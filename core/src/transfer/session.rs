@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::writer::Writer;
-use crate::content::tree::HashList;
+use crate::exchange;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::net::ledbat::Measured;
@@ -40,7 +40,7 @@ use crate::net::shaping::{Directions, Near, Shaping};
 use crate::net::streams::handler::refusal;
 use crate::schedule::PeerKey;
 use crate::store::{Blob, Store};
-use crate::wire::{Handle, Message};
+use crate::wire::Message;
 use event::SessionEvent;
 use pending::PendingRequests;
 use receive::Receiver;
@@ -50,39 +50,10 @@ use send_queue::{Number, SendQueue};
 /// How long the last words to a peer may take.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// Orders of the node to the tasks that receive.
-#[derive(Debug)]
-pub(crate) enum ReceiveCommand {
-    /// The holder of a blob sends some of it before it is asked: its stream waits until it is known what that is.
-    Beginning { blob: Handle },
-    /// The end of that: what else comes so is not wanted. It may still be under way if the holder has `promised` to send it.
-    Begun { blob: Handle, promised: bool },
-    /// All that was asked of a blob may still come, but nobody wants it.
-    Forget { blob: Handle },
-    /// The hash list, of this many bytes.
-    List { blob: Handle, len: usize },
-    /// The only chunk, to be verified and handed over.
-    Only { blob: Handle, list: Arc<HashList> },
-    /// A chunk, to be verified and written.
-    Chunk { blob: Handle, chunk: u32, target: Arc<Blob> },
-    /// It may still come, but nobody wants it.
-    Cancel { blob: Handle, chunk: u32 },
-}
-
-/// What the sending task is told.
-#[derive(Debug)]
-pub(crate) enum SendCommand {
-    /// The peer's number for a blob that we serve.
-    Open { blob: Handle, source: Arc<Blob> },
-    /// No longer.
-    Close { blob: Handle },
-    /// Send the peer chunks it asked for.
-    Request { blob: Handle, first: u32, count: u32 },
-    /// The peer asks for the hash list.
-    List { blob: Handle },
-    /// The peer no longer wants a chunk.
-    Cancel { blob: Handle, chunk: u32 },
-}
+/// An order to the tasks that receive.
+pub(crate) type ReceiveCommand = exchange::ReceiveCommand<Arc<Blob>>;
+/// An order to the tasks that send.
+pub(crate) type SendCommand = exchange::SendCommand<Arc<Blob>>;
 
 /// The node's end of a session. Dropping it ends the tasks.
 #[derive(Debug)]

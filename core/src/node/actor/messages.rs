@@ -1,6 +1,7 @@
 //! What peers say in their sessions, handed to whom it concerns.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 
@@ -9,20 +10,43 @@ use crate::discovery::candidates::{AddressSource, PeerSource};
 use crate::discovery::dht::Provider;
 use crate::discovery::tracker::{self, Reply};
 use crate::distance::Distance;
+use crate::exchange::{Downloads, Effects, KnownPeers as _, Uploads, WantOutcome};
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::address::{class_of, ip_of, is_one_host, is_relayed, split_peer};
 use crate::schedule::PeerKey;
-use crate::store::Sight;
 use crate::store::record::StoredState;
-use crate::transfer::effects::KnownPeers as _;
+use crate::store::{Blob, Sight};
 use crate::transfer::peers::{same_site, site_of};
 use crate::transfer::session::SessionEnd;
 use crate::transfer::session::event::{Outcome, SessionEvent};
-use crate::transfer::uploads::WantOutcome;
 use crate::wire::{self, Hello, Message};
 
+/// A handle to a blob of the store.
+type Stored = Arc<Blob>;
+
+/// Time between two ticks while nothing is fetched or given.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
 impl Actor {
+    /// Lets downloads and uploads decide about an event, then carries out what they have decided.
+    pub(super) fn exchange<T>(
+        &mut self,
+        decide: impl FnOnce(&mut Downloads<Stored>, &mut Uploads<Stored>, &mut Effects<'_, Stored>) -> T,
+    ) -> T {
+        let mut effects = Effects::new(self.now(), &self.peers);
+        let decided = decide(&mut self.downloads, &mut self.uploads, &mut effects);
+        let effects = effects.into_list();
+        self.peers.carry_out(effects);
+        self.watchers.publish(&mut self.downloads);
+        decided
+    }
+
+    /// Returns the time at which downloads are due to look at the time.
+    pub(super) fn next_tick(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.downloads.next_tick(self.now()).unwrap_or(IDLE_TICK)
+    }
+
     pub(super) fn session(&mut self, key: PeerKey, event: SessionEvent) {
         // What a peer delivered before it went is as good as ever.
         if self.peers.get(key).is_none() && !matches!(event, SessionEvent::Chunk { .. }) {
@@ -70,21 +94,8 @@ impl Actor {
             (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
             (Message::Hello(hello), false) => self.introduced(key, hello),
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
-            (Message::Begin { blob }, true) => self.uploads.begin(key, blob),
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
-            (Message::Unwant { blob }, true) => self.exchange(|_, uploads, fx| uploads.unwant(key, blob, fx)),
             (Message::Offer(offer), true) => self.offered(key, offer),
-            (Message::Have { blob, add }, true) => {
-                self.exchange(|downloads, uploads, fx| downloads.have(key, blob, add, fx, uploads));
-            }
-            (Message::Gone { blob } | Message::Absent { blob }, true) => {
-                self.exchange(|downloads, uploads, fx| downloads.absent(key, blob, fx, uploads));
-            }
-            (Message::Decline { blob, chunk, why }, true) => {
-                self.exchange(|downloads, uploads, fx| {
-                    downloads.declined(key, blob, chunk, why, fx, uploads)
-                });
-            }
             (Message::Bad { chunk, .. }, true) => {
                 tracing::warn!(chunk, "a peer says that a chunk we sent did not verify");
             }
@@ -116,26 +127,10 @@ impl Actor {
                 | Message::Voucher { .. }),
                 true,
             ) => self.office_message(key, message),
-            (message, true) => self.giving(key, message),
-        }
-    }
-
-    /// What is said about giving and taking.
-    fn giving(&mut self, key: PeerKey, message: Message) {
-        self.exchange(|downloads, uploads, fx| match message {
-            Message::Request { blob, first, count } => {
-                downloads.asked(key, (blob, first, count), fx, uploads)
+            (message, true) => {
+                self.exchange(|downloads, uploads, fx| drop(downloads.heard(key, message, fx, uploads)));
             }
-            Message::Need { blob, add, drop } => downloads.needs(key, blob, (add, drop), fx, uploads),
-            // To a want that has lost its place there: it crossed our Unwant.
-            Message::Grant { blob, .. } if !downloads.is_asked(key, blob) => {}
-            Message::Grant { blob, count, hint } => downloads.granted(key, (blob, count, hint), fx, uploads),
-            Message::Push { blob, chunk } => downloads.pushed(key, (blob, chunk)),
-            Message::Refuse { blob, count, busy } => downloads.refused(key, (blob, count, busy), fx, uploads),
-            Message::Reads { blob } => downloads.reads(key, blob, fx, uploads),
-            Message::Gateways { id, beats } => downloads.gateways(key, id, &beats, fx, uploads),
-            _ => {}
-        });
+        }
     }
 
     fn introduced(&mut self, key: PeerKey, hello: Hello) {
@@ -200,19 +195,12 @@ impl Actor {
         self.discovery.bar(peer, until, said);
     }
 
-    /// A holder says what it has.
+    /// Handles a holder's offer. In an office, an offer without a voucher is not taken.
     fn offered(&mut self, key: PeerKey, offer: wire::Offer) {
-        let blob = offer.blob;
-        // What crossed our Unwant is asked for again: there is something of it now.
-        if !self.downloads.is_asked(key, blob) {
-            return;
+        let taken = self.is_vouched(key, offer.blob);
+        if self.exchange(|downloads, uploads, fx| downloads.offered(key, offer, taken, fx, uploads)) {
+            self.widen(key);
         }
-        // In an office nothing is taken of which nobody says that it may be offered.
-        if self.is_vouched(key, blob) {
-            self.exchange(|downloads, uploads, fx| downloads.offer(key, offer, fx, uploads));
-        }
-        self.exchange(|downloads, _, fx| downloads.answered(key, blob, fx));
-        self.widen(key);
     }
 
     fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {

@@ -9,13 +9,14 @@ use tokio::sync::watch;
 
 use super::Actor;
 use crate::distance::Distance;
+use crate::exchange::Lack;
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::shaping::Near;
 use crate::schedule::PeerKey;
 use crate::transfer::peers::Peer;
 use crate::transfer::session::Session;
-use crate::transfer::session::web::{Lack, Web};
+use crate::transfer::session::web::Web;
 
 /// One that was of no use is tried again after this.
 const AGAIN: Duration = Duration::from_secs(15);

@@ -1,6 +1,7 @@
 //! What a session tells the node.
 
 use super::SessionEnd;
+pub(crate) use crate::exchange::Outcome;
 use crate::id::ContentId;
 use crate::wire::{Handle, Message};
 
@@ -23,17 +24,4 @@ pub(crate) enum SessionEvent {
     SourceChanged(ContentId),
     /// The session is over.
     Closed(SessionEnd),
-}
-
-/// What became of a chunk that arrived.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Verified and written.
-    Written,
-    /// Verified, and still not what its share says.
-    Malformed,
-    /// Not what it should be.
-    Bad,
-    /// It could not be written.
-    Disk { full: bool, error: String },
 }

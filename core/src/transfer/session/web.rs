@@ -18,6 +18,7 @@ use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
 use crate::content::tree::encoded_len;
+use crate::exchange::Lack;
 use crate::id::ContentId;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
@@ -40,15 +41,6 @@ const MEETING: Duration = Duration::from_secs(1);
 const LIST_AFTER: Duration = Duration::from_secs(2);
 /// What the hash list is called there, behind the name of the file.
 const LIST_NAME: &str = ".swarm";
-
-/// What the node knows of the download that the task does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Lack {
-    /// Its length and hashes are known.
-    pub(crate) learned: bool,
-    /// Missing chunks that no peer has.
-    pub(crate) nowhere: u32,
-}
 
 /// See the module's text.
 pub(crate) struct Web {

@@ -4,14 +4,15 @@
 //! Requests for neighbouring chunks are joined into one message.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::Downloads;
 use super::download::Doing;
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::{ReceiveCommand, SendCommand};
+use crate::exchange::uploads::Uploads;
+use crate::exchange::view::Stage;
 use crate::schedule::{Beat, BlobKey, Output, PeerKey, RequestFailure};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::{ReceiveCommand, SendCommand};
-use crate::transfer::uploads::Uploads;
 use crate::wire::{GatewayBeat, Handle, Have, Message, RefusalReason};
 
 /// Runs of neighbouring chunks, each one message: peer, handle, first chunk, number of chunks.
@@ -23,9 +24,9 @@ struct Runs {
     sent: Vec<(PeerKey, Handle, u32, u32)>,
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Turns all decisions that wait in `out` into effects, in order.
-    pub(super) fn carry_out(&mut self, effects: &mut Effects<'_>, uploads: &Uploads) {
+    pub(super) fn carry_out(&mut self, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
         let mut runs = Runs::default();
         let mut outputs: VecDeque<Output> = std::mem::take(&mut self.out).into();
         while let Some(output) = outputs.pop_front() {
@@ -90,19 +91,29 @@ impl Downloads {
                     }
                 }
                 Output::Ban { peer, blob, chunk } => {
-                    if let Some(download) = self.downloads.get_mut(&blob) {
-                        download.ban(peer, &format!("chunk {chunk} from it did not verify"), effects);
-                    }
+                    self.ban(blob, peer, &format!("chunk {chunk} from it did not verify"), effects);
                 }
                 Output::Complete { blob } => {
+                    let holders = self.scheduler.holders(blob) as u32;
                     if let Some(download) = self.downloads.get_mut(&blob) {
-                        let holders = self.scheduler.holders(blob) as u32;
-                        download.complete(holders, effects.now());
+                        download.refresh(holders, effects.now());
                     }
+                    self.change_view(blob, |view| view.stage = Stage::Complete);
                 }
             }
         }
         runs.flush(effects);
+    }
+
+    /// Bans a peer over a download and shows that in the view.
+    pub(super) fn ban(&mut self, key: BlobKey, peer: PeerKey, reason: &str, effects: &mut Effects<'_, B>) {
+        // More bad chunks of a peer may come to light after its ban: one ban is enough.
+        if self.downloads.contains_key(&key)
+            && let Some(name) = effects.not_banned(peer)
+        {
+            self.change_view(key, |view| view.banned.push((name, reason.to_owned())));
+            effects.doom(peer, reason, true);
+        }
     }
 
     /// Prepares the session for a chunk and requests it, unless the peer sends it unasked.
@@ -112,12 +123,12 @@ impl Downloads {
         key: BlobKey,
         chunk: u32,
         runs: &mut Runs,
-        effects: &mut Effects<'_>,
+        effects: &mut Effects<'_, B>,
     ) {
         let Some(download) = self.downloads.get(&key) else { return };
         let Doing::Active { blob: target, .. } = &download.doing else { return };
         let blob = download.handle;
-        effects.expect(peer, ReceiveCommand::Chunk { blob, chunk, target: Arc::clone(target) });
+        effects.expect(peer, ReceiveCommand::Chunk { blob, chunk, target: target.clone() });
         let download = self.downloads.get_mut(&key);
         if !download.is_some_and(|download| download.comes(peer, chunk)) {
             add(&mut runs.asked, peer, blob, chunk);
@@ -125,7 +136,7 @@ impl Downloads {
     }
 
     /// Tells a peer and its session that a requested chunk is no longer wanted.
-    fn cancel(&self, peer: PeerKey, blob: BlobKey, chunk: u32, effects: &mut Effects<'_>) {
+    fn cancel(&self, peer: PeerKey, blob: BlobKey, chunk: u32, effects: &mut Effects<'_, B>) {
         let handle = self.downloads.get(&blob).map(|download| download.handle);
         if let Some(blob) = handle.or_else(|| self.last_handle(blob)) {
             effects.expect(peer, ReceiveCommand::Cancel { blob, chunk });
@@ -134,7 +145,7 @@ impl Downloads {
     }
 
     /// Returns the handle that a downloader gave to a blob.
-    fn theirs(&self, peer: PeerKey, blob: BlobKey, uploads: &Uploads) -> Option<Handle> {
+    fn theirs(&self, peer: PeerKey, blob: BlobKey, uploads: &Uploads<B>) -> Option<Handle> {
         uploads.handle(peer, *self.ids.get(&blob)?)
     }
 
@@ -151,7 +162,7 @@ const fn on_the_wire(beat: &Beat) -> GatewayBeat {
 
 impl Runs {
     /// Emits all runs, requests before sends, and empties them.
-    fn flush(&mut self, effects: &mut Effects<'_>) {
+    fn flush<B>(&mut self, effects: &mut Effects<'_, B>) {
         for (peer, blob, first, count) in self.asked.drain(..) {
             effects.send(peer, Message::Request { blob, first, count });
         }
