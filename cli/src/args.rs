@@ -34,7 +34,7 @@ use crate::settings::{Layer, variable};
 #[command(
     after_help = "`swarm COMMAND -h` lists the options of a command, `swarm help COMMAND` explains them."
 )]
-struct Line {
+struct CommandLine {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -187,7 +187,7 @@ fn command() -> Command {
         let examples = command.get_after_long_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
         command.after_help(MORE).after_long_help(examples + MORE_LONG)
     }
-    let whole = Line::command().mut_subcommands(complete).args(settings::flags());
+    let whole = CommandLine::command().mut_subcommands(complete).args(settings::flags());
     with_variables(whole).after_long_help(format!("{MORE_WHOLE}{MORE_LONG}")).max_term_width(100)
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         }
     };
     let matches = groups::grouped(command()).try_get_matches_from(&args).map_err(not_parsed)?;
-    let line = Line::from_arg_matches(&matches).map_err(not_parsed)?;
+    let line = CommandLine::from_arg_matches(&matches).map_err(not_parsed)?;
     let mut levels = vec![&matches];
     while let Some((_, inner)) = levels.last().and_then(|level| level.subcommand()) {
         levels.push(inner);
@@ -241,7 +241,7 @@ pub(crate) fn completions(shell: Shell) -> Vec<u8> {
 /// The manual pages: of each, the name of its file and its text.
 pub(crate) fn manual() -> Vec<(String, Vec<u8>)> {
     // Each option is explained once: those of all commands in swarm(1).
-    man::pages(with_variables(Line::command().mut_subcommands(with_variables)), settings::flags())
+    man::pages(with_variables(CommandLine::command().mut_subcommands(with_variables)), settings::flags())
 }
 
 /// The long help of a command, given by its words (of the whole program without), without and with colours;

@@ -68,17 +68,7 @@ fn start(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> Outcome {
         Verb::Help { topic } => return help::run(ui, &topic),
         _ => {}
     }
-    // In the background round trips are measured: they must not contain the pauses of ours.
-    let moderate = !settings.background.value;
-    let before_park = move || {
-        if moderate {
-            swarm_core::net::wakeups::before_park()
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(before_park)
-        .build()
+    let runtime = swarm_core::runtime_for(&settings.options())
         .map_err(|error| Failed::new(Code::User, format!("cannot start: {error}")))?;
     let outcome = runtime.block_on(Box::pin(with_node(ui, settings, verb, begun)));
     // A thread may still wait for standard input; nothing else is left by now.

@@ -2,12 +2,13 @@
 //! commands, starts again when the node has gone, says when it does not answer, and listens for signals
 //! meanwhile.
 
+mod explain;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use swarm_core::api::call::Call;
 use swarm_core::api::command::Command;
 use swarm_core::api::event::Event;
 use swarm_core::control::{ControlSession, Greeting, OpenStage, Replies, ServerMessage, Silence};
@@ -17,12 +18,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::deadline::Deadline;
-use crate::exit::{Code, Failed, Outcome, Stop, not_started};
+use crate::exit::{Code, Failed, Outcome, Stop, not_started, unexpected};
 use crate::json::About;
 use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::target_hints::with_hints;
 use crate::ui::Ui;
+pub(crate) use explain::say_trouble;
+use explain::{explain, explain_opening, opening, tell};
 
 /// When a node that has gone is replaced: one that stops in order holds its lock for up to five seconds.
 const RETRY_AFTER: [Duration; 3] =
@@ -35,10 +38,6 @@ const HEARD_OF: Duration = Duration::from_millis(50);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Stopping may take so long when the time of `--timeout` is over.
 const STOP_LATE: Duration = Duration::from_millis(500);
-/// When the end takes longer than this, we say why.
-const EXPLAIN_AFTER: Duration = Duration::from_secs(1);
-/// When the beginning takes longer than this, we say why.
-const OPENING_IS_SLOW: Duration = Duration::from_secs(5);
 /// An answer that should come at once and has not come after this is worth a word.
 const ANSWER_IS_SLOW: Duration = Duration::from_secs(8);
 /// Answers waiting to be shown; core drops progress, never the last event, when we are slow.
@@ -176,7 +175,8 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends a command; its events come from [`Self::next`] under the number returned.
-    pub(crate) async fn ask(&mut self, command: Command) -> usize {
+    pub(crate) async fn ask(&mut self, call: impl Call) -> usize {
+        let command = call.command();
         let number = self.number;
         self.number += 1;
         self.open.insert(number, command.clone());
@@ -360,17 +360,17 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Asks one thing and hands every event but a failure to `each`; returns the final one. As JSON, all are
+    /// Makes a call, hands every event but a failure to `each`, and returns the answer. As JSON, all are
     /// printed.
     ///
     /// # Errors
     /// It failed, a signal came, the node went away too often, or `each` says so.
-    pub(crate) async fn answer(
+    pub(crate) async fn answer<C: Call>(
         &mut self,
-        command: Command,
+        call: C,
         mut each: impl FnMut(&Event) -> Outcome,
-    ) -> Outcome<Event> {
-        let asked = self.ask(command).await;
+    ) -> Outcome<C::Answer> {
+        let asked = self.ask(call).await;
         loop {
             let (number, event) = self.next().await?;
             if number != asked {
@@ -383,7 +383,8 @@ impl<'a> Conversation<'a> {
             say_trouble(self.ui, &event);
             each(&event)?;
             if event.is_final() {
-                return Ok(event);
+                // The entries of a listing were handed to `each` as they came.
+                return C::answer(event, Vec::new()).ok_or_else(unexpected);
             }
         }
     }
@@ -457,66 +458,6 @@ fn silent(silence: &Silence) -> Failed {
     silence.failure().into()
 }
 
-/// Says what the beginning waits for.
-fn opening(home: &Path, waiting: OpenStage) -> String {
-    let home = home.display();
-    match waiting {
-        OpenStage::Store => {
-            format!("opening the store of {home}: it is large, or its disk is slow or hangs")
-        }
-        OpenStage::Owner(pid) => {
-            format!("waiting for process {pid}, which has the store of {home} open and has not answered yet")
-        }
-        OpenStage::Offline(pid) => format!(
-            "waiting until process {pid} ends: it has the store of {home} open and is not on the network"
-        ),
-    }
-}
-
-/// Says why the beginning takes long; never ends itself.
-async fn explain_opening(ui: &Ui, home: &Path, waiting: &Cell<OpenStage>) -> Infallible {
-    let begun = Instant::now();
-    let mut said = None;
-    loop {
-        sleep(EXPLAIN_AFTER).await;
-        let now = waiting.get();
-        let ripe = matches!(now, OpenStage::Offline(_)) || begun.elapsed() >= OPENING_IS_SLOW;
-        if ripe && said != Some(now) {
-            said = Some(now);
-            tell(ui, &opening(home, now));
-        }
-    }
-}
-
-/// Says why the end takes long; never ends itself.
-async fn explain(ui: &Ui) -> Infallible {
-    sleep(EXPLAIN_AFTER).await;
-    let text = "done; waiting for other commands that use the node of this process \
-        (Ctrl-C ends it, and they continue without it)";
-    if ui.is_json() {
-        tell(ui, text)
-    } else {
-        ui.talk(text)
-    }
-    std::future::pending().await
-}
-
-/// Says what a person or a program should know although it goes on.
-fn tell(ui: &Ui, text: &str) {
-    // There is nobody to tell when this fails.
-    let _ = ui.event(About::It, &Event::Notice { text: text.to_owned() });
-    ui.warn(text);
-}
-
-/// Says what a person should know although it goes on.
-pub(crate) fn say_trouble(ui: &Ui, event: &Event) {
-    match event {
-        Event::Notice { text } => ui.warn(text),
-        Event::Banned { peer, reason } => ui.warn(&format!("peer {peer} is banned: {reason}")),
-        _ => {}
-    }
-}
-
 /// Tells that only the store is looked at, as no node runs for it.
 pub(crate) fn no_node(settings: &Settings) -> String {
     format!("no node is running for {}; start one with: swarm daemon", settings.home.value.display())
@@ -526,21 +467,21 @@ pub(crate) fn no_node(settings: &Settings) -> String {
 ///
 /// # Errors
 /// Those of [`Conversation::answer`].
-pub(crate) async fn ask_once(ui: &Ui, options: Options, command: Command) -> Outcome<Event> {
-    ask_once_with(ui, options, command, |_| Ok(())).await
+pub(crate) async fn ask_once<C: Call>(ui: &Ui, options: Options, call: C) -> Outcome<C::Answer> {
+    ask_once_with(ui, options, call, |_| Ok(())).await
 }
 
 /// One command from opening the store to closing it; `each` sees every event.
 ///
 /// # Errors
 /// Those of [`Conversation::answer`].
-pub(crate) async fn ask_once_with(
+pub(crate) async fn ask_once_with<C: Call>(
     ui: &Ui,
     options: Options,
-    command: Command,
+    call: C,
     each: impl FnMut(&Event) -> Outcome,
-) -> Outcome<Event> {
+) -> Outcome<C::Answer> {
     let mut conversation = Conversation::open(ui, options).await?;
-    let answer = conversation.answer(command, each).await;
+    let answer = conversation.answer(call, each).await;
     conversation.finish(answer).await
 }

@@ -1,4 +1,5 @@
-//! `--timeout`: counted from the first moment of a command, whatever it is at when the time is over.
+//! `--timeout`: the time counts from the first moment of a command, and ends the command whatever it waits
+//! for.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -10,12 +11,14 @@ use crate::exit::{Code, Failed};
 use crate::json::About;
 use crate::ui::Ui;
 
-/// The node looks at the time itself and knows better what was missing: it has so much longer.
+/// Time that the node has beyond the deadline: it watches the time itself, and its message says what was
+/// missing.
 const GRACE: Duration = Duration::from_millis(600);
-/// A task that still runs is left then, be it one whose disk does not answer.
+/// Time beyond the deadline after which the process ends even if a task still runs, such as one whose disk
+/// does not answer.
 const LAST: Duration = Duration::from_millis(1200);
 
-/// When a command gives up.
+/// The moment at which a command gives up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     begun: Instant,
@@ -24,27 +27,27 @@ pub(crate) struct Deadline {
 
 /// Ends the process soon after the deadline, unless it is dropped before.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct DeadlineTimer {
     _ends: Option<Sender<()>>,
 }
 
 impl Deadline {
-    /// A command that began then and may take so long.
+    /// Makes the deadline of a command that began at `begun`; without a `timeout` it never comes.
     pub(crate) fn new(begun: Instant, timeout: Option<Duration>) -> Self {
         Self { begun, at: timeout.and_then(|timeout| begun.checked_add(timeout)) }
     }
 
-    /// A command that takes as long as it takes.
+    /// Makes a deadline that never comes.
     pub(crate) fn never() -> Self {
         Self::new(Instant::now(), None)
     }
 
-    /// True when the time is over.
+    /// True if the time is over.
     pub(crate) fn is_over(&self) -> bool {
         self.at.is_some_and(|at| Instant::now() >= at)
     }
 
-    /// The command with the time that is left of it.
+    /// Returns the command with the time that is left as its timeout.
     pub(crate) fn put_into(&self, mut command: Command) -> Command {
         if let (Command::Get(get), Some(at)) = (&mut command, self.at) {
             let left = at.saturating_duration_since(Instant::now());
@@ -53,7 +56,7 @@ impl Deadline {
         command
     }
 
-    /// Comes when the time is over and nobody else has said so.
+    /// Waits until the time is over and the node has not reported that.
     pub(crate) async fn passed(&self) {
         match self.at {
             Some(at) => tokio::time::sleep_until((at + GRACE).into()).await,
@@ -61,17 +64,17 @@ impl Deadline {
         }
     }
 
-    /// The failure of a command that was at something.
+    /// Makes the failure of a command whose time is over; `at_what` says what it waited for.
     pub(crate) fn failed(&self, at_what: &str) -> Failed {
         let waited = self.begun.elapsed().as_secs_f64();
         Failed::new(Code::Timeout, format!("not done after {waited:.1} s: {at_what}"))
             .hint("verified data is kept: run the same command to resume")
     }
 
-    /// Holds the deadline even where nothing else can any more: on a thread of its own, which no disk holds
-    /// up.
-    pub(crate) fn enforce(self, ui: &Ui) -> Watch {
-        let Some(at) = self.at else { return Watch { _ends: None } };
+    /// Ends the process after the deadline whatever else hangs: a thread of its own does it, which no disk
+    /// holds up.
+    pub(crate) fn enforce(self, ui: &Ui) -> DeadlineTimer {
+        let Some(at) = self.at else { return DeadlineTimer { _ends: None } };
         let json = ui.is_json();
         let (sender, dropped) = channel::<()>();
         let spawned = thread::Builder::new().spawn(move || {
@@ -82,29 +85,18 @@ impl Deadline {
                 process::exit(Code::Timeout as i32);
             }
         });
-        Watch { _ends: spawned.is_ok().then_some(sender) }
+        DeadlineTimer { _ends: spawned.is_ok().then_some(sender) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use swarm_core::api::command::{Destination, Get, Network};
+    use swarm_core::Get;
 
     use super::*;
 
     fn get() -> Command {
-        Command::Get(Get {
-            target: "x".into(),
-            output: Destination::Store,
-            overwrite: false,
-            delete: false,
-            exact: false,
-            timeout_ms: None,
-            include: Vec::new(),
-            exclude: Vec::new(),
-            serve: None,
-            network: Network::Usual,
-        })
+        Command::Get(Get::new("x"))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How the program ends: the documented exit codes, and what is said when something did not work.
+//! The end of the program: the documented exit codes, and the texts of failures.
 
 use std::io;
 use std::path::Path;
@@ -10,19 +10,19 @@ use swarm_core::net::error::StartError;
 /// The exit codes, as `swarm help exit-codes` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// It worked.
+    /// Success.
     Done = 0,
-    /// The person or the configuration.
+    /// A mistake of the user or in the configuration.
     User = 1,
-    /// The command line.
+    /// A mistake in the command line.
     Usage = 2,
-    /// Nobody reachable has it.
+    /// No reachable peer has the content.
     NotFound = 3,
-    /// Bytes are not what they should be.
+    /// Bytes do not have the hash that they should have.
     Verification = 4,
-    /// Time ran out.
+    /// The time of `--timeout` is over.
     Timeout = 5,
-    /// The disk.
+    /// An error of the disk.
     Disk = 6,
     /// The node that runs for the store does not answer.
     NoAnswer = 7,
@@ -35,7 +35,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// All of them, in order.
+    /// All codes, in order.
     pub(crate) const ALL: [Self; 11] = [
         Self::Done,
         Self::User,
@@ -50,7 +50,7 @@ impl Code {
         Self::Interrupted,
     ];
 
-    /// Its name in JSON.
+    /// Returns its name in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -67,7 +67,7 @@ impl Code {
         }
     }
 
-    /// Its meaning.
+    /// Returns its meaning, for `swarm help exit-codes`.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done; also after a daemon or a sharing command was stopped",
@@ -103,11 +103,13 @@ impl From<Fault> for Code {
             Fault::Busy => Self::Busy,
             Fault::BadContent => Self::BadContent,
             Fault::Interrupted => Self::Interrupted,
+            // A kind that a later library adds.
+            _ => Self::User,
         }
     }
 }
 
-/// The text of `swarm help exit-codes`.
+/// Returns the text of `swarm help exit-codes`.
 pub(crate) fn codes_help() -> String {
     let mut text = String::from("Exit codes of swarm:\n\n");
     for code in Code::ALL {
@@ -119,30 +121,30 @@ pub(crate) fn codes_help() -> String {
     text
 }
 
-/// Something did not work: what was tried and what failed, and the next command to type.
+/// A failure: what was tried and what failed, and the next command to type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failed {
-    /// The kind of fault, and so whose fault it is.
+    /// Kind of the fault.
     pub(crate) code: Code,
-    /// A sentence; may hold names from a peer, the screen escapes it.
+    /// A sentence. It may hold names that a peer chose: the screen escapes it.
     pub(crate) message: String,
-    /// The next thing to type.
+    /// The next command to type.
     pub(crate) hint: Option<String>,
 }
 
 impl Failed {
-    /// A failure without a hint.
+    /// Makes a failure without a hint.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
     }
 
-    /// With the next command to type.
+    /// Adds the next command to type.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// An error of the local file system: `verb` as in "cannot read".
+    /// Makes a failure of the local file system. `verb` is the word after "cannot", such as "read".
     pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
         let code = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
@@ -160,16 +162,16 @@ impl From<Failure> for Failed {
     }
 }
 
-/// Why a command ended before it was done.
+/// Reason for which a command ended before it was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It failed, and nobody has been told yet.
+    /// A failure that has not been printed yet.
     Failed(Failed),
-    /// It failed, and that has been said.
+    /// A failure that has been printed.
     Said(Code),
     /// Ctrl-C or a signal.
     Interrupted,
-    /// Whoever read our standard output has closed it: there is nobody left to work for.
+    /// The reader of standard output has closed it, so that no output is needed any longer.
     ReaderGone,
 }
 
@@ -182,7 +184,7 @@ impl From<Failed> for Stop {
 /// The outcome of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Stop>;
 
-/// The node of a store could not be started or reached.
+/// Makes the failure of a node that could not be started or reached.
 pub(crate) fn not_started(error: &StartError) -> Failed {
     match error {
         StartError::Refused(failure) => failure.clone().into(),
@@ -190,11 +192,9 @@ pub(crate) fn not_started(error: &StartError) -> Failed {
     }
 }
 
-/// An answer to another question than the one that was asked: two versions of swarm that do not fit together.
+/// Makes the failure of an answer that does not fit its command: the versions of swarm do not fit together.
 pub(crate) fn unexpected() -> Stop {
-    let message =
-        "the running swarm of this store is another version and gave an answer that this one cannot use";
-    Failed::new(Code::User, message).hint("stop it and run the command again").into()
+    Failed::from(Failure::unexpected_answer()).into()
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
             (Fault::BadContent, 65),
             (Fault::Interrupted, 130),
         ] {
-            assert_eq!(Code::from(fault) as u8, code);
+            assert_eq!((Code::from(fault) as u8, fault.exit_code()), (code, code));
             // The names are those the contract gives them.
             assert_eq!(serde_json::to_value(fault).expect("plain"), Code::from(fault).name());
         }

@@ -7,35 +7,35 @@ use swarm_core::api::event::{BlobRow, Event};
 
 use crate::exit::Failed;
 
-/// The version of the format: readers ignore fields they do not know, and this number rises when one changes.
+/// Version of the format. Readers ignore fields that they do not know; the number rises when a field changes.
 const VERSION: u32 = 1;
 
-/// One line.
+/// One line of output.
 #[derive(Serialize)]
-struct Line<'a, T: Serialize> {
+struct JsonLine<'a, T: Serialize> {
     v: u32,
-    /// The one of several `get` targets that it is about, as it was given.
+    /// The target that the line is about, as it was given, if `get` has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-    /// The process of a demo that said it.
+    /// The process of a demo that the line comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<&'a str>,
     #[serde(flatten)]
     event: &'a T,
 }
 
-/// Whom a line is about.
+/// The subject of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum About<'a> {
-    /// The one thing asked for.
+    /// The only subject of the command.
     It,
-    /// This target of several.
+    /// One target of several.
     Target(&'a str),
-    /// This process of a demo.
+    /// One process of a demo.
     Process(&'a str),
 }
 
-/// A failure, as the contract has it, with the exit code.
+/// A failure with its exit code, in the documented form.
 #[derive(Serialize)]
 struct FailedLine<'a> {
     event: &'static str,
@@ -45,7 +45,7 @@ struct FailedLine<'a> {
     exit: u8,
 }
 
-/// An event as one line.
+/// Writes an event as one line.
 pub(crate) fn event(about: About<'_>, event: &Event) -> String {
     line(about, event).unwrap_or_else(|| {
         // A path that is not UTF-8.
@@ -54,7 +54,7 @@ pub(crate) fn event(about: About<'_>, event: &Event) -> String {
     })
 }
 
-/// A failure as one line.
+/// Writes a failure as one line.
 pub(crate) fn failed(about: About<'_>, failed: &Failed) -> String {
     let fields = FailedLine {
         event: "failed",
@@ -66,7 +66,7 @@ pub(crate) fn failed(about: About<'_>, failed: &Failed) -> String {
     object(about, &fields)
 }
 
-/// Something of our own as one line: a struct of texts, numbers and lists.
+/// Writes a struct of texts, numbers and lists as one line.
 pub(crate) fn object(about: About<'_>, fields: &impl Serialize) -> String {
     line(about, fields).unwrap_or_default()
 }
@@ -77,7 +77,7 @@ fn line<T: Serialize>(about: About<'_>, event: &T) -> Option<String> {
         About::Target(target) => (Some(target), None),
         About::Process(process) => (None, Some(process)),
     };
-    serde_json::to_string(&Line { v: VERSION, target, process, event }).ok()
+    serde_json::to_string(&JsonLine { v: VERSION, target, process, event }).ok()
 }
 
 fn with_readable_paths(mut event: Event) -> Event {
@@ -111,16 +111,11 @@ mod tests {
     use crate::exit::Code;
 
     fn done(path: PathBuf) -> Event {
-        Event::Done(Done {
-            id: "0".repeat(64),
-            path,
-            len: 1,
-            resumed: 0,
-            took_ms: 2,
-            transfer_ms: 1,
-            sources: Vec::new(),
-            uploaded: 0,
-        })
+        let fields = serde_json::json!({"id": "0".repeat(64), "path": "", "len": 1, "resumed": 0, "took_ms": 2,
+            "transfer_ms": 1, "sources": [], "uploaded": 0});
+        let mut done: Done = serde_json::from_value(fields).expect("the fields of done");
+        done.path = path;
+        Event::Done(done)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ui::Ui;
 /// A filter such as `swarm_core=debug,libp2p=info`; it beats `-v` and `--log-level`.
 const FILTER: &str = "SWARM_LOG";
 
-/// Starts the log.
+/// Starts the log of the process.
 ///
 /// # Errors
 /// The filter in the environment cannot be read.
@@ -31,9 +31,9 @@ pub(crate) fn start(settings: &Settings, ui: &Ui) -> Result<(), Failed> {
     Ok(())
 }
 
-/// `-v` raises our own lines first: those of the libraries drown them.
+/// Filter of a level. `-v` adds swarm's own lines first, because those of the libraries would drown them.
 ///
-/// A peer can have the stream multiplexer complain as often as it likes: it is not listened to.
+/// The stream multiplexer is left out, because a peer can make it log as often as it likes.
 fn filter(level: Level, verbose: u8) -> String {
     let levels = match verbose {
         0 => level.name().to_owned(),

@@ -13,13 +13,13 @@ use crate::args;
 use crate::exit::{Code, Failed};
 use crate::ui::Ui;
 
-/// Holds a password for programs that cannot be asked.
+/// Environment variable that holds a password, for programs that cannot be asked.
 const VARIABLE: &str = "SWARM_PASSWORD";
 
-/// A new password: typed twice, if it is typed.
+/// Returns a new password. It is typed twice, if it is typed.
 ///
 /// # Errors
-/// There is none.
+/// No password is given, or it cannot be read.
 pub(crate) fn new_password(ui: &Ui, secret: &args::Secret) -> Result<Hidden, Failed> {
     if let Some(password) = silent(secret)? {
         return Ok(password);
@@ -31,10 +31,10 @@ pub(crate) fn new_password(ui: &Ui, secret: &args::Secret) -> Result<Hidden, Fai
     Ok(first)
 }
 
-/// A password that was chosen before.
+/// Returns a password that was chosen before.
 ///
 /// # Errors
-/// There is none.
+/// No password is given, or it cannot be read.
 pub(crate) fn password(ui: &Ui, secret: &args::Secret, prompt: &str) -> Result<Hidden, Failed> {
     match silent(secret)? {
         Some(password) => Ok(password),
@@ -42,7 +42,7 @@ pub(crate) fn password(ui: &Ui, secret: &args::Secret, prompt: &str) -> Result<H
     }
 }
 
-/// Without asking: from the file, or the environment.
+/// Returns the password of the file or the environment, without asking.
 fn silent(secret: &args::Secret) -> Result<Option<Hidden>, Failed> {
     if let Some(path) = &secret.password_file {
         return from_file(path).map(Some);

@@ -14,17 +14,17 @@ use self::screen::Screen;
 use self::stderr::plain_line;
 use crate::size;
 
-/// Without a terminal, a line about one thing comes at most this often.
+/// Least time between two lines about one thing, without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Redraws per second.
 const REDRAWS: u8 = 15;
 
-/// How far something is.
+/// State of one thing's progress.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Gauge {
     /// Bytes done.
     pub(crate) done: u64,
-    /// Bytes in all; without, only the note is shown.
+    /// Bytes in all. Without them only the note is shown.
     pub(crate) total: Option<u64>,
     /// Bytes per second.
     pub(crate) rate: Option<u64>,
@@ -35,7 +35,7 @@ pub(crate) struct Gauge {
 }
 
 impl Gauge {
-    /// Only words.
+    /// Makes a state that is only words.
     pub(crate) fn note(text: impl Into<String>) -> Self {
         Self { notes: vec![text.into()], ..Self::default() }
     }
@@ -44,7 +44,7 @@ impl Gauge {
 /// The place where progress is shown.
 #[derive(Debug, Clone)]
 pub(crate) enum Display {
-    /// Nowhere.
+    /// Progress is not shown.
     Off,
     /// Lines on standard error.
     Lines,
@@ -52,7 +52,7 @@ pub(crate) enum Display {
     Bars {
         /// All bars.
         bars: MultiProgress,
-        /// With colours.
+        /// True if colours are shown.
         colors: bool,
     },
 }
@@ -67,7 +67,7 @@ impl Display {
         Self::Bars { bars, colors }
     }
 
-    /// Prints something while the bars are out of the way.
+    /// Runs `print` while the bars are hidden.
     pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         match self {
             Self::Bars { bars, .. } => bars.suspend(print),
@@ -75,7 +75,7 @@ impl Display {
         }
     }
 
-    /// A new bar below the others; it goes when the meter is dropped.
+    /// Adds a bar below the others. It is removed when the meter is dropped.
     pub(crate) fn meter(&self, name: &str) -> Meter {
         let sink = match self {
             Self::Off => Sink::Off,
@@ -109,17 +109,17 @@ enum Sink {
 }
 
 impl Meter {
-    /// A better name has become known.
+    /// Changes the name, when a better one is known.
     pub(crate) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn hide(&mut self) {
         *self = Self { name: std::mem::take(&mut self.name), sink: Sink::Off };
     }
 
-    /// Shows how far it is.
+    /// Shows a state.
     pub(crate) fn show(&mut self, gauge: &Gauge) {
         match &mut self.sink {
             Sink::Off => {}
@@ -143,7 +143,7 @@ impl Drop for Meter {
     }
 }
 
-/// One line for logs and pipes.
+/// Returns one line for logs and pipes.
 fn sentence(name: &str, gauge: &Gauge) -> String {
     let mut parts = Vec::new();
     if let Some(total) = gauge.total {
@@ -156,7 +156,7 @@ fn sentence(name: &str, gauge: &Gauge) -> String {
     format!("{}: {}", escape(name), escape(&parts.join(", ")))
 }
 
-/// Whole percent, 100 only when all is done.
+/// Returns whole percent; 100 only if all is done.
 pub(crate) fn percent(done: u64, total: u64) -> u64 {
     if done >= total { 100 } else { (u128::from(done) * 100 / u128::from(total)) as u64 }
 }
@@ -165,9 +165,9 @@ fn eta(seconds: u64) -> String {
     format!("ETA {}", size::seconds(seconds).replace(' ', ""))
 }
 
-/// The least room for a bar, brackets included.
+/// Least columns of a bar, brackets included.
 const BAR_MIN: usize = 8;
-/// The most a bar takes.
+/// Most columns of a bar, brackets included.
 const BAR_MAX: usize = 42;
 
 /// One line of at most `width` columns: name, bar, done and total, rate, ETA, note. What does not fit goes,
@@ -199,7 +199,7 @@ fn line(name: &str, gauge: &Gauge, width: usize, colors: bool) -> String {
     truncate_str(&format!("{} {counts}", name.trim_end()), width, "..").into_owned()
 }
 
-/// `[====>   ]`, exactly `width` columns.
+/// Returns `[====>   ]`, exactly `width` columns.
 fn bar(done: u64, total: u64, width: usize, colors: bool) -> String {
     let inner = width.saturating_sub(2);
     let full =

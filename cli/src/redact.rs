@@ -4,12 +4,12 @@
 /// Prefixes of the codes that open an office.
 const CODES: [&str; 2] = ["swarm-join:", "swarm-root:"];
 
-/// The part of a link that everybody may see: without its key.
+/// Returns a link without its key, which may be shown.
 pub(crate) fn without_key(text: &str) -> &str {
     text.split('#').next().unwrap_or_default()
 }
 
-/// A text without the keys of the links in it.
+/// Returns a text without the keys of the links in it.
 pub(crate) fn without_keys(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(char::is_whitespace) {
@@ -36,7 +36,7 @@ pub(crate) fn without_keys(text: &str) -> String {
     shown
 }
 
-/// The first digits of an id: enough for a person to tell ids apart.
+/// Returns the first digits of an id, enough for a person to tell ids apart.
 pub(crate) fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }

@@ -15,17 +15,17 @@ use crate::size;
 use crate::summary::average;
 use crate::ui::Ui;
 
-/// How often the display is renewed.
+/// Time between two updates of the display.
 const RENEW: Duration = Duration::from_secs(2);
 
-/// The sentence about a content that the process of another command shares.
+/// Returns the sentence about content that the process of another command shares.
 pub(crate) fn beside(pid: u32) -> String {
     format!(
         "shared by the running swarm (process {pid}); when that one ends, this command shares it, until Ctrl-C"
     )
 }
 
-/// The sentence about a content that a daemon shares.
+/// Returns the sentence about content that a daemon shares.
 pub(crate) fn by_daemon(pid: u32) -> String {
     format!("shared by the daemon of this store (process {pid})")
 }
@@ -54,7 +54,7 @@ pub(crate) async fn until_stopped(ui: &Ui, mut conversation: Conversation<'_>, i
 /// Until a daemon shares it. Shows peers and traffic meanwhile: nothing is asked of the node when nobody
 /// looks.
 async fn share(ui: &Ui, conversation: &mut Conversation<'_>, ids: Vec<String>) -> Outcome {
-    let mut watch = ui.is_watched().then(|| Watch::new(ui));
+    let mut watch = ui.is_watched().then(|| SeedingDisplay::new(ui));
     let mut sharer = conversation.sharer();
     if sharer != Sharer::Own {
         // This node shares all that is here; another one is told what must not be left out.
@@ -103,16 +103,16 @@ fn has_changed(ui: &Ui, now: Sharer) -> bool {
     matches!(now, Sharer::Daemon(_))
 }
 
-/// The display of a person who looks on.
-struct Watch {
+/// The display on a terminal while content is shared.
+struct SeedingDisplay {
     meter: Meter,
     before: Option<u64>,
     told: Vec<String>,
-    /// The last question was answered.
+    /// True if the last question to the node was answered.
     answered: bool,
 }
 
-impl Watch {
+impl SeedingDisplay {
     fn new(ui: &Ui) -> Self {
         Self { meter: ui.meter("sharing"), before: None, told: Vec::new(), answered: false }
     }

@@ -36,7 +36,7 @@ macro_rules! all_settings {
                 read_only: bool = false, |options, value| options.read_only = value;
             }
             "Access options" {
-                /// Who may fetch: nobody, lan, office or anyone
+                /// Audience: nobody, lan, office or anyone
                 ///
                 /// lan: this machine and the local network. office: members of the office that the item
                 /// belongs to. anyone: everyone who has the id. With publish, get and hold this is for that
@@ -209,33 +209,33 @@ pub(crate) struct Set<T> {
 }
 
 /// Joins a value that is given twice on one command line.
-trait Join: Sized {
+trait Combine: Sized {
     /// The later one counts, unless values add up.
     fn join(self, later: Self) -> Self {
         later
     }
 }
 
-impl Join for Vec<String> {
+impl Combine for Vec<String> {
     fn join(self, later: Self) -> Self {
         [self, later].concat()
     }
 }
 
-impl Join for u8 {
+impl Combine for u8 {
     fn join(self, later: Self) -> Self {
         self.saturating_add(later)
     }
 }
 
-impl Join for PathBuf {}
-impl Join for String {}
-impl Join for bool {}
-impl Join for Audience {}
-impl Join for Rate {}
-impl Join for Size {}
-impl Join for Schedule {}
-impl Join for Level {}
+impl Combine for PathBuf {}
+impl Combine for String {}
+impl Combine for bool {}
+impl Combine for Audience {}
+impl Combine for Rate {}
+impl Combine for Size {}
+impl Combine for Schedule {}
+impl Combine for Level {}
 
 macro_rules! define {
     ($( $heading:literal { $(
@@ -319,11 +319,11 @@ impl Settings {
     }
 
     /// The options of a node for a command about one item: the flag is not about all others.
-    pub(crate) fn for_item(&self, options: Options) -> Options {
-        match self.audience_of_item() {
-            Some(_) => Options { audience: given(&self.serve_otherwise), ..options },
-            None => options,
+    pub(crate) fn for_item(&self, mut options: Options) -> Options {
+        if self.audience_of_item().is_some() {
+            options.audience = given(&self.serve_otherwise);
         }
+        options
     }
 
     /// The office to use, if one is given.
@@ -343,12 +343,12 @@ impl Settings {
 
     /// The options of a node that stays.
     pub(crate) fn resident(&self) -> Options {
-        Options { resident: true, ..self.options() }
+        self.options().resident()
     }
 
     /// The options of a node for a command that only looks at the store.
     pub(crate) fn offline(&self) -> Options {
-        Options { offline: true, ..self.options() }
+        self.options().offline()
     }
 }
 

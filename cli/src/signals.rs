@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use crate::exit::Code;
 use crate::platform::StopSignals;
 
-/// Tells when a signal has come that should end us.
+/// Receiver of the first signal that asks the program to stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Signals(watch::Receiver<u32>);
 
 impl Signals {
-    /// Catches signals from now on. A second one ends the process at once: they are counted on a thread of
-    /// their own, which nothing that hinders stopping in order can hinder.
+    /// Catches signals from now on. A second one ends the process at once: signals are counted on a thread of
+    /// their own, which does not hang when stopping in order does.
     pub(crate) fn catch() -> Self {
         let (count, seen) = watch::channel(0);
         std::thread::spawn(move || {
@@ -25,7 +25,7 @@ impl Signals {
         Self(seen)
     }
 
-    /// Waits for the first signal; comes at once when it has been.
+    /// Waits for the first signal; returns at once if it has come.
     pub(crate) async fn first(&mut self) {
         if self.0.wait_for(|&count| count > 0).await.is_err() {
             std::future::pending().await

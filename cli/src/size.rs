@@ -17,7 +17,7 @@ pub(crate) struct Rate(pub(crate) Option<u64>);
 #[serde(try_from = "Word", into = "String")]
 pub(crate) struct Size(pub(crate) Option<u64>);
 
-/// How a file may give a size.
+/// Forms in which a file may give a size.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "must be a text such as \"20M\", or a number of bytes")]
 enum Word {
@@ -100,7 +100,7 @@ fn parse_limit(text: &str, rate: bool) -> Result<Option<u64>, String> {
     Ok(Some(bytes))
 }
 
-/// The unit of a number.
+/// Unit of a number: its factor, and whether it counts bits.
 #[derive(Clone, Copy)]
 struct Unit {
     factor: u64,
@@ -135,7 +135,7 @@ impl FromStr for Unit {
     }
 }
 
-/// Exact: a decimal fraction times a unit in integers, rounded down.
+/// Multiplies a decimal fraction by a unit, exactly, in integers, and rounds down.
 fn scale(number: &str, unit: Unit) -> Result<u64, String> {
     let bad = || format!("not a number: `{number}`");
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -154,7 +154,7 @@ fn scale(number: &str, unit: Unit) -> Result<u64, String> {
 /// Reads a duration: `30s`, `5m`, `1h30m`, `500ms`; a bare number means seconds.
 ///
 /// # Errors
-/// A sentence on what is wrong with it.
+/// A sentence that says what is wrong with the text.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("not a duration: `{text}`; try 30s, 5m or 1h30m");
     let mut rest = text.trim();
@@ -183,7 +183,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// Bytes in at most four characters and a unit: `0 B`, `9.5 MiB`, `412 MiB`.
+/// Writes bytes in at most four characters and a unit: `0 B`, `9.5 MiB`, `412 MiB`.
 pub(crate) fn bytes(n: u64) -> String {
     if n < 1024 {
         return format!("{n} B");
@@ -199,12 +199,12 @@ pub(crate) fn bytes(n: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
-/// Bytes per second.
+/// Writes bytes per second.
 pub(crate) fn rate(per_second: u64) -> String {
     format!("{}/s", bytes(per_second))
 }
 
-/// Bytes so that reading it again gives the same number.
+/// Writes bytes so that reading the text gives the same number.
 fn exact(n: u64) -> String {
     let units = n.trailing_zeros() / 10;
     let unit = (units as usize).min(4);
@@ -214,7 +214,7 @@ fn exact(n: u64) -> String {
     }
 }
 
-/// A whole number with separators: `4,812`.
+/// Writes a whole number with separators: `4,812`.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -227,12 +227,12 @@ pub(crate) fn count(n: u64) -> String {
     out
 }
 
-/// A number and its noun: `1 file`, `4,812 chunks`.
+/// Writes a number and its noun: `1 file`, `4,812 chunks`.
 pub(crate) fn plural(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{} {noun}s", count(n)) }
 }
 
-/// Seconds as a person says them: `9s`, `1m 02s`, `3h 05m`, `2d 4h`.
+/// Writes seconds for a person: `9s`, `1m 02s`, `3h 05m`, `2d 4h`.
 pub(crate) fn seconds(n: u64) -> String {
     match n {
         0..60 => format!("{n}s"),
@@ -242,7 +242,7 @@ pub(crate) fn seconds(n: u64) -> String {
     }
 }
 
-/// Milliseconds: like [`seconds`], with a tenth below ten seconds.
+/// Writes milliseconds as [`seconds`] does, with a tenth below ten seconds.
 pub(crate) fn millis(n: u64) -> String {
     if n < 9_950 { format!("{:.1}s", n as f64 / 1000.0) } else { seconds((n + 500) / 1000) }
 }

@@ -7,7 +7,7 @@ use swarm_core::distance::Distance;
 use crate::progress::Gauge;
 use crate::size;
 
-/// Bytes by kind of giver: the publisher first, then the others from near to far.
+/// Returns the bytes by kind of source: the publisher first, then the others from near to far.
 fn shares(sources: &[SourceRow]) -> Vec<(&'static str, u64)> {
     let kind = |source: &SourceRow| match (source.publisher, source.class) {
         (true, _) => "publisher",
@@ -21,7 +21,7 @@ fn shares(sources: &[SourceRow]) -> Vec<(&'static str, u64)> {
     kinds.into_iter().map(|name| (name, sum(name))).filter(|(_, bytes)| *bytes > 0).collect()
 }
 
-/// `publisher 12%, lan 88%`; `None` when nothing has come yet.
+/// Writes `publisher 12%, lan 88%`; `None` if no bytes have arrived yet.
 pub(crate) fn shares_text(sources: &[SourceRow]) -> Option<String> {
     let shares = shares(sources);
     let total: u64 = shares.iter().map(|(_, bytes)| bytes).sum();
@@ -36,7 +36,7 @@ fn rounded_percent(part: u64, total: u64) -> u64 {
     ((u128::from(part) * 200 + u128::from(total)) / (u128::from(total) * 2)) as u64
 }
 
-/// How many of the givers are how near: `lan 5, wan 1`.
+/// Writes how many sources there are of each distance: `lan 5, wan 1`.
 fn classes_text(sources: &[SourceRow]) -> Option<String> {
     let count = |class| sources.iter().filter(|source| source.bytes > 0 && source.class == class).count();
     let classes =
@@ -50,7 +50,7 @@ fn classes_text(sources: &[SourceRow]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// The progress of a download as a bar shows it.
+/// Returns the progress of a download as a bar shows it.
 pub(crate) fn gauge(progress: &Progress) -> Gauge {
     let peers = format!("peers {}", progress.holders);
     let with = |detail: Option<String>| detail.map(|detail| format!("{peers} ({detail})"));
@@ -88,7 +88,7 @@ pub(crate) fn done_line(done: &Done) -> String {
     parts.join(" · ")
 }
 
-/// Bytes per second.
+/// Returns bytes per second.
 pub(crate) fn average(bytes: u64, ms: u64) -> u64 {
     u64::try_from(u128::from(bytes) * 1000 / u128::from(ms.max(1))).unwrap_or(u64::MAX)
 }
@@ -98,20 +98,16 @@ mod tests {
     use super::*;
 
     fn source(publisher: bool, class: Distance, bytes: u64) -> SourceRow {
-        SourceRow { peer: "12D3KooWx".into(), publisher, class, bytes }
+        let fields =
+            serde_json::json!({"peer": "12D3KooWx", "publisher": publisher, "class": class, "bytes": bytes});
+        serde_json::from_value(fields).expect("the fields of a source")
     }
 
-    fn done(sources: Vec<SourceRow>) -> Done {
-        Done {
-            id: "0".repeat(64),
-            path: "/tmp/update.bin".into(),
-            len: 1_288_490_189,
-            resumed: 0,
-            took_ms: 14_000,
-            transfer_ms: 12_800,
-            sources,
-            uploaded: 3_650_722_202,
-        }
+    fn done(sources: &[SourceRow]) -> Done {
+        let fields = serde_json::json!({"id": "0".repeat(64), "path": "/tmp/update.bin", "len": 1_288_490_189_u64,
+            "resumed": 0, "took_ms": 14_000, "transfer_ms": 12_800, "sources": sources,
+            "uploaded": 3_650_722_202_u64});
+        serde_json::from_value(fields).expect("the fields of done")
     }
 
     #[test]
@@ -122,24 +118,25 @@ mod tests {
             source(false, Distance::Lan, 133_871_366),
         ];
         assert_eq!(
-            done_line(&done(sources)),
+            done_line(&done(&sources)),
             "done 1.2 GiB in 14s · 96 MiB/s · from publisher 12%, lan 88% · uploaded 3.4 GiB"
         );
     }
 
     #[test]
     fn says_what_was_there_before() {
-        let mut all_here = done(Vec::new());
+        let mut all_here = done(&[]);
         (all_here.uploaded, all_here.resumed) = (0, all_here.len);
         all_here.took_ms = 120;
         assert_eq!(done_line(&all_here), "done 1.2 GiB in 0.1s · all of it was here already");
-        let mut resumed = done(vec![source(false, Distance::Host, 1), source(false, Distance::Wan, 999_999)]);
+        let mut resumed = done(&[source(false, Distance::Host, 1), source(false, Distance::Wan, 999_999)]);
         (resumed.resumed, resumed.uploaded, resumed.transfer_ms) = (1 << 30, 0, 0);
         assert_eq!(
             done_line(&resumed),
             "done 1.2 GiB in 14s · 954 MiB/s · from this machine <1%, wan 100% · 1.0 GiB resumed"
         );
-        let empty = Done { len: 0, uploaded: 0, ..done(Vec::new()) };
+        let mut empty = done(&[]);
+        (empty.len, empty.uploaded) = (0, 0);
         assert_eq!(done_line(&empty), "done 0 B in 14s");
     }
 
@@ -150,13 +147,15 @@ mod tests {
             source(false, Distance::Lan, 44),
             source(false, Distance::Host, 44),
         ];
-        let progress = Progress { done: 1, total: 2, rate: 3, eta: Some(4), holders: 7, sources };
+        let fields = serde_json::json!({"done": 1, "total": 2, "rate": 3, "eta": 4, "holders": 7,
+            "sources": sources});
+        let mut progress: Progress = serde_json::from_value(fields).expect("the fields of progress");
         assert_eq!(
             gauge(&progress).notes,
             ["peers 7 (publisher 12%, this machine 44%, lan 44%)", "peers 7 (host 1, lan 2)", "peers 7"]
         );
-        let nothing = Progress { sources: Vec::new(), ..progress };
-        assert_eq!(gauge(&nothing).notes, ["peers 7"]);
+        progress.sources.clear();
+        assert_eq!(gauge(&progress).notes, ["peers 7"]);
     }
 
     #[test]

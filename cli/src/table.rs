@@ -3,7 +3,7 @@
 use console::{Alignment, measure_text_width, pad_str, truncate_str};
 use swarm_core::content::path::escape;
 
-/// How a column is set.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
     /// Text.
@@ -22,7 +22,7 @@ impl Column {
     }
 }
 
-/// The narrowest a flexible column gets.
+/// Least width of a flexible column, in columns of the screen.
 const FLEXIBLE_MIN: usize = 8;
 
 /// The lines of a table, the headers first. With a `width` the flexible column is cut so that lines fit in

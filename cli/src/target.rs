@@ -13,15 +13,15 @@ use crate::password::password;
 use crate::redact::{short, without_key};
 use crate::ui::Ui;
 
-/// In place of an id or a link: it is read from standard input.
+/// Argument that stands for ids or links on standard input.
 const STDIN: &str = "-";
 
-/// A target to fetch, as a node is asked for it.
+/// A target to fetch.
 #[derive(Debug)]
 pub(crate) struct Asked {
     /// The whole target, with the key if there is one.
     pub(crate) target: Hidden,
-    /// To be shown, and in JSON: without a key.
+    /// The target without its key, for the screen and for JSON.
     pub(crate) shown: String,
     /// A name for it until its sources have given the real one.
     pub(crate) name: String,
@@ -31,7 +31,7 @@ impl Asked {
     /// Reads an id or a link, asking for a password if it is locked with one.
     ///
     /// # Errors
-    /// It is none, or the password is not right.
+    /// The text is neither an id nor a link, or the password is wrong.
     pub(crate) fn read(ui: &Ui, text: &Hidden, secret: &args::Secret) -> Result<Self, Failed> {
         let shown = without_key(text.expose()).to_owned();
         let parsed = parse(text.expose())?;
@@ -51,7 +51,7 @@ impl Asked {
     /// Reads an id or a link and drops its key: a node can then hold the content, but not read it.
     ///
     /// # Errors
-    /// It is no id and no link.
+    /// The text is neither an id nor a link.
     pub(crate) fn blind(text: &Hidden) -> Result<Self, Failed> {
         let shown = without_key(text.expose());
         let name = match parse(text.expose())? {
@@ -63,10 +63,11 @@ impl Asked {
     }
 }
 
-/// The ids and links of the arguments; what stands for standard input becomes its lines.
+/// Returns the ids and links of the arguments. The lines of standard input replace the argument that stands
+/// for it.
 ///
 /// # Errors
-/// Standard input cannot be read, or has none.
+/// Standard input cannot be read, or holds no id or link.
 pub(crate) fn given(texts: &[String]) -> Result<Vec<Hidden>, Failed> {
     let mut all = Vec::new();
     for text in texts {
@@ -88,10 +89,10 @@ pub(crate) fn given(texts: &[String]) -> Result<Vec<Hidden>, Failed> {
     Ok(all)
 }
 
-/// The id or link of a command that takes exactly one.
+/// Returns the id or link of a command that takes exactly one.
 ///
 /// # Errors
-/// Those of [`given`], or there are several.
+/// Those of [`given`], or several are given.
 pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
     let mut all = given(&[text.to_owned()])?;
     match (all.pop(), all.is_empty()) {
@@ -103,14 +104,14 @@ pub(crate) fn given_one(text: &str) -> Result<Hidden, Failed> {
 /// Reads an id, the first digits of one, or a link.
 ///
 /// # Errors
-/// It is none of them.
+/// The text is none of them.
 pub(crate) fn parse(text: &str) -> Result<Target, Failed> {
     text.parse().map_err(|error: LinkError| {
         Failed::new(Code::User, error.to_string()).hint("swarm ls lists the ids in this store")
     })
 }
 
-/// The id, or its first digits, of something this store should have.
+/// Reads the id, or its first digits, of an item of the store.
 ///
 /// # Errors
 /// Those of [`parse`].

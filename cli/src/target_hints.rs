@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn what_was_typed_goes_with_the_id() {
         let id = "ab".repeat(32);
-        let mut options = Options::new("/x".into());
+        let mut options = Options::new("/x");
         assert_eq!(linked(&id, &options), None);
         options.peers = vec!["/ip4/10.0.0.1/tcp/1".to_owned()];
         options.trackers = (0..9).map(|n| format!("/ip4/10.0.0.2/tcp/{n}")).collect();

@@ -1,5 +1,6 @@
-//! The one file that prints. Standard output is data, standard error is talk; `--json` turns data into lines
-//! of JSON and silences talk. What may come from a peer is escaped here, whatever the caller did.
+//! The only file that prints. Data goes to standard output, messages to standard error; `--json` turns data
+//! into lines of JSON and silences messages. Text that may come from a peer is escaped here, whatever the
+//! caller did.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where printing is at home")]
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -23,9 +24,9 @@ use crate::table::{self, Column};
 pub(crate) struct Ui {
     json: bool,
     quiet: bool,
-    /// Standard output carries the content itself.
+    /// True if standard output carries the content itself.
     content: bool,
-    /// Standard output is a terminal.
+    /// True if standard output is a terminal.
     terminal: bool,
     out_colors: bool,
     err_colors: bool,
@@ -33,7 +34,7 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Follows the settings; `content` when standard output is to carry the content itself.
+    /// Makes the screen of the settings. `content` is true if standard output carries the content itself.
     pub(crate) fn new(settings: &Settings, content: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         let (json, quiet) = (settings.json.value, settings.quiet.value);
@@ -47,7 +48,7 @@ impl Ui {
         Self { json, quiet, content, terminal, out_colors: colors_on(terminal), err_colors, display }
     }
 
-    /// Before the settings are known: only to say what is wrong with them.
+    /// Makes a screen before the settings are known, to say what is wrong with them.
     pub(crate) fn plain(json: bool) -> Self {
         let terminal = io::stdout().is_terminal();
         let err_colors = colors_on(io::stderr().is_terminal());
@@ -55,50 +56,50 @@ impl Ui {
         Self { json, quiet: false, content: false, terminal, out_colors, err_colors, display: Display::Off }
     }
 
-    /// `--json` was given.
+    /// True if `--json` was given.
     pub(crate) const fn is_json(&self) -> bool {
         self.json
     }
 
-    /// A person reads standard output.
+    /// True if a person reads standard output.
     pub(crate) const fn is_terminal(&self) -> bool {
         self.terminal
     }
 
-    /// Asks for what is not to be seen, on the terminal.
+    /// Asks for a password on the terminal, without showing it.
     ///
     /// # Errors
-    /// There is none.
+    /// The terminal cannot be written or read.
     pub(crate) fn ask_secretly(&self, prompt: &str) -> std::io::Result<String> {
         let terminal = Term::stderr();
         terminal.write_str(prompt)?;
         terminal.read_secure_line()
     }
 
-    /// Somebody watches: bars are shown.
+    /// True if bars are shown.
     pub(crate) const fn is_watched(&self) -> bool {
         matches!(self.display, Display::Bars { .. })
     }
 
-    /// A progress display of its own for one thing.
+    /// Makes a progress display for one thing.
     pub(crate) fn meter(&self, name: &str) -> Meter {
         self.display.meter(name)
     }
 
-    /// The writer of the log.
+    /// Returns the writer of the log.
     pub(crate) fn log_writer(&self) -> LogWriter {
         LogWriter(self.display.clone())
     }
 
-    /// A line of data, escaped.
+    /// Prints a line of data, escaped.
     ///
     /// # Errors
-    /// Standard output is closed or full; so for all below that print data.
+    /// Standard output is closed or full. All methods below that print data have this error.
     pub(crate) fn data(&self, text: &str) -> Outcome {
         self.out(format!("{}\n", escape(text)).as_bytes())
     }
 
-    /// A path as data: exactly its bytes for a program, escaped for a person.
+    /// Prints a path as data: exactly its bytes for a program, escaped for a person.
     pub(crate) fn path(&self, path: &Path) -> Outcome {
         if self.terminal {
             return self.data(&path.to_string_lossy());
@@ -108,17 +109,17 @@ impl Ui {
         self.out(&line)
     }
 
-    /// Our own text of several lines as data, plain and with colours.
+    /// Prints a text of several lines as data, plain or with colours. It is not escaped.
     pub(crate) fn text(&self, [plain, colored]: &[String; 2]) -> Outcome {
         self.out(if self.out_colors { colored } else { plain }.as_bytes())
     }
 
-    /// Bytes as they are.
+    /// Prints bytes unchanged.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Outcome {
         self.out(bytes)
     }
 
-    /// A table as data.
+    /// Prints a table as data.
     pub(crate) fn table(&self, columns: &[Column], rows: &[Vec<String>]) -> Outcome {
         let width = self.terminal.then(|| usize::from(Term::stdout().size().1).saturating_sub(1));
         let lines = table::lines(columns, rows, width);
@@ -128,12 +129,12 @@ impl Ui {
         self.out(format!("{}\n", all.join("\n")).as_bytes())
     }
 
-    /// An event as JSON, when that is wanted.
+    /// Prints an event as JSON, if `--json` was given.
     pub(crate) fn event(&self, about: About<'_>, event: &Event) -> Outcome {
         if self.json { self.json_line(&json::event(about, event)) } else { Ok(()) }
     }
 
-    /// Something of our own as JSON.
+    /// Prints a struct as JSON.
     pub(crate) fn object(&self, about: About<'_>, fields: &impl Serialize) -> Outcome {
         self.json_line(&json::object(about, fields))
     }
@@ -156,14 +157,14 @@ impl Ui {
         printed.map_err(|error| not_written(&error))
     }
 
-    /// A line of talk, escaped.
+    /// Prints a message, escaped.
     pub(crate) fn talk(&self, text: &str) {
         if !self.quiet && !self.json {
             self.err(&escape(text));
         }
     }
 
-    /// A warning: something a person should know, although it goes on.
+    /// Prints a warning: the command goes on, but the user should know.
     pub(crate) fn warn(&self, text: &str) {
         if !self.json {
             let word = Style::new().yellow().bold().force_styling(self.err_colors).apply_to("warning:");
@@ -171,7 +172,7 @@ impl Ui {
         }
     }
 
-    /// Prints a failure, and the next thing to type.
+    /// Prints a failure, and the next command to type.
     pub(crate) fn failed(&self, about: About<'_>, failed: &Failed) {
         if self.json {
             // The exit code says it as well; there is nobody to tell when this fails too.
@@ -186,7 +187,7 @@ impl Ui {
         }
     }
 
-    /// The command line was wrong, or asked for help.
+    /// Prints the text of a command line that was wrong, or that asked for help.
     pub(crate) fn usage(&self, text: &[String; 2], wanted: bool) -> Outcome {
         if wanted {
             return self.text(text);
@@ -207,7 +208,7 @@ impl Ui {
     }
 }
 
-/// Content on standard output. It blocks, so it is for a thread that may.
+/// Writes content to standard output. It blocks, so it is for a thread that may block.
 ///
 /// # Errors
 /// Standard output is closed or full.

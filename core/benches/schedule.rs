@@ -1,7 +1,7 @@
-//! What the scheduler costs, by chunks of a blob and by peers: `cargo bench -p swarm-core`.
+//! Benchmarks of the scheduler, by chunks of a blob and by peers: `cargo bench -p swarm-core`.
 //!
-//! A pick must not grow with either; a batch of news and a peer's leaving at most with the peers (each is told) times the
-//! words of a bitmap. Half of the peers have all, the others a random half.
+//! A pick must not grow with either; a batch of news and a peer's leaving grow at most with the peers (each
+//! is told) times the words of a bitmap. Half of the peers have all chunks, the others a random half.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -14,14 +14,14 @@ use swarm_core::schedule::pick::Picker;
 use swarm_core::schedule::{BlobKey, ChunkOrder, Input, Output, PeerKey, Scheduler};
 
 const BLOB: BlobKey = BlobKey(1);
-/// (chunks, peers).
+/// Pairs of (chunks, peers).
 const SIZES: [(u32, u64); 4] = [(1000, 20), (1000, 200), (32_000, 20), (32_000, 200)];
 
 fn main() {
     divan::main();
 }
 
-/// What peer number `peer` has.
+/// Returns the chunks that peer number `peer` has.
 fn have(chunks: u32, peer: u64, random: &mut Random) -> Bitmap {
     let mut have = Bitmap::full(chunks);
     if peer % 2 == 1 {
@@ -30,7 +30,7 @@ fn have(chunks: u32, peer: u64, random: &mut Random) -> Bitmap {
     have
 }
 
-/// A node that wants a blob of so many chunks, of so many peers that take it of us too.
+/// Returns a node that wants a blob of so many chunks from so many peers, which take it from the node too.
 fn node((chunks, peers): (u32, u64)) -> (Scheduler, Vec<Output>) {
     let (mut scheduler, mut out, mut random) = (Scheduler::new(1), Vec::new(), Random::new(2));
     let geometry = Geometry::new(u64::from(chunks) << 20).unwrap();
@@ -56,7 +56,7 @@ fn node((chunks, peers): (u32, u64)) -> (Scheduler, Vec<Output>) {
     (scheduler, out)
 }
 
-/// The choice of one chunk, and its way back to the wanted ones.
+/// Measures the choice of one chunk, and its way back to the wanted ones.
 #[divan::bench(args = SIZES)]
 fn pick(bencher: Bencher<'_, '_>, (chunks, peers): (u32, u64)) {
     let mut random = Random::new(1);
@@ -72,7 +72,7 @@ fn pick(bencher: Bencher<'_, '_>, (chunks, peers): (u32, u64)) {
     });
 }
 
-/// A neighbour has eight more chunks.
+/// Measures the news that a neighbour has eight more chunks.
 #[divan::bench(args = SIZES, sample_count = 30, sample_size = 1)]
 fn have_batch(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     let batch = || {
@@ -90,7 +90,7 @@ fn have_batch(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     });
 }
 
-/// A chunk is there: its copies, its takers and, now and then, all neighbours hear of it.
+/// Measures the arrival of a chunk: its copies and takers, and now and then all neighbours, hear of it.
 #[divan::bench(args = SIZES, sample_count = 30, sample_size = 1)]
 fn verified(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     bencher.with_inputs(|| node(size)).bench_values(|(mut scheduler, mut out)| {
@@ -100,7 +100,7 @@ fn verified(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     });
 }
 
-/// A peer that has half of it leaves.
+/// Measures the leaving of a peer that has half of the blob.
 #[divan::bench(args = SIZES, sample_count = 30, sample_size = 1)]
 fn peer_leaves(bencher: Bencher<'_, '_>, size: (u32, u64)) {
     bencher.with_inputs(|| node(size)).bench_values(|(mut scheduler, mut out)| {

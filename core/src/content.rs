@@ -1,4 +1,5 @@
-//! What content is: chunks of a blob and their hashes, directories, links. Pure: bytes in, bytes out.
+//! Content and its proofs: chunks of a blob and their hashes, directories, links, shares. All of it is pure:
+//! bytes in, bytes out.
 
 pub mod bitmap;
 pub mod geometry;

@@ -9,8 +9,10 @@ mod silence;
 
 use std::time::{Duration, Instant};
 
+use crate::api::call::Call;
 use crate::api::command::Command;
 use crate::api::event::Event;
+use crate::api::job::Job;
 use crate::net::error::StartError;
 use crate::node::Node;
 use crate::options::Options;
@@ -114,6 +116,37 @@ impl ControlSession {
         match self {
             Self::Own { node, .. } => Replies::Own(node.call(command).await),
             Self::Remote(client) => Replies::Remote(Box::new(client.call(command).await)),
+        }
+    }
+
+    /// Starts a typed call. If the node of another process ends or does not answer, the job fails.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use swarm_core::api::call::ListStore;
+    /// use swarm_core::{ControlSession, Options, Publish};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::write(folder.path().join("a"), "abc")?;
+    /// let options = Options::new(folder.path().join("home")).offline();
+    /// swarm_core::runtime()?.block_on(async {
+    ///     // The first to open the store runs the node. The second one, here or in any process, is its
+    ///     // client.
+    ///     let first = ControlSession::open(options.clone(), |_| {}).await?;
+    ///     let second = ControlSession::open(options, |_| {}).await?;
+    ///     assert!(first.is_own() && !second.is_own());
+    ///     let published = second.ask(Publish::new(folder.path().join("a"))).await?;
+    ///     assert_eq!(first.ask(ListStore).await?[0].id, published.blob.id);
+    ///     second.close(false).await;
+    ///     first.close(false).await;
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn ask<C: Call>(&self, call: C) -> Job<C::Answer> {
+        match self {
+            Self::Own { node, .. } => node.ask(call),
+            Self::Remote(client) => Job::over::<C>(client.start(call.command())),
         }
     }
 

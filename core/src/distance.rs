@@ -1,17 +1,18 @@
-//! How far away a peer is, in classes.
+//! Classes of distance between two nodes.
 
 use serde::{Deserialize, Serialize};
 
-/// How near a peer is, from its address and its site's name.
+/// The distance class of a peer, which follows from its address and the name of its site. A smaller value is
+/// nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Distance {
-    /// This machine.
+    /// On this machine.
     Host,
-    /// The same network: private or link-local addresses.
+    /// In this network: at a private, shared or link-local address.
     Lan,
-    /// Another network of our site, as it was named.
+    /// In another network that has this node's site name.
     Site,
-    /// Elsewhere.
+    /// Anywhere else.
     Wan,
 }

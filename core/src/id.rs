@@ -1,34 +1,46 @@
-//! Names: what a piece of content, and what a peer, is called.
+//! The id of a piece of content.
 
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 /// The 32 bytes that name content.
 ///
-/// For a file it is the plain BLAKE3 of its bytes, the same that `b3sum` prints; for a directory BLAKE3 in derive-key
-/// mode over its manifest ([`crate::content::manifest`]), so that no file can be mistaken for one.
+/// The id of a file is the plain BLAKE3 of its bytes, which `b3sum` prints too. The id of a directory is
+/// BLAKE3 in derive-key mode over its manifest ([`crate::content::manifest`]), and that of a share over its
+/// envelope ([`crate::content::share`]), so that no file can be mistaken for one. The text form is 64
+/// hexadecimal digits.
+///
+/// ```
+/// use swarm_core::ContentId;
+///
+/// let id = ContentId::from(blake3::hash(b"hello"));
+/// assert_eq!(id.to_string().parse::<ContentId>(), Ok(id));
+/// assert_eq!(id.short(), "ea8f163d");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentId([u8; 32]);
 
 impl ContentId {
-    /// The id made of exactly these bytes.
+    /// Returns the id of exactly these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first eight hex digits: enough to tell ids apart for a person, never enough to name content.
+    /// Returns the first eight hex digits. A person can tell ids apart by them, but they never suffice to
+    /// name content.
     #[must_use]
     pub fn short(&self) -> String {
-        hex(&self.0[..4])
+        HEXLOWER.encode(&self.0[..4])
     }
 }
 
@@ -38,9 +50,15 @@ impl From<blake3::Hash> for ContentId {
     }
 }
 
+impl From<ContentId> for String {
+    fn from(id: ContentId) -> Self {
+        id.to_string()
+    }
+}
+
 impl fmt::Display for ContentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -50,7 +68,7 @@ impl fmt::Debug for ContentId {
     }
 }
 
-/// A text that is not an id.
+/// A text that is not an id of 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: an id is 64 hexadecimal digits")]
 pub struct BadId;
@@ -59,34 +77,9 @@ impl FromStr for ContentId {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<Self, BadId> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(BadId);
-        }
-        let mut bytes = [0_u8; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Ok(Self(bytes))
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| BadId)?;
+        bytes.try_into().map(Self).map_err(|_| BadId)
     }
-}
-
-fn nibble(digit: u8) -> Result<u8, BadId> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(BadId),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
 }
 
 #[cfg(test)]

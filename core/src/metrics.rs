@@ -1,8 +1,8 @@
-//! Counters that many tasks add to and one reads.
+//! Counters that many tasks add to and one task reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Payload bytes of a session, counted by its tasks and read by the node.
+/// The payload bytes of a session, counted by its tasks and read by the node.
 #[derive(Debug, Default)]
 pub struct Traffic {
     up: AtomicU64,
@@ -10,23 +10,23 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Bytes went out.
+    /// Adds bytes that were sent.
     pub fn sent(&self, bytes: u64) {
         self.up.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes came in.
+    /// Adds bytes that were received.
     pub fn received(&self, bytes: u64) {
         self.down.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes out so far.
+    /// Returns the bytes sent so far.
     #[must_use]
     pub fn up(&self) -> u64 {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// Bytes in so far.
+    /// Returns the bytes received so far.
     #[must_use]
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)

@@ -4,7 +4,7 @@
 pub mod address;
 pub mod error;
 pub mod transport;
-pub mod wakeups;
+pub(crate) mod wakeups;
 
 pub(crate) mod behaviour;
 pub(crate) mod connection_limits;

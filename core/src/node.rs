@@ -1,11 +1,13 @@
-//! A running node: a handle for whoever asks, a driver on the network, a job for each request.
+//! A running node: a handle for callers, an actor for each network, and a job for each command.
 
 pub(crate) mod actor;
+mod calls;
 mod context;
 mod jobs;
 mod launch;
 mod network;
 mod networks;
+mod runtime;
 mod sources;
 mod teller;
 
@@ -31,12 +33,32 @@ use context::Context;
 use launch::{Launch, launch};
 use network::Flag;
 use networks::Networks;
+pub use runtime::{runtime, runtime_for};
 use teller::Teller;
 
-/// How long an orderly end may take before it is cut short.
+/// Time after which an orderly stop is cut short.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node that runs in this process.
+///
+/// [`Node::stop`] ends the node in order. A node that is only dropped leaves its networks running.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use swarm_core::{Node, Options};
+///
+/// let folder = tempfile::tempdir()?;
+/// swarm_core::runtime()?.block_on(async {
+///     let options = Options::new(folder.path()).listen("/ip4/127.0.0.1/tcp/0").without_mdns();
+///     let node = Node::start(options).await?;
+///     let status = node.status().await?;
+///     assert!(status.running && status.blobs == 0);
+///     println!("{} listens on {:?}", status.peer, status.listen);
+///     node.stop().await;
+///     Ok(())
+/// })
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Node {
     caller: Caller,
@@ -44,13 +66,13 @@ pub struct Node {
     router: Option<PortMapping>,
     /// Tasks that end with the node.
     paces: Vec<AbortHandle>,
-    /// Ends what looks at the store.
+    /// Set to end the task that looks at the store.
     stopping: Flag,
     warm_up: WarmUp,
 }
 
-/// A thread that asks for the first random number. Waited for: the cipher library aborts the process when it is asked for
-/// one while the process ends.
+/// A thread that draws the first random number. It is joined, because the cipher library aborts the process
+/// when it draws one while the process ends.
 #[derive(Debug)]
 struct WarmUp(Option<std::thread::JoinHandle<bool>>);
 
@@ -69,15 +91,21 @@ impl Drop for WarmUp {
     }
 }
 
-/// Calls a node; cheap to clone.
+/// Handle that sends commands to a node; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Caller {
     context: Context,
 }
 
 impl Caller {
-    /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the job.
+    /// Starts a job; its events arrive on the receiver, the final one last. Dropping the receiver cancels the
+    /// job.
     pub async fn call(&self, command: Command) -> mpsc::Receiver<Event> {
+        self.start(command)
+    }
+
+    /// Starts a job; see [`Caller::call`].
+    fn start(&self, command: Command) -> mpsc::Receiver<Event> {
         let (teller, receiver) = Teller::new();
         tokio::spawn(jobs::run(self.context.clone(), command, teller));
         receiver
@@ -85,10 +113,10 @@ impl Caller {
 }
 
 impl Node {
-    /// Opens the store and starts the network (unless `offline`).
+    /// Opens the store and starts the networks (unless the node is `offline`).
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError`]: another process has the store, an option is wrong, or the disk or the network failed.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let home = options.home.clone();
         let (max_store, read_only) = (options.max_store, options.read_only);
@@ -131,13 +159,14 @@ impl Node {
         } else {
             crate::net::identity::load(&options.home)?
         };
-        // The first random number of the cipher library takes tens of milliseconds: not in the first handshake's time.
+        // The first random number of the cipher library takes tens of milliseconds, which the first handshake
+        // would have to wait for.
         self.warm_up = WarmUp::start();
         let pace = Pace::start(options);
         self.paces = pace.tasks;
         let all = self.caller.context.store.clone();
         let store = all.within(Domain::Public);
-        // Before anybody can ask.
+        // Set before a peer can ask.
         let options = &Options { audience: Some(self.caller.context.public_default()), ..options.clone() };
         let (told, events) = mpsc::channel(limits::SESSION_QUEUE);
         let shared = SessionContext {
@@ -179,13 +208,13 @@ impl Node {
         self.caller.call(command).await
     }
 
-    /// What calls it.
+    /// Returns a handle that sends commands to this node.
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.caller.clone()
     }
 
-    /// Ends in order: sessions; flush; lock.
+    /// Ends the node in order: ends its sessions, flushes the store and gives up its lock.
     pub async fn stop(mut self) {
         self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         self.caller.context.offices.stop().await;

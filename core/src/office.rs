@@ -1,19 +1,17 @@
-//! Offices: private networks of nodes that trust one root. What is signed, by whom, and what is believed of it; bytes in, verdicts
-//! out. Who is connected to whom is not decided here.
+//! Offices: private networks of nodes that trust one root key. This module says what is signed, by whom, and
+//! what a member believes of it. It takes bytes and returns verdicts; connections are decided elsewhere.
 //!
-//! An office has a **root** key, which is used seldom and lies encrypted. The root makes **registrars**, which take in all others.
-//! Each node has an ed25519 key of its own in each office, and a [`certificate`] that names it. Who must leave is named in a list
-//! ([`expulsion`]) that every node passes on and none forgets. A [`secret`] that all members know lets them find each other
-//! without anybody else noticing ([`beacon`]). A newcomer shows what an [`invite`] says. What a member believes of all this stands in
-//! its [`trust`]; what may be offered to whom, in [`voucher`]s.
+//! An office has a **root** key, which is used seldom and is stored encrypted. The root makes **registrars**,
+//! and they admit all other members. Each node has an ed25519 key of its own in each office, and a
+//! [`certificate`] that names it. An [`expulsion`] list names members that must leave; every node passes the
+//! lists on and none forgets them. All members know a [`secret`], by which they find each other without
+//! anybody else noticing ([`beacon`]). A newcomer presents an [`invite`]. The statements that a member
+//! believes are its [`trust`] state. A [`voucher`] says which members may be offered a blob.
 //!
-//! # What they have in common
+//! # Statements
 //!
-//! Integers are little endian, times are seconds since 1970. What is signed begins with the byte 1, the version, and the office's
-//! id; it ends with the signer's key (32 bytes) and the signature (64 bytes, ed25519, RFC 8032, checked strictly: no small-order
-//! keys, no second form). The signature is of the statement's name, a byte 0, and all bytes before the signature. The names are
-//! the contexts in this module ([`CERTIFICATE`] and so on), so that no statement can stand for another. There is one encoding of each
-//! statement, and nothing may follow it.
+//! The statements of an office are [signed](crate::signed) by one key. Their scope is the office's id, and
+//! their contexts are the constants of this module ([`CERTIFICATE`] and so on).
 //!
 //! # The charter
 //!
@@ -21,11 +19,12 @@
 //! |---|---|---|
 //! | magic | 8 | `swarmoff` |
 //! | version | 1 | 1 |
-//! | root | 32 | its public key |
-//! | made | 8 | when |
-//! | name length, name | 1, name length | 1 to 64 bytes of UTF-8, without control and invisible characters, no space around it |
+//! | root | 32 | the root's public key |
+//! | made | 8 | time of founding |
+//! | name length, name | 1, name length | 1 to 64 bytes of UTF-8, see [`is_name`] |
 //!
-//! The office's id is the BLAKE3 of the charter in derive-key mode under [`CHARTER`]: whoever knows the id knows the root.
+//! The office's id is the BLAKE3 of the charter in derive-key mode under [`CHARTER`]. So the id proves the
+//! root key.
 
 pub mod beacon;
 pub mod certificate;
@@ -40,38 +39,36 @@ pub mod voucher;
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::signed::{BadStatement, Fields, PublicKey, VERSION, is_text, put_text};
 
-/// Names charters.
+/// Derive-key context of office ids.
 pub const CHARTER: &str = "swarm 2026-11 office charter v1";
-/// Names certificates.
+/// Context of certificates.
 pub const CERTIFICATE: &str = "swarm 2026-11 office certificate v1";
-/// Names lists of who was expelled.
+/// Context of expulsion lists.
 pub const EXPULSION: &str = "swarm 2026-11 office expulsion v1";
-/// Names secrets.
+/// Context of secrets.
 pub const SECRET: &str = "swarm 2026-11 office secret v1";
-/// Names vouchers.
+/// Context of vouchers.
 pub const VOUCHER: &str = "swarm 2026-11 office voucher v1";
 
 const MAGIC: &[u8; 8] = b"swarmoff";
-const VERSION: u8 = 1;
-const SIGNATURE: usize = 64;
 
-/// The id of an office.
+/// The id of an office: a hash of its charter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfficeId([u8; 32]);
 
 impl OfficeId {
-    /// The id made of these bytes.
+    /// Returns the id with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the bytes of the id.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -99,245 +96,100 @@ impl fmt::Debug for OfficeId {
     }
 }
 
-/// A public key: of a node, or of a root.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PublicKey([u8; 32]);
-
-impl PublicKey {
-    /// The key made of these bytes, which may be none.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = Rejected;
-
-    fn from_str(text: &str) -> Result<Self, Rejected> {
-        let bytes = data_encoding::BASE32_NOPAD.decode(text.to_uppercase().as_bytes());
-        let bytes = bytes.map_err(|_| Rejected::Malformed)?;
-        Ok(Self(bytes.try_into().map_err(|_| Rejected::Malformed)?))
-    }
-}
-
-/// In base32 (RFC 4648, lower case, without filling): short enough to be typed in part.
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_lowercase())
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({}..)", data_encoding::HEXLOWER.encode(&self.0[..4]))
-    }
-}
-
-/// What signs: the root's key, or that of a registrar's node. Never shown, wiped when it is dropped.
-pub struct Signer(SigningKey);
-
-impl Signer {
-    /// The key whose seed this is.
-    #[must_use]
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
-    }
-
-    /// Whom it signs as.
-    #[must_use]
-    pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({:?})", self.public())
-    }
-}
-
-/// Why a statement is not believed.
+/// Reasons for which a statement is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// It is not in the one form it may have.
+    /// The bytes do not have the one form that the format allows.
     #[error("it is malformed")]
     Malformed,
-    /// A later format.
+    /// The version is a later one.
     #[error("it is of a later version: a newer swarm made it")]
     Version,
-    /// Of another office.
+    /// The statement is for another office.
     #[error("it is of another office")]
     Office,
-    /// The signature is not that of who is said to have signed.
+    /// The signature is not one of the key beside it.
     #[error("its signature is not right")]
     Signature,
-    /// Signed by somebody who may not.
+    /// The signer may not make this statement.
     #[error("whoever signed it may not do so")]
     Issuer,
-    /// It has not begun, beyond what clocks may differ by.
+    /// The statement begins later than clocks may differ.
     #[error("it is from the future: a clock is wrong")]
     Future,
-    /// It has ended.
+    /// The certificate has expired.
     #[error("it has expired")]
     Expired,
-    /// Whom it names had to leave.
+    /// The member that the certificate names was expelled.
     #[error("whom it names was expelled")]
     Expelled,
-    /// It names somebody else than who shows it.
+    /// The statement names another node than the one that presents it.
     #[error("it names another node")]
     Subject,
 }
 
-/// What an office is.
+impl From<BadStatement> for Rejected {
+    fn from(error: BadStatement) -> Self {
+        match error {
+            BadStatement::Malformed => Self::Malformed,
+            BadStatement::Version => Self::Version,
+            BadStatement::Scope => Self::Office,
+            BadStatement::Signature => Self::Signature,
+        }
+    }
+}
+
+/// The founding statement of an office.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charter {
-    /// Whose signature counts most.
+    /// The root's public key.
     pub root: PublicKey,
-    /// When it was made.
+    /// Time of founding, in seconds since 1970.
     pub made: u64,
-    /// What people call it: for themselves alone, it proves nothing.
+    /// Name of the office for people. It proves nothing.
     pub name: String,
 }
 
 impl Charter {
-    /// Its bytes.
+    /// Returns the bytes of the charter.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
         bytes.extend(self.root.as_bytes());
         bytes.extend(self.made.to_le_bytes());
-        put_name(&mut bytes, &self.name);
+        put_text(&mut bytes, &self.name);
         bytes
     }
 
-    /// Reads it.
+    /// Reads a charter.
     ///
     /// # Errors
     /// [`Rejected::Malformed`] or [`Rejected::Version`].
     pub fn decode(bytes: &[u8]) -> Result<Self, Rejected> {
-        let mut fields = Fields(bytes);
+        let mut fields = Fields::new(bytes);
         if fields.take(MAGIC.len())? != MAGIC {
             return Err(Rejected::Malformed);
         }
         fields.version()?;
-        let charter = Self { root: PublicKey(fields.array()?), made: fields.u64()?, name: fields.name()? };
+        let (root, made) = (PublicKey::from_bytes(fields.array()?), fields.u64()?);
+        let name = fields.text(limits::OFFICE_NAME_BYTES)?;
         fields.end()?;
-        Ok(charter)
+        Ok(Self { root, made, name })
     }
 
-    /// The office's id.
+    /// Returns the office's id.
     #[must_use]
     pub fn id(&self) -> OfficeId {
         OfficeId(blake3::derive_key(CHARTER, &self.encode()))
     }
 }
 
-/// Whether this may be the name of an office or a node.
+/// True if an office or a node may have this name: 1 to [`limits::OFFICE_NAME_BYTES`] bytes that pass
+/// [`is_text`].
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    (1..=limits::OFFICE_NAME_BYTES).contains(&name.len())
-        && name.trim() == name
-        && !name.chars().any(|c| c.is_control() || is_invisible(c))
-}
-
-/// What makes one name look like another: characters without a shape, and those that change the direction.
-const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// The end of a statement: who signs, and the signature.
-fn sign(mut statement: Vec<u8>, context: &str, signer: &Signer) -> Vec<u8> {
-    statement.extend(signer.public().as_bytes());
-    let signature = signer.0.sign(&signed(context, &statement));
-    statement.extend(signature.to_bytes());
-    statement
-}
-
-/// Signs any bytes as the body of a statement, whatever they say: for those who test what readers make of it.
-#[must_use]
-pub fn sign_body(context: &str, body: &[u8], signer: &Signer) -> Vec<u8> {
-    sign(body.to_vec(), context, signer)
-}
-
-fn signed(context: &str, statement: &[u8]) -> Vec<u8> {
-    [context.as_bytes(), &[0], statement].concat()
-}
-
-/// A statement whose signature is right, to be read: its body and who signed it. Whether they may is for the caller to say.
-fn open<'a>(bytes: &'a [u8], context: &str, office: OfficeId) -> Result<(Fields<'a>, PublicKey), Rejected> {
-    let (statement, signature) = bytes.split_last_chunk::<SIGNATURE>().ok_or(Rejected::Malformed)?;
-    let (body, signer) = statement.split_last_chunk::<32>().ok_or(Rejected::Malformed)?;
-    let mut fields = Fields(body);
-    fields.version()?;
-    if fields.array()? != office.0 {
-        return Err(Rejected::Office);
-    }
-    let key = VerifyingKey::from_bytes(signer).map_err(|_| Rejected::Signature)?;
-    key.verify_strict(&signed(context, statement), &Signature::from_bytes(signature))
-        .map_err(|_| Rejected::Signature)?;
-    Ok((fields, PublicKey(*signer)))
-}
-
-/// How a statement of this office begins.
-fn begin(office: OfficeId) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
-    bytes.extend(office.as_bytes());
-    bytes
-}
-
-fn put_name(bytes: &mut Vec<u8>, name: &str) {
-    bytes.push(name.len() as u8);
-    bytes.extend(name.as_bytes());
-}
-
-/// Bytes, read from the front.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Rejected> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(Rejected::Malformed)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Rejected> {
-        self.take(N)?.try_into().map_err(|_| Rejected::Malformed)
-    }
-
-    fn u8(&mut self) -> Result<u8, Rejected> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Result<u32, Rejected> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Rejected> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn version(&mut self) -> Result<(), Rejected> {
-        if self.u8()? == VERSION { Ok(()) } else { Err(Rejected::Version) }
-    }
-
-    fn name(&mut self) -> Result<String, Rejected> {
-        let len = usize::from(self.u8()?);
-        let name = std::str::from_utf8(self.take(len)?).map_err(|_| Rejected::Malformed)?;
-        if is_name(name) { Ok(name.to_owned()) } else { Err(Rejected::Malformed) }
-    }
-
-    /// Nothing is left.
-    fn end(self) -> Result<(), Rejected> {
-        if self.0.is_empty() { Ok(()) } else { Err(Rejected::Malformed) }
-    }
+    is_text(name, limits::OFFICE_NAME_BYTES)
 }
 
 #[cfg(test)]

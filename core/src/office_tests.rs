@@ -1,6 +1,8 @@
+//! Certificates, expulsions, secrets, invitations, vouchers, announcements and backups: their forms, and
+//! which ones are believed. Tests of [`trust`] stand beside it and use the fixtures here.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -10,30 +12,32 @@ use super::expulsion::{Expelled, ExpulsionList, Void};
 use super::invite::{BadInvite, Invite, InviteSecret};
 use super::root::{Backup, BadBackup, RootSeed};
 use super::secret::{HandshakeSide, OfficeSecret};
-use super::trust::{About, Statement, TrustState, Update};
+use super::trust::TrustState;
 use super::voucher::{Believed, For, Voucher};
 use super::*;
 use crate::id::ContentId;
+use crate::signed::{Signer, Statement, Topic, begin, sign};
 
-const NOW: u64 = 1_800_000_000;
-const DAY: u64 = 24 * 3600;
+pub(super) const NOW: u64 = 1_800_000_000;
+pub(super) const DAY: u64 = 24 * 3600;
 
-fn signer(seed: u8) -> Signer {
+pub(super) fn signer(seed: u8) -> Signer {
     Signer::from_seed(&[seed; 32])
 }
 
-fn charter() -> Charter {
+pub(super) fn charter() -> Charter {
     Charter { root: signer(1).public(), made: NOW - 100 * DAY, name: "Acme".to_owned() }
 }
 
-fn certificate(of: u8, role: Role) -> Certificate {
+pub(super) fn certificate(of: u8, role: Role) -> Certificate {
     let name = format!("node {of}");
     let subject = signer(of).public();
     Certificate { subject, role, serial: 10, issued: NOW - DAY, expires: NOW + 90 * DAY, name }
 }
 
-/// Of a registrar (2) by the root (1), and of a node by the registrar.
-fn chain(certificate: &Certificate) -> Chain {
+/// Returns a chain: the certificate of the registrar (2), signed by the root (1), and this one, signed by the
+/// registrar.
+pub(super) fn chain(certificate: &Certificate) -> Chain {
     let id = charter().id();
     Chain(vec![self::certificate(2, Role::Registrar).sign(id, &signer(1)), certificate.sign(id, &signer(2))])
 }
@@ -42,7 +46,7 @@ fn verify(chain: &Chain, expelled: &Expelled) -> Result<Certificate, Rejected> {
     chain.verify(&charter(), expelled, NOW)
 }
 
-fn list(entries: &[(u8, u64)]) -> ExpulsionList {
+pub(super) fn list(entries: &[(u8, u64)]) -> ExpulsionList {
     let entry =
         |(of, below): &(u8, u64)| (signer(*of).public(), Void { below: *below, until: NOW + 90 * DAY });
     ExpulsionList { number: 1, issued: NOW, entries: entries.iter().map(entry).collect() }
@@ -77,11 +81,15 @@ fn who_may_sign_what() {
     for role in [Role::Member, Role::Publisher] {
         let one = certificate(3, role);
         assert_eq!(verify(&chain(&one), &nobody), Ok(one.clone()));
-        assert_eq!(verify(&Chain(vec![one.sign(id, &signer(1))]), &nobody), Ok(one), "by the root itself");
+        assert_eq!(
+            verify(&Chain(vec![one.sign(id, &signer(1))]), &nobody),
+            Ok(one),
+            "signed by the root itself"
+        );
     }
     let registrar = certificate(2, Role::Registrar);
     assert_eq!(verify(&Chain(vec![registrar.sign(id, &signer(1))]), &nobody), Ok(registrar.clone()));
-    // A registrar makes no registrars, a publisher nobody, and nobody himself.
+    // A registrar makes no registrars, a publisher makes no members, and no node makes itself one.
     assert_eq!(verify(&chain(&certificate(3, Role::Registrar)), &nobody), Err(Rejected::Issuer));
     let by_publisher = Chain(vec![
         certificate(2, Role::Publisher).sign(id, &signer(1)),
@@ -105,7 +113,7 @@ fn what_is_of_another_office_counts_nowhere() {
     let other = Charter { name: "Other".to_owned(), ..charter() };
     let one = certificate(3, Role::Member);
     assert_eq!(chain(&one).verify(&other, &Expelled::default(), NOW), Err(Rejected::Office));
-    // The same bytes under another root.
+    // A charter with equal name and time under another root has another id.
     let stolen = Charter { root: signer(9).public(), ..charter() };
     assert_eq!(chain(&one).verify(&stolen, &Expelled::default(), NOW), Err(Rejected::Office));
 }
@@ -117,12 +125,12 @@ fn certificates_hold_for_their_time() {
     let at = |now| chain(&one).verify(&charter(), &nobody, now).map(|_| ());
     assert_eq!(at(NOW + 90 * DAY - 1), Ok(()));
     assert_eq!(at(NOW + 90 * DAY), Err(Rejected::Expired));
-    // Another's clock may be a day ahead, and not more.
+    // The clock of another node may be a day ahead, and not more.
     assert_eq!(at(NOW - 2 * DAY), Ok(()));
     assert_eq!(at(NOW - 2 * DAY - 1), Err(Rejected::Future));
     let endless = Certificate { expires: u64::MAX, issued: u64::MAX, ..one.clone() };
     assert_eq!(verify(&chain(&endless), &nobody), Err(Rejected::Future));
-    // Who was signed by a registrar whose time is over has none either.
+    // A certificate ends with that of the registrar that signed it.
     let id = charter().id();
     let over = Certificate { expires: NOW, ..certificate(2, Role::Registrar) };
     let late = Chain(vec![over.sign(id, &signer(1)), one.sign(id, &signer(2))]);
@@ -136,18 +144,19 @@ fn who_was_expelled_is_out_and_may_be_taken_in_again() {
     assert!(expelled.believe(&list(&[(3, 11)]), false));
     assert!(!expelled.believe(&list(&[(3, 11), (3, 5)]), false), "nothing new");
     assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
-    // A list that knows nothing of it, however new, brings nobody back.
+    // A newer list without the entry brings no member back.
     assert!(!expelled.believe(&ExpulsionList { number: 99, ..ExpulsionList::default() }, true));
     assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     let again = Certificate { serial: expelled.floor(one.subject), ..one.clone() };
     assert_eq!(verify(&chain(&again), &expelled), Ok(again));
-    // What a registrar says of another, or of itself, does not count; what the root says counts for all that one has signed.
+    // A registrar's entry about a registrar does not count. The root's entry also voids what that registrar
+    // signed.
     let mut expelled = Expelled::default();
     expelled.believe(&list(&[(2, u64::MAX)]), false);
     assert_eq!(verify(&chain(&one), &expelled), Ok(one.clone()));
     expelled.believe(&list(&[(2, 11)]), true);
     assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
-    // It is forgotten only when it has no effect any longer.
+    // An entry is forgotten only when it has no effect any more.
     expelled.forget(NOW + 90 * DAY);
     assert_eq!(verify(&chain(&one), &expelled), Err(Rejected::Expelled));
     expelled.forget(NOW + 91 * DAY);
@@ -183,8 +192,8 @@ fn statements_have_one_form_and_stand_for_nothing_else() {
         assert_eq!(reads(&[&statement[..], &[0]].concat()), [false; 3]);
         assert_eq!(reads(&vec![1; limits::EXPULSION_BYTES + 1]), [false; 3]);
     }
-    // Signed, and still not in order.
-    let mut entries: Vec<u8> = begin(id);
+    // A list whose entries do not ascend is refused although its signature is right.
+    let mut entries: Vec<u8> = begin(id.as_bytes());
     entries.extend([0; 16]);
     entries.extend(2_u32.to_le_bytes());
     entries.extend([9; 48]);
@@ -202,14 +211,14 @@ fn secrets_are_recognised_and_agreed_on() {
     assert_ne!(
         shown,
         secret.door(HandshakeSide::Called, caller, called),
-        "what is heard cannot be said back"
+        "a proof cannot be sent back as the answer"
     );
     assert_ne!(shown, secret.door(HandshakeSide::Caller, called, caller));
     let id = ContentId::from_bytes([1; 32]);
     assert_ne!(secret.tracker_key(id), other.tracker_key(id));
     assert_ne!(secret.lan_key(), other.lan_key());
     let later = OfficeSecret::new(2, NOW - DAY, [0; 32]);
-    assert!(later > other && other > secret, "an epoch counts more than a time, a time more than bytes");
+    assert!(later > other && other > secret, "epochs count more than times, times more than bytes");
     assert!(!format!("{secret:?} {:?}", InviteSecret::from_bytes([5; 16])).contains('5'));
 }
 
@@ -235,7 +244,7 @@ fn invitations_are_read_as_they_are_written() {
     assert!(many.len() <= limits::INVITE_BYTES);
 }
 
-/// What the documents give, and `tests/formats/verify.py` makes with other libraries.
+/// Compares with the vectors of the documents, which `tests/formats/verify.py` makes with other libraries.
 #[test]
 fn the_vectors_hold() {
     let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/office.json")).unwrap();
@@ -280,183 +289,17 @@ fn beacon() -> Beacon {
     Beacon { asks: true, time: NOW, peer: signer(3).public(), addrs }
 }
 
-/// What the certificate of the registrar (2) is, by which its statements are believed.
-fn by() -> Vec<u8> {
+/// Returns the certificate of the registrar (2), with which its statements are believed.
+pub(super) fn by() -> Vec<u8> {
     certificate(2, Role::Registrar).sign(charter().id(), &signer(1))
 }
 
-fn book() -> TrustState {
+pub(super) fn book() -> TrustState {
     TrustState::new(charter())
 }
 
-fn told(about: About, by: &[u8], statement: Vec<u8>) -> Statement {
-    Statement { about, by: by.to_vec(), statement }
-}
-
-#[test]
-fn a_book_believes_registrars_and_nobody_else() {
-    let id = charter().id();
-    let mut book = book();
-    let statement = |signer: &Signer| list(&[(3, 11)]).sign(id, signer);
-    // A member's word, a registrar's without what makes it one, or with another's.
-    let member = certificate(3, Role::Publisher).sign(id, &signer(1));
-    for (by, by_whom) in [(member, 3), (Vec::new(), 2), (by(), 3)] {
-        let told = told(About::Expulsion, &by, statement(&signer(by_whom)));
-        assert!(book.hear(&told, NOW).is_err());
-    }
-    let good = told(About::Expulsion, &by(), statement(&signer(2)));
-    assert_eq!(book.hear(&good, NOW), Ok(Update::Expulsion));
-    assert_eq!(book.hear(&good, NOW), Ok(Update::Nothing));
-    let one = certificate(3, Role::Member);
-    assert_eq!(book.verify(&chain(&one), NOW), Err(Rejected::Expelled));
-    // It holds on when the registrar's own time is over, also for who hears of it only then.
-    let mut late = self::book();
-    assert_eq!(late.hear(&good, NOW + 300 * DAY), Ok(Update::Expulsion));
-    // A registrar that the root made leave is believed nothing more; what it said before stays.
-    let root = told(About::Expulsion, &[], list(&[(2, 11)]).sign(id, &signer(1)));
-    assert_eq!(book.hear(&root, NOW), Ok(Update::Expulsion));
-    let more = ExpulsionList { number: 2, ..list(&[(4, 11)]) }.sign(id, &signer(2));
-    assert_eq!(book.hear(&told(About::Expulsion, &by(), more), NOW), Err(Rejected::Expelled));
-    assert_eq!(book.verify(&chain(&one), NOW), Err(Rejected::Expelled));
-    // What is from the future is not believed yet.
-    let ahead = ExpulsionList { issued: NOW + 2 * DAY, ..list(&[(4, 11)]) }.sign(id, &signer(1));
-    assert_eq!(book.hear(&told(About::Expulsion, &[], ahead), NOW), Err(Rejected::Future));
-}
-
-#[test]
-fn a_book_can_be_told_from_itself_and_grows_to_no_end() {
-    let mut book = book();
-    let registrar = signer(2);
-    let mut members: Vec<(PublicKey, Void)> = Vec::new();
-    for of in 10..20 {
-        members.push((signer(of).public(), Void { below: 5, until: NOW + DAY * u64::from(of) }));
-        let told = book.expel(&registrar, &by(), &members[members.len() - 1..], &BTreeSet::new(), NOW);
-        assert_eq!(book.hear(&told, NOW), Ok(Update::Expulsion));
-    }
-    for n in 0..40 {
-        let told = book.renew_secret(&registrar, &by(), [n; 32], NOW + u64::from(n));
-        assert_eq!(book.hear(&told, NOW), Ok(Update::Secret));
-    }
-    assert_eq!(book.secrets().count(), limits::OFFICE_SECRETS);
-    assert_eq!(book.secrets().next().unwrap().epoch, 39);
-    assert!(book.secrets().zip(book.secrets().skip(1)).all(|(newer, older)| newer > older));
-    // The newest list of an issuer is all that is passed on of it, and says everything; lists come before secrets.
-    let all: Vec<Statement> = book.all().cloned().collect();
-    assert_eq!(all.iter().filter(|told| told.about == About::Expulsion).count(), 1);
-    assert_eq!(all[0].about, About::Expulsion);
-    let mut other = self::book();
-    all.iter().for_each(|told| assert!(other.hear(told, NOW).is_ok()));
-    assert_eq!(other.expelled(), book.expelled());
-    assert!(other.secrets().eq(book.secrets()));
-    // What has no effect any longer is left out of the next list.
-    let late = NOW + 17 * DAY;
-    let told = book.expel(&registrar, &by(), &[], &BTreeSet::new(), late);
-    let (list, _) = ExpulsionList::open(&told.statement, charter().id()).unwrap();
-    assert!(list.entries.len() < 10 && !list.entries.is_empty());
-    // A jump that would use up all numbers is refused, an old secret is not news.
-    let id = charter().id();
-    let far = OfficeSecret::new(u32::MAX, NOW, [1; 32]).sign(id, &registrar);
-    assert_eq!(book.hear(&self::told(About::Secret, &by(), far), NOW), Err(Rejected::Future));
-    let old = OfficeSecret::new(0, NOW, [1; 32]).sign(id, &registrar);
-    assert_eq!(book.hear(&self::told(About::Secret, &by(), old), NOW), Ok(Update::Nothing));
-}
-
-/// A registrar that expelled somebody is itself expelled: who it expelled does not come back, not even for who reads the lists in
-/// another order, or hears of them only then.
-#[test]
-fn nobody_comes_back_because_who_expelled_him_had_to_leave() {
-    let id = charter().id();
-    let second = certificate(4, Role::Registrar).sign(id, &signer(1));
-    let one = Chain(vec![second, certificate(3, Role::Member).sign(id, &signer(4))]);
-    let mut book = book();
-    let void = |below| Void { below, until: NOW + 90 * DAY };
-    let first = book.expel(&signer(2), &by(), &[(signer(3).public(), void(11))], &BTreeSet::new(), NOW);
-    book.hear(&first, NOW).unwrap();
-    let registrars = [signer(2).public(), signer(4).public()].into();
-    let root = book.expel(&signer(1), &[], &[(signer(2).public(), void(11))], &registrars, NOW);
-    book.hear(&root, NOW).unwrap();
-    let mut late = self::book();
-    assert_eq!(late.hear(&root, NOW), Ok(Update::Expulsion));
-    assert!(late.hear(&first, NOW).is_err());
-    for book in [&book, &late] {
-        assert_eq!(book.verify(&one, NOW), Err(Rejected::Expelled));
-    }
-    // A registrar that says it of another has no effect, also not when the root takes up what registrars said.
-    let rogue = book.expel(
-        &signer(4),
-        &certificate(4, Role::Registrar).sign(id, &signer(1)),
-        &[(signer(4).public(), void(99))],
-        &registrars,
-        NOW,
-    );
-    book.hear(&rogue, NOW).unwrap();
-    let root = book.expel(&signer(1), &[], &[], &registrars, NOW);
-    book.hear(&root, NOW).unwrap();
-    let other = Chain(vec![
-        certificate(4, Role::Registrar).sign(id, &signer(1)),
-        certificate(5, Role::Member).sign(id, &signer(4)),
-    ]);
-    assert!(book.verify(&other, NOW).is_ok());
-    // An issuer that has forgotten its last list: what was on that stays, and its next one counts.
-    let mut forgetful = self::book();
-    let again = forgetful.expel(&signer(1), &[], &[(signer(6).public(), void(11))], &registrars, NOW + 1);
-    assert_eq!(book.hear(&again, NOW), Ok(Update::Expulsion));
-    forgetful.hear(&again, NOW).unwrap();
-    assert_eq!(forgetful.hear(&root, NOW), Ok(Update::Expulsion), "of an older one, too");
-    assert!(forgetful.expelled().by_root(signer(2).public(), 10));
-    // Nothing is void for longer than certificates hold.
-    let endless = ExpulsionList {
-        entries: [(signer(8).public(), Void { below: 1, until: u64::MAX })].into(),
-        ..list(&[])
-    };
-    let mut expelled = Expelled::default();
-    expelled.believe(&endless, true);
-    expelled.forget(NOW + limits::VOID_SECS + DAY);
-    assert_eq!(expelled, Expelled::default());
-}
-
-/// Whatever a registrar says of whomever, others can still make somebody leave, also it.
-#[test]
-fn nobody_fills_the_lists_of_others() {
-    let id = charter().id();
-    let mut book = book();
-    for part in 0..3_u32 {
-        let junk = |n: u32| {
-            PublicKey::from_bytes(*blake3::hash(&[part, n].map(u32::to_le_bytes).concat()).as_bytes())
-        };
-        let mut entries: BTreeMap<_, _> =
-            (0..1200).map(|n| (junk(n), Void { below: u64::MAX, until: u64::MAX })).collect();
-        entries.insert(signer(2).public(), Void { below: u64::MAX, until: u64::MAX });
-        let list = ExpulsionList { number: part.into(), issued: NOW, entries }.sign(id, &signer(2));
-        assert_eq!(book.hear(&told(About::Expulsion, &by(), list), NOW), Ok(Update::Expulsion));
-    }
-    let registrars = [signer(2).public()].into();
-    let below = book.expelled().floor(signer(2).public()).saturating_add(limits::SERIAL_AHEAD);
-    let void = Void { below, until: NOW + 90 * DAY };
-    let root = book.expel(
-        &signer(1),
-        &[],
-        &[(signer(2).public(), void), (signer(3).public(), void)],
-        &registrars,
-        NOW,
-    );
-    assert!(root.statement.len() <= limits::EXPULSION_BYTES);
-    assert_eq!(book.hear(&root, NOW), Ok(Update::Expulsion));
-    let rogue = certificate(2, Role::Registrar);
-    assert!(
-        book.expelled().by_root(rogue.subject, rogue.serial)
-            && book.expelled().by_root(rogue.subject, limits::SERIAL)
-    );
-    assert_eq!(book.verify(&chain(&certificate(3, Role::Member)), NOW), Err(Rejected::Expelled));
-    // The next list still has whom the last one had.
-    let next = book.expel(&signer(1), &[], &[(signer(4).public(), void)], &registrars, NOW);
-    let (next, _) = ExpulsionList::open(&next.statement, id).unwrap();
-    assert!([2, 3, 4].iter().all(|of| next.entries.contains_key(&signer(*of).public())));
-    book.forget(NOW + limits::VOID_SECS + 2 * DAY);
-    assert_eq!(*book.expelled(), Expelled::default());
-    // Nobody makes of himself anything.
-    let itself = Certificate { serial: 99, ..certificate(2, Role::Member) };
-    assert_eq!(self::book().verify(&chain(&itself), NOW), Err(Rejected::Issuer));
+pub(super) fn told(topic: Topic, by: &[u8], statement: Vec<u8>) -> Statement {
+    Statement { topic, by: by.to_vec(), statement }
 }
 
 #[test]
@@ -470,7 +313,7 @@ fn vouchers_say_who_may_be_offered_what() {
     let all = read(&voucher(For::All), 3, &publisher, &book).unwrap();
     assert!(all.is_of(ContentId::from_bytes([1; 32])) && !all.is_of(ContentId::from_bytes([3; 32])));
     assert!(all.is_for(signer(9).public()) && all.members().is_none());
-    // A member offers to those it names, and not to all; nobody for another.
+    // A member may offer to members that it names, not to all, and not in the name of another.
     let member = chain(&certificate(3, Role::Member));
     assert_eq!(read(&voucher(For::All), 3, &member, &book), Err(Rejected::Issuer));
     let few = For::Members([signer(4).public()].into());
@@ -478,13 +321,13 @@ fn vouchers_say_who_may_be_offered_what() {
     assert!(named.is_for(signer(4).public()) && named.is_for(signer(3).public()));
     assert!(!named.is_for(signer(5).public()));
     assert_eq!(read(&voucher(few), 5, &member, &book), Err(Rejected::Subject));
-    // It counts what the publisher was when it was made, and whether he had to leave since.
+    // The issuer must have been a publisher when it made the voucher, and must not have been expelled since.
     let early = Voucher { issued: NOW - 3 * DAY, ..voucher(For::All) };
     assert_eq!(read(&early, 3, &publisher, &book), Err(Rejected::Future));
     let bytes = voucher(For::All).sign(id, &signer(3));
     assert!(Believed::read(&bytes, &publisher, &book, NOW + 400 * DAY).is_ok());
     let mut left = book;
-    left.hear(&told(About::Expulsion, &by(), list(&[(3, 11)]).sign(id, &signer(2))), NOW).unwrap();
+    left.hear(&told(Topic::Expulsion, &by(), list(&[(3, 11)]).sign(id, &signer(2))), NOW).unwrap();
     assert_eq!(Believed::read(&bytes, &publisher, &left, NOW), Err(Rejected::Expelled));
     let (opened, issuer) = Voucher::open(&bytes, id).unwrap();
     assert_eq!((opened, issuer), (voucher(For::All), signer(3).public()));
@@ -531,7 +374,7 @@ fn the_root_is_locked_and_written_down() {
     assert!(RootSeed::unlock(&locked, &charter, "right").unwrap() == seed);
     assert!(RootSeed::unlock(&locked, &charter, "wrong").is_err());
     let other = Charter { name: "Other".to_owned(), ..charter };
-    assert!(RootSeed::unlock(&locked, &other, "right").is_err(), "it opens nothing else");
+    assert!(RootSeed::unlock(&locked, &other, "right").is_err(), "it opens only for its own office");
     let text = seed.backup(id);
     let typed = format!(" {}\n {} ", &text[..30], &text[30..]);
     assert!(typed.parse::<Backup>().unwrap() == Backup { office: id, seed });
@@ -545,7 +388,7 @@ proptest! {
     #[test]
     fn anything_at_all_is_refused_in_order(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let id = charter().id();
-        let with_head = [&begin(id)[..], &bytes].concat();
+        let with_head = [&begin(id.as_bytes())[..], &bytes].concat();
         for bytes in [&bytes, &with_head] {
             prop_assert!(Certificate::open(bytes, id).is_err());
             prop_assert!(ExpulsionList::open(bytes, id).is_err());
@@ -554,21 +397,5 @@ proptest! {
             prop_assert!(Beacon::open(bytes, &[1; 32]).is_none());
             let _ = Charter::decode(bytes);
         }
-    }
-
-    #[test]
-    fn no_order_of_lists_makes_a_difference(
-        lists in prop::collection::vec(prop::collection::vec((3_u8..6, 0_u64..5), 0..4), 0..5), seed in 0_usize..100
-    ) {
-        let lists: Vec<ExpulsionList> = lists.iter().map(|entries| list(entries)).collect();
-        let believe = |order: &mut dyn Iterator<Item = &ExpulsionList>| {
-            let mut expelled = Expelled::default();
-            order.for_each(|list| { expelled.believe(list, false); });
-            expelled
-        };
-        let at = if lists.is_empty() { 0 } else { seed % lists.len() };
-        let all = believe(&mut lists.iter());
-        prop_assert_eq!(&all, &believe(&mut lists.iter().rev()));
-        prop_assert_eq!(&all, &believe(&mut lists[at..].iter().chain(&lists[..at]).chain(&lists)));
     }
 }

@@ -82,8 +82,21 @@ impl FromStr for Audience {
     }
 }
 
-/// Settings of one node.
+/// Settings of one node. The fields may be set directly as well.
+///
+/// ```
+/// use swarm_core::{Audience, Options};
+///
+/// let options = Options::new("/var/lib/swarm")
+///     .listen("/ip4/127.0.0.1/tcp/0")
+///     .without_mdns()
+///     .audience(Audience::Anyone)
+///     .limit_up(1_000_000);
+/// assert_eq!(options.limit_up, Some(1_000_000));
+/// assert!(options.dht && !options.mdns);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Folder of everything that the node keeps; created (0700) when missing.
     pub home: PathBuf,
@@ -152,9 +165,9 @@ pub struct Options {
 impl Options {
     /// Returns the settings of a node in `home` with every default.
     #[must_use]
-    pub fn new(home: PathBuf) -> Self {
+    pub fn new(home: impl Into<PathBuf>) -> Self {
         Self {
-            home,
+            home: home.into(),
             listen: Vec::new(),
             peers: Vec::new(),
             trackers: Vec::new(),
@@ -182,5 +195,110 @@ impl Options {
             offline: false,
             read_only: false,
         }
+    }
+
+    /// Adds a multiaddr to listen on.
+    #[must_use]
+    pub fn listen(mut self, addr: impl Into<String>) -> Self {
+        self.listen.push(addr.into());
+        self
+    }
+
+    /// Adds the multiaddr of a peer to dial.
+    #[must_use]
+    pub fn peer(mut self, addr: impl Into<String>) -> Self {
+        self.peers.push(addr.into());
+        self
+    }
+
+    /// Adds the multiaddr of a tracker.
+    #[must_use]
+    pub fn tracker(mut self, addr: impl Into<String>) -> Self {
+        self.trackers.push(addr.into());
+        self
+    }
+
+    /// Adds the multiaddr of a relay.
+    #[must_use]
+    pub fn relay(mut self, addr: impl Into<String>) -> Self {
+        self.relays.push(addr.into());
+        self
+    }
+
+    /// Does not use the DHT.
+    #[must_use]
+    pub const fn without_dht(mut self) -> Self {
+        self.dht = false;
+        self
+    }
+
+    /// Does not look for nodes of the LAN by multicast DNS.
+    #[must_use]
+    pub const fn without_mdns(mut self) -> Self {
+        self.mdns = false;
+        self
+    }
+
+    /// Sets the default audience for content without one of its own.
+    #[must_use]
+    pub const fn audience(mut self, audience: Audience) -> Self {
+        self.audience = Some(audience);
+        self
+    }
+
+    /// Sets the most bytes per second sent, over all peers.
+    #[must_use]
+    pub const fn limit_up(mut self, rate: u64) -> Self {
+        self.limit_up = Some(rate);
+        self
+    }
+
+    /// Sets the most bytes per second received, over all peers.
+    #[must_use]
+    pub const fn limit_down(mut self, rate: u64) -> Self {
+        self.limit_down = Some(rate);
+        self
+    }
+
+    /// Sets limits by day and hour.
+    #[must_use]
+    pub fn timetable(mut self, timetable: Timetable) -> Self {
+        self.timetable = timetable;
+        self
+    }
+
+    /// Lets everything else on this machine and its links go first.
+    #[must_use]
+    pub const fn background(mut self) -> Self {
+        self.background = true;
+        self
+    }
+
+    /// Sets the most bytes that the store holds itself.
+    #[must_use]
+    pub const fn max_store(mut self, bytes: u64) -> Self {
+        self.max_store = Some(bytes);
+        self
+    }
+
+    /// Announces everything that the node holds to trackers.
+    #[must_use]
+    pub const fn resident(mut self) -> Self {
+        self.resident = true;
+        self
+    }
+
+    /// Opens no sockets: the node only works on its store.
+    #[must_use]
+    pub const fn offline(mut self) -> Self {
+        self.offline = true;
+        self
+    }
+
+    /// Only reads the store.
+    #[must_use]
+    pub const fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
     }
 }

@@ -1,17 +1,19 @@
-//! A small seeded generator: randomness comes into the pure ring as a seed, so that a run can be repeated.
+//! A small seeded generator. Randomness enters the pure ring as a seed, so that a run can be repeated.
 
-/// A small generator for tie-breaks (SplitMix64, Steele, Lea and Flood 2014): seeded, so that a run can be repeated.
+/// A small generator for tie-breaks: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014). It is not for secrets.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of this seed.
+    /// Returns the generator of the sequence that belongs to this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number below `n` (0 if `n` is 0). The bias of the reduction is below 2^-32 here.
+    /// Returns the next number below `n` (0 if `n` is 0), by multiplication and shift (Lemire 2019). With `n`
+    /// below 2^32 the bias of this reduction is below 2^-32.
     pub fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,21 +1,27 @@
-//! Which chunk to ask of which holder, and whom to give what: decisions without a clock, sockets or randomness of their
-//! own.
+//! The scheduler: which chunk to request from which holder, and what to give to whom. It decides without a
+//! clock, sockets or randomness of its own.
 //!
-//! [`Scheduler::handle`] takes one [`Input`] and the time, and appends [`Output`]s for the driver to carry out. Time is a
-//! [`Now`] since any fixed start, the seed an argument: the same inputs give the same outputs.
+//! [`Scheduler::handle`] takes one [`Input`] and the time, and appends [`Output`]s that the driver carries
+//! out. The time is a [`Now`] since any fixed start, and the seed is an argument: the same inputs lead to the
+//! same outputs.
 //!
-//! **Sender grants, receiver picks.** Whoever has chunks that a neighbour needs *grants* it a place of its uplink
-//! (`give`); the neighbour answers with the chunk it wants most at that moment (`take`, rarest first by [`pick`] and
-//! [`rarity`]) or declines. A node with first copies says itself which (`seed`). Everybody tells its neighbours what it
-//! has and what it still needs, a few times a second (`tell`); what is being sent to somebody counts as a copy, so
-//! that two neighbours do not ask for the same chunk while others wait.
+//! **The sender grants, the receiver picks.** A node that has chunks that a neighbour needs *grants* it a
+//! place of its uplink (`give`). The neighbour answers with the chunk that it wants most at that moment
+//! (`take`; the rarest first, by [`pick`] and [`rarity`]) or declines. A node with first copies names the
+//! chunk itself (`super_seeding`). Every node tells its neighbours which chunks it has and which it still
+//! needs, a few times a second (`announce`). A chunk that is being sent to a neighbour counts as a copy, so
+//! that two neighbours do not request the same chunk while others wait.
 //!
-//! * [`holders`] knows how fast each peer delivers and when it has stopped, [`inflight`] who was asked for what.
-//! * When nothing unasked is left, the last chunks are asked of a second, faster holder ([`endgame`]).
-//! * [`resolve`] finds out, and proves, what an id is before anything is scheduled; [`upload`] is one session's queue.
+//! * [`holders`] knows how fast each peer delivers and when it has stopped; [`inflight`] knows the open
+//!   requests.
+//! * When no chunk is left to request, the last ones are requested from a second, faster holder
+//!   ([`endgame`]).
+//! * [`resolve`] learns and proves the kind and the length of an id before anything is scheduled; [`upload`]
+//!   is the queue of one session.
 //!
-//! Cost: a pick is O(1) amortised in chunks; a grant O(neighbours of the blob); a batch of news O(chunks / 64 + news) for
-//! each neighbour; a peer that comes or goes costs its have-map once.
+//! Cost: a pick is O(1) amortised in chunks, and a grant O(neighbours of the blob). A batch of news is
+//! linear, for each neighbour, in the news and in chunks / 64. A peer that comes or goes costs a pass over
+//! its have-map.
 
 mod announce;
 mod begin;
@@ -29,6 +35,7 @@ pub mod inflight;
 pub mod pick;
 pub mod rarity;
 mod read;
+mod reclaim;
 pub mod resolve;
 mod site_gateways;
 mod super_seeding;
@@ -55,10 +62,10 @@ use site_gateways::{Border, SiteView};
 use super_seeding::Seed;
 use take::Taking;
 
-/// Time since a fixed start.
+/// The time since a fixed start that the driver chooses.
 pub type Now = Duration;
 
-/// A session with a peer; a peer that comes back gets a new one.
+/// A session with a peer. A peer that comes back gets a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerKey(pub u64);
 
@@ -66,16 +73,16 @@ pub struct PeerKey(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobKey(pub u32);
 
-/// In which order a blob's chunks are wanted.
+/// The order in which the chunks of a blob are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkOrder {
-    /// Rarest first: best for everybody.
+    /// Rarest first, which is best for everybody.
     Rarest,
-    /// Ascending: somebody reads along.
+    /// Ascending, because somebody reads along.
     Ascending,
 }
 
-/// The scheduler of a node: all blobs it fetches and gives, all peers it has sessions with.
+/// The scheduler of a node: all blobs that it fetches and gives, and all peers that it has sessions with.
 #[derive(Debug)]
 pub struct Scheduler {
     random: random::Random,
@@ -88,7 +95,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// A scheduler with nothing to do, whose coin flips (and name among the nodes of its site) follow from `seed`.
+    /// Returns a scheduler with nothing to do. Its random choices, and its tag among the nodes of its site,
+    /// follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -102,7 +110,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what happened and appends what to do.
+    /// Handles one input and appends the orders that follow from it to `out`.
     pub fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         match input {
             Input::PeerUp { peer, near, elsewhere } => {
@@ -118,20 +126,12 @@ impl Scheduler {
             Input::Withdraw { blob } => self.withdraw(blob, now),
             Input::Want { blob, geometry, have, skip, order } => {
                 let picker = Picker::new(&have, skip.as_ref(), order, &mut self.random);
-                let b = self.blobs.entry(blob).or_insert_with(|| BlobSchedule::new(geometry, have, now));
-                b.picker = Some(picker);
-                b.reading = (order == ChunkOrder::Ascending).then(|| ReadPosition::new(now));
-                b.complete = false;
+                let fresh = BlobSchedule::new(geometry, have, now);
+                self.want(blob, fresh, picker, order, now);
                 self.check_complete(blob, out);
             }
             Input::Unwant { blob } => self.unwant(blob, out),
-            Input::Pause { blob, paused } => {
-                if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.paused = paused;
-                    b.news = true;
-                }
-                self.tell_all(blob, now, out);
-            }
+            Input::Pause { blob, paused } => self.pause(blob, paused, now, out),
             Input::Holder { peer, blob, have } => self.begins((peer, blob), have, &[], now, out),
             Input::Begins { peer, blob, have, coming } => self.begins((peer, blob), have, &coming, now, out),
             Input::HolderMore { peer, blob, add } => self.holds_more(peer, blob, &add),
@@ -148,12 +148,7 @@ impl Scheduler {
                 }
                 self.give(now, out);
             }
-            Input::Reads { peer, blob } => {
-                let link = self.blobs.get_mut(&blob).and_then(|b| b.links.get_mut(&peer));
-                if let Some(taker) = link.and_then(|link| link.taker.as_mut()) {
-                    taker.reads = true;
-                }
-            }
+            Input::Reads { peer, blob } => self.reads(peer, blob),
             Input::Granted { peer, blob, count, hint } => self.granted(peer, blob, count, hint, now, out),
             Input::GrantDeclined { peer, blob, count, busy } => {
                 self.refused(peer, blob, count, busy, now, out)
@@ -161,16 +156,10 @@ impl Scheduler {
             Input::Requested { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
             Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
-            Input::Bytes { peer, blob, chunk, bytes } => {
-                self.inflight.bytes(peer, blob, chunk, bytes);
-                self.taking.received(bytes, now);
-                if let Some(holder) = self.peers.get_mut(&peer) {
-                    holder.received(bytes, now);
-                }
-            }
+            Input::Bytes { peer, blob, chunk, bytes } => self.received((peer, blob, chunk), bytes, now),
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
             Input::Failed { peer, blob, chunk, why } => self.failed(peer, blob, chunk, why, now, out),
-            // Who is not of our site has no say in it.
+            // Only nodes of this site have a say in its gateways.
             Input::Gateways { peer, blob, beats } if self.is_local(peer) => {
                 self.gateways(blob, &beats, now, out);
             }
@@ -179,7 +168,41 @@ impl Scheduler {
         }
     }
 
-    /// How long until [`Input::Tick`] is due, if there is anything to do.
+    /// Begins to want the chunks that `picker` offers, in `order`. `fresh` is taken if the blob is not known yet.
+    fn want(&mut self, blob: BlobKey, fresh: BlobSchedule, picker: Picker, order: ChunkOrder, now: Now) {
+        let b = self.blobs.entry(blob).or_insert(fresh);
+        b.picker = Some(picker);
+        b.reading = (order == ChunkOrder::Ascending).then(|| ReadPosition::new(now));
+        b.complete = false;
+    }
+
+    /// Pauses a download or continues it, and tells its neighbours.
+    fn pause(&mut self, blob: BlobKey, paused: bool, now: Now, out: &mut Vec<Output>) {
+        if let Some(b) = self.blobs.get_mut(&blob) {
+            b.paused = paused;
+            b.news = true;
+        }
+        self.tell_all(blob, now, out);
+    }
+
+    /// Notes that a peer reads the blob in order.
+    fn reads(&mut self, peer: PeerKey, blob: BlobKey) {
+        let link = self.blobs.get_mut(&blob).and_then(|b| b.links.get_mut(&peer));
+        if let Some(taker) = link.and_then(|link| link.taker.as_mut()) {
+            taker.reads = true;
+        }
+    }
+
+    /// Counts `bytes` of a requested chunk that have arrived.
+    fn received(&mut self, (peer, blob, chunk): (PeerKey, BlobKey, u32), bytes: u64, now: Now) {
+        self.inflight.bytes(peer, blob, chunk, bytes);
+        self.taking.received(bytes, now);
+        if let Some(holder) = self.peers.get_mut(&peer) {
+            holder.received(bytes, now);
+        }
+    }
+
+    /// Returns the time until [`Input::Tick`] is due, or `None` if there is nothing to do.
     #[must_use]
     pub fn next_tick(&self, now: Now) -> Option<Duration> {
         let busy = |b: &BlobSchedule| b.picker.is_some() || b.links.values().any(|l| l.taker.is_some());
@@ -195,31 +218,26 @@ impl Scheduler {
         Some(limits::TICK.min(news.unwrap_or(limits::TICK)).min(wake.unwrap_or(limits::TICK)))
     }
 
-    /// Bytes per second a peer delivers, smoothed.
+    /// Returns the smoothed rate at which a peer delivers, in bytes per second; 0 for an unknown peer.
     #[must_use]
     pub fn rate(&self, peer: PeerKey) -> u64 {
         self.peers.get(&peer).map_or(0, Holder::rate)
     }
 
-    /// A peer offers or sends us something now and then, or is new: one to count on.
+    /// Returns true if the peer has offered or sent something lately, or is new, so that it counts as a
+    /// source.
     #[must_use]
     pub fn is_of_use(&self, peer: PeerKey, now: Now) -> bool {
         self.peers.get(&peer).is_some_and(|holder| holder.is_of_use(now))
     }
 
-    /// Bytes per second we send while there is something to send, smoothed.
-    #[must_use]
-    pub const fn upload_rate(&self) -> u64 {
-        self.giving.rate()
-    }
-
-    /// Connected peers known to hold some of a blob.
+    /// Returns the number of connected peers that are known to hold some of a blob.
     #[must_use]
     pub fn holders(&self, blob: BlobKey) -> usize {
         self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).map_or(0, Picker::holders)
     }
 
-    /// True when a chunk is wanted that no connected peer has.
+    /// Returns true if no connected peer has some chunk that is wanted.
     #[must_use]
     pub fn lacks_holder(&self, blob: BlobKey) -> bool {
         self.blobs.get(&blob).and_then(|b| b.picker.as_ref()).is_some_and(Picker::lacks_holder)
@@ -249,8 +267,8 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    /// A peer takes a blob of us. Most likely it needs something: that it is offered places before it has said so saves a
-    /// round trip.
+    /// Adds a peer that takes a blob from this node. It is offered places before it has said what it needs,
+    /// which saves a round trip: most likely it needs something.
     fn takes(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
@@ -301,7 +319,7 @@ impl Scheduler {
         self.peers.get(&peer).is_some_and(Holder::is_local)
     }
 
-    /// A neighbour tells which nodes fetch across the border of our site.
+    /// Takes in a neighbour's beats of the gateways of this site.
     fn gateways(&mut self, blob: BlobKey, beats: &[Beat], now: Now, out: &mut Vec<Output>) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         if let Some(border) = &mut b.border {
@@ -310,12 +328,12 @@ impl Scheduler {
         }
     }
 
-    /// Makes ourselves known as a gateway, and looks whether others still do.
+    /// Sends this node's own beats as a gateway, and updates the gateways that it knows.
     fn beat(&mut self, now: Now, out: &mut Vec<Output>) {
         for (blob, b) in &mut self.blobs {
             let local = b.has_local();
             let Some(picker) = b.picker.as_ref().filter(|_| local) else {
-                // All of us that is left of the site: everything is ours to ask for.
+                // No other node of the site is left: all chunks may be requested from outside again.
                 b.news |= b.border.take().is_some();
                 continue;
             };
@@ -334,7 +352,7 @@ impl Scheduler {
         }
     }
 
-    /// The next blob after this one, going round.
+    /// Returns the blob after this one, going round.
     fn blob_after(&self, blob: BlobKey) -> Option<BlobKey> {
         let next = self.blobs.range((Excluded(blob), Unbounded)).next().or_else(|| self.blobs.iter().next());
         next.map(|(key, _)| *key)

@@ -1,4 +1,4 @@
-//! The scheduler against holders that are fast, slow, silent, lying and leaving, in virtual time.
+//! Tests of the scheduler against holders that are fast, slow, silent, lying and leaving, in virtual time.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,14 +9,14 @@ use super::*;
 
 const BLOB: BlobKey = BlobKey(7);
 
-/// How a holder behaves.
+/// The behaviour of a holder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Manner {
     /// Bytes per second.
     Honest(u64),
     Silent,
     Lying,
-    /// Leaves after this many chunks.
+    /// Bytes per second, and the number of chunks after which it leaves.
     Leaving(u64, u32),
     Declining,
 }
@@ -26,10 +26,10 @@ struct World {
     geometry: Geometry,
     now: Now,
     manners: BTreeMap<PeerKey, Manner>,
-    /// What each holder has to send: chunk and bytes left.
+    /// The chunks that each holder has to send, and the bytes left of them.
     queues: BTreeMap<PeerKey, VecDeque<(u32, u64)>>,
     asked: BTreeSet<(PeerKey, u32)>,
-    /// What each holder was told is needed.
+    /// The chunks that each holder was told are needed.
     needs: BTreeMap<PeerKey, Bitmap>,
     served: BTreeMap<PeerKey, u32>,
     banned: BTreeSet<PeerKey>,
@@ -76,7 +76,7 @@ impl World {
                     );
                     assert!(self.asked.insert((peer, chunk)), "asked twice");
                     let size = self.geometry.size(self.geometry.chunk(chunk).unwrap()) as u64;
-                    // A request says by itself that the chunk is needed no more.
+                    // A request also says that the chunk is no longer needed.
                     self.needs.get_mut(&peer).into_iter().for_each(|need| need.clear(chunk));
                     self.queues.entry(peer).or_default().push_back((chunk, size));
                     let out: u64 = self.queues[&peer].iter().map(|(_, left)| left).sum();
@@ -109,14 +109,14 @@ impl World {
         self.asked.retain(|(p, _)| *p != peer);
     }
 
-    /// Ten milliseconds pass.
+    /// Lets ten milliseconds pass.
     fn step(&mut self) {
         self.now += Duration::from_millis(10);
         for (peer, manner) in self.manners.clone() {
             if self.banned.contains(&peer) {
                 continue;
             }
-            // A holder that is needed has always a few places to give.
+            // A holder with needed chunks always has a few places to give.
             let waiting = self.queues.get(&peer).map_or(0, VecDeque::len);
             if waiting < 4 && self.needs.get(&peer).is_some_and(|n| !n.is_empty()) {
                 let count = 4 - waiting as u32;
@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// Seconds until complete.
+    /// Returns the seconds until the blob is complete.
     fn run(&mut self, limit: u64) -> f64 {
         while !self.complete {
             assert!(
@@ -209,7 +209,7 @@ fn d3_a_silent_holder_costs_little() {
     assert!(with < base + 1.0, "{base} {with}");
 }
 
-/// D6: one holder at 1 KiB/s hoards nothing; its last chunks are asked for a second time.
+/// D6: one holder at 1 KiB/s hoards nothing; its last chunks are requested from another holder too.
 #[test]
 fn d6_a_slow_holder_costs_little() {
     let base = World::new(3, 64 * MIB, &[Manner::Honest(10 * MIB)]).run(60);
@@ -272,7 +272,7 @@ fn ascending_order_reads_along() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
-    /// Whatever the others do, one honest holder is enough, and nothing is asked of a banned or absent one.
+    /// One honest holder is enough, whatever the others do, and no request goes to a banned or absent one.
     #[test]
     fn one_honest_holder_is_enough(
         seed: u64, len in 1_u64..40_000_000,
@@ -287,7 +287,7 @@ proptest! {
         World::new(seed, len, &manners).run(120);
     }
 
-    /// The same inputs give the same run.
+    /// Equal inputs lead to equal runs.
     #[test]
     fn a_seed_is_a_run(seed: u64) {
         let manners = [Manner::Honest(3 * MIB), Manner::Lying, Manner::Silent, Manner::Leaving(MIB, 20)];

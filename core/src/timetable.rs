@@ -1,11 +1,11 @@
-//! Rates by day and hour: what is sent and received at most, and when.
+//! Limits of the rates of sending and receiving, by day and hour.
 
-/// Which days of the week: bit 0 is Monday, bit 6 Sunday.
+/// A set of days of the week: bit 0 is Monday, bit 6 Sunday.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Days(pub u8);
 
 impl Days {
-    /// All seven.
+    /// All seven days.
     pub const ALL: Self = Self(0x7f);
 
     const fn has(self, day: u8) -> bool {
@@ -13,40 +13,41 @@ impl Days {
     }
 }
 
-/// A moment of the week, by the clock on the wall.
+/// A moment of the week in local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Days since Monday.
+    /// Days since Monday, 0 to 6.
     pub day: u8,
     /// Seconds since midnight.
     pub second: u32,
 }
 
-/// Seconds of a day: from the first to before the second. When it ends before it begins it goes on past midnight, and
-/// belongs to the day it began on.
+/// A range of seconds of a day, from `from` to before `to`. A range that ends before it begins goes on past
+/// midnight, and belongs to the day on which it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
-    /// First second.
+    /// The first second.
     pub from: u32,
     /// The second after the last; at most 86,400.
     pub to: u32,
 }
 
-/// A rate that a rule sets, in bytes per second: `Some(None)` lifts the limit, `None` leaves it as it is elsewhere.
+/// A rate that a rule sets, in bytes per second. `Some(None)` lifts the limit; `None` leaves the limit that
+/// is set elsewhere.
 pub type Setting = Option<Option<u64>>;
 
 /// One line of a timetable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// As it was written, for whoever asks why.
+    /// The text of the rule as its author wrote it, for reports.
     pub text: String,
-    /// On these days...
+    /// The days on which the rule holds.
     pub days: Days,
-    /// ...at these hours; `None`: all day.
+    /// The hours at which the rule holds; `None` for all day.
     pub hours: Option<Hours>,
-    /// Sent at most.
+    /// The limit for sending.
     pub up: Setting,
-    /// Received at most.
+    /// The limit for receiving.
     pub down: Setting,
 }
 
@@ -63,15 +64,31 @@ impl Rule {
     }
 }
 
-/// Rules in order: the first that fits the moment counts.
+/// Rules in order. The first one that fits a moment is in force.
+///
+/// ```
+/// use swarm_core::timetable::{Days, Hours, Moment, Rule, Timetable};
+///
+/// let night = Hours { from: 22 * 3600, to: 6 * 3600 };
+/// let rule = Rule {
+///     text: "22:00-06:00 unlimited".to_owned(),
+///     days: Days::ALL,
+///     hours: Some(night),
+///     up: Some(None),
+///     down: Some(None),
+/// };
+/// let timetable = Timetable { rules: vec![rule] };
+/// assert!(timetable.at(Moment { day: 0, second: 3 * 3600 }).is_some());
+/// assert!(timetable.at(Moment { day: 0, second: 12 * 3600 }).is_none());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timetable {
-    /// At most [`crate::limits::TIMETABLE_RULES`].
+    /// The rules, at most [`crate::limits::TIMETABLE_RULES`].
     pub rules: Vec<Rule>,
 }
 
 impl Timetable {
-    /// The rule that is in force.
+    /// Returns the rule that is in force at this moment, or `None`.
     #[must_use]
     pub fn at(&self, moment: Moment) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.fits(moment))

@@ -1,55 +1,66 @@
-//! Messages between two nodes, byte by byte. No async, no libp2p: bytes in, messages out, under a limit.
+//! Messages between two nodes as bytes: encoding, decoding and their limits, without async code and without
+//! libp2p.
 //!
-//! A connection carries one session of two bidirectional streams:
+//! `core/PROTOCOL.md` describes the protocol for other programs; this module is sections 4 to 6 of it.
 //!
-//! * **control** (`/swarm/chunk/1/control`): frames of `u32` length (little endian, at most
-//!   [`limits::CONTROL_FRAME`], checked before anything is allocated), one byte of message kind, and the message's body
-//!   in postcard (varint integers, length-prefixed sequences). A kind that is not known is skipped, so that a later
-//!   version can add messages; a version that is not known is refused by name in [`Hello`].
-//! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk, offset,
-//!   length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk [`LIST`] is the blob's hash list.
+//! A session has two bidirectional streams over one connection:
 //!
-//! The end that dialled may open up to three more connections with one stream each (`/swarm/chunk/1/further`), which carry data
-//! frames as well: a chunk may come on any of the streams, and all of it comes on one. Either end closes its half of such a
-//! stream when it sends no more on it, after a whole chunk; the other then does the same.
+//! * **control** (`/swarm/chunk/1/control`): frames of a `u32` length (little endian, at most
+//!   [`limits::CONTROL_FRAME`], checked before anything is allocated), one byte of message kind, and the body
+//!   of the message in postcard (varint integers, sequences with their length before them). A receiver skips
+//!   a kind that it does not know, so that a later version can add messages. It refuses an unknown version by
+//!   the number in [`Hello`].
+//! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk,
+//!   offset, length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk number [`LIST`] stands
+//!   for the blob's hash list.
 //!
-//! Whoever wants a blob gives it a number of its own choosing ([`Message::Want`]); every later message about that want, in
-//! either direction, names the blob by this number. If both want the same blob of each other there are two wants.
+//! The end that dialled may open up to three more connections with one stream each
+//! (`/swarm/chunk/1/further`), which carry data frames as well. A chunk may come on any of the streams, but
+//! all of it comes on one. Either end closes its half of such a stream after a whole chunk when it sends no
+//! more on it; the other end then does the same.
 //!
-//! | kind | message | from | meaning |
+//! The node that wants a blob, the *getter*, gives the blob a number of its own choice ([`Message::Want`]),
+//! its handle. Every later message about that want, in either direction, names the blob by this number. If
+//! both ends want the same blob from each other, there are two wants.
+//!
+//! | kind | message | sender | meaning |
 //! |---|---|---|---|
-//! | 0 | Hello | both, first | version, agent, where it listens |
-//! | 1 | Want | wanter | "this id: what have you of it? Keep me told." |
-//! | 2 | Offer | holder | kind, length and have-map, by its word |
-//! | 3 | Absent | holder | nothing of it now (an Offer may follow later) |
-//! | 4 | List | wanter | send the hash list |
-//! | 5 | Have | holder | more chunks than before |
-//! | 6 | Request | wanter | send these chunks |
-//! | 7 | Decline | holder | this chunk not, and why |
-//! | 8 | Cancel | wanter | this chunk no longer |
-//! | 9 | Gone | holder | nothing of this blob any longer |
-//! | 10 | Bad | wanter | what you sent as this chunk failed verification |
-//! | 11 | Peers | holder | others that want or have it |
-//! | 12, 13 | Ping, Pong | both | are you there |
-//! | 14 | Unwant | wanter | the number is free again |
-//! | 15 | Need | wanter | what it would take now, and what no longer: changes (at first to nothing) |
-//! | 16 | Grant | holder | there is a place for this many chunks; at best for this one |
-//! | 17 | Refuse | wanter | no use for so many granted chunks: for now, or for want of need |
-//! | 18 | Gateways | wanter, within a site | who fetches across the site's border, with their beats |
-//! | 19 | Seek | wanter, and whom it asked | have you got some of it? If not, and if `on`: ask those you know |
-//! | 20 | HaveIt | who was asked on behalf of another | yes |
-//! | 21 | StateDigest | both, in an office | a short name of all that is believed of it: who has another one is told everything |
-//! | 22 | Statement | both, in an office | a statement (see [`crate::office`]), with the certificate of the registrar that signed it |
-//! | 23 | Certified | both, in an office | certificates: newer ones of the sender, or new ones for the receiver |
-//! | 24 | Renew | member, to a registrar | my certificate is old |
-//! | 25 | Voucher | holder, in an office | why it may offer this blob: comes before the Offer |
-//! | 26 | Members | both, in an office | others of the office, and where they are |
-//! | 27 | FindMember | both, in an office | who is called that, or has a key that begins so? |
-//! | 28 | FoundMembers | who was asked | certificates of those who are called so |
-//! | 29 | Banned | both, last | why the receiver is kept away from now on, and for how many seconds |
-//! | 30 | Reads | wanter | it takes the chunks of this blob in order: somebody reads along |
-//! | 31 | Begin | wanter, before a Want | send the list of what is wanted next under this number, and first chunks, unasked |
-//! | 32 | Push | holder, after a Begin | a Grant of this chunk, which comes by itself; before the Offer: the list, or the only chunk, does |
+//! | 0 | Hello | both, first | version, agent, ports and addresses of the sender |
+//! | 1 | Want | getter | it wants this id, and news of it until Unwant |
+//! | 2 | Offer | holder | kind, length and have-map, which the holder claims |
+//! | 3 | Absent | holder | it has nothing of the blob for the getter now; an Offer may follow |
+//! | 4 | List | getter | a request for the hash list |
+//! | 5 | Have | holder | chunks that the holder has got since |
+//! | 6 | Request | getter | a request for a run of chunks |
+//! | 7 | Decline | holder | a chunk that does not come, and why |
+//! | 8 | Cancel | getter | a request that is taken back |
+//! | 9 | Gone | holder | it no longer offers anything of the blob |
+//! | 10 | Bad | getter | a chunk from the holder failed verification |
+//! | 11 | Peers | holder | other peers that want or have the blob |
+//! | 12, 13 | Ping, Pong | both | a sign of life, and its answer with the same number |
+//! | 14 | Unwant | getter | the want ends, and its number is free again |
+//! | 15 | Need | getter | changes of the chunks that it would take from this holder, at first of none |
+//! | 16 | Grant | holder | there is a place for so many chunks, preferably for the hinted one |
+//! | 17 | Refuse | getter | so many granted chunks are not used: for now (`busy`), or for lack of need |
+//! | 18 | Gateways | getter, within a site | beats of the nodes that fetch a blob from outside |
+//! | 19 | Seek | both | a question for holders of an id; with `on`, the receiver asks its neighbours too |
+//! | 20 | HaveIt | both | the answer to Seek: the sender has some of it |
+//! | 21 | StateDigest | both, in an office | a digest of all statements that the sender believes |
+//! | 22 | Statement | both, in an office | a statement, with the certificate of its registrar |
+//! | 23 | Certified | both, in an office | the sender's newer certificates, or new ones for the receiver |
+//! | 24 | Renew | member, to a registrar | a request for a newer certificate |
+//! | 25 | Voucher | holder, in an office | the permission to offer this blob; it comes before the Offer |
+//! | 26 | Members | both, in an office | other members, and their addresses |
+//! | 27 | FindMember | both, in an office | a question for members of this name, or whose key begins so |
+//! | 28 | FoundMembers | both, in an office | the answer: certificates of these members |
+//! | 29 | Banned | both, last | the sender refuses the receiver for so many seconds, and why |
+//! | 30 | Reads | getter | it takes the chunks in order, because somebody reads along |
+//! | 31 | Begin | getter, before a Want | a request for the list and first chunks of the next want, unasked |
+//! | 32 | Push | holder, after a Begin | a grant of this chunk (or the list), which comes by itself |
+//!
+//! A `Seek` with `on` is passed on only if the receiver has nothing of the id. A node whose digest differs is
+//! told every statement ([`crate::office`] describes them). A `Push` before the `Offer` announces the list,
+//! or the only chunk of a small blob; a later one takes the place of a `Grant`.
 
 pub mod dht;
 mod fit;
@@ -62,72 +73,75 @@ use serde::{Deserialize, Serialize};
 use crate::content::kind::ContentKind;
 use crate::id::ContentId;
 use crate::limits;
+use crate::signed::{Statement, Topic};
 pub use have::Have;
 
-/// The version both ends must speak.
+/// The version of the protocol. A session with a peer of another version ends.
 pub const VERSION: u16 = 1;
 
-/// In place of a chunk's number: the hash list.
+/// The number that stands for the hash list in place of a chunk's number.
 pub const LIST: u32 = u32::MAX;
 
-/// The number a wanting node gives a blob for one session.
+/// The number that the getter of a blob chooses for its want. It is valid in one session and one direction.
 pub type Handle = u32;
 
 /// The first message of both ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`VERSION`].
+    /// The version of the sender, [`VERSION`].
     pub version: u16,
-    /// Program and version, at most 64 bytes are kept.
+    /// Program and version of the sender, for people: its first 64 characters are shown.
     pub agent: String,
-    /// Ports it listens on for TCP; the address is the one the connection shows.
+    /// TCP ports at which the sender listens, at the address that the connection shows. At most
+    /// [`limits::PEER_ADDRS`].
     pub tcp: Vec<u16>,
-    /// Ports it listens on for QUIC.
+    /// UDP ports at which the sender listens for QUIC, at the same address. At most [`limits::PEER_ADDRS`].
     pub quic: Vec<u16>,
-    /// The locality group it was told it belongs to.
+    /// The configured name of the sender's site, at most [`limits::SITE_BYTES`]; `None` without one.
     pub site: Option<String>,
-    /// Multiaddrs, binary, at which it is reached through relays.
+    /// Binary multiaddrs at which the sender is reached through relays, at most [`limits::RELAYS`].
     pub relayed: Vec<Vec<u8>>,
-    /// Ports for TCP at which it is a server of the DHT; none when it is not.
+    /// TCP ports at which the sender is a server of the DHT, at most [`limits::DHT_ADDRS`]; empty if it is
+    /// none.
     pub dht: Vec<u16>,
 }
 
-/// What a holder says of a blob. Nothing of it is believed before it is proven.
+/// A holder's answer to a want. Nothing of it is believed before it is proven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The want it answers.
+    /// The want that the offer answers.
     pub blob: Handle,
-    /// What the id names.
+    /// The kind of content that the id names.
     pub kind: ContentKind,
-    /// Bytes.
+    /// The length of the blob in bytes.
     pub len: u64,
-    /// The name it would give it.
+    /// A name that the holder suggests for the content, at most [`limits::COMPONENT_BYTES`]. It is untrusted.
     pub name: Option<String>,
-    /// It published it itself.
+    /// True if the holder published the blob itself.
     pub origin: bool,
-    /// The chunks it has.
+    /// The chunks that the holder has.
     pub have: Have,
 }
 
-/// Where a peer can be reached.
+/// A peer and addresses at which it can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerAddrs {
-    /// Its peer id, binary.
+    /// The peer id in binary form.
     pub peer: Vec<u8>,
-    /// Multiaddrs, binary.
+    /// Binary multiaddrs, at most [`limits::PEER_ADDRS`].
     pub addrs: Vec<Vec<u8>>,
 }
 
-/// Why a chunk is not sent.
+/// The reason why a chunk is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalReason {
-    /// Too many requests are waiting.
+    /// Too many requests are waiting, or no grant covers this one.
     Busy,
-    /// It has not got that chunk (any longer).
+    /// The holder does not have this chunk, or no longer.
     Missing,
 }
 
-/// A control message; the table is in the module's text.
+/// A control message. The documentation of this module has a table of their meanings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Message {
@@ -153,7 +167,7 @@ pub enum Message {
     Seek { id: ContentId, on: bool },
     HaveIt(ContentId),
     StateDigest([u8; 32]),
-    Statement { about: u8, by: Vec<u8>, statement: Vec<u8> },
+    Statement(Statement),
     Certified { chain: Vec<Vec<u8>> },
     Renew,
     Voucher { blob: Handle, voucher: Vec<u8>, chain: Vec<Vec<u8>> },
@@ -166,44 +180,45 @@ pub enum Message {
     Push { blob: Handle, chunk: u32 },
 }
 
-/// A node of a site that fetches a blob across the site's border makes itself known.
+/// A beat of a gateway: the sign of life of a node that fetches a blob across the border of its site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayBeat {
-    /// Its name within the site.
+    /// The random name of the gateway.
     pub tag: u64,
-    /// Grows with every beat.
+    /// The number of the beat. Each beat of a gateway has a higher one.
     pub number: u32,
-    /// It knows a holder outside that has all.
+    /// True if the gateway knows a holder outside the site that has every chunk.
     pub whole: bool,
-    /// Milliseconds since it was made.
+    /// Age of the beat in milliseconds.
     pub age: u32,
 }
 
 /// A frame that no honest node sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFrame {
-    /// Longer than allowed.
+    /// The frame is longer than allowed. The field is its length in bytes.
     #[error("a frame of {0} bytes: more than allowed")]
     TooLong(u64),
-    /// Without even a kind.
+    /// The frame has no bytes, not even a kind.
     #[error("an empty frame")]
     Empty,
-    /// A body that is not that of its kind.
+    /// The body does not match its kind, which is the field.
     #[error("a message of kind {0} that cannot be read")]
     Body(u8),
-    /// A list of more than is allowed.
+    /// A list in a message of this kind is over its bound.
     #[error("a message of kind {0} with too many entries")]
     TooMany(u8),
 }
 
 impl Message {
-    /// Tells whether it is about the office: whoever hears too many of those ends the session. Vouchers are not among them.
+    /// Returns true if the message is about the office and counts towards the limit after which a receiver
+    /// ends the session. Vouchers do not count here.
     #[must_use]
     pub const fn is_of_office(&self) -> bool {
         matches!(
             self,
             Self::StateDigest(_)
-                | Self::Statement { .. }
+                | Self::Statement(_)
                 | Self::Certified { .. }
                 | Self::Renew
                 | Self::Members { .. }
@@ -212,10 +227,11 @@ impl Message {
         )
     }
 
-    /// The frame's bytes, without the length before them: kind and body.
+    /// Returns the bytes of the frame, kind and body, without the length before them.
     ///
     /// # Errors
-    /// [`BadFrame::TooLong`] if it would exceed the limit: a mistake of ours.
+    /// [`BadFrame::TooLong`] if the frame would exceed [`limits::CONTROL_FRAME`], which is a mistake of this
+    /// node.
     pub fn encode(&self) -> Result<Vec<u8>, BadFrame> {
         let bytes = match self {
             Self::Hello(m) => body(0, m),
@@ -240,7 +256,7 @@ impl Message {
             Self::Seek { id, on } => body(19, &(id, on)),
             Self::HaveIt(id) => body(20, id),
             Self::StateDigest(digest) => body(21, digest),
-            Self::Statement { about, by, statement } => body(22, &(about, by, statement)),
+            Self::Statement(Statement { topic, by, statement }) => body(22, &(topic.number(), by, statement)),
             Self::Certified { chain } => body(23, chain),
             Self::Renew => body(24, &()),
             Self::Voucher { blob, voucher, chain } => body(25, &(blob, voucher, chain)),
@@ -258,10 +274,10 @@ impl Message {
         Ok(bytes)
     }
 
-    /// Reads one frame (kind and body). `None` for a kind of a later version.
+    /// Reads one frame (kind and body). Returns `None` for a kind or a topic of a later version.
     ///
     /// # Errors
-    /// [`BadFrame`]: the peer is broken or hostile; close the connection.
+    /// [`BadFrame`] if the peer is broken or hostile; the caller then closes the connection.
     pub fn decode(frame: &[u8]) -> Result<Option<Self>, BadFrame> {
         let (&kind, bytes) = frame.split_first().ok_or(BadFrame::Empty)?;
         if frame.len() > limits::CONTROL_FRAME {
@@ -290,7 +306,11 @@ impl Message {
             19 => read(kind, bytes).map(|(id, on)| Self::Seek { id, on })?,
             20 => Self::HaveIt(read(kind, bytes)?),
             21 => Self::StateDigest(read(kind, bytes)?),
-            22 => read(kind, bytes).map(|(about, by, statement)| Self::Statement { about, by, statement })?,
+            22 => {
+                let (topic, by, statement) = read(kind, bytes)?;
+                let Some(topic) = Topic::from_number(topic) else { return Ok(None) };
+                Self::Statement(Statement { topic, by, statement })
+            }
             23 => Self::Certified { chain: read(kind, bytes)? },
             24 => read::<()>(kind, bytes).map(|()| Self::Renew)?,
             25 => read(kind, bytes).map(|(blob, voucher, chain)| Self::Voucher { blob, voucher, chain })?,
@@ -331,7 +351,7 @@ impl Message {
             Self::Have { add, .. } => add.within_limits(),
             Self::Need { add, drop, .. } => add.within_limits() && drop.within_limits(),
             Self::Gateways { beats, .. } => beats.len() <= limits::GATEWAYS,
-            Self::Statement { by, .. } => by.len() <= limits::CERTIFICATE_BYTES,
+            Self::Statement(Statement { by, .. }) => by.len() <= limits::CERTIFICATE_BYTES,
             Self::Certified { chain } | Self::Voucher { chain, .. } => is_chain(chain),
             Self::FindMember { name } => name.len() <= limits::OFFICE_NAME_BYTES,
             Self::FoundMembers { chains } => {
@@ -347,7 +367,7 @@ impl Message {
     }
 }
 
-/// As many certificates as a member shows, and none too long.
+/// Returns true for a chain of at most two certificates, as a member shows it, none of them too long.
 fn is_chain(chain: &[Vec<u8>]) -> bool {
     chain.len() <= 2 && chain.iter().all(|one| one.len() <= limits::CERTIFICATE_BYTES)
 }

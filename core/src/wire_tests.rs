@@ -1,4 +1,4 @@
-//! Frames: what is written is read, and nothing a peer can send does harm.
+//! Tests of the messages: a written message is read again, and no bytes of a peer do harm.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ proptest! {
     }
 }
 
-/// D4: bitfields short, long, with spare bits; chunks that do not exist.
+/// D4: bitfields that are too short, too long or have spare bits, and chunks that do not exist.
 #[test]
 fn d4_have_maps_that_do_not_fit_are_refused() {
     let bad = [
@@ -82,13 +82,13 @@ fn d4_have_maps_that_do_not_fit_are_refused() {
         assert!(have.clone().into_bitmap(10).is_err(), "{have:?}");
     }
     assert!(Have::Bits(vec![0xff, 0x03]).into_bitmap(10).unwrap().is_full());
-    // u64::MAX where a chunk's number belongs: ten continuation bytes do not fit u32.
+    // The largest `u64` where a chunk's number belongs: ten continuation bytes do not fit a `u32`.
     let mut frame = vec![5, 0, 1, 1];
     frame.extend([0xff; 9]);
     assert_eq!(Message::decode(&frame), Err(BadFrame::Body(5)));
 }
 
-/// D7: lengths are judged before anything is allocated.
+/// D7: lengths are checked before anything is allocated.
 #[test]
 fn d7_lengths_are_checked_first() {
     assert_eq!(frame::control_len(u32::MAX.to_le_bytes()), Err(BadFrame::TooLong(u64::from(u32::MAX))));
@@ -102,7 +102,7 @@ fn d7_lengths_are_checked_first() {
     assert!(frame::DataHeader::decode(header(limits::DATA_FRAME as u32)).is_ok());
     assert!(frame::DataHeader::decode(header(limits::DATA_FRAME as u32 + 1)).is_err());
     assert!(frame::DataHeader::decode(header(0)).is_err());
-    // A list that claims more entries than its bytes could hold is not allocated for.
+    // Nothing is allocated for a list that claims more entries than its bytes could hold.
     assert_eq!(Message::decode(&[11, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(BadFrame::Body(11)));
 }
 
@@ -111,4 +111,16 @@ fn a_later_version_may_say_more() {
     assert_eq!(Message::decode(&[200, 1, 2, 3]), Ok(None));
     assert_eq!(Message::decode(&[]), Err(BadFrame::Empty));
     assert_eq!(Message::decode(&[12, 1, 1]), Err(BadFrame::Body(12)), "bytes after the body");
+}
+
+#[test]
+fn topics_of_statements_travel_as_numbers_and_unknown_ones_are_skipped() {
+    for (number, topic) in [(0, Topic::Expulsion), (1, Topic::Secret)] {
+        let message = Message::Statement(Statement { topic, by: vec![7], statement: vec![8, 9] });
+        let frame = [22, number, 1, 7, 2, 8, 9];
+        assert_eq!(message.encode().unwrap(), frame);
+        assert_eq!(Message::decode(&frame), Ok(Some(message)));
+    }
+    assert_eq!(Message::decode(&[22, 2, 1, 7, 2, 8, 9]), Ok(None), "a topic of a later version");
+    assert_eq!(Message::decode(&[22, 2, 1, 7, 2, 8]), Err(BadFrame::Body(22)));
 }

@@ -34,7 +34,7 @@ def ip(*args):
 
 
 def unavailable():
-    """Why namespaces cannot be made here, or nothing."""
+    """Returns the reason why namespaces cannot be made here; empty if they can."""
     return "needs root for its two network namespaces; run it as root" if os.geteuid() else ""
 
 

@@ -89,7 +89,7 @@ class Proc:
         return maxrss if maxrss > status_mib(os.getpid(), "VmHWM") + 1 else self.peak or None
 
     def alive(self):
-        """Whether it still runs; reaps it when it has ended."""
+        """Returns whether it still runs; reaps it when it has ended."""
         if self.usage is None and select.select([self.pidfd], [], [], 0)[0]:
             self._reap()
         return self.usage is None
@@ -155,7 +155,7 @@ class Proc:
         return polite
 
     def output(self):
-        """What it has written to stdout (pipe=False)."""
+        """Returns its output on stdout (pipe=False)."""
         with open(self.out_path, encoding="utf-8", errors="replace") as out:
             return out.read()
 
@@ -223,7 +223,7 @@ class Bench:
             return probe.getsockname()[1]
 
     def patience(self, size):
-        """How long anything over `size` bytes may take before it counts as hung: 30 s and then 5 MB/s."""
+        """Returns the seconds after which a transfer of `size` bytes counts as hung: 30 s, and the time at 5 MB/s."""
         return 30 + size / 5e6
 
     def prime(self, size):

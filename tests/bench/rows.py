@@ -127,7 +127,7 @@ def hashing(bench):
 
 
 def milliseconds(sample):
-    """The same sample in ms, without the figures that mean nothing for a file this small."""
+    """Returns a sample in ms, without the figures that mean nothing for a file this small."""
     return {"ms": sample["seconds"] * 1000, "get_rss_mib": sample["get_rss_mib"]}
 
 

@@ -97,7 +97,7 @@ def without_peers(link):
 
 
 def transfer_seconds(text):
-    """What a getter says its transfer took: the last `transfer_ms` or `transfer_seconds` in its JSON lines, or None."""
+    """Returns the last `transfer_ms` or `transfer_seconds` in a getter's JSON lines, or None."""
     found = re.findall(r'"transfer_(ms|s|seconds)":\s*([\d.]+)', text)
     return float(found[-1][1]) / (1000 if found[-1][0] == "ms" else 1) if found else None
 
@@ -123,5 +123,5 @@ def calibrate(bench):
 
 
 def exists(binary):
-    """Whether the binary is there to run."""
+    """Returns whether the binary is there to run."""
     return os.access(binary, os.X_OK) and os.path.isfile(binary)

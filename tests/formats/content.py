@@ -1,4 +1,4 @@
-"""What content is: chunks, hash lists, manifests, links. Written from core/PROTOCOL.md, section 7, and core/FORMATS.md alone."""
+"""Content: chunks, hash lists, manifests, links. Written from core/PROTOCOL.md, section 7, and core/FORMATS.md alone."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ class Wrong(Exception):
 
 
 class Mode:
-    """How everything of a blob of one kind is hashed."""
+    """The hash functions of a kind of blob."""
 
     def __init__(self, kind):
         self.key, self.flags = blake3.IV, 0
@@ -78,7 +78,7 @@ class Geometry:
         return min(self.size, self.length - chunk * self.size)
 
     def steps(self):
-        """How many values the tail has."""
+        """Returns how many values the tail has."""
         rest, count = self.size_of(self.chunks - 1), 0
         while rest > LEAF:
             rest -= LEAF * left_part(-(-rest // LEAF))

@@ -1,4 +1,4 @@
-//! What is asked for is at its destination already.
+//! Content that is requested and lies at its destination already.
 
 use swarm_tests::fixture::{Home, b3, damage};
 

@@ -1,4 +1,4 @@
-//! The control socket: whatever waits or does not answer, everybody else is answered, and hears why not.
+//! The control socket: clients that wait or do not answer keep no other client from an answer.
 
 mod handover;
 mod silence;
@@ -14,7 +14,7 @@ use swarm_tests::fixture::{Home, PATIENCE};
 struct Client(BufReader<UnixStream>);
 
 impl Client {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     fn silent(home: &Home) -> Self {
         let stream = UnixStream::connect(home.store().join("control.sock")).expect("the node listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
@@ -25,7 +25,7 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).expect("the node reads");
     }
 
-    /// Greets and asks for something.
+    /// Sends the greeting and a command.
     fn ask(home: &Home, command: &Value) -> Self {
         let mut client = Self::silent(home);
         let greeting = json!({"greeting": {"protocol": 1, "version": "0", "pid": 1}});
@@ -35,14 +35,14 @@ impl Client {
         client
     }
 
-    /// A download of what nobody has: returns when the node has taken it.
+    /// Requests a download of an id that nobody has. Returns when the node has taken the command.
     fn waiting(home: &Home, number: usize) -> Self {
         let mut client = Self::ask(home, &get(&id(number)));
         assert_eq!(client.line(), "beat", "a command is acknowledged at once");
         client
     }
 
-    /// The next line; null at the end.
+    /// Reads the next line; null at the end.
     fn line(&mut self) -> Value {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the node says something");

@@ -1,4 +1,4 @@
-//! The DHT as one more way to find holders, and as somebody's only one.
+//! The DHT as one more way to find holders, and as the only one.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Where a node is a server of the DHT.
+/// Returns the address at which a node is a server of the DHT.
 fn serves(home: &Home) -> Option<String> {
     let status = home.ask(&["status"]);
     Some(status["dht_serves"].as_array()?.first()?.as_str()?.to_owned())
@@ -20,7 +20,7 @@ fn dht(home: &Home) -> String {
     home.ask(&["status"])["dht"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A daemon that has started.
+/// Starts a daemon and waits until it runs.
 fn runs(command: Command) -> Process {
     let daemon = Process::spawn(command);
     wait_until("the daemon says that it runs", PATIENCE, || {
@@ -46,7 +46,7 @@ fn an_id_and_a_server_are_enough() {
     assert!(seeder.link().contains("&dht="), "{}", seeder.link());
     right.get(seeder.id(), &["-o", "out", "--dht", &at, "--timeout", "30s"]).success();
     assert_eq!(b3(&right.path("out")), b3(&file));
-    // The server itself finds whom it was told of.
+    // The server itself finds the holder that was announced to it.
     server.get(seeder.id(), &["-o", "out", "--timeout", "30s"]).success();
     // By the link without the publisher's addresses, and by a server of whom only the address is known.
     let link: Vec<&str> = seeder.link().split('&').filter(|hint| !hint.contains("peer=")).collect();
@@ -66,7 +66,8 @@ fn an_id_and_a_server_are_enough() {
     drop(daemon);
 }
 
-/// Who can be reached becomes a server by itself once another has seen that; who cannot does not, and is found all the same.
+/// A node becomes a server by itself once another node has reached it. A node that cannot be reached stays a
+/// client, and is found all the same.
 #[test]
 fn reachable_nodes_are_servers_and_others_are_not() {
     let net = Internet::new(&[
@@ -88,7 +89,7 @@ fn reachable_nodes_are_servers_and_others_are_not() {
     wait_until("it was seen to be reached", PATIENCE, || serves(&second).is_some());
     let then = serves(&second).unwrap();
     wait_until("the first server knows it", PATIENCE, || dht(&first).starts_with("1 server known"));
-    // A publisher behind a router, whom others meet at a relay that only it knows.
+    // A publisher behind a router, which others reach at a relay that only it knows.
     let _relay = start(5, &relay, &["--relay-server"]);
     let listen = relay.ask(&["status"]);
     let mut all = listen["listen"].as_array().unwrap().iter().map(|addr| addr.as_str().unwrap());
@@ -109,7 +110,8 @@ fn reachable_nodes_are_servers_and_others_are_not() {
     drop(stays);
 }
 
-/// D31: a server is told 100,000 lies, twenty of them about what is wanted; the honest holder is found.
+/// D31: a server is told 100,000 lies, twenty of them about the blob that is wanted. The honest holder is
+/// found.
 #[test]
 fn d31_a_flood_of_records_hides_nobody() {
     let net = Internet::new(&[Site::public(1), Site::public(1), Site::public(1), Site::public(1)]);
@@ -136,7 +138,8 @@ fn d31_a_flood_of_records_hides_nobody() {
     drop(seeder);
 }
 
-/// D32: forty liars nearest the key, and nobody else: that is said, soon. One honest peer by any other way is enough.
+/// D32: only forty liars are near the key. The node says so soon, and one honest peer by any other way is
+/// enough.
 #[test]
 fn d32_liars_around_a_key_waste_time_only() {
     let (left, right) = (Home::new(), Home::new());
@@ -159,7 +162,7 @@ fn d32_liars_around_a_key_waste_time_only() {
     daemon.stop().exits(0);
 }
 
-/// Liars that an honest server knows: they push nobody out of it.
+/// Liars that an honest server knows push no other node out of its table.
 #[test]
 fn liars_nearest_the_key_do_not_empty_an_honest_server() {
     let (server, left, right) = (Home::new(), Home::new(), Home::new());

@@ -1,4 +1,5 @@
-//! Two hosts far from each other: few round trips until something comes, and several connections for what is long.
+//! Two hosts far from each other: few round trips until the first chunk, and several connections for a long
+//! file.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ fn get(far: &Far, home: &Home, link: &str) -> Process {
     Process::spawn(far.on(2, &home.bare_command(args)))
 }
 
-/// One round trip for TCP, one for TLS, one for everything else. It was five.
+/// The first chunk takes one round trip for TCP, one for TLS and one for everything else. It once took five.
 #[test]
 fn a_small_file_comes_with_the_first_answer() {
     let round_trip = Duration::from_millis(900);

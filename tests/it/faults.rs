@@ -1,5 +1,6 @@
-//! Machines that fail: whatever is killed, filled up, corrupted or stopped on the way, no wrong byte is ever in place and
-//! the same command goes on. The names begin with the numbers of the list these tests come from.
+//! Machines that fail: whatever is killed, filled up, corrupted or stopped on the way, no wrong byte is ever
+//! in place, and the command goes on when it is run again. The names begin with the numbers of the list these
+//! tests come from.
 //!
 //! `SWARM_TEST_ALL=1` tries every call instead of a sample and the sizes of that list; it takes an hour.
 
@@ -14,19 +15,19 @@ mod stalls;
 
 use swarm_tests::fixture::{Home, Ran, b3};
 
-/// Everything instead of a sample.
+/// Returns true if everything is tried instead of a sample.
 fn all() -> bool {
     std::env::var_os("SWARM_TEST_ALL").is_some_and(|value| value == "1")
 }
 
-/// The store opens, and what it calls complete is.
+/// Checks that the store opens, and that every blob it calls complete is complete.
 #[track_caller]
 fn check_store(home: &Home) {
     home.run(["ls"]).success();
     home.run(["verify"]).success();
 }
 
-/// A download that was interfered with: what is in place, if anything is, is right.
+/// Checks a download that was interfered with: a file that is in place has the right bytes.
 #[track_caller]
 fn check_nothing_wrong(home: &Home, name: &str, id: &str, ran: &Ran) {
     ran.sane();

@@ -1,17 +1,16 @@
-//! Nodes that no multicast joins find each other all the same.
+//! Nodes that are not joined by multicast find each other all the same.
 
-use std::process::Command;
+mod nat;
+
 use std::time::Duration;
 
-use swarm_tests::fixture::{
-    Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Signal, Site, Tracker, b3, wait_until,
-};
+use swarm_tests::fixture::{Home, Internet, MIB, PATIENCE, Process, Seeder, Site, Tracker, b3, wait_until};
 
 fn path(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// What a page of the tracker shows.
+/// Fetches a page of the tracker.
 fn page(tracker: &Tracker, path: &str) -> String {
     let url = format!("{}{path}", tracker.page());
     let ran =
@@ -73,7 +72,7 @@ fn who_has_nobody_is_told_what_the_tracker_knows() {
     right.get(&id, &["--tracker", "http://tracker.example"]).exits(1);
 }
 
-/// It may be killed and started again at any time: nothing that runs stops, and everybody is back.
+/// A tracker may be killed and started again at any time: no download stops, and all nodes announce again.
 #[test]
 fn a_tracker_may_die_and_come_back() {
     let (home, left, right, late) = (Home::new(), Home::new(), Home::new(), Home::new());
@@ -97,7 +96,7 @@ fn a_tracker_may_die_and_come_back() {
     drop(getter);
 }
 
-/// Each content is kept at two of three trackers; whichever one dies, everything is found.
+/// Each blob is announced to two of three trackers, so that everything is found when one of them dies.
 #[test]
 fn of_three_trackers_one_may_be_gone() {
     let homes = [Home::new(), Home::new(), Home::new()];
@@ -143,7 +142,7 @@ fn get(net: &Internet, (site, host): (u8, u8), home: &Home, id: &str, tracker: &
     Process::spawn(net.on(site, host, &home.bare_command(args)))
 }
 
-/// Two subnets of an office behind one router: no multicast passes, one tracker does.
+/// Two subnets behind one router, which no multicast passes: one tracker is enough.
 #[test]
 fn two_floors_of_an_office_meet() {
     let net = Internet::new(&[Site::routed(2), Site::routed(1)]);
@@ -156,20 +155,7 @@ fn two_floors_of_an_office_meet() {
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
 
-/// A tracker on the internet, by its name in the hosts file and by QUIC; a holder there, a getter behind address translation.
-#[test]
-fn from_behind_nat_what_is_public_is_found() {
-    let net = Internet::new(&[Site::public(1), Site::public(1), Site::nat(Nat::Symmetric, 1)]);
-    let homes = [Home::new(), Home::new(), Home::new()];
-    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
-    let at = tracker.address(&format!("/ip4/{}/udp", net.address(1, 1)));
-    let file = homes[1].file("update", 5 * MIB, 4);
-    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
-    get(&net, (3, 1), &homes[2], seeder.id(), at).wait_within(Duration::from_secs(60)).success();
-    assert_eq!(b3(&homes[2].path("out")), b3(&file));
-}
-
-/// No tracker, no internet: two subnets, and everybody is told of one node. The others are introduced by it.
+/// Two subnets without a tracker: all nodes are told of one node, which introduces the others.
 #[test]
 fn one_known_node_is_enough_for_two_floors() {
     let net = Internet::new(&[Site::routed(2), Site::routed(2)]);
@@ -194,7 +180,7 @@ fn one_known_node_is_enough_for_two_floors() {
     }
 }
 
-/// Whoever gave once is asked again by the next run, without having been named.
+/// A holder that gave once is asked again by the next run, without being named.
 #[test]
 fn who_gave_once_is_remembered() {
     let (left, right) = (Home::new(), Home::new());
@@ -208,82 +194,7 @@ fn who_gave_once_is_remembered() {
     daemon.stop().exits(0);
 }
 
-/// Two homes, both of whose routers let nobody in, and a tracker on the internet: they find a direct way through it.
-#[test]
-fn two_homes_exchange_a_file_directly() {
-    let net = Internet::new(&[
-        Site::public(1),
-        Site::nat(Nat::PortRestricted, 1),
-        Site::nat(Nat::PortRestricted, 1),
-    ]);
-    let homes = [Home::new(), Home::new(), Home::new()];
-    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
-    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
-    let file = homes[1].file("film", 64 * MIB, 8);
-    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
-    get(&net, (3, 1), &homes[2], seeder.id(), at).wait_within(Duration::from_secs(60)).success();
-    assert_eq!(b3(&homes[2].path("out")), b3(&file));
-}
-
-/// Three sites, each behind its own router, and one tracker: all find and fetch. The tracker is killed half-way, and nothing
-/// stops.
-#[test]
-fn three_sites_behind_nat_need_one_tracker_and_no_longer_once_they_met() {
-    let home = Site::nat(Nat::PortRestricted, 2);
-    let net = Internet::new(&[Site::public(1), home, home, home]);
-    let homes: Vec<Home> = (0..6).map(|_| Home::new()).collect();
-    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
-    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1))).to_owned();
-    let file = homes[1].file("update", 24 * MIB, 9);
-    let seeder = publish(&net, (2, 1), &homes[1], &file, &at);
-    let hosts = [(2, 2), (3, 1), (3, 2), (4, 1)];
-    let getters: Vec<Process> = hosts
-        .iter()
-        .zip(&homes[2..])
-        .map(|((site, host), home)| {
-            let args = [
-                "--json",
-                "get",
-                seeder.id(),
-                "-o",
-                "out",
-                "--tracker",
-                &at,
-                "--seed",
-                "--limit-down",
-                "4MB",
-            ];
-            Process::spawn(net.on(*site, *host, &home.bare_command(args)))
-        })
-        .collect();
-    getters.iter().for_each(|getter| drop(getter.wait_for_progress(2_000_000)));
-    tracker.kill();
-    for (getter, home) in getters.iter().zip(&homes[2..]) {
-        getter.wait_for_event("done");
-        assert_eq!(b3(&home.path("out")), b3(&file));
-    }
-}
-
-/// Routers of the worst kind on both sides: no direct way. Content goes through a relay only where both its owner and the
-/// getter say so.
-#[test]
-fn content_goes_through_a_relay_only_when_that_is_wanted() {
-    let home = Site::nat(Nat::Symmetric, 1);
-    let net = Internet::new(&[Site::public(1), home, home]);
-    let homes = [Home::new(), Home::new(), Home::new(), Home::new()];
-    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &["--relay-content"])));
-    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
-    let file = homes[1].file("film", 2 * MIB, 10);
-    let args = ["publish", path(&file), "--link", "--tracker", at, "--allow-relayed"];
-    let seeder = Seeder::start(net.on(2, 1, &homes[1].bare_command(args)));
-    let args = ["--json", "get", seeder.id(), "-o", "out", "--tracker", at, "--timeout", "12s"];
-    Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait().exits(3);
-    let args = [&args[..8], &["40s", "--allow-relayed"]].concat();
-    Process::spawn(net.on(3, 1, &homes[3].bare_command(args))).wait_within(Duration::from_secs(60)).success();
-    assert_eq!(b3(&homes[3].path("out")), b3(&file));
-}
-
-/// `swarm why` names what holds a download up, and what every way found.
+/// `swarm why` names the reason that holds a download up, and the result of every way of finding holders.
 #[test]
 fn why_says_what_holds_a_download_up() {
     let (left, right, other) = (Home::new(), Home::new(), Home::new());
@@ -321,7 +232,7 @@ fn why_says_what_holds_a_download_up() {
     );
 }
 
-/// D43: a holder whose address changes is found again by who fetches from it, without help.
+/// D43: a holder whose address changes is found again by the node that fetches from it, without help.
 #[test]
 fn d43_an_address_that_changes_heals() {
     let net = Internet::new(&[Site::routed(2), Site::routed(1)]);
@@ -350,7 +261,7 @@ fn d43_an_address_that_changes_heals() {
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
 
-/// The same over IPv6 alone, by QUIC.
+/// A tracker, a seeder and a getter that speak only IPv6 and QUIC.
 #[test]
 fn ipv6_is_as_good() {
     let net = Internet::new(&[Site::public(1), Site::public(1), Site::public(1)]);
@@ -366,72 +277,7 @@ fn ipv6_is_as_good() {
     assert_eq!(b3(&homes[2].path("out")), b3(&file));
 }
 
-/// No tracker: a daemon that is a relay, and a link that leads through it.
-#[test]
-fn a_relay_and_a_link_do_without_a_tracker() {
-    let home = Site::nat(Nat::PortRestricted, 1);
-    let net = Internet::new(&[Site::public(1), home, home]);
-    let homes = [Home::new(), Home::new(), Home::new()];
-    let args =
-        ["daemon", "--relay-server", "--listen", "/ip4/0.0.0.0/tcp/4001,/ip4/0.0.0.0/udp/4001/quic-v1"];
-    let daemon = Process::spawn(net.on(1, 1, &homes[0].bare_command(args)));
-    let mut relay = String::new();
-    wait_until("the relay runs", PATIENCE, || {
-        let text = daemon.err();
-        let peer = text.split_whitespace().nth(1).unwrap_or_default();
-        relay = format!("/ip4/{}/tcp/4001/p2p/{peer}", net.address(1, 1));
-        text.contains("runs for") && text.contains("/tcp/4001")
-    });
-    let file = homes[1].file("film", 8 * MIB, 14);
-    let args = ["publish", path(&file), "--link", "--relay", &relay];
-    let seeder = Seeder::start(net.on(2, 1, &homes[1].bare_command(args)));
-    assert!(seeder.link().contains("p2p-circuit"), "{}", seeder.link());
-    let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "50s"];
-    Process::spawn(net.on(3, 1, &homes[2].bare_command(args))).wait_within(Duration::from_secs(70)).success();
-    assert_eq!(b3(&homes[2].path("out")), b3(&file));
-}
-
-/// A router that is asked lets others in: nobody needs a relay then, and what was let in is given back.
-#[test]
-fn a_router_that_is_asked_lets_others_in() {
-    let net = Internet::new(&[Site::nat(Nat::Symmetric, 1).with_upnp(), Site::nat(Nat::Symmetric, 1)]);
-    let homes = [Home::new(), Home::new()];
-    let lets_in = || {
-        let mut nft = Command::new("nft");
-        nft.env("PATH", std::env::var_os("PATH").unwrap());
-        nft.args(["list", "chain", "inet", "router", "lead_in"]);
-        Process::spawn(net.on_router(1, &nft)).wait().success().text().contains("dnat")
-    };
-    let file = homes[0].file("film", 4 * MIB, 21);
-    let daemon = Process::spawn(net.on(1, 1, &homes[0].bare_command(["daemon", "--upnp"])));
-    let at = format!("directly, at /ip4/{}/", net.outside(1));
-    wait_until("it is let in", PATIENCE, || {
-        daemon.must_run();
-        daemon.err().contains("runs for")
-            && homes[0].ask(&["status"])["reached"].as_str().is_some_and(|how| how.starts_with(&at))
-    });
-    assert_eq!(homes[0].ask(&["status"])["router"], format!("lets others in at {}", net.outside(1)));
-    let ran = homes[0].run(["publish", "--link", path(&file)]);
-    let link = ran.success().text();
-    let outside = format!("peer=/ip4/{}/tcp/", net.outside(1));
-    assert!(link.contains(&outside), "{link}");
-    assert!(lets_in());
-    let get = homes[1].bare_command(["--json", "get", &link, "-o", "out", "--timeout", "40s"]);
-    Process::spawn(net.on(2, 1, &get)).wait_within(PATIENCE).success();
-    assert_eq!(b3(&homes[1].path("out")), b3(&file));
-    // A router that does not answer is said to be one.
-    let alone = Process::spawn(net.on(2, 1, &homes[1].bare_command(["daemon", "--upnp"])));
-    wait_until("its router was asked", PATIENCE, || {
-        alone.err().contains("runs for")
-            && homes[1].ask(&["status"])["router"]
-                .as_str()
-                .is_some_and(|says| says.contains("does not answer"))
-    });
-    daemon.interrupt().exits(0);
-    assert!(!lets_in(), "it was given back");
-}
-
-/// What a command says about where to look holds even where a node runs already, that was not told of it.
+/// `--tracker` and `--peer` of a command hold even if a node runs already that was started without them.
 #[test]
 fn a_daemon_is_told_where_to_look_by_the_command() {
     let (home, left, right) = (Home::new(), Home::new(), Home::new());
@@ -450,7 +296,7 @@ fn a_daemon_is_told_where_to_look_by_the_command() {
     daemon.stop().exits(0);
 }
 
-/// A daemon that is a tracker, and is reached at an address that only its owner knows.
+/// A daemon that is a tracker, and is reached at an address that only its owner can tell it.
 #[test]
 fn a_daemon_is_a_tracker_and_told_its_address() {
     let net = Internet::new(&[Site::public(2)]);
@@ -489,44 +335,7 @@ fn a_daemon_is_a_tracker_and_told_its_address() {
     daemon.interrupt().exits(0);
 }
 
-/// D43 across address translation: the line of the getter's home is cut for longer than its router remembers, and its node is
-/// suspended; both times it goes on by itself, and fetches nothing twice.
-#[test]
-fn d43_a_home_that_was_cut_off_goes_on() {
-    let home = Site::nat(Nat::PortRestricted, 1);
-    let net = Internet::new(&[Site::public(1), home, home]);
-    let homes = [Home::new(), Home::new(), Home::new()];
-    let tracker = Tracker::start(net.on(1, 1, &Tracker::command(&homes[0], &[])));
-    let at = tracker.address(&format!("/ip4/{}/tcp", net.address(1, 1)));
-    let file = homes[1].file("film", 40 * MIB, 22);
-    let seeder = publish(&net, (2, 1), &homes[1], &file, at);
-    let args = ["--json", "get", seeder.id(), "-o", "out", "--tracker", at, "--limit-down", "3MB"];
-    let getter = Process::spawn(net.on(3, 1, &homes[2].bare_command(args)));
-    let done = || getter.events().iter().rev().find_map(|e| e["done"].as_u64()).unwrap_or(0);
-    let goes_on = || {
-        let before = done();
-        wait_until("it goes on", PATIENCE, || done() > before + 2_000_000);
-    };
-    getter.wait_for_progress(4_000_000);
-    net.uplink(3, false);
-    let before = done();
-    wait_until("nothing comes any longer, and its session has ended", PATIENCE, || {
-        homes[2].ask(&["status"])["peers"] == 0
-    });
-    assert!(done() < before + 8_000_000);
-    net.uplink(3, true);
-    goes_on();
-    getter.signal(Signal::STOP);
-    wait_until("the seeder has given it up", PATIENCE, || homes[1].ask(&["status"])["peers"] == 0);
-    getter.signal(Signal::CONT);
-    goes_on();
-    getter.wait_for_event("done");
-    let fetched = getter.wait().success().fetched();
-    assert!(fetched <= 40 * MIB, "{fetched}");
-    assert_eq!(b3(&homes[2].path("out")), b3(&file));
-}
-
-/// Two would be one and the same to everybody, and each know half.
+/// Two trackers with one folder would have one identity, and each would know half of the nodes.
 #[test]
 fn one_folder_has_one_tracker() {
     let home = Home::new();

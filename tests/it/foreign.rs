@@ -1,4 +1,5 @@
-//! A client that shares no code with swarm and was written from `core/PROTOCOL.md` and `core/FORMATS.md` alone.
+//! A client that shares no code with swarm and was written from `core/PROTOCOL.md` and `core/FORMATS.md`
+//! alone.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,6 +14,7 @@ use swarm_core::content::link::Link;
 use swarm_core::content::manifest::{self, Manifest};
 use swarm_core::content::tree::{HashList, encoded_len};
 use swarm_core::id::ContentId;
+use swarm_core::signed::{Statement, Topic};
 use swarm_core::wire::{GatewayBeat, Have, Hello, LIST, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::{Home, Process, Ran, fill, listing, write_random};
 use swarm_tests::hostile::bytes::{Handmade, Node};
@@ -27,7 +29,7 @@ const WRONG_BYTES: i32 = 3;
 
 fn command(home: &Home, args: &[&str]) -> Command {
     let mut command = Command::new("/usr/bin/python3");
-    // Its compiled form does not belong into the project.
+    // `-B`: no compiled files in the project.
     command.arg("-B").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/client.py"));
     command.args(args).current_dir(home.dir()).stdin(Stdio::null());
     command
@@ -37,7 +39,7 @@ fn client(home: &Home, args: &[&str]) -> Ran {
     Process::spawn(command(home, args)).wait()
 }
 
-/// What the client says when it ends with this code.
+/// Checks that the client ended with this code and message, and that it wrote no file.
 #[track_caller]
 fn fails(ran: &Ran, code: i32, says: &str, out: &Path) {
     ran.exits(code);
@@ -58,7 +60,7 @@ fn folder(home: &Home) -> PathBuf {
 #[test]
 fn a_client_made_from_the_document_fetches_files() {
     let (alice, bob) = (Home::new(), Home::new());
-    // Several chunks; the only one; one that is full, and one byte more; none.
+    // Several chunks, a single chunk, a full chunk, one byte more than a chunk, no byte.
     for len in [300_000, 5, 65_536, 65_537, 0] {
         let file = alice.file(&format!("{len}.bin"), len, len);
         let seeder = alice.publish(&file);
@@ -108,7 +110,7 @@ fn the_client_refuses_bytes_that_were_changed() {
     directory.stop().success();
 }
 
-/// The same on the wire: by peers that lie about a chunk, the list, or the length.
+/// Peers that lie about a chunk, the list or the length are found out by the client.
 #[test]
 fn the_client_finds_out_who_lies() {
     let bob = Home::new();
@@ -148,7 +150,7 @@ fn the_client_finds_out_who_lies() {
     fails(&ran, WRONG_BYTES, "a part where it does not belong", &target);
 }
 
-/// What the document says of manifests is all that we go by: both refuse the same, and take the same.
+/// The client, written from the document alone, refuses and takes the same manifests as swarm.
 #[test]
 fn the_client_takes_the_manifests_that_we_take() {
     let file = || Node::Holding(b"payload".to_vec());
@@ -211,7 +213,7 @@ fn vectors() -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Each message of the vectors, in the order of their kinds.
+/// Returns each message of the vectors, in the order of their kinds.
 fn messages() -> Vec<Message> {
     let id: ContentId = "7c99f9840a73dfcb6e5bfe4ff6d1558acab7e015640790c26411818bdbe17eca".parse().unwrap();
     let addr = vec![4, 127, 0, 0, 1, 6, 0x10, 0x92];
@@ -259,7 +261,7 @@ fn messages() -> Vec<Message> {
         Message::Seek { id, on: true },
         Message::HaveIt(id),
         Message::StateDigest(*id.as_bytes()),
-        Message::Statement { about: 1, by: bytes.clone(), statement: bytes.clone() },
+        Message::Statement(Statement { topic: Topic::Secret, by: bytes.clone(), statement: bytes.clone() }),
         Message::Certified { chain: vec![bytes.clone(), bytes.clone()] },
         Message::Renew,
         Message::Voucher { blob, voucher: bytes.clone(), chain: vec![bytes.clone()] },

@@ -1,5 +1,5 @@
-//! The fuzz targets without a fuzzer: over the checked-in corpus, and over some thousand mutations of it that are the same
-//! on every machine.
+//! The fuzz targets without a fuzzer: run over the checked-in corpus and over some thousand mutations of it,
+//! which are the same on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,16 +22,18 @@ use swarm_core::office::invite::{Invite, InviteSecret};
 use swarm_core::office::root::RootSeed;
 use swarm_core::office::secret::OfficeSecret;
 use swarm_core::office::voucher::{For, Voucher};
-use swarm_core::office::{Charter, OfficeId, PublicKey, Signer};
+use swarm_core::office::{Charter, OfficeId};
+use swarm_core::signed::{PublicKey, Signer, Statement, Topic};
 use swarm_core::wire::frame::DataHeader;
 use swarm_core::wire::{Have, Hello, LIST, Message, Offer, PeerAddrs, RefusalReason};
 use swarm_tests::fixture::fill;
 use swarm_tests::fuzz_targets::{FuzzTarget, TARGETS};
 use swarm_tests::hostile::bytes::control;
 
-/// Mutations of each target's corpus.
+/// Count of mutations of each target's corpus.
 const MUTATIONS: u64 = 4000;
-/// Set it to write the seeds into the corpus again, after a format has changed.
+/// Environment variable: if it is set, the seeds are written into the corpus again, after a format has
+/// changed.
 const WRITE: &str = "SWARM_WRITE_CORPUS";
 
 fn corpus(target: &str) -> PathBuf {
@@ -46,7 +48,7 @@ fn inputs(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a file of the corpus")).collect()
 }
 
-/// The numbers of a seed: BLAKE3 of a counter.
+/// Random numbers of a seed: BLAKE3 of a counter.
 struct Dice(blake3::OutputReader);
 
 impl Dice {
@@ -61,7 +63,7 @@ impl Dice {
     }
 }
 
-/// Values at which code likes to break.
+/// Values at which code often breaks.
 const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, 0x2e, 0x2f, 0x0a];
 
 fn mutate(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
@@ -87,7 +89,7 @@ fn mutate(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Runs one input; a failure names it, ready to be put into the corpus.
+/// Runs one input. A failure names the input, ready to be put into the corpus.
 fn run(target: &str, function: FuzzTarget, input: &[u8]) {
     if catch_unwind(|| function(input)).is_err() {
         let path =
@@ -203,7 +205,7 @@ fn messages() -> Vec<Message> {
         Message::Pong(1),
         Message::Unwant { blob: u32::MAX },
         Message::StateDigest([9; 32]),
-        Message::Statement { about: 1, by: vec![1; 200], statement: vec![2; 300] },
+        Message::Statement(Statement { topic: Topic::Secret, by: vec![1; 200], statement: vec![2; 300] }),
         Message::Certified { chain: vec![vec![1; 200], vec![2; 200]] },
         Message::Renew,
         Message::Voucher { blob: 1, voucher: vec![3; 200], chain: vec![vec![1; 200]] },
@@ -315,7 +317,7 @@ fn shares() -> [(Outside, Description); 2] {
 fn envelopes() -> Vec<Vec<u8>> {
     let key = ShareKey::from_bytes([7; 32]);
     let seal = |(outside, description)| seal_envelope(&outside, &description, &key).expect("a share");
-    // The second segment is as good as the first: corpora are kept small.
+    // One segment is enough: the corpora stay small.
     let head = b"swarmshr\x01\0\0\0\0\0\0\0".to_vec();
     shares().map(seal).into_iter().take(1).chain([head]).collect()
 }
@@ -346,7 +348,7 @@ fn signer() -> Signer {
     Signer::from_seed(&[1; 32])
 }
 
-/// What stands before the signer and the signature: the target signs it again.
+/// Cuts signer and signature off a statement: the target signs it again.
 fn body(mut statement: Vec<u8>) -> Vec<u8> {
     statement.truncate(statement.len() - 96);
     statement

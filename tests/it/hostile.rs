@@ -1,7 +1,7 @@
 //! Peers that lie, corrupt, stall and flood, against the built `swarm`: tests D1 to D17 of the trust design.
 //!
-//! Most tests have two halves. First a victim meets hostile peers alone: each must be found out, and nothing may come of
-//! what it said. Then an honest holder joins, and the victim must finish as if nothing had been.
+//! Most tests have two halves. First a victim meets only hostile peers: each must be found out, and its
+//! messages must do no harm. Then an honest holder joins, and the victim must finish as if nothing had been.
 
 mod amplify;
 mod chunks;
@@ -24,29 +24,29 @@ use serde_json::Value;
 use swarm_tests::fixture::{Daemon, Home, PATIENCE, Process, Ran, Seeder, b3, fill, wait_until};
 use swarm_tests::hostile::{Hostile, Offering};
 
-/// Bytes.
+/// One mebibyte, in bytes.
 const MIB: usize = 1 << 20;
-/// What a busy machine may add to a time that is compared.
+/// Time that a busy machine may add to a duration that is compared.
 const SLACK: Duration = Duration::from_secs(3);
-/// What "at once" is on such a machine.
+/// Time that counts as "at once" on such a machine.
 const PROMPT: Duration = Duration::from_secs(2);
-/// What a victim may ever hold in memory, KiB.
+/// Most memory that a victim may ever hold, in KiB.
 const MEMORY: u64 = 256 << 10;
 
-/// What a process may hold more of after an attack than before, KiB.
+/// Most memory that a process may hold after an attack in addition to its memory before, in KiB.
 const GROWTH: u64 = 64 << 10;
 
-/// The most memory a process ever held, KiB.
+/// Returns the most memory that a process ever held, in KiB.
 fn peak(process: &Process) -> u64 {
     process.memory_kib("VmHWM").unwrap_or(u64::MAX)
 }
 
-/// `--peer A --peer B ..`
+/// Returns the arguments `--peer A --peer B ..`.
 fn peers<'a>(addrs: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     addrs.into_iter().flat_map(|addr| ["--peer", addr]).collect()
 }
 
-/// Who is banned, and why.
+/// Returns the banned peers, each with the reason.
 fn banned(home: &Home) -> BTreeMap<String, String> {
     let answer = home.ask(&["peers"]);
     let rows = answer["banned"].as_array().cloned().unwrap_or_default();
@@ -54,7 +54,7 @@ fn banned(home: &Home) -> BTreeMap<String, String> {
     rows.iter().map(|row| (text(row, "peer"), text(row, "reason"))).collect()
 }
 
-/// Bytes that a folder takes on disk.
+/// Returns the bytes that a folder takes on disk.
 fn on_disk(folder: &Path) -> u64 {
     let size = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => on_disk(&entry.path()),
@@ -64,7 +64,7 @@ fn on_disk(folder: &Path) -> u64 {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(size).sum()
 }
 
-/// A file in two shapes: as an honest publisher has it, and as hostile peers pretend to.
+/// A file in two shapes: one that an honest publisher has, and one that hostile peers claim to have.
 struct Content {
     home: Home,
     offering: Offering,
@@ -86,13 +86,13 @@ impl Content {
         vec![self.offering.clone()]
     }
 
-    /// An honest publisher, with further arguments.
+    /// Starts an honest publisher with further arguments.
     fn publish(&self, args: &[&str]) -> Seeder {
         self.home.publish_with(&self.home.path("content"), args)
     }
 }
 
-/// Fetches to `out` in a home of its own; the time it took.
+/// Fetches to `out` in a home of its own, and returns the time it took.
 fn timed_get(id: &str, addrs: &[&str]) -> Duration {
     let home = Home::new();
     let began = Instant::now();
@@ -103,7 +103,7 @@ fn timed_get(id: &str, addrs: &[&str]) -> Duration {
     took
 }
 
-/// A node that knows some peers and wants something.
+/// Starts a node that knows these peers and wants this content.
 struct Victim {
     home: Home,
     daemon: Daemon,
@@ -120,7 +120,7 @@ impl Victim {
         self.home.spawn_get(id, &["-o", "out"])
     }
 
-    /// An honest holder comes to it; what it wants must now arrive.
+    /// Lets an honest holder connect to the victim: its download must then finish.
     fn is_saved(&self, get: Process, content: &Content) -> Ran {
         let _honest = content.publish(&["--peer", self.daemon.addr()]);
         let ran = get.wait();
@@ -129,7 +129,7 @@ impl Victim {
         ran
     }
 
-    /// It lives, and was never large.
+    /// Checks that the victim lives, and that its memory was never large.
     fn ends_well(self) {
         self.daemon.must_run();
         let peak = peak(&self.daemon);
@@ -137,7 +137,7 @@ impl Victim {
         self.daemon.stop().success();
     }
 
-    /// Waits until each of them is banned, with its reason.
+    /// Waits until each of these peers is banned for its reason.
     #[track_caller]
     fn bans(&self, hostile: &[(&str, Hostile)]) -> BTreeMap<String, String> {
         let mut bans = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What is a person's stays a person's: whatever flag, whatever kill, nothing goes but what swarm itself put
-//! there.
+//! Files of a person stay as they are: whatever flag is given and whenever a process is killed, swarm deletes
+//! and replaces only files that it put there itself.
 
 mod healing;
 mod homes;
@@ -21,7 +21,7 @@ const FIRST: [(&str, u64, u64); 6] = [
     ("old/gone/deep.txt", KIB, 5),
     ("same.bin", 400 * KIB, 6),
 ];
-/// Files of a second one: some as they were, some changed, some new, some no longer there.
+/// Files of a second version: some unchanged, some changed, some new, some removed.
 const SECOND: [(&str, u64, u64); 5] = [
     ("readme.txt", 120, 7),
     ("bin/tool", 300 * KIB, 8),
@@ -47,12 +47,12 @@ fn versions() -> (Home, Seeder, Home, Seeder) {
     (one, first, two, second)
 }
 
-/// The files below a folder, as [`listing`] shows them.
+/// Returns the files below a folder, as [`listing`] shows them.
 fn files(root: &Path) -> Vec<String> {
     listing(root).into_iter().filter(|line| !line.ends_with(" folder")).collect()
 }
 
-/// Every file of `part` is in `all`, as it is.
+/// Checks that every file of `part` is in `all`, with the same bytes.
 #[track_caller]
 fn has_all(all: &Path, part: &Path) {
     let there = files(all);

@@ -1,4 +1,4 @@
-//! Hosts with addresses of their own, nothing configured: multicast DNS finds everybody.
+//! Hosts with addresses of their own and without configuration: multicast DNS finds them all.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ fn two_hosts_find_each_other_and_move_files_both_ways() {
     assert_eq!(b3(&left.path("out")), b3(&two));
 }
 
-/// A file published on one host and removed from it after the first getter finished can still be fetched by a third.
+/// A file published on one host and removed from it after the first getter finished can still be fetched by a
+/// third.
 #[test]
 fn a_third_host_fetches_what_the_publisher_no_longer_has() {
     let lan = Lan::new(3);
@@ -47,7 +48,7 @@ fn a_third_host_fetches_what_the_publisher_no_longer_has() {
     assert_eq!(b3(&homes[2].path("out")), hash);
 }
 
-/// D43: a cable that is pulled and plugged in again costs the time it was out, and nothing is fetched twice.
+/// D43: a cable that is pulled and plugged in again costs the time it was out, and no chunk is fetched twice.
 #[test]
 fn d43_a_pulled_cable_heals_without_help() {
     let lan = Lan::new(2);
@@ -67,7 +68,8 @@ fn d43_a_pulled_cable_heals_without_help() {
     assert!(fetched <= 24_000_000, "{fetched} bytes of chunks were fetched");
 }
 
-/// Names decide what a site is; across sites everything still arrives, and a name that cannot be one is refused.
+/// Names decide which nodes form a site. Across sites everything still arrives, and an invalid name is
+/// refused.
 #[test]
 fn sites_have_names_where_somebody_gives_them() {
     let lan = Lan::new(3);
@@ -86,7 +88,7 @@ fn sites_have_names_where_somebody_gives_them() {
     refused.exits(1);
 }
 
-/// A limit so low that nothing would arrive in time is not for the local network when that was asked.
+/// A limit for the internet does not slow the local network down.
 #[test]
 fn the_local_network_can_be_free_of_limits() {
     let lan = Lan::new(2);

@@ -1,4 +1,4 @@
-//! A node keeps to what others allow it, however much is asked of it, and says so when it is kept away.
+//! A node keeps to the limits of its peers, however much is asked of it, and says so when it is banned.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ fn nowhere(number: usize) -> String {
     blake3::hash(&number.to_le_bytes()).to_hex().to_string()
 }
 
-/// `get -` of these.
+/// Returns the arguments of `get -` for these targets.
 fn get_all(home: &Home, ids: &[String], args: &[&str]) -> Process {
     let list = home.path("ids");
     fs::write(&list, ids.join("\n")).unwrap();
@@ -23,7 +23,7 @@ fn get_all(home: &Home, ids: &[String], args: &[&str]) -> Process {
     Process::spawn(command)
 }
 
-/// The most wants that were open at once in a session.
+/// Returns the most wants that were open at once in a session.
 fn most_wants(log: &Log) -> usize {
     let (mut open, mut most) = (BTreeSet::new(), 0);
     for message in &log.heard {

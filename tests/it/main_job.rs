@@ -1,4 +1,4 @@
-//! The main job: what is published is fetched, whole and right, by whoever has its id.
+//! The main job: published content is fetched, whole and right, by every node that has its id.
 
 mod commands;
 mod directories;

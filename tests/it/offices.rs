@@ -1,5 +1,5 @@
-//! Private networks, from the built binary: who is of an office finds the others and fetches from them, and nobody else learns
-//! anything.
+//! Private networks, tested with the built binary: members of an office find each other and fetch from each
+//! other, and no other node learns anything.
 
 mod afar;
 mod before;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use swarm_tests::fixture::{Home, Lan, Process, Ran, b3, wait_until};
 
-/// Ten processes start at once on two cores.
+/// Time for ten processes that start at once on two cores.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ROOT: &str = "the root's password of this test";
 
@@ -30,24 +30,24 @@ impl<'a> Machine<'a> {
         Self { lan, host, home: Home::new(), daemon: None }
     }
 
-    /// Starts a command.
+    /// Starts a command on this machine.
     fn spawn(&self, args: &[&str]) -> Process {
         let mut command = self.home.bare_command(args);
         command.env("SWARM_PASSWORD", ROOT);
         Process::spawn(self.lan.on(self.host, &command))
     }
 
-    /// Runs a command to its end.
+    /// Runs a command on this machine to its end.
     fn run(&self, args: &[&str]) -> Ran {
         self.spawn(args).wait()
     }
 
-    /// The last event of one that must end well.
+    /// Runs a command that must succeed, and returns its last event.
     fn ask(&self, args: &[&str]) -> Value {
         self.run(&[&["--json"], args].concat()).success().last().clone()
     }
 
-    /// Starts its node.
+    /// Starts the machine's node.
     fn start(&mut self) {
         self.start_with(&[]);
     }
@@ -72,7 +72,7 @@ impl<'a> Machine<'a> {
         self.ask(&["office", "init", name, "--as", &format!("host{}", self.host)])
     }
 
-    /// An invitation of its node.
+    /// Returns an invitation of the machine's node.
     fn invite(&self, args: &[&str]) -> String {
         let invited = self.ask(&[&["office", "invite"], args].concat());
         invited["code"].as_str().unwrap().to_owned()
@@ -82,7 +82,7 @@ impl<'a> Machine<'a> {
         self.run(&["--json", "office", "join", code, "--as", &format!("host{}", self.host)])
     }
 
-    /// What it says of its office.
+    /// Returns the row of `swarm status` about the machine's office.
     fn office(&self) -> Value {
         self.ask(&["office"])["offices"][0].clone()
     }
@@ -92,7 +92,7 @@ impl<'a> Machine<'a> {
         published["id"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Fetches something as `out`, within some seconds; true if it came.
+    /// Fetches a blob as `out` within some seconds. True if it came.
     fn gets(&self, id: &str, seconds: u32, args: &[&str]) -> bool {
         let within = format!("{seconds}s");
         let ran = self
@@ -101,14 +101,15 @@ impl<'a> Machine<'a> {
         if came {
             assert_eq!(b3(&self.home.path("out")), id);
         } else {
-            // Nobody has it, or nobody goes on with what was begun.
+            // No node has it, or no node goes on with an unfinished download.
             assert!(matches!(ran.code, Some(3 | 5)), "{}", ran.text());
         }
         came
     }
 }
 
-/// An office of machines 1 to `count`, all of whose nodes run; the first is the registrar, all others are members.
+/// An office of machines 1 to `count`, whose nodes all run. The first is the registrar, all others are
+/// members.
 fn office<'a>(lan: &'a Lan, count: u8, name: &str) -> Vec<Machine<'a>> {
     let mut machines: Vec<Machine<'_>> = (1..=count).map(|host| Machine::new(lan, host)).collect();
     machines[0].found(name);

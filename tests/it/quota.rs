@@ -1,4 +1,5 @@
-//! `--max-store`: what others gave goes first, what is too large is refused without losing anything.
+//! `--max-store`: fetched blobs are evicted first, and a blob that is too large is refused without losing
+//! anything.
 
 use swarm_tests::fixture::Home;
 

@@ -1,4 +1,4 @@
-//! Who may fetch what: the local network unless it is said otherwise, and to everybody else it is not there.
+//! Audiences: by default only the local network may fetch a blob, and to all other peers it does not exist.
 
 use std::process::Command;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use swarm_tests::fixture::{Home, Internet, MIB, Process, Seeder, Site, b3, wait_until};
 
-/// What `swarm status` says of who may fetch an id.
+/// Returns the audience of an id in `swarm status`.
 fn said(net: &Internet, home: &Home, id: &str) -> Value {
     let status = Process::spawn(net.as_installed(1, 1, &home.bare_command(["--json", "status"]))).wait();
     let shared = status.success().last()["shared"].as_array().cloned().unwrap_or_default();
@@ -17,12 +17,12 @@ fn get(home: &Home, link: &str, args: &[&str]) -> Command {
     home.bare_command(["get", "--json", link, "-o", "out", "--no-mdns"].iter().chain(args))
 }
 
-/// Two hosts of a network, which IPv6 numbers and everybody can reach, and one elsewhere.
+/// Two hosts of one network with public IPv6 addresses, and one host elsewhere.
 fn world() -> Internet {
     Internet::new(&[Site::public(2), Site::public(1)])
 }
 
-/// The link with the publisher's address of IPv6 alone: that of its network.
+/// Returns the link with only the publisher's IPv6 address.
 fn on_link(net: &Internet, home: &Home, id: &str) -> String {
     let status = Process::spawn(net.as_installed(1, 1, &home.bare_command(["--json", "status"]))).wait();
     let status = status.success().last().clone();
@@ -44,7 +44,7 @@ fn only_the_local_network_may_fetch_unless_it_is_said() {
     let here = on_link(&net, &alice, &id);
     Process::spawn(net.as_installed(1, 2, &get(&near, &here, &["--timeout", "20s"]))).wait().success();
 
-    // Elsewhere it is as if it were not there: the same is said of what nobody has ever published.
+    // Elsewhere the message is that for a blob that was never published.
     let nothing = link.replace(&id, &"ab".repeat(32));
     let said_of = |link: &str| {
         let ran = Process::spawn(net.as_installed(2, 1, &get(&far, link, &["--timeout", "3s"]))).wait();
@@ -54,7 +54,7 @@ fn only_the_local_network_may_fetch_unless_it_is_said() {
     };
     assert_eq!(said_of(&link), said_of(&nothing));
 
-    // Whoever waits has it as soon as he may.
+    // A download that waits gets it as soon as it may.
     let waiting = Process::spawn(net.as_installed(2, 1, &get(&far, &link, &[])));
     waiting.wait_for_event("searching");
     let allow = |who: &str| {
@@ -91,7 +91,7 @@ fn who_may_no_longer_is_cut_off_at_once() {
         getting.event("progress").is_some_and(|now| now["holders"] == 0 && now["rate"] == 0)
     });
     assert!(getting.event("progress").unwrap()["done"].as_u64() < Some(24 * MIB));
-    // What was said of it outlives the process, and can be taken back.
+    // The audience outlives the process, and can be changed again.
     seeder.stop().exits(0);
     let daemon = Process::spawn(net.as_installed(
         1,
@@ -107,7 +107,8 @@ fn who_may_no_longer_is_cut_off_at_once() {
     assert_eq!(b3(&far.path("out")), b3(&file));
 }
 
-/// What is said while a download runs holds after it, and what is said with a command holds of what was here before.
+/// `--serve` that is given while a download runs holds after it, and `--serve` of a command holds for content
+/// that was here before.
 #[test]
 fn what_was_said_is_not_forgotten() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -123,7 +124,7 @@ fn what_was_said_is_not_forgotten() {
     assert_eq!(serve(&bob), "nobody");
     bob.get(&id, &["-o", "again", "--serve", "lan"]).success();
     assert_eq!(serve(&bob), "lan");
-    // Published again, and narrower: whoever was at it is cut off.
+    // It is published again for fewer: downloads that are no longer allowed are cut off.
     drop(daemon);
     let late = Home::new();
     let getting = late.spawn_get(seeder.link(), &["-o", "out", "--limit-down", "2MB"]);
@@ -135,7 +136,8 @@ fn what_was_said_is_not_forgotten() {
     assert!(getting.event("progress").unwrap()["done"].as_u64() < Some(12 * MIB));
 }
 
-/// What is fetched for oneself is not given on to strangers either, and what the flag of one command says is not about others.
+/// Fetched content is not given to strangers either, and the flag of one command does not change other
+/// content.
 #[test]
 fn the_flag_is_about_one_content() {
     let net = world();

@@ -1,4 +1,4 @@
-//! A node says that it serves what the disk has, and nothing else.
+//! A node reports only content that the disk still has as shared.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn id_of(published: &Value) -> String {
     published["id"].as_str().unwrap().to_owned()
 }
 
-/// Waits until the node has logged something as often as this.
+/// Waits until the node has logged a text exactly this many times.
 fn logged(daemon: &Process, what: &str, times: usize) {
     wait_until(what, PATIENCE, || daemon.err().matches(what).count() == times);
 }
@@ -31,10 +31,10 @@ fn a_file_that_went_while_the_node_was_off_is_not_said_to_be_shared() {
         .collect();
     daemon.stop().success();
     fs::rename(alice.path("gone"), alice.path("elsewhere")).unwrap();
-    // Of the same length: only its bytes tell.
+    // The length stays the same: only the bytes show the change.
     write_random(&alice.path("edited"), MIB, 9);
     let daemon = alice.daemon(&[]);
-    // Before anybody asks.
+    // The node notices both before a command asks.
     logged(&daemon, "is gone: it is shared no longer", 1);
     logged(&daemon, "has changed: it is shared no longer", 1);
     let states = ["source missing", "source changed", "complete"];
@@ -58,7 +58,7 @@ fn a_file_that_went_while_the_node_was_off_is_not_said_to_be_shared() {
     for (id, code) in ids.iter().zip([3, 3, 0]) {
         bob.run(["get", id, "-o", &id[..8], "--peer", &addr, "--timeout", "1500ms"]).exits(code);
     }
-    // It is put back.
+    // The file is put back.
     fs::rename(alice.path("elsewhere"), alice.path("gone")).unwrap();
     alice.run(["verify", &ids[0]]).success();
     assert_eq!(alice.row(&ids[0]).unwrap()["state"], "complete");
@@ -110,7 +110,7 @@ fn a_path_that_is_published_again_belongs_to_what_is_there_now() {
     let addr = daemon.addr();
     bob.run(["get", &first, "-o", "old", "--peer", addr, "--timeout", "1500ms"]).exits(3);
     bob.run(["get", &second, "-o", "new", "--peer", addr, "--timeout", "20s"]).exits(0);
-    // With what was there before, it is the first one again.
+    // With its earlier bytes the file is the first blob again.
     write_random(&file, MIB, 30);
     let published = publish(&alice, &file);
     assert_eq!(id_of(&published), first);

@@ -1,4 +1,4 @@
-//! Shares: what only its link opens, held and passed on by who cannot read it.
+//! Shares: content that only its link opens, held and passed on by nodes that cannot read it.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use swarm_core::content::share::{Description, Fragment, Outside, seal_envelope};
 use swarm_tests::fixture::{Home, MIB, Process, Ran, Seeder, listing};
 use swarm_tests::hostile::{Hostile, Offering};
 
-/// Planted where nobody but who has the link may find it.
+/// Text inside the share: only a node with the link may find it.
 const NAME: &str = "hollow-crown-s02e01.mkv";
 const PASSWORD: &str = "correct horse battery";
 
@@ -21,7 +21,7 @@ fn link(seeder: &Seeder) -> Link {
     seeder.link().parse().expect("a link")
 }
 
-/// Who listens there, in place of the peers of a link.
+/// Replaces the peers of a link by this one.
 fn at(mut link: Link, peer: &str) -> String {
     link.peers = vec![peer.to_owned()];
     link.to_string()
@@ -34,7 +34,7 @@ fn key(link: &Link) -> ShareKey {
     }
 }
 
-/// Runs a command with a link on its standard input, where nobody else sees it.
+/// Runs a command with a link on its standard input, where no other process sees it.
 fn with_input(home: &Home, args: &[&str], input: &str, env: &[(&str, &str)]) -> Ran {
     let mut command = home.command(args);
     command.envs(env.iter().copied());
@@ -44,7 +44,7 @@ fn with_input(home: &Home, args: &[&str], input: &str, env: &[(&str, &str)]) -> 
     Process::spawn(command).wait()
 }
 
-/// The files below a folder that hold these bytes.
+/// Returns the files below a folder that hold these bytes.
 fn holding(folder: &Path, needle: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -93,7 +93,7 @@ fn a_film_goes_through_who_cannot_read_it() {
     }
     assert_ne!(helper.run(["get", &link.id.to_string(), "-o", "mine"]).code, Some(0), "it cannot read it");
 
-    // The publisher is gone; another one who has the link gets it of the helper, and plays it.
+    // The publisher is gone. Another node with the link fetches it from the helper, and plays it.
     let helper_at = helper.addr();
     seeder.kill();
     let played = with_input(&carol, &["cat", "-"], &at(link.clone(), &helper_at), &[]);
@@ -130,7 +130,7 @@ fn a_folder_is_shared_with_all_that_is_in_it() {
     assert_eq!(listing(&bob.path("got")), listing(&folder));
     let entries = bob.run(["ls", seeder.id()]).success().text();
     assert!(entries.contains("deep/salaries.csv"), "{entries}");
-    // Whoever has got it serves it encrypted, as the publisher does.
+    // The getter serves it encrypted, as the publisher does.
     let from_bob = at(link(&seeder), &bob.addr());
     seeder.kill();
     carol.get(&from_bob, &["-o", "again"]).success();
@@ -161,7 +161,7 @@ fn a_link_without_its_key_or_with_another_one_opens_nothing() {
     let other = Some(Fragment::Key(ShareKey::from_bytes([1; 32])));
     let wrong = bob.get(&Link { fragment: other.clone(), ..link.clone() }.to_string(), &["-o", "out"]);
     wrong.exits(4);
-    // A key for what needs none is a mistake of whoever made the link, and nothing is put in place for it.
+    // A link with a key for plain content is a mistake, and nothing is put in place for it.
     let plain = alice.file("plain", 1000, 3);
     let _beside = alice.publish(&plain);
     let id = blake3::hash(&fs::read(&plain).unwrap());
@@ -178,7 +178,7 @@ fn a_password_stands_before_the_key() {
     let seeder = alice.publish_with(&film, &["--password", "--password-file", "password"]);
     let mut link = link(&seeder);
     assert!(matches!(link.fragment, Some(Fragment::Locked(_))));
-    // Said before anything is asked of anybody: nobody is there.
+    // The failure comes before any peer is asked: none is there.
     let nobody = at(link.clone(), "/ip4/127.0.0.1/tcp/9");
     for (env, says) in [(Some("wrong"), "wrong password"), (None, "password needed")] {
         let env: Vec<_> = env.iter().map(|password| ("SWARM_PASSWORD", *password)).collect();
@@ -217,13 +217,13 @@ fn what_was_cut_short_goes_on() {
     let got = bob.get(&link, &["-o", "out"]);
     assert!(got.success().last()["resumed"].as_u64() > Some(0), "{}", got.last());
     assert_eq!(fs::read(bob.path("out")).unwrap(), fs::read(&film).unwrap());
-    // One who held it blind, in part, and is then given the key.
+    // A node that held a part of it blind, and is then given the key.
     let holding_it = helper.spawn(["hold", "--json", "--blind", &link, "--limit-down", "4M"]);
     holding_it.wait_for_progress(2 * MIB);
     let _ = holding_it.kill();
     helper.get(&link, &["-o", "out"]).success();
     assert_eq!(fs::read(helper.path("out")).unwrap(), fs::read(&film).unwrap());
-    // And one who held all of it: nothing is fetched again.
+    // A node that held all of it blind: nothing is fetched again.
     let whole = Home::new();
     let holding_it = whole.spawn(["hold", "--json", "--blind", &link]);
     holding_it.wait_for_event("done");
@@ -287,7 +287,7 @@ fn secrets_stay_where_they_belong() {
     for secret in &secrets {
         assert!(said.iter().all(|said| !said.contains(secret.as_str())), "{secret}");
     }
-    // What the system shows of a running process.
+    // The command line that the system shows of a running process.
     let line = fs::read(format!("/proc/{}/cmdline", seeder.pid())).unwrap();
     assert!(secrets.iter().all(|secret| !memchr(&line, secret.as_bytes())));
     // On disk: in one file, which nobody else can read; the password nowhere.
@@ -298,7 +298,7 @@ fn secrets_stay_where_they_belong() {
     assert_eq!(holding(&home, PASSWORD.as_bytes()), [""; 0]);
 }
 
-/// Whoever has a key can encrypt nonsense with it: the hashes are right, and what comes of it is not.
+/// A holder of the key can encrypt nonsense: the hashes are right, and the plain bytes are not.
 #[test]
 fn shares_that_were_made_wrongly_are_refused() {
     let bob = Home::new();
@@ -344,7 +344,7 @@ fn shares_that_were_made_wrongly_are_refused() {
     }
 }
 
-/// Anybody can make a link whose share names whatever he likes as its content: what is here stays what it is.
+/// A forged share may name any blob as its content: the blob that is here stays unchanged.
 #[test]
 fn what_is_here_is_not_taken_for_a_strangers_share() {
     let home = Home::new();
@@ -360,7 +360,7 @@ fn what_is_here_is_not_taken_for_a_strangers_share() {
         let id: String = line.trim_start_matches("swarm:").chars().take(64).collect();
         victims.push(id);
     }
-    // The content of the share, as whoever holds it blind knows it.
+    // The content of the share, as a blind holder knows it.
     let envelope = fs::read(home.blob_dir(&victims[2]).join("data")).unwrap();
     let content = Outside::decode(&envelope).unwrap();
     let named = |id: &str, len: u64| Outside {
@@ -398,7 +398,7 @@ fn what_is_here_is_not_taken_for_a_strangers_share() {
     }
 }
 
-/// The formats are what their text says: a program that shares no code with ours reads what ours writes.
+/// The formats are as documented: a program that shares no code with swarm reads the files that swarm writes.
 #[test]
 fn another_program_opens_what_we_seal() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -417,7 +417,7 @@ fn another_program_opens_what_we_seal() {
         (&film, &["--password", "--password-file", "password"][..], fs::read(&film).unwrap(), NAME),
     ] {
         let seeder = alice.publish_with(path, args);
-        // As who has no key is given it.
+        // The form that a node without the key is given.
         let holding_it = bob.spawn(["hold", "--json", "--blind", seeder.link()]);
         holding_it.wait_for_event("done");
         let blobs = bob.store().join("store/blobs");
@@ -438,7 +438,7 @@ fn another_program_opens_what_we_seal() {
     }
 }
 
-/// The vectors that the documents give, by the same program.
+/// That program reads the vectors of the documents.
 #[test]
 fn another_program_agrees_on_the_vectors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("formats");

@@ -1,19 +1,32 @@
-//! Rust source as far as the tidy test has to understand it: what is code and what is text, which paths are used, and
-//! where functions begin and end.
+//! Rust source as far as the tidy test has to understand it: code apart from comments and literals, the paths
+//! that are used, the types that are defined, and where functions begin and end.
 
 use std::fs;
 use std::path::Path;
 
-/// A source file.
+/// A Rust file of the project.
 pub(crate) struct Source {
     /// Relative to the project, with `/`.
     pub(crate) name: String,
-    /// Lines of the whole file.
+    /// Count of lines of the whole file.
     pub(crate) lines: usize,
-    /// Numbered lines without comments and without what is inside literals, leaving out unit tests of the file.
+    /// Count of lines without the unit tests of the file.
+    pub(crate) own_lines: usize,
+    /// Numbered lines of code without the unit tests. Comments and the insides of literals are blanked.
     pub(crate) code: Vec<(usize, String)>,
-    /// The same with the unit tests.
+    /// Comments of the whole file.
+    pub(crate) comments: Vec<Comment>,
+    /// Numbered lines of code with the unit tests, blanked like `code`.
     all: Vec<(usize, String)>,
+}
+
+/// One line with a comment on it.
+pub(crate) struct Comment {
+    pub(crate) line: usize,
+    /// Columns of the whole line.
+    pub(crate) columns: usize,
+    /// The comment from its `//` on; empty in the middle of a block comment.
+    pub(crate) text: String,
 }
 
 /// A function and its length.
@@ -24,31 +37,38 @@ pub(crate) struct Function {
 }
 
 impl Source {
+    /// Reads the file at `path` in the project at `root`.
     pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
         let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
         Self::parse(name, &text)
     }
 
-    fn parse(name: String, text: &str) -> Self {
+    /// Reads a text as the file of this name.
+    pub(crate) fn parse(name: String, text: &str) -> Self {
         let numbered =
             |code: &str| code.lines().enumerate().map(|(i, line)| (i + 1, line.to_owned())).collect();
-        let code = without_text(text);
+        let (code, comments) = without_text(text);
         let all = numbered(&code);
-        Self { name, lines: text.lines().count(), code: numbered(&without_tests(&code)), all }
+        let (code, test_lines) = without_tests(&code);
+        let lines = text.lines().count();
+        Self { name, lines, own_lines: lines - test_lines, code: numbered(&code), comments, all }
     }
 
-    /// A file of nothing but tests.
+    /// True if the file holds nothing but tests.
     pub(crate) fn is_test(&self) -> bool {
-        self.name.ends_with("_tests.rs") || self.name.ends_with("/tests.rs")
+        ["_tests.rs", "/tests.rs"].iter().any(|end| self.name.ends_with(end)) || self.name.contains("/tests/")
     }
 }
 
-/// The same text with comments and the insides of literals blanked; line numbers stay.
-fn without_text(text: &str) -> String {
+/// Returns the text with comments and the insides of literals blanked, so that line numbers stay; and the
+/// comments.
+fn without_text(text: &str) -> (String, Vec<Comment>) {
     let chars: Vec<char> = text.chars().collect();
+    let columns: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
     let mut out = String::with_capacity(text.len());
-    let mut at = 0;
+    let mut comments = Vec::new();
+    let (mut at, mut line) = (0, 1);
     while let Some(&c) = chars.get(at) {
         let end = match (c, chars.get(at + 1)) {
             ('/', Some('/')) => find(&chars, at, |i| chars[i] == '\n'),
@@ -59,14 +79,24 @@ fn without_text(text: &str) -> String {
             _ => at,
         };
         if end == at {
+            line += usize::from(c == '\n');
             out.push(c);
             at += 1;
             continue;
         }
-        out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+        let part: String = chars[at..end].iter().collect();
+        if c == '/' {
+            comments.extend(part.lines().zip(line..).map(|(text, line)| Comment {
+                line,
+                columns: columns[line - 1],
+                text: text.to_owned(),
+            }));
+        }
+        line += part.matches('\n').count();
+        out.extend(part.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
         at = end;
     }
-    out
+    (out, comments)
 }
 
 fn find(chars: &[char], from: usize, stop: impl Fn(usize) -> bool) -> usize {
@@ -92,7 +122,7 @@ fn block_comment(chars: &[char], at: usize) -> usize {
     i
 }
 
-/// The end of `r"..."`, `br#"..."#` and the like that begins here, if one does.
+/// Returns the end of the raw string (`r"..."`, `br#"..."#` and the like) that begins here, if one does.
 fn raw_string(chars: &[char], at: usize) -> Option<usize> {
     let after_prefix = find(chars, at, |i| !matches!(chars[i], 'r' | 'b' | 'c'));
     let quote = find(chars, after_prefix, |i| chars[i] != '#');
@@ -115,7 +145,7 @@ fn string(chars: &[char], at: usize) -> usize {
     (i + 1).min(chars.len())
 }
 
-/// The end of a character literal; a lifetime is none and ends where it begins.
+/// Returns the end of a character literal. A lifetime is none, and ends where it begins.
 fn character(chars: &[char], at: usize) -> usize {
     match (chars.get(at + 1), chars.get(at + 2)) {
         (Some('\\'), _) => (find(chars, at + 3, |i| chars[i] == '\'') + 1).min(chars.len()),
@@ -124,19 +154,22 @@ fn character(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// Blanks what follows `#[cfg(test)]`: a module in braces or a declaration.
-fn without_tests(code: &str) -> String {
-    let mut out = code.to_owned();
+/// Blanks the item that follows each `#[cfg(test)]`: a module in braces or a declaration. Also returns how
+/// many lines the modules in braces take.
+fn without_tests(code: &str) -> (String, usize) {
+    let (mut out, mut lines) = (code.to_owned(), 0);
     while let Some(start) = out.find("#[cfg(test)]") {
         let open = out[start..].find(['{', ';']).map_or(out.len(), |i| start + i);
-        let end = if out[open..].starts_with('{') { closing(&out, open) } else { (open + 1).min(out.len()) };
+        let in_braces = out[open..].starts_with('{');
+        let end = if in_braces { closing(&out, open) } else { (open + 1).min(out.len()) };
         let blank: String = out[start..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+        lines += if in_braces { blank.matches('\n').count() + 1 } else { 0 };
         out.replace_range(start..end, &blank);
     }
-    out
+    (out, lines)
 }
 
-/// Just after the brace that closes the one at `open`.
+/// Returns the place just after the brace that closes the one at `open`.
 fn closing(code: &str, open: usize) -> usize {
     let mut depth = 0;
     for (i, c) in code[open..].char_indices() {
@@ -152,7 +185,7 @@ fn closing(code: &str, open: usize) -> usize {
     code.len()
 }
 
-/// Whether a name occurs in code as a word of its own; a name with `::` in it as it stands.
+/// Returns true if a name occurs in code as a whole word. A name with `::` in it is compared as it stands.
 pub(crate) fn word(code: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(name).any(|(at, _)| {
@@ -162,8 +195,8 @@ pub(crate) fn word(code: &str, name: &str) -> bool {
     })
 }
 
-/// Every path that is imported, with groups taken apart, and every `crate::` path used in place; with line numbers.
-/// `super` is written out as far as it leads out of the file's own module.
+/// Returns every path that is imported, with groups taken apart, and every `crate::` path used in place, with
+/// line numbers. A `super` that leads to the crate's root is written as `crate`.
 pub(crate) fn paths(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let whole: String = source.code.iter().map(|(_, line)| format!("{line}\n")).collect();
@@ -188,7 +221,7 @@ pub(crate) fn paths(source: &Source) -> Vec<(usize, String)> {
     found.into_iter().map(|(line, path)| (line, out_of_super(&path, depth))).collect()
 }
 
-/// `a::{b,c::{d,e}}` into its paths.
+/// Takes a `use` tree apart: `a::{b,c::{d,e}}` into its paths.
 fn flatten(prefix: &str, tree: &str, out: &mut Vec<String>) {
     let Some((head, group)) = tree.split_once('{') else {
         out.push(format!("{prefix}{tree}"));
@@ -209,7 +242,8 @@ fn flatten(prefix: &str, tree: &str, out: &mut Vec<String>) {
     }
 }
 
-/// With as many `super` as lead to the crate's root from a file that lies `depth` folders deep, the root is meant.
+/// Writes a path with `crate` if its `super`s lead to the crate's root from a file that lies `depth` folders
+/// deep.
 fn out_of_super(path: &str, depth: usize) -> String {
     let up = path.split("::").take_while(|part| *part == "super").count();
     match path.splitn(up + 1, "::").nth(up) {
@@ -218,7 +252,7 @@ fn out_of_super(path: &str, depth: usize) -> String {
     }
 }
 
-/// Where the head of a function ends: at its body, or at the semicolon of one without.
+/// Returns where the head of a function ends: at its body, or at the semicolon of a function without one.
 fn body_or_end(head: &str) -> usize {
     let mut depth = 0;
     let ends = head.char_indices().find(|(_, c)| {
@@ -232,7 +266,68 @@ fn body_or_end(head: &str) -> usize {
     ends.map_or(head.len(), |(at, _)| at)
 }
 
-/// Every function with a body, tests too.
+/// Returns the paths that stand in code outside of imports: runs of words joined by `::`.
+pub(crate) fn paths_in_place(source: &Source) -> Vec<&str> {
+    let part = |c: char| c.is_alphanumeric() || "_:".contains(c);
+    let words = source.code.iter().flat_map(|(_, line)| line.split(move |c| !part(c)));
+    words.filter(|word| word.contains("::") && !word.starts_with(':')).collect()
+}
+
+/// Returns the name and line of each struct, enum, union, trait and alias at the level of a module, without
+/// tests.
+pub(crate) fn types(source: &Source) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    // True for each open brace that is the body of a module.
+    let mut open = Vec::new();
+    let (mut head, mut line_of_head) = (String::new(), 1);
+    for (number, line) in &source.code {
+        for c in line.chars().chain([' ']) {
+            if head.trim().is_empty() {
+                line_of_head = *number;
+            }
+            if !matches!(c, '{' | '}' | ';') {
+                head.push(c);
+                continue;
+            }
+            let at_module = open.iter().all(|module| *module);
+            let (kind, name) = kind_and_name(&head);
+            if at_module && ["struct", "enum", "union", "trait", "type"].contains(&kind) && c != '}' {
+                found.push((line_of_head, name.to_owned()));
+            }
+            match c {
+                '{' => open.push(kind == "mod"),
+                '}' => drop(open.pop()),
+                _ => {}
+            }
+            head.clear();
+        }
+    }
+    found
+}
+
+/// Returns the keyword and the name of the item that begins with this text, behind its attributes and
+/// visibility.
+fn kind_and_name(head: &str) -> (&str, &str) {
+    let mut rest = head.trim_start();
+    while rest.starts_with("#[") || rest.starts_with("#![") {
+        let mut depth = 0;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            c == ']' && depth == 0
+        });
+        rest = end.map_or("", |end| rest[end + 1..].trim_start());
+    }
+    if let Some(seen) = rest.strip_prefix("pub") {
+        let inside = seen.strip_prefix('(').and_then(|seen| seen.split_once(')'));
+        rest = inside.map_or(seen, |(_, after)| after);
+    }
+    let mut words = rest
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty() && *word != "unsafe");
+    (words.next().unwrap_or_default(), words.next().unwrap_or_default())
+}
+
+/// Returns every function with a body, those of tests too.
 pub(crate) fn functions(source: &Source) -> Vec<Function> {
     let whole: String = source.all.iter().map(|(_, line)| format!("{line}\n")).collect();
     let mut found = Vec::new();
@@ -276,4 +371,21 @@ fn reads_what_the_rules_need() {
     assert_eq!(used, expected);
     let long: Vec<_> = functions(&source).into_iter().map(|f| (f.name, f.line, f.lines)).collect();
     assert_eq!(long, [("one".into(), 4, 4), ("two".into(), 11, 2), ("three".into(), 14, 1)]);
+    assert_eq!((source.lines, source.own_lines), (14, 9));
+    let comments: Vec<_> = source.comments.iter().map(|c| (c.line, c.columns, c.text.as_str())).collect();
+    assert_eq!(comments, [(1, 8, "//! sled"), (8, 34, "/* async /* nested */ fn no() { */")]);
+}
+
+#[test]
+fn reads_the_types_of_modules_alone() {
+    let text = concat!(
+        "#[derive(Debug)]\n#[serde(rename = \"}\")]\npub(in crate::a) struct One<T: Into<[u8; 2]>> {\n    a: T,\n}\n",
+        "impl Iterator for One { type Item = u8; fn next() { struct No; } }\npub mod a { enum Two {} }\n",
+        "pub struct Three([u8; 32]);\ntrait Four { type No; }\ntype Five = u8;\nmacro_rules! m { () => { struct No; } }\n",
+    );
+    let found = types(&Source::parse("core/src/x.rs".into(), text));
+    let found: Vec<_> = found.iter().map(|(line, name)| (*line, name.as_str())).collect();
+    assert_eq!(found, [(1, "One"), (7, "Two"), (8, "Three"), (9, "Four"), (10, "Five")]);
+    let source = Source::parse("core/src/x.rs".into(), "fn a() { b::c(super::d::E, <F>::g(), h.i::<J>()) }");
+    assert_eq!(paths_in_place(&source), ["b::c", "super::d::E", "i::"]);
 }

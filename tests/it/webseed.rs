@@ -1,4 +1,4 @@
-//! A web server as a holder of the last resort.
+//! Web seeds: a web server as the holder of last resort.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ fn path(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A publisher that soon goes, its file on a web server, sixteen nodes of an office: the server sends about one copy.
+/// A publisher that soon ends, its file on a web server, and sixteen nodes of one site: the server sends
+/// about one copy.
 #[allow(clippy::print_stdout)] // The figure is in cli/docs/reaching.md.
 #[test]
 fn a_web_server_sends_the_first_copy_and_little_more() {
@@ -37,13 +38,13 @@ fn a_web_server_sends_the_first_copy_and_little_more() {
     }
     let copies = nginx.sent(206) as f64 / len as f64;
     println!("{copies} copies");
-    // Sixteen processes on the processors of one machine are late to hear of each other: 1.0 to 1.1 where there is room, more where
-    // other tests run beside it. Without the rule that a server is the last resort it is 4 and more.
+    // Sixteen processes on one machine hear late of each other: 1.0 to 1.1 copies on an idle machine, more
+    // beside other tests. Without the rule that a server is the last resort it is 4 and more.
     assert!((0.8..=1.6).contains(&copies), "{copies} copies");
     nginx.stop();
 }
 
-/// The publisher is gone, and its web server has the hash list beside the file: that is enough.
+/// A web server that has the hash list beside the file is enough when the publisher is gone.
 #[test]
 fn a_file_and_its_hash_list_on_a_web_server_are_enough() {
     let net = Internet::new(&[Site::public(2)]);
@@ -63,7 +64,7 @@ fn a_file_and_its_hash_list_on_a_web_server_are_enough() {
     nginx.stop();
 }
 
-/// No link makes a node ask servers of its own machine or network, whatever it names; unless its owner allows that.
+/// No link makes a node ask servers of its own machine or network, unless its owner allows that.
 #[test]
 fn d48_links_lead_to_no_private_server() {
     let (left, right, web) = (Home::new(), Home::new(), Home::new());
@@ -89,7 +90,7 @@ fn d48_links_lead_to_no_private_server() {
     getter.get(seeder.link(), &["-o", "out", "--private-webseeds", "--timeout", "30s"]).success();
     assert_eq!(b3(&getter.path("out")), b3(&file));
     seeder.stop().exits(0);
-    // Who publishes with the address of something else is told.
+    // A publisher that names a server with other content is told.
     let daemon = left.daemon(&[]);
     let other = left.file("other", MIB, 6);
     let ran = left.run(["publish", path(&other), "--webseed", &url]);
@@ -99,7 +100,7 @@ fn d48_links_lead_to_no_private_server() {
     nginx.stop();
 }
 
-/// A web server that has something else is left alone at the first chunk.
+/// A web server that has other bytes is given up at the first chunk.
 #[test]
 fn a_web_server_with_another_file_costs_one_chunk() {
     let net = Internet::new(&[Site::public(3)]);

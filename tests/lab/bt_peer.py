@@ -66,7 +66,7 @@ def share(running):
 
 
 def main():
-    """What the command line says."""
+    """Reads the command line."""
     role, *rest = sys.argv[1:]
     if role == "seed":
         seed(*rest)

@@ -1,4 +1,4 @@
-"""Bulk TCP transfers, to check that what the links are said to carry is what they carry.
+"""Bulk TCP transfers, to check that the links carry as much as they are set to.
 
 `send ADDRESS PORT [CONGESTION [CONNECTIONS]]` says `ready` and sends zeros to who connects until those hang up;
 `receive ADDRESS PORT SECONDS [WARM_UP [CONNECTIONS]]` reads them, and says what came within the seconds that follow
@@ -17,7 +17,7 @@ PINGS = 10
 
 
 def serve(connection):
-    """Send zeros until the other end hangs up; how many."""
+    """Send zeros until the other end hangs up. Returns how many."""
     block, sent = bytes(1 << 18), 0
     with connection:
         try:
@@ -28,7 +28,7 @@ def serve(connection):
 
 
 def send(address, port, congestion="", connections="1"):
-    """Serve so many connections."""
+    """Serve this many connections."""
     sent, threads = [], []
     with socket.create_server((address, port)) as server:
         print("ready", flush=True)
@@ -47,7 +47,7 @@ def send(address, port, congestion="", connections="1"):
 
 
 def receive(address, port, seconds, warm_up="1", connections="1"):
-    """Count what comes."""
+    """Count the bytes that arrive."""
     room, counted, start, cpu, ready = bytearray(1 << 20), 0, None, 0.0, selectors.DefaultSelector()
     for _ in range(int(connections)):
         ready.register(socket.create_connection((address, port), timeout=10), selectors.EVENT_READ)

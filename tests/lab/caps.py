@@ -16,7 +16,7 @@ from procs import Failed
 PORT, SECONDS, WITHIN, WITHIN_FAR, ATTEMPTS = 7000, 3.0, 0.05, 0.10, 2
 # Of a full packet of 1,514 bytes (which is what TBF counts) TCP with time stamps carries 1,448.
 PAYLOAD, PACKET = 1448, 1514
-# Bytes on the way that one connection surely manages, by Linux's own defaults; round-trip times until TCP has found
+# Bytes in flight that one connection surely manages, by Linux's own defaults; round-trip times until TCP has found
 # its rate; by how many ms a round-trip time may be off.
 IN_FLIGHT, SETTLED, OFF = 1 << 21, 40, 1.0
 
@@ -28,7 +28,7 @@ def bulk(*args):
 
 
 def transfer(lab, sender, receiver, rtt=0, connections=1):
-    """A transfer from host to host: Mbit/s of payload, CPU seconds per GB of both ends, the congestion control."""
+    """Transfer from host to host. Returns Mbit/s of payload, CPU seconds per GB of both ends, congestion control."""
     server = lab.spawn("tcp-send", sender.argv(*bulk("send", sender.address, PORT, "", connections)), pipe=True)
     try:
         server.line("^ready", 20)
@@ -44,7 +44,7 @@ def transfer(lab, sender, receiver, rtt=0, connections=1):
 
 
 def round_trip(lab, one, other):
-    """The round-trip time of an idle path, in ms."""
+    """Returns the round-trip time of an idle path, in ms."""
     server = lab.spawn("tcp-send", other.argv(*bulk("send", other.address, PORT, "", 1000)), pipe=True)
     try:
         server.line("^ready", 20)
@@ -84,7 +84,7 @@ def check(lab, rate, line, congestion, rtt=0):
 
 
 def check_distance(lab, where, one, other, rtt):
-    """Measure the round-trip time; Failed when it is off twice."""
+    """Measure the round-trip time. Raises Failed if it is off twice."""
     for attempt in range(1, ATTEMPTS + 1):
         found = round_trip(lab, one, other)
         print(json.dumps({"row": "rtt", "where": where, "rtt_ms": rtt, "found_ms": found}), flush=True)

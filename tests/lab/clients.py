@@ -1,4 +1,4 @@
-"""Who is measured: a client publishes a file on one host and fetches it on all others, by its own command line."""
+"""The programs that are measured. Each publishes a file on one host and fetches it on all others."""
 
 import json
 import os
@@ -15,7 +15,7 @@ NAME = "file.bin"
 
 
 class Getter:
-    """One host that wants the file: its folder, the process that works in it now, and what it has achieved."""
+    """One host that fetches the file: its folder, the process that works in it now, and its results."""
 
     def __init__(self, host, folder):
         self.host, self.folder = host, folder
@@ -24,16 +24,16 @@ class Getter:
 
     @property
     def file(self):
-        """Where the file goes, also after a restart."""
+        """Returns the destination of the file, also after a restart."""
         return os.path.join(self.folder, NAME)
 
     def cpu(self):
-        """CPU seconds so far, those of killed processes included."""
+        """Returns the CPU seconds so far, those of killed processes included."""
         return self.spent + self.proc.cpu() - self.idle
 
 
 class Client:
-    """What the clients have in common. `first` and `done` match the lines that say that one has a part, or all."""
+    """Base of all clients. `first` and `done` match the lines in which a getter reports its first part, or its end."""
 
     first = None
     waits = False  # Whether a getter starts and then waits for `go`; else its start counts.
@@ -42,18 +42,18 @@ class Client:
         self.lab = lab
 
     def payload(self, getter):
-        """Bytes of the file that came to a getter, double ones included; None where the client does not tell."""
+        """Returns the bytes of the file that a getter received, with duplicates; None if the client does not tell."""
 
     def explain(self, getter):
-        """Leave in the log why a getter hangs."""
+        """Write to the log why a getter hangs."""
 
 
 class Swarm(Client):
-    """Our binary."""
+    """swarm."""
 
     name = "swarm"
     done = re.compile(rb'"event":"done"')
-    # Told at most every 200 ms, so that the first chunk is seen up to 200 ms late.
+    # Progress is printed at most every 200 ms, so that the first chunk is seen up to 200 ms late.
     first = re.compile(rb'"event":"progress","done":[1-9]')
 
     def __init__(self, lab):
@@ -61,7 +61,7 @@ class Swarm(Client):
         self.binary, self.link = lab.options.swarm, None
 
     def missing(self):
-        """Why it cannot be run here, or nothing."""
+        """Returns the reason why the client cannot be run here, or None."""
         return None if shutil.which(self.binary) else f"{self.binary} is no program: build it, or name one by --swarm"
 
     def _argv(self, host, home, *args):
@@ -75,7 +75,7 @@ class Swarm(Client):
         return proc
 
     def start(self, getter, again):
-        """Start a getter. Again is the same command, in the same home, to the same path."""
+        """Start a getter. After a kill it is the same command, in the same home, to the same path."""
         home = os.path.join(getter.folder, "home")
         return self.lab.spawn(name_of(getter), self._argv(getter.host, home, "--json", "get", self.link,
                                                           "-o", getter.file, "--seed"), pipe=True)
@@ -86,14 +86,14 @@ class Swarm(Client):
         return json.loads(asked.output().splitlines()[0])
 
     def payload(self, getter):
-        """What `status` counts, which starts anew with each process."""
+        """Returns the counter of `status`, which starts anew with each process."""
         try:
             return None if getter.restarts else self._ask(getter, "status")["downloaded"]
         except (procs.Failed, ValueError, LookupError):
             return None
 
     def explain(self, getter):
-        """`status` and `peers` of the node, in the log."""
+        """Write `status` and `peers` of the node to the log."""
         for what in ("status", "peers"):
             try:
                 self._ask(getter, what)
@@ -102,7 +102,7 @@ class Swarm(Client):
 
 
 class Torrent(Client):
-    """What BitTorrent clients have in common: a torrent and a tracker, which runs on the origin's host.
+    """Base of the BitTorrent clients: a torrent and a tracker, which runs on the origin's host.
 
     Pieces are as long as the chunks of swarm, 64 KiB: with the 128 KiB that libtorrent would choose for 64 MiB
     (`--piece 0`) both clients took longer.
@@ -134,7 +134,7 @@ class Libtorrent(Torrent):
     done, first, waits = re.compile(rb"^done (\d+)", re.M), re.compile(rb"^(first|done)", re.M), True
 
     def missing(self):
-        """Why it cannot be run here, or nothing."""
+        """Returns the reason why the client cannot be run here, or None."""
         try:
             self.lab.call("import", [yardsticks.SYSTEM_PYTHON, "-c", "import libtorrent"])
         except procs.Failed:
@@ -145,7 +145,7 @@ class Libtorrent(Torrent):
         return [yardsticks.SYSTEM_PYTHON, "-B", os.path.join(HERE, "bt_peer.py"), *args]
 
     def seeder(self, host, folder):
-        """The command line of the origin."""
+        """Returns the command line of the origin."""
         return self._argv("seed", self.torrent, folder, host.address, self.tracker)
 
     def start(self, getter, again):
@@ -155,16 +155,16 @@ class Libtorrent(Torrent):
         return self.lab.spawn(name_of(getter), getter.host.argv(*argv), pipe=True)
 
     def ready(self, getter):
-        """Python and the library are loaded, uncharged."""
+        """Wait until Python and the library are loaded; that time does not count."""
         getter.proc.line("^ready", 60)
         getter.idle = getter.proc.cpu()
 
     def go(self, getter):
-        """The clock runs."""
+        """Start the clock."""
         os.kill(getter.proc.pid, signal.SIGUSR1)
 
     def payload(self, getter):
-        """What it said when it was done."""
+        """Returns the count that the getter printed when it was done."""
         found = self.done.search(getter.text)
         return int(found.group(1)) if found and not getter.restarts else None
 
@@ -176,7 +176,7 @@ class Aria2(Torrent):
     done = re.compile(rb"^[0-9a-f]{16} 1 /", re.M)
 
     def missing(self):
-        """Why it cannot be run here, or nothing."""
+        """Returns the reason why the client cannot be run here, or None."""
         return None if shutil.which("aria2c") else "aria2 is not installed: --install"
 
     def _argv(self, folder, *args):
@@ -186,7 +186,7 @@ class Aria2(Torrent):
                 "--file-allocation=none", "--seed-ratio=0.0", "--check-integrity=true", *args, self.torrent]
 
     def seeder(self, _host, folder):
-        """The command line of the origin."""
+        """Returns the command line of the origin."""
         return self._argv(folder)
 
     def start(self, getter, again):
@@ -196,7 +196,7 @@ class Aria2(Torrent):
 
 
 def name_of(getter):
-    """What a getter's process is called in the log."""
+    """Returns the name of a getter's process in the log."""
     return f"get-{getter.host.name}"
 
 

@@ -1,4 +1,4 @@
-"""A table of what distance and loss cost, beside nginx + curl and libtorrent on the same network in the same round.
+"""A table of the cost of distance and loss, beside nginx + curl and libtorrent on the same network in the same round.
 
 A pair of hosts, a publisher and a getter, is measured as tests/bench does it: MB/s from the start of the getter to its
 exit, file in memory. Whoever is measured finds the path new: TCP keeps no memory of it. A rollout and two sites
@@ -41,7 +41,7 @@ machine's."""
 
 
 def controls(wanted):
-    """The congestion controls to measure with; Failed when one is not available."""
+    """Returns the congestion controls to measure with. Raises Failed if one is not available."""
     if not wanted:
         return [None]
     with open(AVAILABLE, encoding="ascii") as file:
@@ -54,13 +54,13 @@ def controls(wanted):
 
 
 def pair_name(row):
-    """The name of a row of two hosts."""
+    """Returns the name of a row of two hosts."""
     loss = f", loss {row['loss']:g} %" if row["loss"] else ""
     return f"pair {row['rate']:g} Mbit/s, {row['rtt']:g} ms{loss}, {row['size']:g} MiB"
 
 
 def contestant(name, lab, source, hosts):
-    """One transfer between the hosts by a program; its sample."""
+    """Run one transfer between the hosts by a program. Returns its sample."""
     if name == "swarm":
         return swarm.Swarm(lab).pair(source, os.path.getsize(source), hosts=hosts)
     if name == "nginx":
@@ -77,7 +77,7 @@ class Pair:
         self.wire_shares, self.idle, self.counted = [], [], None
 
     def measure(self, lab):
-        """All rounds."""
+        """Run all rounds."""
         lab.worth_keeping = True
         row = self.row
         network = net.Network(lab, [2], row["rate"], congestion=self.control, rtt=row["rtt"], loss=row["loss"],
@@ -109,7 +109,7 @@ class Pair:
         return sample
 
     def ratios(self):
-        """Shares of the better other that swarm reached, round by round."""
+        """Returns swarm's speed over that of the better other program, round by round."""
         found = []
         others = [series.samples for name, series in self.series.items() if name != "swarm"]
         for mine, *theirs in zip(self.series["swarm"].samples if "swarm" in self.series else [], *others):
@@ -118,7 +118,7 @@ class Pair:
         return found
 
     def lines(self):
-        """The cells of the table."""
+        """Returns the cells of the table."""
         check = report.Check(self.name, "", self.ratios(), ">=", PAIR_LEAST)
         figures = []
         for name in CONTESTANTS:
@@ -128,7 +128,7 @@ class Pair:
                  *machine_cells(self.idle, self.wire_shares, [self.counted])]]
 
     def failed(self):
-        """True when somebody did not get the file."""
+        """Returns True if a getter did not get the file."""
         return any(series.errors for series in self.series.values())
 
 
@@ -142,7 +142,7 @@ class Rollout:
         self.results = {name: [] for name in names}
 
     def measure(self, within, chosen):
-        """All rounds; each run has a network of its own."""
+        """Run all rounds. Each run has a network of its own."""
         for number in range(chosen.runs):
             for name, results in self.results.items():
                 found = []
@@ -156,7 +156,7 @@ class Rollout:
                 results.append(found)
 
     def lines(self):
-        """The cells of the table, a line for each client."""
+        """Returns the cells of the table, a line for each client."""
         cells = []
         for name, rounds in self.results.items():
             values = [figures[-1][self.field] for figures in rounds]
@@ -173,25 +173,25 @@ class Rollout:
         return cells
 
     def failed(self):
-        """True when somebody did not get the file."""
+        """Returns True if a getter did not get the file."""
         return any(figures["missing"] for rounds in self.results.values() for pair in rounds for figures in pair)
 
 
 def verdict(check):
-    """Median, least and greatest ratio, target, and whether it is met."""
+    """Returns median, least and greatest ratio, target, and whether the target is met."""
     spread = f"{check.spread[0]:.2f}..{check.spread[1]:.2f}" if check.spread else ""
     return ["-" if check.value is None else f"{check.value:.3f}", spread, f"{check.op} {check.limit:g}",
             {"PASS": "ok", "MISS": "miss"}.get(check.verdict(), "-")]
 
 
 def machine_cells(idle, shares, counted):
-    """Cells: the idle share of all processors, the share of one that the wire took, and LATE when it was."""
+    """Returns cells: idle share of all processors, share of one that the wire took, LATE if the wire was late."""
     late = any(one and not wires.good(one) for one in counted)
     return [f"{statistics.median(some):.0%}" if some else "-" for some in (idle, shares)] + ["LATE" if late else ""]
 
 
 def rows(chosen):
-    """The rows that are wanted."""
+    """Returns the rows that the command line selects."""
     names = chosen.clients.split(",") if chosen.clients else list(CONTESTANTS)
     others = [name for name in names if name in clients.CLIENTS] if chosen.clients else ["swarm"]
     found = []
@@ -203,7 +203,7 @@ def rows(chosen):
 
 
 def meets(within, chosen, row):
-    """True when plain TCP meets the links of a row; a message says when it does not."""
+    """Returns True if plain TCP meets the links of a row, and prints a message if not."""
     print(f"{row.name}: plain TCP", file=sys.stderr, flush=True)
     shape = row.row["rate"], row.row.get("line"), row.control, row.row["rtt"]
     try:
@@ -215,7 +215,7 @@ def meets(within, chosen, row):
 
 
 def run(within, chosen):
-    """The table; 1 when somebody did not get the file, or a row was left out."""
+    """Print the table. Returns 1 if a getter did not get the file, or a row was left out."""
     checked, done, left_out = {}, [], False
     try:
         for row in rows(chosen):

@@ -11,13 +11,13 @@ import clients
 import net
 import procs
 
-# The frame, IP and TCP with time stamps around what a packet carries, and how much of the file that is at most.
+# Bytes of frame, IP and TCP (with time stamps) around the payload of a packet, and the payload at most.
 HEADERS, PAYLOAD = 66, 1448
 TICK, MEMORY_EVERY = 0.015, 1.0
 
 
 def bound(row):
-    """Seconds no client can beat: the slowest link the whole file must cross (Kumar and Ross 2006)."""
+    """Returns the seconds that no client can beat: the slowest link the whole file crosses (Kumar and Ross 2006)."""
     bits = row["size"] * (1 << 20) * 8
     n = row["hosts"] if "hosts" in row else sum(row["sites"])
     rate = row["rate"] * 1e6
@@ -25,7 +25,7 @@ def bound(row):
 
 
 def network(lab, row):
-    """The hosts of a row, the origin first."""
+    """Returns the hosts of a row, the origin first."""
     sites = row.get("sites", [row.get("hosts")])
     return net.Network(lab, [sites[0] + 1, *sites[1:]], row["rate"], row.get("line"),
                        congestion=row.get("congestion", lab.options.congestion), rtt=row.get("rtt", 0),
@@ -33,26 +33,26 @@ def network(lab, row):
 
 
 def machine():
-    """(idle, all) seconds of all processors of the machine since it started, in ticks."""
+    """Returns (idle, all) ticks of all processors of the machine since it started."""
     with open("/proc/stat", encoding="ascii") as stat:
         ticks = [int(word) for word in stat.readline().split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
 
 def idle_share(before):
-    """What share of the processors' time since then nobody wanted."""
+    """Returns the idle share of the processors' time since then."""
     idle, everything = (now - was for now, was in zip(machine(), before))
     return idle / max(everything, 1)
 
 
 def user_seconds(pid):
-    """The CPU seconds a process spent outside the kernel."""
+    """Returns the CPU seconds that a process spent outside the kernel."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
         return int(stat.read().rpartition(")")[2].split()[11]) / os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """Reads what the getters print, and notes when each says that it has a part, and that it has all."""
+    """Reads the output of the getters, and notes when each reports its first part, and its end."""
 
     def __init__(self, client, keep):
         self.client, self.keep, self.selector = client, keep, selectors.EpollSelector()
@@ -98,7 +98,7 @@ class Watch:
 
 
 class Run:
-    """The run."""
+    """One run."""
 
     def __init__(self, lab, row, client, seed):
         self.lab, self.row, self.client = lab, row, client(lab)
@@ -114,7 +114,7 @@ class Run:
         self.origin, self.died_cpu = None, 0.0
 
     def measure(self):
-        """The run: a dict of figures."""
+        """Run it. Returns a dict of figures."""
         origin_host, hosts = self.network.hosts[0], self.network.hosts[1:]
         self.origin = self.client.publish(origin_host, self.source)
         getters = [clients.Getter(host, self.lab.fresh("get")) for host in hosts]
@@ -136,7 +136,7 @@ class Run:
         wires_cpu = wires.cpu() - carried if wires else 0.0
         ours = own + wires_cpu + (self.origin.cpu() or self.died_cpu) + sum(getter.cpu() for getter in getters)
         figures = self._figures(getters, start, before, self._wire())
-        # What share of the processors nobody wanted (if none, they are the limit, not the links), what share went to
+        # The idle share of the processors (if none, they are the limit, not the links), the share that went to
         # others than the nodes and us (the kernel's own threads, or somebody else on the machine), and of one, to us.
         others = 1 - idle - ours / (seconds * os.cpu_count())
         figures.update(idle=round(idle, 3), others=round(others, 3), lab_cpu=round(own / seconds, 3),
@@ -157,7 +157,7 @@ class Run:
                 "lines": self.network.crossed(), "machine": machine()}
 
     def _follow(self, getters, start, origin_before):
-        """Until all have it, or have ended, or too much time has passed."""
+        """Wait until all getters have the file, or have ended, or too much time has passed."""
         kills = self._kills(getters, start)
         deadline, limit = start + 60 + 10 * self.bound, self.row.get("origin_dies")
         while self.watch.waiting or kills:
@@ -181,7 +181,7 @@ class Run:
         self._sample(getters, time.perf_counter())
 
     def _kills(self, getters, start):
-        """Whom to kill, and when: within the time the bound allows."""
+        """Returns the getters to kill, and when: within the time that the bound allows."""
         some = self.random.sample(getters, self.row.get("kill") or 0)
         return {getter: start + self.random.uniform(0.15, 0.85) * self.bound for getter in some}
 
@@ -190,7 +190,7 @@ class Run:
         proc.stop(signal.SIGKILL)
 
     def _restart(self, getter, at):
-        """Kill a getter and type its command again."""
+        """Kill a getter and run its command again."""
         self.watch.drop(getter)
         getter.spent = getter.cpu()
         self._kill(getter.proc)
@@ -200,7 +200,7 @@ class Run:
         self.watch.add(getter)
 
     def _sample(self, getters, now):
-        """Memory that is not file pages, of the largest getter."""
+        """Returns the memory without file pages of the largest getter."""
         self.sampled = now
         self.peak = max([self.peak] + [procs.status_mib(getter.proc.pid, "RssAnon") for getter in getters])
 
@@ -240,7 +240,7 @@ class Run:
         }
 
     def _end(self, getters):
-        """Say what went wrong, end everybody, compare the files of those who say that they have it."""
+        """Report failures, end all processes, and compare the files of the getters that report success."""
         for getter in getters:
             if not getter.done:
                 self.lab.say(f"  {getter.host.address} did not complete; it was started {getter.restarts + 1} times")

@@ -20,7 +20,7 @@ QUEUE = "50ms"
 
 
 def run(*argv):
-    """Run a command; Failed with its message when it refuses."""
+    """Run a command. Raises Failed with its message if it fails."""
     done = subprocess.run([str(arg) for arg in argv], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"{' '.join(map(str, argv))}: {done.stderr.strip()}")
@@ -28,7 +28,7 @@ def run(*argv):
 
 
 class Counters:
-    """What has passed the devices of a namespace: /proc/net/dev, held open.
+    """Counters of the devices of a namespace: /proc/net/dev, held open.
 
     Reading it again takes microseconds, where `ip -s` would start a program that competes with those measured.
     """
@@ -44,7 +44,7 @@ class Counters:
                 libc.setns(here.fileno(), 0)
 
     def read(self):
-        """Of each device: (bytes in, packets in, bytes out, packets out), with all headers."""
+        """Returns for each device (bytes in, packets in, bytes out, packets out), with all headers."""
         self.file.seek(0)
         lines = self.file.readall().decode().splitlines()[2:]
         found = {}
@@ -110,9 +110,9 @@ class Network:
             run("ip", "-n", name, "addr", "add", f"{net}.{index + 2}/24", "dev", "eth0")
             run("ip", "-n", name, "route", "add", "224.0.0.0/4", "dev", "eth0")
             if self.wires:
-                # What TCP learned of a path would help, or hinder, whoever is measured next on the same network.
+                # Values that TCP remembers of a path would help, or hinder, the next client on the same network.
                 sysctl(name, "net/ipv4/tcp_no_metrics_save", 1)
-            # By the routes: the parameter of a namespace takes only what the machine allows to everybody.
+            # By the routes: the parameter of a namespace takes only controls that the machine allows to all users.
             control = ["congctl", self.congestion] if self.congestion else []
             run("ip", "-n", name, "route", "replace", f"{net}.0/24", "dev", "eth0", "proto", "kernel", "scope", "link",
                 "src", f"{net}.{index + 2}", *control)
@@ -154,7 +154,7 @@ class Network:
 
     def _join(self, one, one_device, other, other_device):
         run("ip", "-n", one, "link", "add", one_device, "type", "veth", "peer", "name", other_device, "netns", other)
-        # A wire carries finished frames only. Without wires nobody ever looks at a checksum.
+        # A wire carries finished frames only. Without wires no end ever checks a checksum.
         offloads = ["tso", "gso", "gro", *(["tx"] if self.wires else [])]
         switches = [word for offload in offloads for word in (offload, "off")]
         for name, device in ((one, one_device), (other, other_device)):
@@ -162,27 +162,27 @@ class Network:
             run("ip", "netns", "exec", name, "ethtool", "-K", device, *switches)
 
     def end(self):
-        """End the wires; their counters, or nothing where there are none."""
+        """End the wires. Returns their counters, or None without wires."""
         return self.wires.end() if self.wires else None
 
     def left_origin(self):
-        """Bytes on the wire that have left the origin so far."""
+        """Returns the bytes on the wire that have left the origin so far."""
         return self.origin.read()["eth0"][2]
 
     def reached(self):
-        """What has reached each host so far: [(bytes, packets)]."""
+        """Returns the traffic that has reached each host so far: [(bytes, packets)]."""
         hubs = [hub.read() for hub in self.hubs]
         return [hubs[host.site][host.port][2:] for host in self.hosts]
 
     def crossed(self):
-        """Bytes that crossed each site's line so far: [(out, in)]."""
+        """Returns the bytes that crossed each site's line so far: [(out, in)]."""
         devices = self.core.read()
-        # What the router receives from a site came out of it, what it sends to it goes in.
+        # Bytes that the router receives from a site came out of it; bytes that it sends to the site go in.
         return [(devices[name][0], devices[name][2]) for name in self.routers]
 
 
 def mac(site, last):
-    """The link address of the host whose address ends so."""
+    """Returns the link address of the host whose address ends like this."""
     return f"02:77:00:00:{site + 1:02x}:{last:02x}"
 
 
@@ -208,7 +208,7 @@ def sysctl(namespace, name, value, optional=False):
 
 
 def shape(namespace, device, mbit):
-    """Hold what leaves a device to so many Mbit/s."""
+    """Limit the traffic that leaves a device to this many Mbit/s."""
     if mbit:
         burst = max(16_000, int(mbit * 1e6 / 8 / 200))
         run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{mbit}mbit",

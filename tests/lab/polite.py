@@ -1,4 +1,4 @@
-"""What a node leaves to others: are its limits held, and does it give way in the background?
+"""Measures whether a node keeps its limits, and whether it gives way to other traffic in the background.
 
 Each figure is a whole process measured on hosts of its own. What stands in front is a plain TCP transfer (it takes what
 TCP takes), or a loop that counts on the processor that the node runs on.
@@ -17,7 +17,7 @@ COUNT = "import time\nn,e=0,time.perf_counter()+{0}\nwhile time.perf_counter()<e
 
 
 class Polite:
-    """One network with a publisher, a getter and somebody else."""
+    """One network with a publisher, a getter and another host."""
 
     def __init__(self, lab, rate):
         lab.worth_keeping = True
@@ -25,12 +25,12 @@ class Polite:
         self.origin, self.getter, self.other = self.network.hosts
 
     def argv(self, host, *args):
-        """Our binary on a host, in a home of its own."""
+        """Start swarm on a host, in a home of its own."""
         return host.argv(self.lab.options.swarm, "--home", self.lab.fresh("home"), "--no-mdns",
                          "--listen", f"/ip4/{host.address}/tcp/0", *args)
 
     def publish(self, mib, *flags):
-        """A publisher of so many MiB: its process and the link."""
+        """Start a publisher of this many MiB. Returns its process and the link."""
         source = self.lab.fresh("source")
         with open(source, "wb") as file:
             for _ in range(mib):
@@ -39,12 +39,12 @@ class Polite:
         return proc, proc.line(r"^swarm:\S+", 120)[0].group(0)
 
     def get(self, link, *flags):
-        """A getter: its process."""
+        """Start a getter. Returns its process."""
         out = self.lab.fresh("got")
         return self.lab.spawn("get", self.argv(self.getter, *flags, "--json", "get", link, "-o", out), pipe=True)
 
     def rate(self, proc, seconds):
-        """Bytes per second of a getter's progress over the seconds to come, after a moment of warming up."""
+        """Returns a getter's bytes per second over the next seconds, after a moment of warming up."""
         def progress():
             found, at = proc.line(r'"event":"progress","done":(\d+)', 60)
             return int(found.group(1)), at
@@ -60,7 +60,7 @@ class Polite:
         return (end[0] - start[0]) / (end[1] - start[1])
 
     def foreground(self, sender, receiver):
-        """Mbit/s of a plain TCP transfer."""
+        """Returns the Mbit/s of a plain TCP transfer."""
         control = [self.lab.options.congestion] if self.lab.options.congestion else []
         argv = sender.argv(*caps.bulk("send", sender.address, caps.PORT, *control))
         server = self.lab.spawn("tcp-send", argv, pipe=True)
@@ -75,13 +75,13 @@ class Polite:
 
 
 def tell(figure, value, target, good):
-    """One line of JSON for a figure."""
+    """Print one line of JSON for a figure."""
     line = {"row": "polite", "figure": figure, "value": round(value, 4), "target": target, "ok": bool(good)}
     print(json.dumps(line), flush=True)
 
 
 def held(lab, name, giver, taker):
-    """A rate against its limit."""
+    """Measure a rate against its limit."""
     polite = Polite(lab, FAST)
     _, link = polite.publish(64, *giver)
     met = polite.rate(polite.get(link, *taker), SECONDS) / LIMIT
@@ -89,7 +89,7 @@ def held(lab, name, giver, taker):
 
 
 def free(lab):
-    """What `--no-limit-lan` sets free."""
+    """Measure the rate with `--no-limit-lan`."""
     polite = Polite(lab, FAST)
     _, link = polite.publish(64, "--limit-up", "2M", "--no-limit-lan")
     start = time.perf_counter()
@@ -99,7 +99,7 @@ def free(lab):
 
 
 def beside(lab, way, flags):
-    """What is left to a plain TCP transfer that shares a link with a node, and what the node takes of an idle link."""
+    """Measure the share that a plain TCP transfer keeps beside a node, and the node's share of an idle link."""
     polite = Polite(lab, LINK)
     pair = (polite.other, polite.getter) if way == "down" else (polite.origin, polite.other)
     alone = polite.foreground(*pair)
@@ -113,7 +113,7 @@ def beside(lab, way, flags):
 
 
 def processor(lab, flags):
-    """What is left to a loop on the processor that a getter runs on."""
+    """Measure the share that a loop keeps on the processor that a getter runs on."""
     polite = Polite(lab, None)
     count = ["taskset", "-c", "0", sys.executable, "-c", COUNT.format(3)]
     alone = int(lab.call("count", count, 30).output())
@@ -130,7 +130,7 @@ def processor(lab, flags):
 
 
 def measure(each, only):
-    """All of it; `each` makes a lab for a measurement and removes it, `only` is a part of the names of those wanted."""
+    """Run all measurements whose name contains `only`. `each` makes a lab for one and removes it."""
     hours = "daily 0:00-12:00 {0}; else {0}"
     rows = [("limit-up", held, "--limit-up 2M", ["--limit-up", "2M"], []),
             ("limit-down", held, "--limit-down 2M", [], ["--limit-down", "2M"]),

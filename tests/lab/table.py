@@ -1,4 +1,4 @@
-"""The tables at the end: what the runs came to, and which targets of the rows are met."""
+"""The tables at the end: the results of the runs, and the targets of the rows that are met."""
 
 import statistics
 
@@ -17,7 +17,7 @@ took, the receivers' part of TCP included."""
 
 
 def median(results, field):
-    """The median of a figure over the runs, or None when a run lacks it. What is missing is missing in any run."""
+    """Returns the median of a figure over the runs, or None if a run lacks it."""
     values = [r[field] for r in results]
     if not values or None in values:
         return None
@@ -25,19 +25,19 @@ def median(results, field):
 
 
 def text(value, field):
-    """A figure to print."""
+    """Format a figure."""
     if value is None:
         return "-"
     return f"{value:.3f}" if field in RATIOS else f"{value:.3g}"
 
 
 def complete(results):
-    """How many have it, in the worst run."""
+    """Returns how many getters have the file, in the worst run."""
     return f"{min(r['completed'] for r in results)}/{results[0]['hosts']}"
 
 
 def show(table):
-    """`table`: [(row, client, results)]."""
+    """Print the table of [(row, client, results)]."""
     if not table:
         return
     print(f"\n{'row':29} {'client':10} {'all':>7} " + " ".join(f"{title:>{width}}" for title, _, width in COLUMNS))
@@ -49,7 +49,7 @@ def show(table):
 
 
 def show_targets(table):
-    """A line for each target, a column for each client."""
+    """Print a line for each target, with a column for each client."""
     names = list(dict.fromkeys(name for _, name, _ in table))
     rows = list({row["name"]: row for row, _, _ in table}.values())
     if not any(row.get("targets") for row in rows):
@@ -64,7 +64,7 @@ def show_targets(table):
 
 
 def verdict(results, field, most):
-    """A figure and whether it is good enough."""
+    """Format a figure and whether it meets its target."""
     value = median(results, field)
     shown = complete(results) if field == "missing" else text(value, field)
     if value is None and field != "slowest":

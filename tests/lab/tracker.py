@@ -1,4 +1,4 @@
-"""The tracker of the yardsticks, as a program of its own: ADDRESS PORT. Says `peer ADDRESS PORT` of each new one."""
+"""The tracker of the BitTorrent clients: ADDRESS PORT. Prints `peer ADDRESS PORT` for each new peer."""
 
 import os
 import sys

@@ -23,7 +23,7 @@ LATE_SHARE = 0.05
 
 
 def missing():
-    """A sentence that says why there can be no wires here, or nothing."""
+    """Returns a sentence that says why there can be no wires here, or None."""
     return None if shutil.which("cc") else "there is no C compiler `cc` for tests/lab/wire.c: install gcc"
 
 
@@ -49,11 +49,11 @@ class Wires:
         self.proc.line("^ready", 20)
 
     def cpu(self):
-        """CPU seconds so far. The kernel does the receiver's part of TCP in the time of whoever sends: in this."""
+        """Returns the CPU seconds so far. The kernel charges the receiver's part of TCP to the sender."""
         return self.proc.cpu()
 
     def end(self):
-        """End the program; its counters. A warning on stderr says when the figures of the run suffer from it."""
+        """End the program. Returns its counters, and warns on stderr if the wire was too late for good figures."""
         os.kill(self.proc.pid, signal.SIGTERM)
         running = time.perf_counter() - self.proc.start
         counted = json.loads(self.proc.line(r"^\{.*", running + 20)[0].group(0))
@@ -67,5 +67,5 @@ class Wires:
 
 
 def good(counted):
-    """True when the wire carried 19 of 20 frames within 1 ms and dropped none."""
+    """Returns True if the wire carried 19 of 20 frames within 1 ms and dropped none."""
     return counted["late"] <= LATE_SHARE * counted["frames"] and not counted["overflow"] and not counted["failed"]

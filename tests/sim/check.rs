@@ -1,10 +1,11 @@
-//! What must hold at every step, whatever goes wrong.
+//! Properties that must hold at every step, whatever goes wrong.
 //!
-//! * Nobody believes to have what was not verified: not when it tells, not when it sends, not when it is done.
+//! * No host believes to have a chunk that was not verified: not when it tells, sends or is done.
 //! * Nobody is asked for what it has not, or twice for the same at once.
 //! * No more is asked for, or waits to be sent, than the limits say.
 //!
-//! And at the end ([`World::verdict`]): whoever can have all has it, and then nobody says anything any longer.
+//! And at the end ([`World::verdict`]): every host that can have all chunks has them, and then no host says
+//! anything any longer.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ const CALM: f64 = 30.0;
 /// Then nothing is said for so long.
 const QUIET: f64 = 5.0;
 
-/// What a host has asked for and not yet got.
+/// Chunks that a host has requested and not yet got.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     asked: BTreeMap<(PeerKey, u32), u64>,
@@ -71,7 +72,7 @@ impl World {
         self.outcome.violation.get_or_insert_with(|| format!("after {at:.6} s host {host} {what}"));
     }
 
-    /// What a host does, held against what it may.
+    /// Holds an effect of a host against the rules.
     pub(super) fn check(&mut self, host: usize, effect: &Effect<HostBlob>) {
         let wrong = self.wrong(host, effect);
         if let Err(what) = wrong

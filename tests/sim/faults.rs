@@ -1,4 +1,5 @@
-//! What goes wrong: crashes, broken connections, cuts, hosts that do not keep the rules; and how neighbours are found again.
+//! Faults: crashes, broken connections, cuts, hosts that do not keep the rules; and how neighbours are found
+//! again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,7 +29,7 @@ const SEEK_EVERY: Time = 500 * MS;
 const CROWD: usize = limits::OUTBOUND;
 /// Chunks that are on the disk for sure after so long.
 const FLUSHED: Time = limits::FLUSH_EVERY.as_nanos() as Time;
-/// Whose machine vanishes is missed after this at the latest.
+/// Longest time until the neighbours of a machine that vanishes notice it.
 const SILENCE: Time = (limits::SESSION_SILENCE.as_nanos() + limits::PING_EVERY.as_nanos()) as Time;
 
 impl World {
@@ -214,7 +215,8 @@ impl World {
         }
     }
 
-    /// Looks for neighbours as a node does: until it has enough, and for more while nobody it knows has what it lacks.
+    /// Looks for neighbours as a node does: until it has enough, and for more while none that it knows has
+    /// the chunks that it lacks.
     fn seek(&mut self, host: usize) {
         if !self.wants(host) {
             return;

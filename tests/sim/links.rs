@@ -1,8 +1,9 @@
 //! Links: how blocks of chunks get from host to host.
 //!
-//! A block leaves by its host's serial uplink, crosses the borders between two sites (serial, one each way), takes its
-//! latency, and enters by a serial downlink. A sender works on its oldest chunk whose receiver (and border) has no backlog:
-//! parallel TCP streams of which none starves the others.
+//! A block leaves by its host's serial uplink, crosses the borders between two sites (serial, one each way),
+//! takes its latency, and enters by a serial downlink. A sender works on the first chunk whose receiver (and
+//! border) has no backlog, and its connections take turns, a chunk each: parallel TCP streams of which none
+//! starves the others.
 
 use std::collections::VecDeque;
 
@@ -227,6 +228,8 @@ impl Links {
         let block = Block { bytes, last: sending.left == 0, ..sending.block };
         if block.last {
             h.queue.remove(i);
+            let (others, own): (Vec<_>, Vec<_>) = h.queue.drain(..).partition(|s| s.block.conn != block.conn);
+            h.queue.extend(others.into_iter().chain(own));
         }
         h.sending = true;
         h.sent += bytes;

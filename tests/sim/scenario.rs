@@ -1,4 +1,4 @@
-//! What is simulated, as data: hosts, links, what goes wrong, and what came of it.
+//! A simulated world, as data: hosts, links, faults, and the outcome.
 
 /// Nanoseconds since the start.
 pub type Time = u64;
@@ -56,14 +56,14 @@ pub struct Line {
     pub rate: u64,
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// A host stops between two instructions.
     Crash {
-        /// Who.
+        /// The host.
         host: usize,
-        /// What was on its disk long enough is there when it is back.
+        /// True if chunks that were on its disk long enough are there when it is back.
         disk: bool,
         /// It is back so long after.
         back: Option<Time>,
@@ -102,7 +102,7 @@ pub enum Fault {
     },
 }
 
-/// What is simulated.
+/// A simulated world.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     /// All coin flips follow from it.
@@ -125,8 +125,8 @@ pub struct Scenario {
     pub far_neighbours: usize,
     /// Every host was given a link that names the origin, and is connected to it wherever it is.
     pub link_names_origin: bool,
-    /// Hosts look for neighbours all the time, as nodes do. Without, the first ones are all that there are where everybody is
-    /// [calm](Scenario::is_calm): that is what the tables measure.
+    /// True if hosts look for neighbours all the time, as nodes do. Otherwise the hosts of a
+    /// [calm](Scenario::is_calm) world keep their first ones: that is what the tables measure.
     pub seeks: bool,
     /// When, and what.
     pub faults: Vec<(Time, Fault)>,
@@ -150,21 +150,21 @@ pub struct Finish {
     pub came: f64,
     /// Seconds until it had all; `None` if it never did.
     pub done: Option<f64>,
-    /// If it reads along: seconds until it had the first chunk, and the latest chunk's time, in times of when it was due
-    /// ([`crate::sim::table::PLAYS_AFTER`] seconds after the start the first one is).
+    /// If it reads along: seconds until it had the first chunk, and the time of the latest chunk, in times of
+    /// when it was due (the first one is due [`crate::sim::table::PLAYS_AFTER`] seconds after the start).
     pub read: Option<(f64, f64)>,
 }
 
-/// What came of it.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Everybody who wanted it, was there at the end and keeps the rules.
     pub finishes: Vec<Finish>,
-    /// What the origin sent, in blobs.
+    /// Bytes that the origin sent, in blobs.
     pub origin: f64,
-    /// What was sent to somebody who had it, in blobs, over all hosts.
+    /// Bytes that were sent to hosts that had them, in blobs, over all hosts.
     pub duplicates: f64,
-    /// What came into each site by its line, in blobs.
+    /// Bytes that came into each site by its line, in blobs.
     pub borders_in: Vec<f64>,
     /// Control messages.
     pub messages: u64,

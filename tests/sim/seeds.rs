@@ -9,7 +9,8 @@ use super::world::{Trace, World};
 const MS: Time = 1_000_000;
 const CHUNK: u64 = 64 << 10;
 
-/// Seconds after the last fault in which all must come to an end, and so many times what a calm run takes at best.
+/// Time after the last fault in which all must come to an end: seconds, and times of what a calm run takes
+/// at best.
 const GRACE: (f64, f64) = (180.0, 40.0);
 
 /// The world of this seed.
@@ -79,8 +80,9 @@ pub fn scenario(seed: u64) -> Scenario {
     scenario
 }
 
-/// The world of this seed with company: two to five more who do not keep the rules, of different kinds, thin lines between
-/// sites, and more cuts and broken connections. All kinds of trouble are as likely together as alone.
+/// The world of this seed with company: two to five more hosts that do not keep the rules, of different
+/// kinds, thin lines between sites, and more cuts and broken connections. All kinds of trouble are as likely
+/// together as alone.
 #[must_use]
 pub fn crowded(seed: u64) -> Scenario {
     let mut scenario = scenario(seed);
@@ -143,7 +145,8 @@ fn faults_end(scenario: &Scenario) -> f64 {
     faults.chain(scenario.hosts.iter().filter_map(|h| h.joins)).max().unwrap_or(0) as f64 / 1e9
 }
 
-/// Many fill the lines with what they do not need, a third of all hosts or half of those of one line: they leave little of it.
+/// Returns true if many hosts fill the lines with bytes that they do not need, a third of all hosts or half
+/// of those of one line: they leave little of it.
 fn is_hostile(scenario: &Scenario) -> bool {
     let count = |of: Option<u16>| {
         let hosts = scenario.hosts.iter().filter(|host| of.is_none_or(|site| host.site == site));

@@ -1,5 +1,5 @@
-//! Sessions of simulated hosts: messages are carried over, and effects are carried out, as a node's actor and its
-//! sessions do. What the effects are is decided by the downloads and uploads that are shipped.
+//! Sessions of simulated hosts: messages are carried over, and effects are carried out, as a node's actor and
+//! its sessions do. The downloads and uploads that are shipped decide which effects there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -220,7 +220,7 @@ impl World {
         self.push_hops();
     }
 
-    /// What a host was to send on a session was sent `whole`, or will not be.
+    /// Handles a chunk that a host has sent `whole`, or will not send.
     pub(super) fn sent(&mut self, host: usize, peer: PeerKey, blob: Handle, whole: bool) {
         self.exchange(host, |downloads, uploads, effects| {
             downloads.sent(peer, (blob, whole), effects, uploads);

@@ -8,9 +8,9 @@ use super::world::World;
 /// One row.
 #[derive(Debug)]
 pub struct Row {
-    /// What it is.
+    /// Name.
     pub name: String,
-    /// What is simulated.
+    /// The simulated world.
     pub scenario: Scenario,
     /// The slowest host may take so many times the bound.
     pub target: f64,
@@ -18,14 +18,14 @@ pub struct Row {
     pub once: Option<f64>,
 }
 
-/// What a row came to, in bounds and blobs.
+/// The figures of a row, in bounds and blobs.
 #[derive(Debug)]
 pub struct Figures {
     /// The median host.
     pub median: f64,
     /// The slowest host.
     pub slowest: f64,
-    /// What the origin sent.
+    /// Bytes that the origin sent.
     pub origin: f64,
     /// The most that came into a site by its line.
     pub border: Option<f64>,
@@ -33,7 +33,8 @@ pub struct Figures {
     pub unfinished: usize,
     /// A property that did not hold.
     pub violation: Option<String>,
-    /// Of those who read along: the last one's first chunk, in seconds, and the latest chunk of all, in times of when it was due.
+    /// Of the hosts that read along: the last one's first chunk, in seconds, and the latest chunk of all, in
+    /// times of when it was due.
     pub reads: Option<(f64, f64)>,
     /// Control messages of each kind (see [`super::scenario::Outcome::kinds`]) for each chunk delivered.
     pub messages: [f64; 6],
@@ -79,8 +80,8 @@ pub fn equal(seed: u64, count: usize, rate: u64, latency: u64) -> Scenario {
     scenario(seed, hosts, latency)
 }
 
-/// What the testbed does with as many hosts: links of `rate` Mbit/s, a file of `mib` MiB, and the queue of a shaped link
-/// that is kept full (50 ms at most) between any two.
+/// A rollout of the testbed with as many hosts: links of `rate` Mbit/s, a file of `mib` MiB, and the queue of
+/// a shaped link that is kept full (50 ms at most) between any two.
 #[must_use]
 pub fn testbed(seed: u64, count: usize, rate: u64, mib: u64, latency: u64) -> Scenario {
     let mut scenario = equal(seed, count, rate, latency * MS);
@@ -156,8 +157,8 @@ pub fn free_riders(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
-/// So many who keep the rules, and for each nine of them one who is in the way: by turns one who sends a byte now and then,
-/// and one who asks and reads nothing.
+/// So many hosts that keep the rules, and for each nine of them one that is in the way: by turns one that
+/// sends a byte now and then, and one that requests and reads nothing.
 #[must_use]
 pub fn obstructors(seed: u64, count: usize) -> Scenario {
     let mut scenario = equal(seed, count + count / 9, 50, 10 * MS);
@@ -166,8 +167,8 @@ pub fn obstructors(seed: u64, count: usize) -> Scenario {
     scenario
 }
 
-/// One publisher and readers who play a film of `film` kbit/s while it arrives, over links of `link` kbit/s: too thin for the
-/// publisher to send everybody everything.
+/// One publisher, and readers that play a film of `film` kbit/s while it arrives, over links of `link`
+/// kbit/s: too thin for the publisher to send everybody everything.
 #[must_use]
 pub fn readers(seed: u64, count: usize, film: u64, link: u64, mib: u64) -> Scenario {
     let rate = |kbit: u64| kbit * 1000 / 8;
@@ -229,8 +230,8 @@ pub fn rows(seed: u64, small: bool) -> Vec<Row> {
     rows
 }
 
-/// Seconds that nobody can beat in the fluid model (Kumar and Ross 2006): the origin's link, the slowest downlink, all
-/// uplinks together, the thinnest line.
+/// Seconds that nobody can beat in the fluid model (Kumar and Ross 2006): the origin's link, the slowest
+/// downlink, all uplinks together, the thinnest line.
 #[must_use]
 pub fn bound(scenario: &Scenario) -> f64 {
     let len = scenario.len as f64;

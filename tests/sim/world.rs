@@ -413,7 +413,7 @@ impl World {
         true
     }
 
-    /// Whoever is there, wants it, and keeps the rules.
+    /// Returns the hosts that are there, want the blob, and keep the rules.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Host)> {
         let honest = |(_, h): &(usize, &Host)| h.alive && !h.spec.origin && h.spec.habit == Habit::Honest;
         self.hosts.iter().enumerate().filter(honest)
@@ -445,7 +445,7 @@ impl World {
         }
     }
 
-    /// What came of it.
+    /// Returns the outcome.
     pub(super) fn close(mut self) -> Outcome {
         let len = self.scenario.len as f64;
         let seconds = |at: Time| at as f64 / 1e9;

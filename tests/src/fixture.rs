@@ -7,8 +7,9 @@
 //! assert_eq!(b3(&bob.path("update.bin")), seeder.id());
 //! ```
 //!
-//! Everything is bound to loopback and found by link or `--peer`, unless a test says otherwise. A process that is still
-//! running when its handle goes away is killed and waited for; a home's folder is deleted with the home.
+//! Everything is bound to loopback and found by link or `--peer`, unless a test says otherwise. A process
+//! that is still running when its handle goes away is killed and waited for; a home's folder is deleted with
+//! the home.
 
 mod faults;
 mod files;
@@ -33,13 +34,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Bytes.
+/// One mebibyte, in bytes.
 pub const KIB: u64 = 1 << 10;
-/// Bytes.
+/// One mebibyte, in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// What anything a test waits for may take, on a machine that is busy with other tests. Not a measure of speed: what
-/// takes this long hangs.
+/// Time that any event a test waits for may take, on a machine that is busy with other tests. It is no
+/// measure of speed: an event that takes this long does not come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where swarm listens in tests.
@@ -102,7 +103,7 @@ impl Home {
         self.dir().join(name)
     }
 
-    /// What `--home` is.
+    /// Returns the path that `--home` is given.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.path("home")
@@ -122,8 +123,8 @@ impl Home {
         path
     }
 
-    /// `swarm` with these arguments, with this home, on loopback and without discovery. Its environment is empty but for
-    /// what any program needs.
+    /// `swarm` with these arguments, with this home, on loopback and without discovery. Its environment is
+    /// empty but for what any program needs.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = self.bare_command(args);
@@ -182,10 +183,10 @@ impl Home {
         blobs.into_iter().find(|blob| blob["id"] == id)
     }
 
-    /// What to give as `--peer` to reach the node that runs for this home.
+    /// Returns the `--peer` address of the node that runs for this home.
     ///
     /// # Panics
-    /// When none does.
+    /// If no node runs for it.
     #[must_use]
     pub fn addr(&self) -> String {
         let status = self.ask(&["status"]);
@@ -269,7 +270,7 @@ impl Seeder {
         self.link["swarm:".len()..].split('?').next().unwrap_or_default()
     }
 
-    /// What to give as `--peer`.
+    /// Returns its `--peer` address.
     ///
     /// # Panics
     /// When the link names no peer.
@@ -307,7 +308,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// What to give as `--peer`.
+    /// Returns its `--peer` address.
     #[must_use]
     pub fn addr(&self) -> &str {
         &self.addr

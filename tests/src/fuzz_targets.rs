@@ -1,8 +1,8 @@
-//! What must hold of any bytes at all: one function for each reader of what strangers send. The test `fuzz` runs them over
-//! the corpus and mutations of it, `cargo fuzz` (in `fuzz/`) over whatever it comes up with.
+//! Fuzz targets: one function for each reader of bytes that strangers send. The test `fuzz` runs them over
+//! the corpus and mutations of it, `cargo fuzz` (in `fuzz/`) over inputs that it makes up.
 //!
-//! Each function panics when a promise is broken: a reader that panics, accepts what it would not write, or gives back
-//! something that breaks its own rules.
+//! Each function panics when a promise is broken: a reader that panics, accepts what it would not write, or
+//! gives back something that breaks its own rules.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +25,10 @@ use swarm_core::office::expulsion::{Expelled, ExpulsionList};
 use swarm_core::office::invite::Invite;
 use swarm_core::office::root::Backup;
 use swarm_core::office::secret::OfficeSecret;
-use swarm_core::office::trust::{About, Statement, TrustState, Update};
+use swarm_core::office::trust::{TrustState, Update};
 use swarm_core::office::voucher::Voucher;
-use swarm_core::office::{self, Charter, OfficeId, Signer, sign_body};
+use swarm_core::office::{self, Charter, OfficeId};
+use swarm_core::signed::{Signer, Statement, Topic, sign};
 use swarm_core::wire::frame::{DataHeader, HEADER, PREFIX, control_len, item_len};
 use swarm_core::wire::{Have, LIST, Message};
 
@@ -74,7 +75,8 @@ pub fn control_frame(mut bytes: &[u8]) {
     }
 }
 
-/// What waits in a queue is bounded by the number of messages: so is each.
+/// Returns true if a message is small. Queues are bounded by the number of messages, so each message must be
+/// bounded.
 fn is_small(message: &Message) -> bool {
     let have = |have: &Have| match have {
         Have::All => true,
@@ -209,7 +211,7 @@ pub fn description(bytes: &[u8]) {
     assert!(read.encode().expect("what was read can be written").as_slice() == plain, "one form");
 }
 
-/// What stands after the `#` of a link. Of locks only the cheap ones are opened.
+/// The part of a link after the `#`. Of locks only the cheap ones are opened.
 pub fn fragment(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Some(read) = Fragment::read(&text) else { return };
@@ -223,14 +225,14 @@ pub fn fragment(bytes: &[u8]) {
     }
 }
 
-/// Who signs what the targets below read, and for which office: a fuzzer cannot sign, so the targets do.
+/// The office and the signer of the statements below. A fuzzer cannot sign, so the targets do.
 fn office() -> (OfficeId, Signer) {
     (OfficeId::from_bytes([2; 32]), Signer::from_seed(&[1; 32]))
 }
 
-/// The same bytes, and as the body of a statement that is signed.
+/// Returns the bytes unchanged, and as the body of a signed statement.
 fn statements(context: &str, bytes: &[u8]) -> [Vec<u8>; 2] {
-    [bytes.to_vec(), sign_body(context, bytes, &office().1)]
+    [bytes.to_vec(), sign(bytes.to_vec(), context, &office().1)]
 }
 
 /// A certificate of an office, or what stands before its signature.
@@ -289,17 +291,17 @@ pub fn voucher(bytes: &[u8]) {
     }
 }
 
-/// What a member tells of its office: a list and then a secret, signed by the root or not at all.
+/// A member's statements about its office: a list and then a secret, signed by the root or not at all.
 pub fn book(bytes: &[u8]) {
     let (_, signer) = office();
     let charter = Charter { root: signer.public(), made: 1, name: "x".to_owned() };
     let id = charter.id();
     let mut book = TrustState::new(charter);
-    for (about, context) in [(About::Expulsion, office::EXPULSION), (About::Secret, office::SECRET)] {
+    for (topic, context) in [(Topic::Expulsion, office::EXPULSION), (Topic::Secret, office::SECRET)] {
         // The fuzzer does not know the office's id.
         let body = [&[1][..], id.as_bytes(), bytes.get(33..).unwrap_or_default()].concat();
-        for statement in [bytes.to_vec(), sign_body(context, &body, &signer)] {
-            let told = Statement { about, by: Vec::new(), statement };
+        for statement in [bytes.to_vec(), sign(body, context, &signer)] {
+            let told = Statement { topic, by: Vec::new(), statement };
             if book.hear(&told, 1 << 40).is_ok() {
                 assert_eq!(book.hear(&told, 1 << 40), Ok(Update::Nothing), "nothing is new twice");
             }

@@ -1,4 +1,4 @@
-//! A peer that speaks our protocol over our own transport, and says in it whatever a test wants.
+//! A peer that speaks swarm's protocol over swarm's transport, and sends whatever a test wants.
 //!
 //! ```text
 //! let lie = |turn: &Turn<'_>, honest: Vec<Out>| match turn.heard {
@@ -10,10 +10,10 @@
 //! assert!(peer.heard(|message| matches!(message, Message::Request { .. })) > 0);
 //! ```
 //!
-//! A [`Hostile`] runs in a thread with a runtime of its own and serves every connection in the same way: for each message
-//! it works out what an honest node would answer ([`Offering`]) and sends what the test's script makes of that. What can
-//! not be said over the transport, because the transport itself would not say it, goes through [`raw`]; many connections
-//! that do nothing are a [`crowd`].
+//! A [`Hostile`] runs in a thread with a runtime of its own and serves every connection in the same way: for
+//! each message it works out the answer of an honest node ([`Offering`]) and sends what the test's script
+//! makes of that. Bytes that the transport would never send go through [`raw`]; many connections that do
+//! nothing are a [`crowd`].
 
 pub mod bytes;
 pub mod crowd;
@@ -36,7 +36,7 @@ use swarm_core::wire::Message;
 use swarm_core::wire::frame::DataHeader;
 use tokio::sync::oneshot;
 
-/// Where every hostile peer listens.
+/// Address on which every hostile peer listens.
 const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
 
 /// Something to send.
@@ -54,7 +54,7 @@ pub enum Out {
     RawData(Vec<u8>),
     /// Nothing on the data stream for so long.
     Pause(Duration),
-    /// What a function makes of 0, 1, 2 and so on up to a count, on the control stream.
+    /// Bytes that a function makes of 0, 1, 2 and so on up to a count, on the control stream.
     Flood(fn(u64) -> Vec<u8>, u64),
     /// From now on nothing is heard any more.
     Deaf,
@@ -65,7 +65,7 @@ pub enum Out {
 /// One turn of a conversation.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
-    /// What was heard; `None` at the start.
+    /// The message that was received; `None` at the start.
     pub heard: Option<&'a Message>,
     /// Which connection it is, counted from 0.
     pub session: usize,
@@ -88,14 +88,14 @@ impl Turn<'_> {
     }
 }
 
-/// What became of one connection so far.
+/// History of one connection so far.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Who is at the other end.
+    /// Peer at the other end.
     pub peer: PeerId,
-    /// When both streams were there.
+    /// Time at which both streams were open.
     pub began: Instant,
-    /// What it said.
+    /// Messages that it sent.
     pub heard: Vec<Message>,
     /// Payload bytes that went to it.
     pub sent: u64,
@@ -127,7 +127,7 @@ impl Log {
 
 type Script = dyn Fn(&Turn<'_>, Vec<Out>) -> Vec<Out> + Send + Sync;
 
-/// What all connections of one hostile peer share.
+/// State that all connections of one hostile peer share.
 struct Shared {
     offerings: Vec<Offering>,
     script: Box<Script>,
@@ -216,7 +216,7 @@ impl Hostile {
         Self { addr, peer, shared, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// What to give as `--peer`.
+    /// Returns its `--peer` address.
     #[must_use]
     pub fn addr(&self) -> &str {
         &self.addr
@@ -228,7 +228,7 @@ impl Hostile {
         self.peer.to_string()
     }
 
-    /// What became of every connection so far.
+    /// Returns the history of every connection so far.
     #[must_use]
     pub fn logs(&self) -> Vec<Log> {
         self.shared.logs().clone()

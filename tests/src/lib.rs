@@ -1,4 +1,5 @@
-//! What the tests of swarm stand on. The tests themselves are in `it/`, measurements in `bench/` and `lab/`, the simulator in `sim/`.
+//! Fixtures of swarm's tests. The tests are in `it/`, measurements in `bench/` and `lab/`, the simulator in
+//! `sim/`.
 
 pub mod fixture;
 pub mod fuzz_targets;

@@ -1,5 +1,6 @@
-//! What a tracker answers, over real connections of this machine: announcements a second, and processor time of the tracker
-//! for each. The tracker has a thread of its own, those who announce another. It prints; it checks nothing.
+//! The speed of a tracker over real connections of this machine: announcements per second, and the tracker's
+//! processor time for each. The tracker and its callers have a thread each. The bench prints and checks
+//! nothing.
 //!
 //! `cargo bench -p swarm-tracker --bench announcements`
 
@@ -19,12 +20,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Connections that announce at once.
 const CONNECTIONS: usize = 200;
-/// How long each kind is measured.
+/// The time for which each kind is measured.
 const FOR: Duration = Duration::from_secs(4);
 
 const KEY: SwarmKey = [7; 32];
 
-/// A tracker on a thread of its own; asked, it tells the processor time it has used.
+/// A tracker on a thread of its own. On request it reports the processor time that it has used.
 struct Tracker {
     address: String,
     asks: mpsc::Sender<()>,
@@ -105,7 +106,7 @@ fn row(name: &str, count: u64, took: Duration, used: Duration) {
     );
 }
 
-/// Over connections that stay.
+/// Measures announcements over connections that stay.
 async fn standing(tracker: &Tracker, ask: bool) -> (u64, Duration, Duration) {
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -132,7 +133,7 @@ async fn standing(tracker: &Tracker, ask: bool) -> (u64, Duration, Duration) {
     (count, start.elapsed(), tracker.used() - before)
 }
 
-/// Over a new connection each time, as nodes that have nothing to fetch do.
+/// Measures announcements over a new connection each, as nodes that have nothing to fetch make them.
 async fn coming(tracker: &Tracker) -> (u64, Duration, Duration) {
     let (start, before) = (Instant::now(), tracker.used());
     let mut count = 0;

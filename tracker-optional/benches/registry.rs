@@ -1,4 +1,5 @@
-//! What the registry costs: announcements, answers, and memory, as swarms grow. It prints; it checks nothing.
+//! The cost of the registry as swarms grow: announcements, answers, and memory. The bench prints and checks
+//! nothing.
 //!
 //! `cargo bench -p swarm-tracker`
 
@@ -23,7 +24,7 @@ const ROOMY: Bounds = Bounds {
 const LATER: Duration = Duration::from_secs(1800);
 /// Nodes of a site.
 const SITE: u32 = 100;
-/// Bytes that say how a node is reached: four addresses or so.
+/// The addresses of a node: about four.
 const REACH: [u8; 48] = [7; 48];
 
 fn main() {
@@ -45,14 +46,14 @@ fn join(registry: &mut Registry<u64>, node: u32, swarm: u32) {
         .unwrap();
 }
 
-/// One swarm of so many members.
+/// Returns a registry of one swarm with so many members.
 fn crowd(members: u32) -> Registry<u64> {
     let mut registry = Registry::new(ROOMY, 1);
     (0..members).for_each(|node| join(&mut registry, node, 0));
     registry
 }
 
-/// A node is heard of again, and asks for members: what it costs in the long run.
+/// Measures a node that announces itself again and asks for members, which is the usual case in the long run.
 #[divan::bench(args = [1_000, 100_000, 1_000_000], sample_count = 50)]
 fn announce_again_and_ask(bencher: Bencher<'_, '_>, members: u32) {
     let (mut registry, mut next) = (crowd(members), 0_u32);
@@ -64,7 +65,7 @@ fn announce_again_and_ask(bencher: Bencher<'_, '_>, members: u32) {
     });
 }
 
-/// A node comes, takes part in one swarm, and goes.
+/// Measures a node that comes, takes part in one swarm, and goes.
 #[divan::bench(args = [1_000, 1_000_000], sample_count = 50)]
 fn come_and_go(bencher: Bencher<'_, '_>, members: u32) {
     let mut registry = crowd(members);
@@ -74,7 +75,7 @@ fn come_and_go(bencher: Bencher<'_, '_>, members: u32) {
     });
 }
 
-/// A node with 10,000 swarms announces all of them for the first time.
+/// Measures a node with 10,000 swarms that announces all of them for the first time.
 #[divan::bench(sample_count = 10)]
 fn ten_thousand_at_once(bencher: Bencher<'_, '_>) {
     let entries: Vec<AnnouncedSwarm> =
@@ -84,8 +85,8 @@ fn ten_thousand_at_once(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Memory of a million members: of one swarm, each of its own, and 10,000 nodes with a hundred of 10,000 swarms. What is kept is
-/// `alloc` and `grow` without `dealloc`.
+/// Measures the memory of a million members: of one swarm, of a swarm each, and of 10,000 nodes with a
+/// hundred of 10,000 swarms. The kept memory is `alloc` and `grow` without `dealloc`.
 #[divan::bench(args = ["one swarm", "a swarm each", "a hundred swarms each"], sample_count = 1, sample_size = 1)]
 fn a_million_members(bencher: Bencher<'_, '_>, how: &str) {
     bencher.bench_local(|| {

@@ -8,10 +8,11 @@ use clap::{Parser, ValueHint};
 
 /// A meeting point for swarm nodes that cannot find each other by themselves
 ///
-/// Nodes of one network find each other without a tracker. Nodes of different networks need one: start it where all of them
-/// can reach it, and give its address to each node, or in one link. It learns which nodes take part in what, by keys that
-/// reveal neither names nor contents, and introduces them to each other, those of one site first. No content passes through
-/// it. It stores only its own key: stop it, start it again or move it, and within a minute all nodes are back.
+/// Nodes of one network find each other without a tracker. Nodes of different networks need one: start it
+/// where all of them can reach it, and give its address to each node, or in one link. It learns which nodes
+/// take part in what, by keys that reveal neither names nor contents, and introduces them to each other,
+/// those of one site first. No content passes through it. It stores only its own key: stop it, start it again
+/// or move it, and within a minute all nodes are back.
 #[derive(Debug, Parser)]
 #[command(name = "swarm-tracker", version, max_term_width = 100)]
 #[command(after_help = "Use it:\n  \
@@ -28,7 +29,8 @@ pub(crate) struct Args {
     /// Public address of the tracker, if a router forwards it; may be repeated
     #[arg(long, env = "SWARM_TRACKER_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     pub(crate) external: Vec<String>,
-    /// Relay content for nodes with --allow-relayed; otherwise the tracker only helps to open direct connections
+    /// Relay content for nodes with --allow-relayed; otherwise the tracker only helps to open direct
+    /// connections
     #[arg(long, env = "SWARM_TRACKER_RELAY_CONTENT", value_parser = BoolishValueParser::new())]
     pub(crate) relay_content: bool,
     /// Folder for the key; the same key keeps the same addresses [default: swarm-tracker in your data folder]
@@ -61,7 +63,8 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 }
 
-/// Reads the command line; says what is wrong with it and ends the process with 2, or helps and ends it with 0.
+/// Reads the command line. Reports an error in it and ends the process with 2, or prints help and ends it
+/// with 0.
 pub(crate) fn parse() -> Args {
     Args::parse()
 }

@@ -1,4 +1,4 @@
-//! The tracker's page: is it well, what has it counted. It shows no node, no swarm, no key.
+//! The page of the tracker: its health and its counters. It shows no node, no swarm and no key.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -23,13 +23,13 @@ use tokio::task::JoinSet;
 
 use crate::server::Counters;
 
-/// Requests at once.
+/// The most requests at once.
 const CLIENTS: usize = 64;
-/// A request must be there, and be answered, within this.
+/// The time within which a request must arrive and be answered.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Who has counted nothing for so long answers nobody.
+/// The age of the counters from which the tracker is considered stalled, and nothing is answered.
 const STALLED: Duration = Duration::from_secs(10);
-/// Bytes of a request's head.
+/// The most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 
 /// Answers requests for ever.
@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener, numbers: watch::Receiver<Counters>) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
-        // It is never closed.
+        // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
@@ -106,7 +106,7 @@ fn page(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
     response
 }
 
-/// In the format of OpenMetrics 1.0.
+/// Returns the counters in the format of OpenMetrics 1.0.
 fn metrics(numbers: &Counters) -> String {
     let mut registry = Registry::with_prefix("swarm_tracker");
     for (name, help, value) in [
@@ -141,7 +141,7 @@ fn metrics(numbers: &Counters) -> String {
     text
 }
 
-/// For a person.
+/// Returns the counters as a page for a person.
 fn status(numbers: &Counters) -> String {
     let mut rows = String::new();
     let mut row = |name: &str, value: String| {

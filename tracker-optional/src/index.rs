@@ -1,10 +1,11 @@
-//! From what something is called to its number, where the name stands beside the value already and need not be kept twice.
+//! An index from names to numbers. The names stand beside the values already and are not stored again.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use hashbrown::HashTable;
 
-/// See the module's text. Names are looked up in what `of` says: always the same for the same number.
+/// An index from names to numbers. The argument `of` of its methods returns the name of a number, always the
+/// same for the same number.
 #[derive(Debug, Default)]
 pub(crate) struct NameIndex {
     table: HashTable<u32>,
@@ -29,7 +30,7 @@ impl NameIndex {
         self.table.iter().copied()
     }
 
-    /// A name that is not there yet.
+    /// Adds a name that is not there yet.
     pub(crate) fn insert<'a, K: Hash + 'a>(
         &mut self,
         name: &K,
@@ -41,7 +42,7 @@ impl NameIndex {
         self.table.insert_unique(hasher.hash_one(name), number, hash);
     }
 
-    /// Takes a name out, while what it names is still there.
+    /// Removes a name, while its value is still there.
     pub(crate) fn remove<K: Hash>(&mut self, name: &K, number: u32) {
         if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(name), |found| *found == number) {
             entry.remove();

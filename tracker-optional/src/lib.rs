@@ -1,9 +1,9 @@
-//! The optional meeting point for nodes that no multicast joins: who announces to it is told of others. Every node works
-//! without it.
+//! The optional meeting point for nodes that multicast does not reach: it introduces the nodes that announce
+//! to it to each other. Every node works without it.
 //!
-//! [`registry`] is the pure machine, [`server`] puts it behind the node's own transports, [`http`] shows how it does.
-//! Nothing is kept but the key of its identity: a tracker that is killed and started again is told everything anew by those
-//! who announce to it.
+//! [`registry`] is the pure machine, [`server`] puts it behind the node's own transports, and [`http`] shows
+//! its state. Only the key of its identity is stored: a tracker that is killed and started again learns
+//! everything anew from the nodes that announce to it.
 
 pub mod http;
 pub mod reach;

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As `swarm help exit-codes` has them.
+/// Exit codes, as `swarm help exit-codes` explains them.
 const USER: u8 = 1;
 const DISK: u8 = 6;
 const INTERRUPTED: u8 = 130;
@@ -56,7 +56,7 @@ async fn run(args: &args::Args) -> Result<(), (u8, String)> {
         let code = if e.fault() == Fault::Disk { DISK } else { USER };
         (code, e.to_string())
     })?;
-    // Whoever reads no longer needs no addresses; the tracker goes on.
+    // If nobody reads the output any more, nobody needs the addresses; the tracker goes on.
     let _ = tell(&server, args.json);
     tokio::select! {
         _ = interrupt.recv() => Err((INTERRUPTED, String::new())),
@@ -64,7 +64,7 @@ async fn run(args: &args::Args) -> Result<(), (u8, String)> {
     }
 }
 
-/// The addresses on standard output, the talk beside it.
+/// Prints the addresses on standard output, and all other text on standard error.
 fn tell(server: &Server, json: bool) -> io::Result<()> {
     let (addresses, mut out) = (server.addresses(), io::stdout().lock());
     if json {
@@ -99,7 +99,7 @@ fn default_home() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("swarm-tracker"))
 }
 
-/// As many connections as the system lets us have.
+/// Raises the limit of open files, and so of connections, to the most that the system allows.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -1,24 +1,24 @@
-//! How many nodes, and members of swarms, come from each place: one place is not to fill the registry.
+//! Counts of nodes and members of swarms from each place, so that no place fills the registry.
 
 use std::collections::HashMap;
 
 use crate::registry::Refused;
 
-/// See the module's text.
+/// The counts of nodes and members from each place.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    /// Nodes and members of one place at most.
+    /// The most nodes and members of one place.
     most: (u32, u32),
     counts: HashMap<u64, (u32, u32)>,
 }
 
 impl Quotas {
-    /// None yet; from each place at most so many nodes and members.
+    /// Returns empty counts with these limits for each place.
     pub(crate) fn new(nodes: u32, members: u32) -> Self {
         Self { most: (nodes, members), counts: HashMap::new() }
     }
 
-    /// One node more.
+    /// Counts one more node.
     pub(crate) fn arrive(&mut self, origin: u64) -> Result<(), Refused> {
         let (nodes, members) = self.counts.get(&origin).copied().unwrap_or_default();
         if nodes >= self.most.0 {
@@ -28,12 +28,12 @@ impl Quotas {
         Ok(())
     }
 
-    /// One node less.
+    /// Counts one node less.
     pub(crate) fn depart(&mut self, origin: u64) {
         self.less(origin, (1, 0));
     }
 
-    /// One member more, of a node of this place.
+    /// Counts one more member, of a node of this place.
     pub(crate) fn take(&mut self, origin: u64) -> Result<(), Refused> {
         let Some(count) = self.counts.get_mut(&origin) else { return Ok(()) };
         if count.1 >= self.most.1 {
@@ -43,12 +43,12 @@ impl Quotas {
         Ok(())
     }
 
-    /// One member less.
+    /// Counts one member less.
     pub(crate) fn give_back(&mut self, origin: u64) {
         self.less(origin, (0, 1));
     }
 
-    /// A node has moved with its members; they may be more than there may come.
+    /// Moves the members of a node to another place, even beyond the limit there.
     pub(crate) fn move_members(&mut self, from: u64, to: u64, members: u32) {
         self.less(from, (0, members));
         self.counts.entry(to).or_default().1 += members;

@@ -1,30 +1,32 @@
-//! How a node is reached: what it says, and the address it was seen at. No byte of it is believed to be an address of anybody
-//! else than who says it, but for what is checked here.
+//! The addresses of a node: those that it announces, and the one at which it was seen. An announced address
+//! is not believed to be that of the announcer, except as far as it is checked here.
 
 use std::net::IpAddr;
 
 use swarm_core::limits;
 use swarm_core::net::address::{Way, is_one_host, is_public, relay_of, with_ip};
 
-/// Ports of each kind that are tried at the address it was seen at.
+/// Ports of each kind that are tried at the address at which the node was seen.
 const PORTS: usize = 2;
-/// Ways through relays that are told.
+/// Ways through relays that are passed on.
 const RELAYED: usize = 2;
 
-/// Addresses of one node, the likeliest first.
+/// The addresses of one node as binary multiaddrs, the likeliest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach(Vec<Vec<u8>>);
 
 impl Reach {
-    /// Of a node that was seen at `from` and says that it listens at these. Where it was seen counts first, with the ports
-    /// it says; then what it says itself: private addresses are for its neighbours.
+    /// Returns the addresses of a node that was seen at `from` and announces `said`. First comes the address
+    /// at which it was seen, with the announced ports; then come the announced addresses: private ones are
+    /// for its neighbours.
     #[must_use]
     pub fn new(from: IpAddr, said: &[Vec<u8>]) -> Self {
         let ways: Vec<(Way, &Vec<u8>)> =
             said.iter().filter_map(|addr| Some((Way::read(addr)?, addr))).collect();
         let mut all: Vec<Vec<u8>> = Vec::new();
         let mut ports: Vec<Way> = Vec::new();
-        // On the internet only what it says itself: behind a router the ports it knows are not those of the router.
+        // For a node on the internet only announced addresses count: behind a router the ports that it knows
+        // are not those of the router.
         for (way, _) in ways.iter().filter(|(way, _)| way.ip == from || !is_public(from)) {
             let port = with_ip(*way, from);
             let of_kind = ports.iter().filter(|other| other.quic == way.quic).count();
@@ -35,7 +37,7 @@ impl Reach {
         }
         for (way, addr) in ways {
             let here = from.is_loopback() || !way.ip.is_loopback();
-            // Nobody points at others: a public address is his own, or of the other family.
+            // No node can point at others: a public address must be its own, or one of the other family.
             let own = !is_public(way.ip) || way.ip == from || way.ip.is_ipv4() != from.is_ipv4();
             if here
                 && own
@@ -53,12 +55,13 @@ impl Reach {
         Self(all)
     }
 
-    /// As it is kept.
+    /// Returns the addresses in the form in which the registry keeps them: each with its length before it,
+    /// one byte.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for addr in &self.0 {
-            // At most TRACKED_ADDR_BYTES long.
+            // At most `TRACKED_ADDR_BYTES` long.
             bytes.push(addr.len() as u8);
             bytes.extend_from_slice(addr);
         }
@@ -66,7 +69,7 @@ impl Reach {
     }
 }
 
-/// What [`Reach::encode`] wrote.
+/// Reads the addresses that [`Reach::encode`] wrote.
 #[must_use]
 pub fn decode(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();

@@ -1,18 +1,21 @@
-//! Who is where, and takes part in what: a machine without a clock, sockets or randomness of its own.
+//! The registry of a tracker: nodes, and the swarms that they take part in. It works without a clock, sockets
+//! or randomness of its own.
 //!
-//! A *member* is a node in the swarm of one key (a content's id, or what stands for it). Nodes are told apart by what they
-//! proved to be, places (*sites*) by what the caller makes of their addresses. What is kept is worth nothing to anybody who
-//! comes later: it is announced again within minutes.
+//! A *member* is a node in the swarm of one key (derived from a content's id). Nodes are told apart by the
+//! identity that they proved, and *sites* by the caller's reading of their addresses. Nothing here is worth
+//! keeping over a restart: it is announced again within minutes.
 //!
-//! **Answers.** Who asks for a swarm is told of members drawn by lot: mostly of its own site, some elsewhere. Up to
-//! [`GATEWAYS`] of each site and swarm are told of more elsewhere: a site fetches across its border by few (see
-//! `swarm_core::schedule`). A part of the answer is kept for members that have everything; never are they ranked, or all
-//! newcomers would sit on the same few.
+//! **Answers.** A node that asks for a swarm is told of members drawn by lot: mostly of its own site, some
+//! elsewhere. Up to [`GATEWAYS`] nodes of each site and swarm are told of more elsewhere, because a site
+//! fetches across its border by few nodes (see `swarm_core::schedule`). A part of the answer is for members
+//! that have everything. Members are never ranked, because then all newcomers would turn to the same few.
 //!
-//! Cost: an announcement O(changes), an answer O(its length), whatever the size of the swarm; a member takes 12 bytes at its
-//! node and 8 in its group, a swarm some 110 beside, and each of its sites after the first some 100.
+//! Cost: an announcement O(changes), an answer O(its length), whatever the size of the swarm. A member takes
+//! 12 bytes at its node and 8 in its group, a swarm about 110 bytes besides, and each of its sites after the
+//! first about 100.
 
 mod groups;
+mod memberships;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -28,92 +31,94 @@ use crate::slab::Slab;
 use crate::small_list::SmallList;
 pub use swarm_core::wire::tracker::{AnnouncedSwarm, SwarmKey};
 
-/// Time since a fixed start.
+/// The time since a fixed start.
 pub type Now = Duration;
 
-/// Members of a swarm in one site that are told of many elsewhere.
+/// The members of a swarm in one site that are told of many elsewhere.
 pub const GATEWAYS: u32 = 8;
 
-/// Where a node is.
+/// The place of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
-    /// Whom it is near: those of the same number.
+    /// The site: nodes with the same number are near each other.
     pub site: u64,
-    /// The place it comes from, of which there may be only so many.
+    /// The network that the node comes from, for which nodes and members are limited.
     pub origin: u64,
 }
 
-/// How many are named in one answer about one swarm.
+/// The number of members that one answer names of one swarm.
 #[derive(Debug, Clone, Copy)]
 pub struct Shares {
-    /// Of the asker's own site.
+    /// Members of the asker's own site.
     pub near: usize,
-    /// Of other sites, for a gateway, and where there is hardly anybody near.
+    /// Members of other sites, for a gateway and for a node with hardly any member near.
     pub far: usize,
-    /// Of other sites, for all others: one route more if the site's gateways fail, or lie.
+    /// Members of other sites, for all other nodes: a way out if the site's gateways fail or lie.
     pub far_least: usize,
-    /// Beside these, members that have everything, as far as there are any.
+    /// Further members that have everything, as far as there are any.
     pub whole: usize,
 }
 
 impl Default for Shares {
-    /// Twenty neighbours are as good as any number (simulated), and each site needs but a few outside.
+    /// Returns the usual numbers. Twenty neighbours are as good as any number (simulated), and each site
+    /// needs only a few members outside.
     fn default() -> Self {
         Self { near: 20, far: 10, far_least: 2, whole: 6 }
     }
 }
 
-/// Bounds of a registry.
+/// The bounds of a registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Nodes.
+    /// The most nodes.
     pub nodes: usize,
-    /// Members, over all swarms.
+    /// The most members, over all swarms.
     pub members: usize,
-    /// Swarms of one node.
+    /// The most swarms of one node.
     pub per_node: usize,
-    /// Nodes that come from one place.
+    /// The most nodes from one origin.
     pub per_origin: u32,
-    /// Members that come from one place.
+    /// The most members from one origin.
     pub members_per_origin: u32,
 }
 
-/// Why an announcement was not taken in.
+/// The reason why an announcement was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The registry is full.
     #[error("the tracker is full")]
     Full,
-    /// There are as many nodes from its place as there may be.
+    /// There are as many nodes or members from this origin as there may be.
     #[error("the tracker has reached its limit of nodes for this address")]
     Crowded,
-    /// The node takes part in as many swarms as one may.
+    /// The node takes part in as many swarms as it may, which is the field.
     #[error("a node may take part in at most {0} swarms")]
     TooMany(usize),
 }
 
-/// A node and where it can be reached, as an answer names it.
+/// A node and its addresses, as an answer names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named<'a, N> {
-    /// Who.
+    /// The name of the node.
     pub name: &'a N,
-    /// How to reach it, in the caller's form.
+    /// The addresses of the node, in the caller's form.
     pub reach: &'a [u8],
 }
 
-/// See the module's text. `N` names a node.
+/// The nodes, and the swarms that they take part in. `N` is the name of a node.
 #[derive(Debug)]
 pub struct Registry<N> {
     bounds: Bounds,
     names: NameIndex,
-    /// How many nodes come from each place.
+    /// The number of nodes and members from each origin.
     origins: Quotas,
     nodes: Slab<Node<N>>,
     keys: NameIndex,
     swarms: Slab<Gathering>,
-    /// Those of each swarm's sites after the first.
+    /// The groups of each swarm's sites after the first.
     groups: HashMap<(u32, u64), Group>,
-    /// Nodes by when they were last heard of, or before: looked at when they are due.
+    /// Nodes by the time at which they are to be forgotten, or an earlier one: each is examined when it is
+    /// due.
     due: BinaryHeap<Reverse<(Now, u32, u32)>>,
     members: usize,
     random: Random,
@@ -125,29 +130,27 @@ struct Node<N> {
     reach: Box<[u8]>,
     site: u64,
     origin: u64,
-    /// The state of its entries, by its own count.
+    /// The version of the node's set of swarms, as the node counts it.
     version: u64,
     expires: Now,
     entries: SmallList<Membership>,
-    /// Where each swarm's entry is, once they are too many to look through.
+    /// The place of each swarm's entry, once there are too many to search one by one.
     #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 48.
     index: Option<Box<HashMap<u32, u32>>>,
 }
 
-/// Nodes of other sites that come from one place, in one answer.
+/// The most nodes of other sites that one answer names from one origin.
 const FROM_ONE_PLACE: usize = 3;
-/// Swarms of a node that are moved to another site at once.
+/// The most swarms of a node that are moved to another site at once.
 const MOVED: usize = 1000;
-/// So many entries are looked through one by one.
-const FEW: usize = 32;
 
-/// One swarm a node takes part in: where it stands there.
+/// The membership of a node in one swarm, with its places in that swarm's lists.
 #[derive(Debug, Clone, Copy)]
 struct Membership {
     swarm: u32,
-    /// Its place in the group of its site.
+    /// The member's place in the group of its site.
     at: u32,
-    /// Its place among those that have everything, or [`NOWHERE`].
+    /// The member's place among those that have everything, or [`NOWHERE`].
     whole: u32,
 }
 
@@ -156,7 +159,7 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 struct Gathering {
     key: SwarmKey,
-    /// One of its sites, whose members stand here: most swarms have no other.
+    /// The site whose members stand in `first`. Most swarms have no other site.
     site: u64,
     first: Group,
     #[allow(clippy::box_collection)] // Eight bytes for the many that need none, in place of 24.
@@ -170,12 +173,12 @@ struct Gathering {
 struct Group {
     members: SmallList<Member>,
     gateways: u32,
-    /// Its place among the other sites of its swarm.
+    /// The place of this site among the other sites of its swarm.
     at: u32,
 }
 
 impl<N: Eq + Hash + Clone> Registry<N> {
-    /// An empty one, whose lots follow from `seed`.
+    /// Returns an empty registry, whose lots follow from `seed`.
     #[must_use]
     pub fn new(bounds: Bounds, seed: u64) -> Self {
         Self {
@@ -192,41 +195,42 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// Nodes.
+    /// Returns the number of nodes.
     #[must_use]
     pub fn nodes(&self) -> usize {
         self.names.len()
     }
 
-    /// Swarms.
+    /// Returns the number of swarms.
     #[must_use]
     pub fn swarms(&self) -> usize {
         self.keys.len()
     }
 
-    /// Members, over all swarms.
+    /// Returns the number of members, over all swarms.
     #[must_use]
     pub const fn members(&self) -> usize {
         self.members
     }
 
-    /// Members of one swarm, and how many of them have everything.
+    /// Returns the number of members of one swarm, and of those that have everything.
     #[must_use]
     pub fn swarm(&self, key: &SwarmKey) -> (usize, usize) {
         let swarm = self.swarm_of(key).and_then(|number| self.swarms.get(number));
         swarm.map_or((0, 0), |swarm| (swarm.members as usize, swarm.whole.len()))
     }
 
-    /// The state of a node's entries that is known here, by the node's own count; 0 for a node that is not known.
+    /// Returns the known version of a node's set, as the node counts it; 0 for an unknown node.
     #[must_use]
     pub fn version(&self, name: &N) -> u64 {
         self.node(name).map_or(0, |(_, node)| node.version)
     }
 
-    /// A node is heard of: it is kept until `expires`, is `at` this place and can be reached so.
+    /// Records an announcement of a node, which is kept until `expires`, is at this place and has these
+    /// addresses.
     ///
     /// # Errors
-    /// [`Refused::Full`], [`Refused::Crowded`] for one node too many.
+    /// [`Refused::Full`] or [`Refused::Crowded`] for one node too many.
     pub fn heard(&mut self, name: &N, at: At, reach: &[u8], expires: Now) -> Result<(), Refused> {
         if let Some(number) = self.number_of(name) {
             if self.nodes.get(number).is_some_and(|node| node.origin != at.origin) {
@@ -238,7 +242,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
                     self.origins.move_members(before, at.origin, members as u32);
                 }
             }
-            // A move costs as much as it has swarms: with many it waits until the node tells all anew.
+            // The cost of a move is that of moving its swarms: with many it waits until the node announces
+            // them all anew.
             if self.nodes.get(number).is_some_and(|node| node.site != at.site && node.entries.len() <= MOVED)
             {
                 self.move_to(number, at.site);
@@ -269,7 +274,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let nodes = &self.nodes;
         self.names.insert(name, number, |number| nodes.get(number).map(|node| &node.name));
         self.due.push(Reverse((expires, number, self.nodes.use_of(number))));
-        // Who comes and goes leaves entries behind.
+        // Nodes that came and went have left entries behind.
         if self.due.len() > 2 * self.names.len() + 64 {
             let nodes = &self.nodes;
             self.due.retain(|Reverse((_, number, turn))| nodes.use_of(*number) == *turn);
@@ -277,11 +282,11 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         Ok(())
     }
 
-    /// A node that was heard of takes part in more swarms, and no longer in others; its entries are at `version` then. With
-    /// `anew`, all that was known before is forgotten first.
+    /// Applies changes to the set of a known node: it joins and leaves swarms, and its set then has this
+    /// `version`. With `anew`, its earlier set is forgotten first.
     ///
     /// # Errors
-    /// [`Refused`]: what came before the entry that is too much is taken in, and the version becomes 0.
+    /// [`Refused`] at the first entry beyond a limit. Those before it are added, and the version becomes 0.
     pub fn change(
         &mut self,
         name: &N,
@@ -306,7 +311,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         Ok(())
     }
 
-    /// A node goes.
+    /// Forgets a node.
     pub fn forget(&mut self, name: &N) {
         if let Some(number) = self.number_of(name) {
             self.clear(number);
@@ -317,7 +322,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// Forgets whom nobody has heard of for too long.
+    /// Forgets the nodes that have not announced themselves for too long.
     pub fn expire(&mut self, now: Now) {
         while let Some(Reverse((at, number, turn))) = self.due.peek().copied()
             && at <= now
@@ -335,7 +340,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// Members of a swarm for a node to meet, itself left out; nobody if it is not known here.
+    /// Returns members of a swarm for a node to meet, without the node itself; none if the node is unknown.
     pub fn sample(&mut self, name: &N, key: &SwarmKey, shares: Shares) -> Vec<Named<'_, N>> {
         let Some((asker, site)) = self.node(name).map(|(number, node)| (number, node.site)) else {
             return Vec::new();
@@ -352,7 +357,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let far = if gateway || alone { shares.far } else { shares.far_least };
         if let Some(all) = self.swarms.get(swarm) {
             let elsewhere = |member: &Member| self.nodes.get(member.node).is_some_and(|n| n.site != site);
-            // Those who have everything: for who fetches from outside those elsewhere, else those near.
+            // The members that have everything: those elsewhere too for a node that fetches from outside,
+            // else those near.
             let mut whole = Vec::new();
             draw(&all.whole, shares.whole * 2, asker, &mut self.random, &mut whole);
             let outside = gateway || alone;
@@ -384,7 +390,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         chosen.into_iter().filter_map(named).collect()
     }
 
-    /// Of other sites, few from one place are named: a crowd of made-up nodes is not all that anybody is told of.
+    /// Returns true if the answer may name this node. Only a few nodes of other sites are named from one
+    /// origin, so that a crowd of made-up nodes is not all that anybody is told of.
     fn is_one_of_few(&self, node: u32, site: u64, chosen: &[u32]) -> bool {
         let of = |number: u32| self.nodes.get(number).filter(|n| n.site != site).map(|n| n.origin);
         let origin = of(node);
@@ -407,134 +414,6 @@ impl<N: Eq + Hash + Clone> Registry<N> {
     fn set_version(&mut self, number: u32, version: u64) {
         if let Some(node) = self.nodes.get_mut(number) {
             node.version = version;
-        }
-    }
-
-    /// Which of a node's memberships is of this swarm.
-    fn entry_of(&self, number: u32, key: &SwarmKey) -> Option<u32> {
-        let (swarm, node) = (self.swarm_of(key)?, self.nodes.get(number)?);
-        if let Some(index) = &node.index {
-            return index.get(&swarm).copied();
-        }
-        node.entries.iter().position(|e| e.swarm == swarm).map(|at| at as u32)
-    }
-
-    fn enter(&mut self, number: u32, entry: &AnnouncedSwarm) -> Result<(), Refused> {
-        if let Some(known) = self.entry_of(number, &entry.key) {
-            self.set_whole(number, known, entry.whole);
-            return Ok(());
-        }
-        let Some(node) = self.nodes.get(number) else { return Ok(()) };
-        let (site, origin, next) = (node.site, node.origin, node.entries.len());
-        if next >= self.bounds.per_node {
-            return Err(Refused::TooMany(self.bounds.per_node));
-        }
-        if self.members >= self.bounds.members {
-            return Err(Refused::Full);
-        }
-        self.origins.take(origin)?;
-        let swarm = self.swarm_of(&entry.key).unwrap_or_else(|| {
-            let (first, whole) = (Group::default(), SmallList::None);
-            let new = Gathering { key: entry.key, site, first, others: None, whole, members: 0 };
-            let number = self.swarms.insert(new);
-            let swarms = &self.swarms;
-            self.keys.insert(&entry.key, number, |number| swarms.get(number).map(|swarm| &swarm.key));
-            number
-        });
-        let at = self.join_group(swarm, site, Member { node: number, entry: next as u32 });
-        if let Some(node) = self.nodes.get_mut(number) {
-            node.entries.push(Membership { swarm, at, whole: NOWHERE });
-            if let Some(index) = &mut node.index {
-                index.insert(swarm, next as u32);
-            } else if next >= FEW {
-                node.index =
-                    Some(Box::new(node.entries.iter().zip(0..).map(|(of, at)| (of.swarm, at)).collect()));
-            }
-        }
-        self.members += 1;
-        if let Some(swarm) = self.swarms.get_mut(swarm) {
-            swarm.members += 1;
-        }
-        self.set_whole(number, next as u32, entry.whole);
-        Ok(())
-    }
-
-    /// Takes one of a node's memberships out of every list.
-    fn leave(&mut self, number: u32, entry: u32) {
-        self.set_whole(number, entry, false);
-        let Some(node) = self.nodes.get(number) else { return };
-        let (site, node_origin, gone) = (node.site, node.origin, node.entries[entry as usize]);
-        self.leave_group(gone.swarm, site, gone.at);
-        self.members -= 1;
-        self.origins.give_back(node_origin);
-        let gathering = self.swarms.get_mut(gone.swarm);
-        let empty = gathering.is_some_and(|swarm| {
-            swarm.members -= 1;
-            swarm.members == 0
-        });
-        if empty && let Some(swarm) = self.swarms.remove(gone.swarm) {
-            self.keys.remove(&swarm.key, gone.swarm);
-        }
-        // The last of its memberships takes this one's place.
-        let Some(node) = self.nodes.get_mut(number) else { return };
-        node.entries.swap_remove(entry as usize);
-        let moved = node.entries.get(entry as usize).copied();
-        if let Some(index) = &mut node.index {
-            index.remove(&gone.swarm);
-            if let Some(at) = moved.and_then(|moved| index.get_mut(&moved.swarm)) {
-                *at = entry;
-            }
-        }
-        let Some(moved) = moved else { return };
-        if let Some(group) = self.group_mut(moved.swarm, site) {
-            group.members[moved.at as usize].entry = entry;
-        }
-        if let Some(swarm) = self.swarms.get_mut(moved.swarm).filter(|_| moved.whole != NOWHERE) {
-            swarm.whole[moved.whole as usize].entry = entry;
-        }
-    }
-
-    fn clear(&mut self, number: u32) {
-        while let Some(last) = self.nodes.get(number).and_then(|node| node.entries.len().checked_sub(1)) {
-            self.leave(number, last as u32);
-        }
-    }
-
-    fn move_to(&mut self, number: u32, site: u64) {
-        let Some(node) = self.nodes.get_mut(number) else { return };
-        let before = std::mem::replace(&mut node.site, site);
-        for entry in 0..node.entries.len() as u32 {
-            let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
-            // First there, then away: the swarm is never without a site.
-            let at = self.join_group(of.swarm, site, Member { node: number, entry });
-            self.leave_group(of.swarm, before, of.at);
-            self.place(Member { node: number, entry }, at);
-        }
-    }
-
-    /// A node has everything of a swarm, or no longer.
-    fn set_whole(&mut self, number: u32, entry: u32, whole: bool) {
-        let Some(of) = self.nodes.get(number).map(|node| node.entries[entry as usize]) else { return };
-        let Some(swarm) = self.swarms.get_mut(of.swarm).filter(|_| whole != (of.whole != NOWHERE)) else {
-            return;
-        };
-        let (mut stands, mut moved) = (NOWHERE, None);
-        if whole {
-            stands = swarm.whole.len() as u32;
-            swarm.whole.push(Member { node: number, entry });
-        } else {
-            swarm.whole.swap_remove(of.whole as usize);
-            moved = swarm.whole.get(of.whole as usize).copied();
-        }
-        let set = |nodes: &mut Slab<Node<N>>, member: Member, to: u32| {
-            let of = nodes.get_mut(member.node).and_then(|node| node.entries.get_mut(member.entry as usize));
-            if let Some(of) = of {
-                of.whole = to;
-            }
-        };
-        set(&mut self.nodes, Member { node: number, entry }, stands);
-        if let Some(moved) = moved {
-            set(&mut self.nodes, moved, of.whole);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The oracle is a plain list of who takes part in what.
+//! Tests of the registry; the oracle is a plain list of nodes and their swarms.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ fn entry(number: u8, whole: bool) -> AnnouncedSwarm {
     AnnouncedSwarm { key: key(number), whole }
 }
 
-/// `site` gets `count` members of swarm 1, the first `whole` of which have everything.
+/// Adds `count` members of swarm 1 to `site`; the first `whole` of them have everything.
 fn fill(registry: &mut Registry<u64>, site: u64, count: u64, whole: u64) {
     for node in 0..count {
         let name = site * 10_000 + node;
@@ -53,7 +53,7 @@ fn most_are_near_and_gateways_know_some_far() {
     }
     assert_eq!(far_of.iter().filter(|far| **far == 10).count(), GATEWAYS as usize, "{far_of:?}");
     assert_eq!(far_of.iter().filter(|far| **far == 2).count(), 60 - GATEWAYS as usize);
-    // A gateway that goes makes room for another.
+    // A gateway that leaves makes room for another.
     registry.forget(&10_000);
     let far = |registry: &mut Registry<u64>, node| {
         names(registry, node).iter().filter(|n| *n / 10_000 != 1).count()
@@ -168,7 +168,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     prop::collection::vec(deed, 0..60)
 }
 
-/// Every list points to every other.
+/// Checks that the lists agree with each other.
 fn check(registry: &Registry<u8>) {
     let mut members = 0;
     for number in registry.names.numbers() {
@@ -300,7 +300,7 @@ fn one_place_has_so_many_members() {
     let too_many = registry.change(&2, true, (&[entry(1, true), entry(2, true)], &[]), 1);
     assert_eq!(too_many, Err(Refused::Crowded));
     assert_eq!((registry.swarm(&key(1)), registry.swarm(&key(2))), ((2, 2), (1, 1)));
-    // Elsewhere there is room; who leaves makes some.
+    // Elsewhere there is room, and a node that leaves makes some.
     registry.heard(&3, at(2), &[], LATER).unwrap();
     registry.change(&3, true, (&[entry(2, false)], &[]), 1).unwrap();
     registry.forget(&1);
@@ -309,7 +309,7 @@ fn one_place_has_so_many_members() {
     assert!(registry.origins.is_empty() && registry.members() == 0);
 }
 
-/// A crowd of one address with a site for each of its nodes is not all that others are told of.
+/// A crowd from one address, with a site for each of its nodes, is not all that others are told of.
 #[test]
 fn few_of_one_place_are_named_to_those_elsewhere() {
     let mut registry = Registry::new(ROOMY, 1);

@@ -1,4 +1,4 @@
-//! A tracker that runs: announcements in, answers out, and what it has counted.
+//! A running tracker: it takes announcements in, sends answers, and counts both.
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use swarm_core::discovery::tracker::listener::{Call, Counts, DeskOptions, TrackerListener};
+use swarm_core::discovery::tracker::listener::{AnnounceCall, Counts, DeskOptions, TrackerListener};
 use swarm_core::limits;
 use swarm_core::net::address::{is_public, subnet};
 use swarm_core::net::error::StartError;
@@ -24,53 +24,55 @@ use crate::http;
 use crate::reach::{self, Reach};
 use crate::registry::{At, Bounds, Registry, Shares};
 
-/// The port a tracker listens on, for TCP and QUIC, unless it is told otherwise.
+/// The default port of a tracker, for TCP and QUIC.
 pub const PORT: u16 = 4770;
-/// The port of its page.
+/// The default port of a tracker's page.
 pub const HTTP_PORT: u16 = 4771;
 
-/// Seconds from one announcement of a node to the next, when there is little to do and at most.
+/// Seconds between two announcements of a node: the least, used while there is little to do, and the most.
 const INTERVAL: (u32, u32) = (60, 1800);
-/// Nodes for each second of the interval: a connection for each announcement costs a millisecond or so.
+/// Nodes for each second of the interval: the connection of an announcement costs about a millisecond.
 const NODES_A_SECOND: usize = 500;
-/// Seconds a node should leave between announcements that have news, when there is little to do and at most.
+/// Seconds that a node should leave between announcements with news: the least, used while there is little to
+/// do, and the most.
 const PAUSE: (u32, u32) = (5, 60);
-/// Announcements a second beyond which nodes are asked to leave more time.
+/// Announcements per second beyond which nodes are asked to leave more time.
 const BUSY: u64 = 5000;
-/// A node is forgotten after so many halves of its interval.
+/// Halves of a node's interval after which the node is forgotten.
 const FORGOTTEN_AFTER: u32 = 5;
-/// How often it looks who is to be forgotten, and what there was to do.
+/// The interval at which the tracker forgets nodes and counts its work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Seconds over which announcements are counted.
 const COUNTED: usize = 10;
 
-/// How a tracker runs.
+/// The settings of a tracker.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where its key is kept; created (0700) when missing.
+    /// The folder of the tracker's key; created (0700) when missing.
     pub home: PathBuf,
-    /// Multiaddrs to listen on; empty: all interfaces, TCP and QUIC, port [`PORT`].
+    /// Multiaddrs to listen on; if empty, all interfaces, TCP and QUIC, port [`PORT`].
     pub listen: Vec<String>,
-    /// Where its page is; nowhere without.
+    /// The address of the tracker's page; `None` for no page.
     pub http: Option<SocketAddr>,
-    /// Connections at once.
+    /// The most connections at once.
     pub connections: usize,
-    /// Connections at once, and thirty times as many nodes, from one address: a whole office may be behind it.
+    /// The most connections at once from one address, which may be that of a whole office. Thirty times as
+    /// many nodes may come from it.
     pub per_address: usize,
-    /// Nodes at most; four times as many members of swarms.
+    /// The most nodes. There may be four times as many members of swarms.
     pub nodes: usize,
-    /// Seconds from one announcement of a node to the next, at least; 60 without.
+    /// The least number of seconds between two announcements of a node; `None` for 60.
     pub interval: Option<u32>,
-    /// Announcements a second that one connection is answered in the long run.
+    /// Announcements per second that one connection is answered in the long run.
     pub rate: u32,
-    /// Multiaddrs at which it is reached where it cannot tell itself: its router passes them on.
+    /// Multiaddrs at which the tracker is reached, if it cannot know them because its router forwards them.
     pub external: Vec<String>,
-    /// Content may pass through its relay.
+    /// True if content may pass through the tracker's relay.
     pub relay_content: bool,
 }
 
 impl Options {
-    /// A tracker in `home` with every default.
+    /// Returns the settings of a tracker in `home` with every default.
     #[must_use]
     pub const fn new(home: PathBuf) -> Self {
         Self {
@@ -88,51 +90,51 @@ impl Options {
     }
 }
 
-/// What a tracker has counted.
+/// The counters of a tracker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Seconds since its start.
+    /// Seconds since the tracker's start.
     pub uptime: u64,
-    /// Nodes it knows.
+    /// Nodes that the tracker knows.
     pub nodes: u64,
-    /// Swarms.
+    /// Swarms that the tracker knows.
     pub swarms: u64,
-    /// Members over all swarms.
+    /// Members, over all swarms.
     pub members: u64,
-    /// Connections.
+    /// Open connections.
     pub connections: u64,
-    /// Announcements since its start.
+    /// Announcements since the tracker's start.
     pub announcements: u64,
-    /// The same, a second, lately.
+    /// Announcements per second, lately.
     pub rate: u64,
-    /// Announcements that were not taken in: it is full, or the node takes too much.
+    /// Announcements that were refused because the tracker is full or the node takes part in too many swarms.
     pub turned_away: u64,
     /// Invalid messages.
     pub bad: u64,
-    /// Connections refused, by reason.
+    /// Refused connections by reason.
     pub refused: Vec<(String, u64)>,
-    /// Seconds from one announcement of a node to the next.
+    /// Seconds between two announcements of a node.
     pub interval: u64,
-    /// When this was counted; about once a second.
+    /// The time of the count, which is repeated about once a second.
     pub at: Option<Instant>,
 }
 
-/// A tracker that runs. It ends with this value.
+/// A running tracker. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct Server {
     listen: watch::Receiver<Vec<String>>,
-    /// Where its page is, if it has one.
+    /// The address of the tracker's page, if it has one.
     pub http: Option<SocketAddr>,
     _tasks: JoinSet<()>,
-    /// Held as long as it runs.
+    /// The lock on the tracker's folder, which is held as long as it runs.
     _lock: File,
 }
 
 impl Server {
-    /// Listens and answers from now on.
+    /// Starts a tracker, which listens and answers from now on.
     ///
     /// # Errors
-    /// [`StartError`]: an address that is none or is taken, a folder or key that cannot be used.
+    /// [`StartError`] for an address that is invalid or taken, and for a folder or key that cannot be used.
     pub async fn start(options: &Options) -> Result<Self, StartError> {
         make_home(&options.home)?;
         let lock = lock(&options.home)?;
@@ -168,7 +170,7 @@ impl Server {
         Ok(Self { listen: addresses, http: at, _tasks: tasks, _lock: lock })
     }
 
-    /// Where it is reached, `/p2p/..` included, the likeliest first.
+    /// Returns the addresses at which the tracker is reached, with `/p2p/..`, the likeliest first.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let mut all = self.listen.borrow().clone();
@@ -181,7 +183,7 @@ impl Server {
     }
 }
 
-/// All interfaces, TCP and QUIC, IPv6 where there is any.
+/// Returns the addresses of all interfaces, TCP and QUIC, with IPv6 if there is any.
 fn everywhere() -> Vec<String> {
     let v6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let mut all = vec![format!("/ip4/0.0.0.0/tcp/{PORT}"), format!("/ip4/0.0.0.0/udp/{PORT}/quic-v1")];
@@ -191,7 +193,8 @@ fn everywhere() -> Vec<String> {
     all
 }
 
-/// One tracker a folder: two would be one and the same to everybody, and each know half.
+/// Locks the folder. Two trackers in one folder would be the same one for everybody, and each would know
+/// half.
 fn lock(home: &Path) -> Result<File, StartError> {
     let path = home.join("lock");
     let failed = |e| StartError::Disk(DiskError::new("create", &path, e));
@@ -212,20 +215,21 @@ fn make_home(home: &Path) -> Result<(), StartError> {
     made.map_err(|e| StartError::Disk(DiskError::new("create", home, e)))
 }
 
-/// An Ed25519 identity as a peer id: what a node here has for a name. Others have longer ones, and no node of ours has them.
+/// The peer id of an Ed25519 key, by which the registry names a node. Other keys have longer ids, and no
+/// swarm node has such a key.
 type Name = [u8; 38];
 
-/// The registry and what is counted beside it.
+/// The registry and its counters.
 struct Tracker {
     registry: Registry<Name>,
     started: Instant,
-    /// Without it sites could be made to fall together.
+    /// A random state: without it, sites could be made to fall together.
     hash: RandomState,
     least_interval: u32,
     most_nodes: usize,
     announcements: u64,
     turned_away: u64,
-    /// Announcements at each of the last seconds.
+    /// The number of announcements at each of the last seconds.
     seconds: VecDeque<u64>,
     numbers: watch::Sender<Counters>,
     counts: Arc<Counts>,
@@ -262,7 +266,7 @@ impl Tracker {
             tokio::select! {
                 call = listener.calls.recv() => match call {
                     Some(call) => self.answer(call),
-                    // Nobody takes connections any longer: that is to be seen.
+                    // Nobody accepts connections any more, and that must be noticed.
                     None => return,
                 },
                 _ = look.tick() => {
@@ -273,7 +277,7 @@ impl Tracker {
         }
     }
 
-    fn answer(&mut self, call: Call) {
+    fn answer(&mut self, call: AnnounceCall) {
         self.announcements += 1;
         let mut answer = TrackerAnswer {
             interval: self.interval(),
@@ -287,7 +291,7 @@ impl Tracker {
             Err(_) => answer.refused = Some("the peer id is not that of a swarm node".to_owned()),
         }
         self.turned_away += u64::from(answer.refused.is_some());
-        // Who has gone does not wait for it.
+        // A node that has gone does not wait for the answer.
         let _ = call.reply.send(answer);
     }
 
@@ -326,7 +330,8 @@ impl Tracker {
         }
     }
 
-    /// Who is near whom: by name, else by the address of the internet that they share, else by subnet.
+    /// Returns the site of a node: by its name, else by the internet address that it shares with others, else
+    /// by its subnet.
     fn site(&self, name: Option<&str>, from: IpAddr) -> u64 {
         match name {
             Some(name) => self.hash.hash_one((0, name)),
@@ -344,7 +349,7 @@ impl Tracker {
         u32::try_from(by_load).unwrap_or(u32::MAX).clamp(PAUSE.0, PAUSE.1)
     }
 
-    /// Announcements a second, lately.
+    /// Returns the announcements per second, lately.
     fn rate(&self) -> u64 {
         let since = self.seconds.front().copied().unwrap_or(0);
         (self.announcements - since) / self.seconds.len().max(1) as u64
@@ -375,7 +380,7 @@ impl Tracker {
     }
 }
 
-/// What one customer of a provider has: an address, or a /64.
+/// Returns the network that one customer of a provider has: an address, or a /64.
 fn network(ip: IpAddr) -> IpAddr {
     if ip.is_ipv4() { ip } else { subnet(ip) }
 }

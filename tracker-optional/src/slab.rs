@@ -1,13 +1,14 @@
-//! Values by number. Places are used again; each use has a number too, so that an old reference is seen to be one.
+//! Values by number. Places are used again, and each use has a number too, so that an old reference is
+//! recognised.
 //!
-//! Places stand in blocks: what grows takes no more than it needs, and never moves.
+//! Places stand in blocks, so a growing slab takes no more memory than it needs, and never moves its values.
 
 /// Places of a block.
 const BLOCK: usize = 1024;
 
 type Place<T> = (u32, Option<T>);
 
-/// See the module's text.
+/// Values by number, in places that are used again.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     blocks: Vec<Vec<Place<T>>>,

@@ -1,9 +1,9 @@
-//! A list of mostly one: most swarms of a home are known to one node, and most nodes take part in one. One value needs no
-//! memory of its own.
+//! A list for mostly one value. Most swarms of a home are known to one node, and most nodes take part in one
+//! swarm, so one value needs no memory of its own.
 
 use std::ops::{Deref, DerefMut};
 
-/// See the module's text.
+/// A list that keeps a single value in place.
 #[derive(Debug, Default)]
 pub(crate) enum SmallList<T> {
     #[default]
@@ -25,7 +25,7 @@ impl<T> SmallList<T> {
         };
     }
 
-    /// Takes one out; the last takes its place.
+    /// Removes the value at a place; the last value takes that place.
     pub(crate) fn swap_remove(&mut self, at: usize) {
         *self = match std::mem::take(self) {
             Self::Many(mut all) => {
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(size_of::<SmallList<[u32; 3]>>(), 16);
         let (mut few, mut list) = (SmallList::None, Vec::new());
         for step in 0..60_u32 {
-            // Up to four, down to none, again and again.
+            // The length goes up to four and down to none, again and again.
             if step % 8 < 4 {
                 few.push(step);
                 list.push(step);

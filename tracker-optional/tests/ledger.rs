@@ -1,5 +1,5 @@
-//! What nodes tell and what trackers know, together: whatever is lost, restarted or changed on the way, in the end the
-//! tracker knows exactly the node's set.
+//! The ledger of a node and the registry of a tracker together: whatever is lost, restarted or changed on the
+//! way, in the end the tracker knows exactly the node's set.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ fn key(number: u32) -> SwarmKey {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
-/// As the server does it.
+/// Handles an announcement as the server does.
 fn take_in(registry: &mut Registry<u8>, part: &ChangeSet) -> u64 {
     registry.heard(&1, HERE, &[], LATER).unwrap();
     let known = registry.version(&1);
@@ -84,7 +84,7 @@ fn ten_thousand_swarms_cost_one_small_message_once_they_are_known() {
     same(&node, &registry, 0..10_000);
     let renewal = node.ledger.part(|key| node.set.get(key).copied());
     assert!(renewal.add.is_empty() && renewal.drop.is_empty() && renewal.base == renewal.version);
-    // Started anew, it knows nothing: one message to find out, then everything.
+    // After a restart it knows nothing: the node finds that out with one message, and then tells everything.
     let mut registry = Registry::new(BOUNDS, 2);
     node.announce(&mut registry, false);
     let mut parts = 0;
@@ -138,7 +138,7 @@ proptest! {
                 }
             }
         }
-        // The first may find out that all must be told anew.
+        // The first message may find out that all must be told anew.
         for _ in 0..3 {
             node.announce(&mut registry, false);
         }

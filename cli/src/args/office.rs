@@ -65,7 +65,7 @@ pub(crate) struct Init {
 /// Arguments of `office invite`.
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
-    /// What new members may do
+    /// Role of the new members
     ///
     /// member: fetch, and share with members that they name. publisher: also publish to all members.
     /// registrar: also invite and expel (asks for the root password).
@@ -96,7 +96,8 @@ fn role() -> impl clap::builder::TypedValueParser<Value = Role> {
 pub(crate) struct Join {
     /// Invitation, or a file that contains it
     ///
-    /// - reads it from standard input. Arguments are visible to other users of this machine: a file is better.
+    /// - reads it from standard input. Arguments are visible to other users of this machine: a file is
+    /// better.
     #[arg(env = "SWARM_JOIN", value_name = "CODE|FILE")]
     pub(crate) code: String,
     /// Name of this node in the office

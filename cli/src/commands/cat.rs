@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use swarm_core::api::command::{Command, Destination, Get};
 use swarm_core::api::event::Event;
 use swarm_core::content::kind::ContentKind;
+use swarm_core::{Destination, Get};
 
 use super::get::{self, Search};
 use crate::args;
 use crate::conversation::{Conversation, say_trouble};
-use crate::deadline::{Deadline, Watch};
+use crate::deadline::{Deadline, DeadlineTimer};
 use crate::exit::{Code, Failed, Outcome, unexpected};
 use crate::json::About;
 use crate::settings::Settings;
@@ -26,19 +26,8 @@ const BUFFER: u64 = 1 << 20;
 pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Cat, deadline: Deadline) -> Outcome {
     let watch = deadline.enforce(ui);
     let asked = Asked::read(ui, &target::given_one(&args.target)?, &args.secret)?;
-    let command = Command::Get(Get {
-        target: asked.target.clone(),
-        output: Destination::Store,
-        overwrite: false,
-        delete: false,
-        exact: false,
-        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-        include: Vec::new(),
-        exclude: Vec::new(),
-        serve: settings.audience_of_item(),
-        network: settings.network(args.public),
-    });
-    let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
+    let get = get::fetch(settings, &asked, args.timeout, args.public);
+    let (conversation, outcome) = stream(ui, settings, (&asked, get), (deadline, watch)).await?;
     conversation.finish(outcome.map(drop)).await
 }
 
@@ -50,8 +39,8 @@ pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get, dead
         return Err(failed.hint("run swarm cat ID once for each").into());
     };
     let asked = Asked::read(ui, &target::given_one(target)?, &args.secret)?;
-    let command = get::command(settings, args, &asked, Destination::Store);
-    let (conversation, outcome) = stream(ui, settings, (&asked, command), (deadline, watch)).await?;
+    let get = get::request(settings, args, &asked, Destination::Store);
+    let (conversation, outcome) = stream(ui, settings, (&asked, get), (deadline, watch)).await?;
     match outcome {
         Ok(id) if args.seed => get::share(ui, conversation, vec![id]).await,
         outcome => conversation.finish(outcome.map(drop)).await,
@@ -62,13 +51,13 @@ pub(super) async fn run_get(ui: &Ui, settings: &Settings, args: &args::Get, dead
 async fn stream<'a>(
     ui: &'a Ui,
     settings: &Settings,
-    (asked, command): (&Asked, Command),
-    (deadline, watch): (Deadline, Watch),
+    (asked, get): (&Asked, Get),
+    (deadline, watch): (Deadline, DeadlineTimer),
 ) -> Outcome<(Conversation<'a>, Outcome<String>)> {
     let name = asked.name.clone();
     let options = settings.for_item(settings.options());
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
-    conversation.ask(command).await;
+    conversation.ask(get).await;
     let mut copy = Copy { source: None, written: 0, watch: Some(watch) };
     let outcome = copy_events(ui, &mut conversation, name, &mut copy).await;
     Ok((conversation, outcome))
@@ -125,7 +114,7 @@ struct Copy {
     source: Option<(PathBuf, File)>,
     written: u64,
     /// Until content flows: from then on whoever reads it may take as long as he likes.
-    watch: Option<Watch>,
+    watch: Option<DeadlineTimer>,
 }
 
 impl Copy {

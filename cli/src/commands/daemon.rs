@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use swarm_core::api::call::GetStatus;
 use swarm_core::api::command::{self, Command};
 use swarm_core::api::event::Event;
 use swarm_core::api::status::Status;
@@ -34,10 +35,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Daemon) -> Ou
         tracker = Some(server);
     }
     let mut conversation = Conversation::open(ui, options).await?;
-    let answer = conversation.answer(Command::Status, |_| Ok(())).await;
-    let status = match answer {
-        Ok(Event::Status(status)) => status,
-        Ok(_) => return conversation.finish(Err(unexpected())).await,
+    let status = match conversation.answer(GetStatus, |_| Ok(())).await {
+        Ok(status) => status,
         Err(stop) => return conversation.finish(Err(stop)).await,
     };
     if !conversation.is_own() {

@@ -8,10 +8,10 @@ mod source;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use swarm_core::api::command::Command;
+use swarm_core::api::call::GetStatus;
 use swarm_core::api::event::{Done, Event, Failure};
 use swarm_core::api::status::Status;
-use swarm_core::control::{ControlSession, ServerMessage};
+use swarm_core::control::ControlSession;
 use swarm_core::options::Options;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -40,7 +40,7 @@ pub(super) async fn run(ui: &Ui, file: Option<&Path>) -> Outcome {
     let mut signals = Signals::catch();
     let folder = tempfile::Builder::new().prefix("swarm-demo-").tempdir();
     let folder = folder.map_err(|error| Failed::io("create a folder in", &std::env::temp_dir(), &error))?;
-    let mut demo = Demo::new(ui, folder.path());
+    let mut demo = DemoRun::new(ui, folder.path());
     let played = tokio::select! {
         played = Box::pin(demo.play(file)) => played,
         () = signals.first() => {
@@ -56,7 +56,7 @@ pub(super) async fn run(ui: &Ui, file: Option<&Path>) -> Outcome {
     played
 }
 
-struct Demo<'a> {
+struct DemoRun<'a> {
     ui: &'a Ui,
     folder: &'a Path,
     /// The publisher, then the getters.
@@ -76,7 +76,7 @@ struct Player {
     failure: Option<Failure>,
 }
 
-impl<'a> Demo<'a> {
+impl<'a> DemoRun<'a> {
     fn new(ui: &'a Ui, folder: &'a Path) -> Self {
         let (sender, heard) = mpsc::channel(QUEUE);
         Self { ui, folder, players: Vec::new(), sender, heard }
@@ -235,7 +235,7 @@ impl<'a> Demo<'a> {
     /// The control socket of a process; `None` when it does not answer.
     async fn session(&self, number: usize) -> Option<ControlSession> {
         let home = self.players[number].process.home.clone();
-        let options = Options { offline: true, ..Options::new(home) };
+        let options = Options::new(home).offline();
         match timeout(ANSWER_WITHIN, Box::pin(ControlSession::open(options, |_| {}))).await {
             Ok(Ok(session)) if !session.is_own() => Some(session),
             // The process has gone and we have become the node of its store: that tells nothing.
@@ -255,11 +255,7 @@ impl<'a> Demo<'a> {
 }
 
 async fn status(session: Option<&ControlSession>) -> Option<Status> {
-    let mut replies = session?.call(Command::Status).await;
-    match timeout(ANSWER_WITHIN, replies.next()).await {
-        Ok(Some(ServerMessage::Event(Event::Status(status)))) => Some(*status),
-        _ => None,
-    }
+    timeout(ANSWER_WITHIN, session?.ask(GetStatus)).await.ok()?.ok()
 }
 
 impl Player {

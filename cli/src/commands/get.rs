@@ -1,9 +1,10 @@
 //! `swarm get`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use swarm_core::api::command::{self, Command, Destination};
 use swarm_core::api::event::{Done, Event};
+use swarm_core::{Destination, Get};
 
 use crate::args;
 use crate::conversation::{Conversation, Sharer, say_trouble};
@@ -34,7 +35,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
     let mut fetches = Vec::new();
     for asked in &targets {
-        conversation.ask(command(settings, args, asked, output.clone())).await;
+        conversation.ask(request(settings, args, asked, output.clone())).await;
         fetches.push(Fetch::new(ui, asked, targets.len() > 1));
     }
     let ids = match fetch_all(&mut conversation, fetches).await {
@@ -58,20 +59,22 @@ pub(super) async fn share(ui: &Ui, conversation: Conversation<'_>, ids: Vec<Stri
     seeding::until_stopped(ui, conversation, ids).await
 }
 
-/// The command for one target.
-pub(super) fn command(settings: &Settings, args: &args::Get, asked: &Asked, output: Destination) -> Command {
-    Command::Get(command::Get {
-        target: asked.target.clone(),
-        output,
-        overwrite: args.overwrite,
-        delete: args.delete,
-        exact: args.exact,
-        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-        include: args.include.clone(),
-        exclude: args.exclude.clone(),
-        serve: settings.audience_of_item(),
-        network: settings.network(args.public),
-    })
+/// The request for one target.
+pub(super) fn request(settings: &Settings, args: &args::Get, asked: &Asked, output: Destination) -> Get {
+    let mut get = fetch(settings, asked, args.timeout, args.public).destination(output);
+    (get.overwrite, get.delete, get.exact) = (args.overwrite, args.delete, args.exact);
+    (get.include, get.exclude) = (args.include.clone(), args.exclude.clone());
+    get
+}
+
+/// The request for one target, into the store.
+pub(super) fn fetch(settings: &Settings, asked: &Asked, timeout: Option<Duration>, public: bool) -> Get {
+    let mut get = Get::new(asked.target.clone()).network(settings.network(public));
+    get.serve = settings.audience_of_item();
+    match timeout {
+        Some(timeout) => get.timeout(timeout),
+        None => get,
+    }
 }
 
 fn output(args: &args::Get) -> Result<Destination, Failed> {
@@ -259,9 +262,7 @@ mod tests {
         let asked = Asked { target: "swarm:x".into(), shown: "x".to_owned(), name: "x".to_owned() };
         let flags = crate::settings::Layer { home: Some("/x".into()), ..Default::default() };
         let settings = crate::config::load(Default::default(), flags).expect("settings");
-        let Command::Get(get) = command(&settings, &args(None, 1), &asked, Destination::Store) else {
-            panic!("not get")
-        };
+        let get = request(&settings, &args(None, 1), &asked, Destination::Store);
         assert_eq!((get.target.expose(), get.timeout_ms, get.overwrite), ("swarm:x", Some(1500), false));
     }
 }

@@ -1,8 +1,8 @@
 //! `swarm hold`.
 
-use swarm_core::api::command::{self, Command, Destination};
+use swarm_core::Destination;
 
-use super::get::{Fetch, fetch_all};
+use super::get::{Fetch, fetch, fetch_all};
 use crate::args;
 use crate::conversation::{Conversation, Sharer};
 use crate::deadline::Deadline;
@@ -22,19 +22,8 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Hold, deadlin
     };
     let options = settings.for_item(settings.resident());
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
-    let get = command::Get {
-        target: asked.target.clone(),
-        output,
-        overwrite: false,
-        delete: false,
-        exact: false,
-        timeout_ms: args.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
-        include: Vec::new(),
-        exclude: Vec::new(),
-        serve: settings.audience_of_item(),
-        network: settings.network(args.public),
-    };
-    conversation.ask(Command::Get(get)).await;
+    let get = fetch(settings, &asked, args.timeout, args.public).destination(output);
+    conversation.ask(get).await;
     let ids = match fetch_all(&mut conversation, vec![Fetch::new(ui, &asked, false)]).await {
         Ok(ids) => ids,
         Err(stop) => return conversation.finish(Err(stop)).await,

@@ -1,11 +1,11 @@
 //! `swarm info`.
 
-use swarm_core::api::command::Command;
-use swarm_core::api::event::{Event, Info};
+use swarm_core::api::call::Inspect;
+use swarm_core::api::event::Info;
 use swarm_core::content::kind::ContentKind;
 
 use crate::conversation::ask_once;
-use crate::exit::{Outcome, unexpected};
+use crate::exit::Outcome;
 use crate::settings::Settings;
 use crate::size;
 use crate::target::item;
@@ -14,9 +14,7 @@ use crate::ui::Ui;
 /// Shows all that is known of one item.
 pub(super) async fn run(ui: &Ui, settings: &Settings, id: &str) -> Outcome {
     let id = item(id)?;
-    let Event::Info(info) = ask_once(ui, settings.offline(), Command::Info { id }).await? else {
-        return Err(unexpected());
-    };
+    let info = ask_once(ui, settings.offline(), Inspect { id }).await?;
     if ui.is_json() {
         return Ok(());
     }
@@ -47,7 +45,7 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         ("size", amount(blob.len)),
         ("here", amount(blob.have)),
         ("chunks", chunks),
-        ("state", blob.state.clone()),
+        ("state", blob.state.to_string()),
         ("holders", info.holders.to_string()),
         ("serve", blob.serve.unwrap_or_default().to_string()),
     ];

@@ -1,7 +1,7 @@
 //! `swarm ls`.
 
 use swarm_core::api::command::Command;
-use swarm_core::api::event::{BlobRow, EntryRow, Event};
+use swarm_core::api::event::{BlobRow, BlobState, EntryRow, EntryType, Event};
 use swarm_core::content::kind::ContentKind;
 
 use crate::conversation::ask_once_with;
@@ -44,13 +44,12 @@ fn entry_line(size: &str, kind: &str, path: &str) -> String {
 }
 
 fn entry(entry: &EntryRow) -> String {
-    let is_file = ["file", "executable"].contains(&entry.kind.as_str());
-    let size = if is_file { size::bytes(entry.len) } else { String::new() };
-    let path = match (&entry.detail, entry.kind.as_str()) {
-        (Some(target), "symlink") => format!("{} -> {target}", entry.path),
+    let size = if entry.kind.is_file() { size::bytes(entry.len) } else { String::new() };
+    let path = match (&entry.detail, entry.kind) {
+        (Some(target), EntryType::Symlink) => format!("{} -> {target}", entry.path),
         _ => entry.path.clone(),
     };
-    entry_line(&size, &entry.kind, &path)
+    entry_line(&size, entry.kind.name(), &path)
 }
 
 fn show_blobs(ui: &Ui, blobs: &[BlobRow]) -> Outcome {
@@ -79,8 +78,10 @@ fn row(ui: &Ui, blob: &BlobRow) -> Vec<String> {
         ContentKind::Directory => "dir",
         ContentKind::Share => "share",
     };
-    let state = match blob.state.as_str() {
-        state @ ("complete" | "source changed" | "source missing") => state.to_owned(),
+    let state = match blob.state {
+        state @ (BlobState::Complete | BlobState::SourceChanged | BlobState::SourceMissing) => {
+            state.to_string()
+        }
         state => format!("{state} {}%", percent(blob.have, blob.len)),
     };
     let serve = blob.serve.map(|who| who.to_string()).unwrap_or_default();

@@ -1,12 +1,11 @@
 //! `swarm peers`.
 
-use swarm_core::api::command::Command;
-use swarm_core::api::event::Event;
+use swarm_core::api::call::ListPeers;
 use swarm_core::api::status::{BanRow, PeerRow};
 use swarm_core::distance::Distance;
 
 use crate::conversation::{Conversation, no_node};
-use crate::exit::{Outcome, unexpected};
+use crate::exit::Outcome;
 use crate::settings::Settings;
 use crate::size;
 use crate::table::Column;
@@ -16,23 +15,21 @@ use crate::ui::Ui;
 pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
     let mut conversation = Conversation::open(ui, settings.offline()).await?;
     let nobody = conversation.is_own();
-    let answer = conversation.answer(Command::Peers, |_| Ok(())).await;
-    let Event::Peers { peers, banned } = conversation.finish(answer).await? else {
-        return Err(unexpected());
-    };
+    let answer = conversation.answer(ListPeers, |_| Ok(())).await;
+    let list = conversation.finish(answer).await?;
     if nobody {
         ui.talk(&no_node(settings));
     }
     if ui.is_json() {
         return Ok(());
     }
-    if peers.is_empty() && !nobody {
+    if list.peers.is_empty() && !nobody {
         ui.talk("no peers connected");
     }
-    if !peers.is_empty() {
-        show_peers(ui, &peers)?;
+    if !list.peers.is_empty() {
+        show_peers(ui, &list.peers)?;
     }
-    show_banned(ui, &banned)
+    show_banned(ui, &list.banned)
 }
 
 fn show_peers(ui: &Ui, peers: &[PeerRow]) -> Outcome {

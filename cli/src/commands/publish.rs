@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use swarm_core::api::command::{self, Command};
+use swarm_core::Publish;
 use swarm_core::api::event::{Event, Published};
 use swarm_core::content::kind::ContentKind;
 use swarm_core::content::share::Hidden;
@@ -15,7 +15,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::args;
 use crate::conversation::{Conversation, Sharer};
-use crate::exit::{Code, Failed, Outcome, unexpected};
+use crate::exit::{Code, Failed, Outcome};
 use crate::password;
 use crate::platform::{create_private_folder, shell_quote};
 use crate::progress::Gauge;
@@ -77,29 +77,18 @@ async fn publish(
     let name = args.name.clone().or_else(|| take.then(|| "stdin".to_owned()));
     let shown = name.clone().or_else(|| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let mut meter = ui.meter(&shown.unwrap_or_default());
-    let (copy, unix_names, symlinks) = (args.copy, args.unix_names, args.symlinks);
     let absolute =
         |path: &PathBuf| std::path::absolute(path).map_err(|error| Failed::io("write", path, &error));
-    let hash_list = args.hash_list.as_ref().map(absolute).transpose()?;
-    let webseeds = args.webseed.clone();
-    let encrypt = args.encrypt || password.is_some();
-    let publish = command::Publish {
-        path,
-        name,
-        copy,
-        take,
-        unix_names,
-        webseeds,
-        hash_list,
-        symlinks,
-        skip_homes: args.skip_homes,
-        serve: settings.audience_of_item(),
-        encrypt,
-        password,
-        network: settings.network(args.public),
-        to: args.to.clone(),
-    };
-    let command = Command::Publish(publish);
+    let mut publish = Publish::new(path).network(settings.network(args.public));
+    (publish.name, publish.take) = (name, take);
+    (publish.copy, publish.unix_names, publish.symlinks) = (args.copy, args.unix_names, args.symlinks);
+    publish.hash_list = args.hash_list.as_ref().map(absolute).transpose()?;
+    publish.webseeds = args.webseed.clone();
+    publish.skip_homes = args.skip_homes;
+    publish.serve = settings.audience_of_item();
+    publish.encrypt = args.encrypt || password.is_some();
+    publish.password = password;
+    publish.to = args.to.clone();
     let show = |event: &Event| {
         if let Event::Hashing { done, total } = event {
             let notes = vec!["hashing".to_owned()];
@@ -107,10 +96,7 @@ async fn publish(
         }
         Ok(())
     };
-    match conversation.answer(command, show).await? {
-        Event::Published(published) => Ok(published),
-        _ => Err(unexpected()),
-    }
+    conversation.answer(publish, show).await
 }
 
 /// The id or the link on standard output, the rest beside it.

@@ -1,10 +1,9 @@
 //! `swarm rm`.
 
-use swarm_core::api::command::Command;
-use swarm_core::api::event::Event;
+use swarm_core::api::call::Remove;
 
 use crate::conversation::ask_once;
-use crate::exit::{Outcome, unexpected};
+use crate::exit::Outcome;
 use crate::redact::short;
 use crate::settings::Settings;
 use crate::size;
@@ -14,9 +13,7 @@ use crate::ui::Ui;
 /// Forgets an item.
 pub(super) async fn run(ui: &Ui, settings: &Settings, id: &str) -> Outcome {
     let id = item(id)?;
-    let Event::Removed { id, freed } = ask_once(ui, settings.offline(), Command::Rm { id }).await? else {
-        return Err(unexpected());
-    };
-    ui.talk(&format!("removed {}, freed {}", short(&id), size::bytes(freed)));
+    let removed = ask_once(ui, settings.offline(), Remove { id }).await?;
+    ui.talk(&format!("removed {}, freed {}", short(&removed.id), size::bytes(removed.freed)));
     Ok(())
 }

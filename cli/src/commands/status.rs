@@ -1,13 +1,12 @@
 //! `swarm status`.
 
-use swarm_core::api::command::Command;
-use swarm_core::api::event::Event;
+use swarm_core::api::call::GetStatus;
 use swarm_core::api::status::{Limits, OfficeRow, SharedRow, Status, Transfer};
 use swarm_core::options::Audience;
 
 use super::peers::show_banned;
 use crate::conversation::{Conversation, no_node};
-use crate::exit::{Outcome, unexpected};
+use crate::exit::Outcome;
 use crate::progress::percent;
 use crate::redact::short;
 use crate::settings::Settings;
@@ -22,10 +21,8 @@ const SHARED: usize = 20;
 pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
     let mut conversation = Conversation::open(ui, settings.offline()).await?;
     let nobody = conversation.is_own();
-    let answer = conversation.answer(Command::Status, |_| Ok(())).await;
-    let Event::Status(status) = conversation.finish(answer).await? else {
-        return Err(unexpected());
-    };
+    let answer = conversation.answer(GetStatus, |_| Ok(())).await;
+    let status = conversation.finish(answer).await?;
     if nobody {
         ui.talk(&no_node(settings));
     }
@@ -158,7 +155,7 @@ fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {
         let progress = &transfer.progress;
         vec![
             transfer.name.clone(),
-            transfer.state.clone(),
+            transfer.state.to_string(),
             format!("{}%", percent(progress.done, progress.total)),
             size::bytes(progress.total),
             size::rate(progress.rate),

@@ -1,11 +1,11 @@
 //! `swarm verify`.
 
-use swarm_core::api::command::Command;
+use swarm_core::Verify;
 use swarm_core::api::event::{Event, Verified};
 
 use crate::args;
 use crate::conversation::ask_once_with;
-use crate::exit::{Code, Failed, Outcome, unexpected};
+use crate::exit::{Code, Failed, Outcome};
 use crate::progress::Gauge;
 use crate::settings::Settings;
 use crate::size;
@@ -30,14 +30,11 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Verify) -> Ou
         }
         Ok(())
     };
-    let repair = args.repair;
-    let command = Command::Verify { id, repair };
-    let answer = ask_once_with(ui, options, command, show).await?;
+    let all = id.map_or_else(Verify::all, Verify::one);
+    let verify = if args.repair { all.repair() } else { all };
+    let verified = ask_once_with(ui, options, verify, show).await?;
     drop(meter);
-    match answer {
-        Event::Verified(verified) => report(ui, &verified, repair),
-        _ => Err(unexpected()),
-    }
+    report(ui, &verified, args.repair)
 }
 
 fn report(ui: &Ui, verified: &Verified, repair: bool) -> Outcome {

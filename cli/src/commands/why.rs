@@ -1,10 +1,9 @@
 //! `swarm why`.
 
-use swarm_core::api::command::Command;
-use swarm_core::api::event::Event;
+use swarm_core::api::call::Diagnose;
 
 use crate::conversation::ask_once;
-use crate::exit::{Outcome, unexpected};
+use crate::exit::Outcome;
 use crate::redact::without_key;
 use crate::settings::Settings;
 use crate::target;
@@ -16,8 +15,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, target: &str) -> Outcome {
     let text = without_key(target);
     target::parse(text)?;
     // Without a node of its own nobody would look around.
-    let event = ask_once(ui, settings.options(), Command::Why { id: text.to_owned() }).await?;
-    let Event::Why(why) = event else { return Err(unexpected()) };
+    let why = ask_once(ui, settings.options(), Diagnose { id: text.to_owned() }).await?;
     if ui.is_json() {
         return Ok(());
     }

@@ -1,17 +1,11 @@
-//! What a node tells: progress and answers. One stream of these feeds bars, JSON lines and tests.
+//! Events of a node: progress and answers. One stream of them feeds bars, JSON lines and tests.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::status::BanRow;
-use crate::api::status::Diagnosis;
-use crate::api::status::MemberRow;
-use crate::api::status::OfficeRow;
-use crate::api::status::PeerRow;
-use crate::api::status::Progress;
-use crate::api::status::SourceRow;
-use crate::api::status::Status;
+use super::status::{BanRow, Diagnosis, MemberRow, OfficeRow, PeerRow, Progress, SourceRow, Status};
 use crate::content::kind::ContentKind;
 use crate::content::share::Hidden;
 use crate::options::Audience;
@@ -19,135 +13,138 @@ use crate::options::Audience;
 /// One step of an answer. [`Event::is_final`] tells the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event {
-    /// A publish or verify has read this much.
+    /// A publish or a verification has read this much.
     Hashing {
         /// Bytes read.
         done: u64,
         /// Bytes in all.
         total: u64,
     },
-    /// Nobody is known to have it yet: what was tried. Sent every few seconds while that lasts.
+    /// No holder is known yet. Sent every few seconds while that lasts.
     Searching {
         /// Milliseconds since the start.
         waited_ms: u64,
-        /// One phrase per way of finding holders, with what it found: "LAN discovery: 2 nodes, none has it".
+        /// One phrase for each way of finding holders, with its result: "LAN discovery: 2 nodes, none has
+        /// it".
         tried: Vec<String>,
     },
-    /// Its size and kind are now known and verified.
+    /// The size and kind of the content are known and verified.
     Found(BlobRow),
-    /// How far it is; a few times a second.
+    /// A transfer has come this far. Sent a few times a second.
     Progress(Progress),
-    /// For [`super::command::Destination::Store`]: the first `bytes` bytes of `path` are verified.
+    /// For [`Destination::Store`](super::command::Destination::Store): the first `bytes` bytes of `path` are
+    /// verified.
     Prefix {
-        /// A file to read, not to write.
+        /// File to read, not to write.
         path: PathBuf,
-        /// Verified from the start.
+        /// Verified bytes from the start.
         bytes: u64,
     },
-    /// A peer was caught.
+    /// A peer was banned.
     Banned {
-        /// Its peer id.
+        /// Peer id.
         peer: String,
-        /// What it did.
+        /// The peer's offence, in words.
         reason: String,
     },
-    /// A content is shared by this process, for [`super::command::Command::Share`].
+    /// For [`Command::Share`](super::command::Command::Share): the contents are shared from now on.
     Sharing {
-        /// The process.
+        /// Process id of the node.
         pid: u32,
     },
-    /// Something a person should know: the disk is full and the transfer waits, a source changed.
+    /// A sentence for people: the disk is full and the transfer waits, a source changed.
     Notice {
-        /// A sentence; may hold names from a peer, so escape it on a terminal.
+        /// The sentence. It may hold names from a peer: escape it on a terminal.
         text: String,
     },
-    /// Final: published and served.
+    /// Final: the content is published and served.
     Published(Published),
-    /// Final: it is in place, flushed and verified.
+    /// Final: the content is in place, flushed and verified.
     Done(Done),
     /// Final: the blobs of the store.
     Blobs {
-        /// Sorted by name.
+        /// Rows, sorted by name.
         blobs: Vec<BlobRow>,
     },
-    /// Not final: a part of the entries of a directory, in order.
+    /// Not final: some of the entries of a directory, in order.
     Entries {
-        /// Some entries.
+        /// The next entries.
         entries: Vec<EntryRow>,
     },
-    /// Final: the entries before are all.
+    /// Final: all entries of the directory were sent.
     EntriesEnd {
-        /// How many there are.
+        /// Number of entries.
         count: u64,
         /// Bytes of all files.
         len: u64,
     },
-    /// Final: one blob.
+    /// Final: description of one blob.
     Info(Info),
-    /// Final: forgotten.
+    /// Final: a blob was removed.
     Removed {
-        /// Its id.
+        /// Id of the blob, 64 hex digits.
         id: String,
         /// Bytes freed in the store.
         freed: u64,
     },
-    /// Final: what reading everything again found.
+    /// Final: result of a verification.
     Verified(Verified),
-    /// Final: what gc deleted (or would).
+    /// Final: files that the garbage collection deleted, or would delete.
     Collected {
-        /// Bytes.
+        /// Bytes freed, or that would be freed.
         freed: u64,
         /// Ids and file names.
         removed: Vec<String>,
-        /// Nothing was really deleted.
+        /// True if nothing was deleted.
         dry_run: bool,
     },
-    /// Final: the node at a glance.
+    /// Final: the state of the node.
     Status(Box<Status>),
     /// Final: connected and banned peers.
     Peers {
-        /// Connected.
+        /// Connected peers.
         peers: Vec<PeerRow>,
-        /// Banned.
+        /// Banned peers.
         banned: Vec<BanRow>,
     },
     /// Final: an office was founded.
     Founded {
-        /// It.
+        /// The new office.
         office: OfficeRow,
-        /// Its root, to be written down.
+        /// Backup of its root, to be written down.
         backup: Hidden,
     },
     /// Final: an invitation.
     Invited {
-        /// To be handed on.
+        /// The code to hand on.
         code: Hidden,
-        /// To which office.
+        /// The office that it invites to.
         office: OfficeRow,
     },
     /// Final: offices.
     Offices {
-        /// By name.
+        /// Rows, sorted by name.
         offices: Vec<OfficeRow>,
     },
     /// Final: members of an office.
     Members {
-        /// Of which.
+        /// The office.
         office: OfficeRow,
-        /// By name.
+        /// Rows, sorted by name.
         members: Vec<MemberRow>,
-        /// How many members were connected and told, if there was something to tell.
+        /// Number of connected members that were told of the change, if there was one.
         told: u32,
     },
-    /// Final: what holds it up.
+    /// Final: why a download waits or is slow.
     Why(Diagnosis),
-    /// Final: it did not work.
+    /// Final: the command failed.
     Failed(Failure),
 }
 
 impl Event {
-    /// Nothing follows this one.
+    /// Returns true if no event follows this one.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         !matches!(
@@ -165,144 +162,296 @@ impl Event {
     }
 }
 
-/// One blob or directory as a listing shows it.
+/// A blob or directory as a listing shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BlobRow {
     /// 64 hex digits.
     pub id: String,
-    /// File or directory.
+    /// Kind of content.
     pub kind: ContentKind,
-    /// As offered or published; escape it on a terminal.
+    /// Name as offered or published; escape it on a terminal.
     pub name: String,
     /// Bytes of the file, or of all files of the directory.
     pub len: u64,
-    /// Bytes verified here.
+    /// Verified bytes that are here.
     pub have: u64,
-    /// Chunks.
+    /// Number of chunks.
     pub chunks: u32,
-    /// Files, for a directory.
+    /// For a directory: number of files.
     pub files: Option<u64>,
-    /// `complete`, `partial`, `downloading`, `source changed`, `source missing`.
-    pub state: String,
-    /// A sentence on why it is not shared although it was whole, and what to type; escape it on a terminal.
+    /// How much of the blob is here and usable.
+    pub state: BlobState,
+    /// Sentence on why a blob that was complete is not shared now, with the command that helps; escape it on
+    /// a terminal.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Where the bytes are, if outside the store.
+    /// Place of the bytes, if outside the store.
     pub path: Option<PathBuf>,
-    /// Who may fetch it: in a listing, if that was said of it; of one blob, always.
+    /// Audience of the blob. In a listing only if one was set; in an [`Info`] always.
     #[serde(default)]
     pub serve: Option<Audience>,
 }
 
+/// How much of a blob is here and usable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BlobState {
+    /// All chunks are here.
+    Complete,
+    /// Some chunks are here, and no job is fetching the others.
+    Partial,
+    /// A job is fetching the blob.
+    Downloading,
+    /// A file that is served in place was changed.
+    #[serde(rename = "source changed")]
+    SourceChanged,
+    /// A file that is served in place is gone.
+    #[serde(rename = "source missing")]
+    SourceMissing,
+}
+
+impl BlobState {
+    /// Name in JSON and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Downloading => "downloading",
+            Self::SourceChanged => "source changed",
+            Self::SourceMissing => "source missing",
+        }
+    }
+}
+
+impl fmt::Display for BlobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EntryRow {
-    /// Relative, with `/`; escape it on a terminal.
+    /// Relative path with `/`; escape it on a terminal.
     pub path: String,
-    /// `file`, `executable`, `directory` or `symlink`.
-    pub kind: String,
-    /// Bytes of a file.
+    /// Type of the entry.
+    pub kind: EntryType,
+    /// For a file: its bytes.
     pub len: u64,
-    /// Id of a file, target of a symlink.
+    /// Id of a file, target of a symbolic link.
     pub detail: Option<String>,
 }
 
-/// All that is known of one blob.
+/// Type of an entry of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EntryType {
+    /// A file.
+    File,
+    /// A file that may be executed.
+    Executable,
+    /// A directory without entries.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+}
+
+impl EntryType {
+    /// Name in JSON and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Executable => "executable",
+            Self::Directory => "directory",
+            Self::Symlink => "symlink",
+        }
+    }
+
+    /// Returns true for files, executable or not.
+    #[must_use]
+    pub const fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::Executable)
+    }
+}
+
+impl fmt::Display for EntryType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Description of one blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Info {
-    /// The listing's columns.
+    /// The row of the listing.
     #[serde(flatten)]
     pub blob: BlobRow,
     /// Bytes of a chunk.
     pub chunk_size: u64,
-    /// A link with this node's addresses, when it is running on a network.
+    /// Link with the addresses of this node; `None` if the node is offline.
     pub link: Option<String>,
     /// Connected peers that hold some of it, in all networks of this node.
     pub holders: u32,
-    /// The networks that it is of, where there is more than one; escape them on a terminal.
+    /// Networks that the blob belongs to, if the node has several; escape them on a terminal.
     #[serde(default)]
     pub networks: Vec<String>,
 }
 
-/// The answer to publish.
+/// Answer to a publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Published {
-    /// The listing's columns.
+    /// The row of the listing.
     #[serde(flatten)]
     pub blob: BlobRow,
-    /// With this node's addresses.
+    /// Link with the addresses of this node.
     pub link: String,
-    /// Seconds it took, in thousandths.
+    /// Milliseconds that the publish took.
     pub took_ms: u64,
-    /// Things worth knowing (odd names that are allowed); escape them on a terminal.
+    /// Sentences worth knowing, such as odd names that are allowed; escape them on a terminal.
     pub warnings: Vec<String>,
 }
 
-/// The answer to get.
+/// Answer to a get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Done {
     /// 64 hex digits.
     pub id: String,
-    /// Where it is.
+    /// Place of the content.
     pub path: PathBuf,
-    /// Bytes of it.
+    /// Bytes of the content.
     pub len: u64,
-    /// Bytes that were there before this run.
+    /// Bytes that were here before this job.
     pub resumed: u64,
-    /// Milliseconds from command to done.
+    /// Milliseconds from the command to the end.
     pub took_ms: u64,
-    /// Milliseconds from the first chunk asked for to the last one verified.
+    /// Milliseconds from the first chunk requested to the last one verified.
     pub transfer_ms: u64,
-    /// Where this run's bytes came from.
+    /// Peers that this job's bytes came from.
     pub sources: Vec<SourceRow>,
-    /// Bytes of it given to others during this run.
+    /// Bytes that this node gave to other peers during this job.
     pub uploaded: u64,
 }
 
-/// The answer to verify.
+/// Answer to a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Verified {
     /// Blobs read.
     pub blobs: u64,
     /// Chunks read.
     pub chunks: u64,
-    /// Bad chunks, by blob id.
+    /// Blobs with bad chunks: id and number of bad chunks.
     pub bad: Vec<(String, u64)>,
     /// Chunks fetched again.
     pub repaired: u64,
 }
 
-/// Why something did not work; decides the exit code.
+/// Kind of a failure; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fault {
-    /// What was asked cannot be done as it was asked (exit 1).
+    /// The request cannot be carried out as it was made (exit code 1).
     User,
-    /// Nobody reachable has it (exit 3).
+    /// No reachable node has the content (exit code 3).
     NotFound,
-    /// Bytes, a manifest or a source are not what they should be (exit 4).
+    /// Bytes, a manifest or a source do not match their hash (exit code 4).
     Verification,
-    /// Holders were there but time ran out (exit 5).
+    /// Time ran out although holders were there (exit code 5).
     Timeout,
-    /// The disk is full or not writable, or something on it broke (exit 6).
+    /// The disk is full, not writable or broken (exit code 6).
     Disk,
-    /// The node that runs for the store does not answer (exit 7).
+    /// The node that runs for the store does not answer (exit code 7).
     NoAnswer,
-    /// The node that runs for the store has as many commands as it takes (exit 8).
+    /// The node that runs for the store has as many commands as it takes (exit code 8).
     Busy,
-    /// The content itself is malformed: a hostile or broken manifest (exit 65).
+    /// The content is malformed: a hostile or broken manifest (exit code 65).
     BadContent,
-    /// It was stopped (exit 130).
+    /// The job was stopped (exit code 130).
     Interrupted,
 }
 
-/// The last event of something that did not work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+impl Fault {
+    /// Exit code of a program that ends with this kind of failure.
+    ///
+    /// ```
+    /// use swarm_core::Fault;
+    ///
+    /// assert_eq!(Fault::Timeout.exit_code(), 5);
+    /// ```
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::User => 1,
+            Self::NotFound => 3,
+            Self::Verification => 4,
+            Self::Timeout => 5,
+            Self::Disk => 6,
+            Self::NoAnswer => 7,
+            Self::Busy => 8,
+            Self::BadContent => 65,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Failure of a job: the last event of a command that did not work.
+///
+/// ```
+/// use swarm_core::{Failure, Fault};
+///
+/// let failure = Failure::new(Fault::Disk, "the disk is full").hint("delete something");
+/// assert_eq!(failure.to_string(), "the disk is full");
+/// assert_eq!(failure.fault.exit_code(), 6);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
 pub struct Failure {
-    /// Whose fault.
+    /// Kind of the failure.
     pub fault: Fault,
-    /// What was tried and what failed; may hold names from a peer.
+    /// The attempt and its failure, in words; may hold names from a peer.
     pub message: String,
-    /// The next command to type, when there is one.
+    /// The command to type next, if there is one.
     pub hint: Option<String>,
+}
+
+impl Failure {
+    /// Returns a failure without a hint.
+    #[must_use]
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into(), hint: None }
+    }
+
+    /// Adds the command to type next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_states_are_those_of_the_json() {
+        use BlobState::*;
+        for state in [Complete, Partial, Downloading, SourceChanged, SourceMissing] {
+            assert_eq!(serde_json::to_value(state).expect("plain"), state.name());
+        }
+        for kind in [EntryType::File, EntryType::Executable, EntryType::Directory, EntryType::Symlink] {
+            assert_eq!(serde_json::to_value(kind).expect("plain"), kind.name());
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! Rows that a node shows of itself: its state, transfers, peers, offices.
+//! Rows of a node's reports: its state, transfers, peers and offices.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,108 +10,111 @@ pub use crate::exchange::{Progress, SourceRow};
 use crate::office::certificate::Role;
 use crate::options::Audience;
 
-/// The node at a glance.
+/// State of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
-    /// A node is running for this folder; otherwise this is what its store says, and all else is empty.
+    /// True if a node is running for this folder. Otherwise the status holds what the store says, and the
+    /// rest is empty.
     pub running: bool,
-    /// Its peer id.
+    /// Peer id; empty without a network.
     pub peer: String,
     /// Process id.
     pub pid: u32,
     /// Version of swarm.
     pub version: String,
-    /// Its folder.
+    /// Folder of everything that the node keeps.
     pub home: PathBuf,
-    /// Seconds since start.
+    /// Seconds since the start.
     pub uptime: u64,
-    /// Addresses it listens on.
+    /// Addresses that the node listens on.
     pub listen: Vec<String>,
-    /// Connected peers.
+    /// Number of connected peers.
     pub peers: u32,
-    /// How others reach it.
+    /// How other peers reach the node, in words.
     #[serde(default)]
     pub reached: String,
-    /// What the router says that was asked to let others in.
+    /// Answer of the router that was asked to forward ports, in words.
     #[serde(default)]
     pub router: Option<String>,
-    /// Trackers.
+    /// Trackers of the node.
     #[serde(default)]
     pub trackers: Vec<TrackerRow>,
-    /// How it takes part in the DHT; none while it knows nobody there.
+    /// How the node takes part in the DHT, in words; `None` while it knows no other node there.
     #[serde(default)]
     pub dht: Option<String>,
-    /// Where it is a server of the DHT.
+    /// Addresses at which the node is a server of the DHT.
     #[serde(default)]
     pub dht_serves: Vec<String>,
-    /// Who may fetch what nothing was said of.
+    /// Default audience for content without one of its own.
     #[serde(default)]
     pub serve: Audience,
-    /// What is whole here, and who may fetch it; as many as are shown at once.
+    /// Complete content with its audience, at most `limits::STATUS_SHARED` rows.
     #[serde(default)]
     pub shared: Vec<SharedRow>,
-    /// The offices it is of.
+    /// Offices of the node.
     #[serde(default)]
     pub offices: Vec<OfficeRow>,
-    /// Complete and partial blobs.
+    /// Number of complete and partial blobs.
     pub blobs: u64,
-    /// Bytes the store holds itself.
+    /// Bytes that the store holds itself.
     pub stored: u64,
-    /// Bytes sent and received since start, payload.
+    /// Payload bytes sent since the start.
     pub uploaded: u64,
-    /// See `uploaded`.
+    /// Payload bytes received since the start.
     pub downloaded: u64,
     /// Running transfers.
     pub transfers: Vec<Transfer>,
-    /// Connections and frames refused, by reason.
+    /// Numbers of refused connections and frames, by reason.
     pub refused: Vec<(String, u64)>,
     /// Banned peers.
     pub banned: Vec<BanRow>,
-    /// Bans of this node by others, by their own word.
+    /// Bans of this node that other peers have told it of.
     #[serde(default)]
     pub banned_by: Vec<BanRow>,
-    /// Sentences on what is wrong: disk full, low file limit.
+    /// Sentences on troubles: disk full, low file limit.
     pub notices: Vec<String>,
-    /// What may be sent and received at present.
+    /// Limits of the rates at present.
     pub limits: Limits,
 }
 
-/// A private network that a node is of.
+/// An office, a private network of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OfficeRow {
     /// 64 hex digits.
     pub id: String,
-    /// What people call it; escape it on a terminal.
+    /// Name; escape it on a terminal.
     pub name: String,
-    /// This node's key there.
+    /// Key of this node in the office.
     pub node: String,
-    /// Its peer id there.
+    /// Peer id of this node in the office.
     pub peer: String,
-    /// What it is called there.
+    /// Name of this node in the office.
     pub called: String,
-    /// What it may do there.
+    /// Role of this node in the office.
     pub role: Role,
-    /// Until when its certificate holds, seconds since 1970.
+    /// Expiry of this node's certificate, seconds since 1970.
     pub expires: u64,
-    /// The root's key is here (locked).
+    /// True if the root's key is here (locked).
     pub root: bool,
-    /// Where it listens for members.
+    /// Addresses that the node listens on for members.
     pub listen: Vec<String>,
-    /// Members it is connected to.
+    /// Number of connected members.
     pub connected: u32,
-    /// Members it knows of, itself among them.
+    /// Number of known members, with this node.
     pub members: u32,
-    /// How many may still join by invitations of this node.
+    /// Number of nodes that may still join by invitations of this node.
     #[serde(default)]
     pub invited: u32,
-    /// How often the secret was changed.
+    /// Number of times that the secret was changed.
     pub epoch: u32,
-    /// What is wrong.
+    /// Sentence on what is wrong with the office here, if anything is.
     pub trouble: Option<String>,
 }
 
 impl OfficeRow {
-    /// One that is here and cannot be used.
+    /// Returns the row of an office that is here and cannot be used.
     #[must_use]
     pub fn broken(id: String, name: String) -> Self {
         Self {
@@ -134,126 +138,174 @@ impl OfficeRow {
 
 /// A member of an office.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MemberRow {
-    /// Its key.
+    /// Key of the member.
     pub node: String,
-    /// What it is called; escape it on a terminal.
+    /// Name of the member; escape it on a terminal.
     pub name: String,
-    /// What it may do.
+    /// Role of the member.
     pub role: Role,
-    /// Until when its certificate holds, as far as is known, seconds since 1970.
+    /// Expiry of the newest known certificate, seconds since 1970.
     pub expires: u64,
-    /// When it was last met.
+    /// Time of the last meeting, seconds since 1970.
     pub met: u64,
-    /// It is connected.
+    /// True if the member is connected.
     pub connected: bool,
-    /// It had to leave.
+    /// True if the member was expelled.
     pub expelled: bool,
-    /// It is this node.
+    /// True if the member is this node.
     pub own: bool,
 }
 
-/// What may be had of a node.
+/// Content that peers may fetch from a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SharedRow {
     /// 64 hex digits.
     pub id: String,
-    /// As published or fetched; escape it on a terminal.
+    /// Name as published or offered; escape it on a terminal.
     pub name: String,
-    /// Who may fetch it.
+    /// Audience of the content.
     pub serve: Audience,
-    /// The offices that it is of.
+    /// Names of the offices that the content belongs to.
     #[serde(default)]
     pub offices: Vec<String>,
-    /// It is for others as well, or not of an office at all.
+    /// True if the content belongs to the public network.
     #[serde(default)]
     pub public: bool,
-    /// Of one office: the members that it is for, if not for all. None of them: who published it had to leave.
+    /// For content of one office: members that it is for; `None` for all. An empty list: its publisher was
+    /// expelled.
     #[serde(default)]
     pub members: Option<Vec<String>>,
 }
 
-/// What holds a download up.
+/// Reasons why a download waits or is slow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Diagnosis {
-    /// What is fetched: of a directory, the id of its files' bytes.
+    /// Id of the content that is fetched: for a directory, the id of its files' bytes.
     pub id: String,
-    /// Sentences, the worst cause first.
+    /// Reasons as sentences, the worst first.
     pub why: Vec<String>,
-    /// What every way of finding holders found: a sentence each. May hold words of peers: escape it on a terminal.
+    /// Results of the ways of finding holders, one sentence each. They may hold words of peers: escape them
+    /// on a terminal.
     pub routes: Vec<String>,
 }
 
-/// A tracker and how it stands.
+/// A tracker and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TrackerRow {
-    /// Its address.
+    /// Address of the tracker.
     pub addr: String,
-    /// What it knows of what is wanted, or why it does not answer.
+    /// The tracker's last answer about wanted content, or why it does not answer, in words.
     pub state: String,
 }
 
-/// What a node may send and receive at present, bytes per second.
+/// Limits of the rates at present.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Limits {
-    /// Sent at most.
+    /// Most bytes per second sent.
     pub up: Option<u64>,
-    /// Received at most.
+    /// Most bytes per second received.
     pub down: Option<u64>,
-    /// The rule of the timetable that says so.
+    /// The rule of the timetable that sets the limits.
     pub rule: Option<String>,
-    /// Everything else goes first.
+    /// True if everything else on this machine and its links goes first.
     pub background: bool,
-    /// What others leave of the way out, as far as that was measured.
+    /// Bytes per second of the uplink that other programs leave free, if measured.
     pub others_up: Option<u64>,
-    /// And of the way in.
+    /// Bytes per second of the downlink that other programs leave free, if measured.
     pub others_down: Option<u64>,
-    /// The queue in front of our link, microseconds, when there was traffic to measure it by.
+    /// Queueing delay of this node's link in microseconds, if there was traffic to measure it by.
     pub queue_us: Option<u64>,
 }
 
-/// A running download as status shows it.
+/// A running download as a status shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Transfer {
     /// 64 hex digits.
     pub id: String,
-    /// As offered.
+    /// Name as offered; escape it on a terminal.
     pub name: String,
-    /// `searching`, `downloading`, `disk full`, `finishing`.
-    pub state: String,
-    /// How far.
+    /// Stage of the download.
+    pub state: TransferState,
+    /// Progress of the download.
     pub progress: Progress,
+}
+
+/// Stage of a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TransferState {
+    /// No holder is known.
+    Searching,
+    /// A holder is known, and the download begins.
+    Starting,
+    /// Chunks are fetched.
+    Downloading,
+    /// The disk is full or slow, and the download waits for it.
+    #[serde(rename = "waiting for the disk")]
+    WaitingForDisk,
+    /// All chunks are here, and the content is put in place.
+    Finishing,
+}
+
+impl TransferState {
+    /// Name in JSON and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::Starting => "starting",
+            Self::Downloading => "downloading",
+            Self::WaitingForDisk => "waiting for the disk",
+            Self::Finishing => "finishing",
+        }
+    }
+}
+
+impl fmt::Display for TransferState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A connected peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PeerRow {
-    /// Its peer id.
+    /// Peer id.
     pub peer: String,
-    /// Its address.
+    /// Address of the peer.
     pub addr: String,
-    /// How near.
+    /// Distance of the peer.
     pub class: Distance,
-    /// Its program and version, by its own word; escape it on a terminal.
+    /// Program and version that the peer names; escape it on a terminal.
     pub agent: String,
-    /// Payload bytes from it.
+    /// Payload bytes from the peer.
     pub down: u64,
-    /// Payload bytes to it.
+    /// Payload bytes to the peer.
     pub up: u64,
-    /// Round trip, microseconds, when measured.
+    /// Round trip in microseconds, if measured.
     pub rtt_us: Option<u64>,
-    /// Bytes per second from it, smoothed.
+    /// Bytes per second from the peer, smoothed.
     pub rate: u64,
 }
 
 /// A banned peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BanRow {
-    /// Its peer id.
+    /// Peer id.
     pub peer: String,
-    /// What it did.
+    /// The peer's offence, in words.
     pub reason: String,
-    /// Seconds until it may come back.
+    /// Seconds until the ban ends.
     pub left: u64,
 }

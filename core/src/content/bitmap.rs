@@ -1,7 +1,17 @@
 //! A set of chunks of one blob.
 
-/// One bit a chunk. All numbers given must be below [`Bitmap::len`]: they come from a checked
-/// [`super::geometry::ChunkIndex`] or a loop over the blob.
+/// A set of chunks as one bit for each. All given numbers must be below [`Bitmap::len`]: they come from a
+/// checked [`super::geometry::ChunkIndex`] or a loop over the blob.
+///
+/// ```
+/// use swarm_core::content::bitmap::Bitmap;
+///
+/// let (mut here, mut wanted) = (Bitmap::full(8), Bitmap::new(8));
+/// wanted.set(3);
+/// wanted.set(5);
+/// here.clear(3);
+/// assert_eq!(wanted.without(&here).iter().collect::<Vec<_>>(), [3]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitmap {
     words: Vec<u64>,
@@ -10,13 +20,13 @@ pub struct Bitmap {
 }
 
 impl Bitmap {
-    /// The empty set of a blob of `len` chunks.
+    /// Returns the empty set for a blob of `len` chunks.
     #[must_use]
     pub fn new(len: u32) -> Self {
         Self { words: vec![0; len.div_ceil(64) as usize], len, ones: 0 }
     }
 
-    /// All `len` chunks.
+    /// Returns the set of all `len` chunks.
     #[must_use]
     pub fn full(len: u32) -> Self {
         let mut words = vec![u64::MAX; len.div_ceil(64) as usize];
@@ -26,7 +36,8 @@ impl Bitmap {
         Self { words, len, ones: len }
     }
 
-    /// Reads one bit a chunk, lowest first. `None` when it is not exactly that many bytes or a spare bit is set.
+    /// Reads one bit for each chunk, lowest bit of the first byte first. Returns `None` if `bytes` has
+    /// another length than `len / 8` rounded up, or a spare bit is set.
     #[must_use]
     pub fn from_bytes(len: u32, bytes: &[u8]) -> Option<Self> {
         if bytes.len() != len.div_ceil(8) as usize {
@@ -42,7 +53,7 @@ impl Bitmap {
         spare_is_clear.then_some(bitmap)
     }
 
-    /// One bit a chunk, lowest first, spare bits zero.
+    /// Returns one bit for each chunk, lowest bit of the first byte first; spare bits are zero.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();
@@ -50,37 +61,37 @@ impl Bitmap {
         bytes
     }
 
-    /// Chunks of the blob.
+    /// Returns the number of chunks of the blob.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// No chunk is in it.
+    /// Returns true if no chunk is in the set.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.ones == 0
     }
 
-    /// Every chunk is in it.
+    /// Returns true if every chunk is in the set.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.ones == self.len
     }
 
-    /// Chunks in it.
+    /// Returns the number of chunks in the set.
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.ones
     }
 
-    /// Whether this chunk is in it.
+    /// Returns true if this chunk is in the set.
     #[must_use]
     pub fn get(&self, chunk: u32) -> bool {
         self.words[chunk as usize / 64] >> (chunk % 64) & 1 == 1
     }
 
-    /// Puts a chunk in.
+    /// Adds a chunk.
     pub fn set(&mut self, chunk: u32) {
         debug_assert!(chunk < self.len);
         let (word, bit) = (&mut self.words[chunk as usize / 64], 1 << (chunk % 64));
@@ -88,19 +99,19 @@ impl Bitmap {
         *word |= bit;
     }
 
-    /// Takes a chunk out.
+    /// Removes a chunk.
     pub fn clear(&mut self, chunk: u32) {
         let (word, bit) = (&mut self.words[chunk as usize / 64], 1 << (chunk % 64));
         self.ones -= u32::from(*word & bit != 0);
         *word &= !bit;
     }
 
-    /// The chunks in it, ascending.
+    /// Returns the chunks in the set, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.words.iter().enumerate().flat_map(|(i, &word)| ones(word).map(move |bit| i as u32 * 64 + bit))
     }
 
-    /// Runs of neighbouring chunks as (first, count), ascending.
+    /// Returns the runs of neighbouring chunks as (first, count), ascending.
     pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> {
         let mut chunks = self.iter().peekable();
         std::iter::from_fn(move || {
@@ -113,18 +124,19 @@ impl Bitmap {
         })
     }
 
-    /// The first chunk in both sets at or after `from`, going round.
+    /// Returns the first chunk in both sets at or after `from`, going round.
     #[must_use]
     pub fn first_common(&self, other: &Self, from: u32) -> Option<u32> {
         self.common_from(other, from).next()
     }
 
-    /// The chunks in both sets, ascending from `from` on, going round.
+    /// Returns the chunks in both sets, ascending from `from` on, going round.
     pub fn common_from<'a>(&'a self, other: &'a Self, from: u32) -> impl Iterator<Item = u32> + 'a {
         let n = self.words.len();
         let start = from as usize / 64 % n.max(1);
         let low = (1_u64 << (from % 64)) - 1;
-        // The word of `from` is looked at twice: first from `from` on, at the very end below it.
+        // The word of `from` is visited twice: first for the chunks from `from` on, at the very end for those
+        // below it.
         (0..=n).filter(move |_| n > 0).flat_map(move |step| {
             let i = (start + step) % n;
             let mask = match step {
@@ -136,19 +148,19 @@ impl Bitmap {
         })
     }
 
-    /// The chunks of this set that are not in `other`, a set of the same blob.
+    /// Returns the chunks of this set that are not in `other`, a set of the same blob.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         self.zip(other, |a, b| a & !b)
     }
 
-    /// The chunks in both this set and `other`, a set of the same blob.
+    /// Returns the chunks in both this set and `other`, a set of the same blob.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         self.zip(other, |a, b| a & b)
     }
 
-    /// The chunks in this set or in `other`, a set of the same blob.
+    /// Returns the chunks in this set or in `other`, a set of the same blob.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         self.zip(other, |a, b| a | b)

@@ -1,43 +1,54 @@
-//! How a blob is cut into chunks: a pure function of its length.
+//! The chunks of a blob: a pure function of its length.
 
 use std::ops::Range;
 
 use crate::limits;
 
-/// The chunks of a blob of known length. A [`ChunkIndex`] is minted here alone, so an index from outside is checked
-/// exactly once.
+/// The chunks of a blob of known length. Only a geometry makes a [`ChunkIndex`], so an index from outside is
+/// checked exactly once.
+///
+/// ```
+/// use swarm_core::content::geometry::Geometry;
+///
+/// let geometry = Geometry::new(200_000)?;
+/// assert_eq!((geometry.chunk_size(), geometry.chunks()), (64 << 10, 4));
+/// let last = geometry.last().expect("it is not empty");
+/// assert_eq!(geometry.range(last), 196_608..200_000);
+/// # Ok::<(), swarm_core::content::geometry::TooLong>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     len: u64,
     log2: u8,
 }
 
-/// The number of a chunk that exists in the [`Geometry`] that minted it.
+/// The number of a chunk that exists in the [`Geometry`] that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkIndex(u32);
 
 impl ChunkIndex {
-    /// The number, counted from 0.
+    /// Returns the number, counted from 0.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// The number as an index into a slice.
+    /// Returns the number as an index into a slice.
     #[must_use]
     pub const fn at(self) -> usize {
         self.0 as usize
     }
 }
 
-/// A length no blob has.
+/// A length that no blob has, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a blob of {0} bytes is longer than the {max} that are supported", max = limits::BLOB_BYTES)]
 pub struct TooLong(pub u64);
 
 impl Geometry {
-    /// The geometry of a blob of `len` bytes: chunks of `len / 1024` rounded up to a power of two, clamped to 64 KiB
-    /// .. 1 MiB, and larger where there would be more than [`limits::CHUNKS`].
+    /// Returns the geometry of a blob of `len` bytes. Chunks have `len / 1024` bytes, rounded up to a power
+    /// of two and clamped to 64 KiB .. 1 MiB, and more where there would be more than [`limits::CHUNKS`] of
+    /// them.
     ///
     /// # Errors
     /// [`TooLong`] above [`limits::BLOB_BYTES`].
@@ -52,38 +63,38 @@ impl Geometry {
         Ok(Self { len, log2: chunk.trailing_zeros() as u8 })
     }
 
-    /// Bytes of the blob.
+    /// Returns the length of the blob in bytes.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// True for the empty blob, which has no chunks.
+    /// Returns true for the empty blob, which has no chunks.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes of every chunk but the last.
+    /// Returns the size of every chunk but the last, in bytes.
     #[must_use]
     pub const fn chunk_size(&self) -> u64 {
         1 << self.log2
     }
 
-    /// Number of chunks; 0 for the empty blob.
+    /// Returns the number of chunks; 0 for the empty blob.
     #[must_use]
     pub const fn chunks(&self) -> u32 {
-        // Bounded by limits::CHUNKS through new().
+        // `new` bounds it by `limits::CHUNKS`.
         self.len.div_ceil(1 << self.log2) as u32
     }
 
-    /// The chunk of this number, if there is one.
+    /// Returns the chunk of this number, if there is one.
     #[must_use]
     pub const fn chunk(&self, number: u32) -> Option<ChunkIndex> {
         if number < self.chunks() { Some(ChunkIndex(number)) } else { None }
     }
 
-    /// The last chunk. `None` for the empty blob.
+    /// Returns the last chunk, or `None` for the empty blob.
     #[must_use]
     pub const fn last(&self) -> Option<ChunkIndex> {
         match self.chunks() {
@@ -92,32 +103,32 @@ impl Geometry {
         }
     }
 
-    /// The chunk that holds the byte at `offset`.
+    /// Returns the chunk that contains the byte at `offset`, or `None` beyond the end.
     #[must_use]
     pub const fn chunk_at(&self, offset: u64) -> Option<ChunkIndex> {
         if offset < self.len { Some(ChunkIndex((offset >> self.log2) as u32)) } else { None }
     }
 
-    /// Where in the blob the chunk begins, bytes.
+    /// Returns the offset of the chunk in the blob, in bytes.
     #[must_use]
     pub const fn offset(&self, chunk: ChunkIndex) -> u64 {
         (chunk.0 as u64) << self.log2
     }
 
-    /// Bytes of this chunk.
+    /// Returns the size of this chunk in bytes.
     #[must_use]
     pub fn size(&self, chunk: ChunkIndex) -> usize {
         (self.len - self.offset(chunk)).min(self.chunk_size()) as usize
     }
 
-    /// The bytes of the blob that this chunk is.
+    /// Returns the range of the blob's bytes that this chunk consists of.
     #[must_use]
     pub fn range(&self, chunk: ChunkIndex) -> Range<u64> {
         let start = self.offset(chunk);
         start..start + self.size(chunk) as u64
     }
 
-    /// All chunks in order.
+    /// Returns all chunks in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = ChunkIndex> + use<> {
         (0..self.chunks()).map(ChunkIndex)
     }

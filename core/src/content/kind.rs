@@ -7,7 +7,8 @@ use super::geometry::{ChunkIndex, Geometry};
 use super::{manifest, share};
 use crate::id::ContentId;
 
-/// Which kind of content an id names: each is hashed in a mode of its own, so no bytes have the same id in two.
+/// The kind of content that an id names. Each kind is hashed in a mode of its own, so no bytes have the same
+/// id in two kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContentKind {
@@ -20,7 +21,7 @@ pub enum ContentKind {
 }
 
 impl ContentKind {
-    /// What is not a file is hashed in a mode of its own.
+    /// Returns the derive-key context of the kind, or `None` for a file.
     const fn context(self) -> Option<&'static str> {
         match self {
             Self::File => None,
@@ -33,7 +34,7 @@ impl ContentKind {
         self.context().map_or_else(blake3::Hasher::new, blake3::Hasher::new_derive_key)
     }
 
-    /// Does something with the mode in which inner nodes are merged.
+    /// Calls `then` with the mode in which inner nodes are merged.
     pub(super) fn with_mode<T>(self, then: impl FnOnce(Mode<'_>) -> T) -> T {
         match self.context() {
             None => then(Mode::Hash),
@@ -41,16 +42,17 @@ impl ContentKind {
         }
     }
 
-    /// The id of these bytes as this kind, at once.
+    /// Returns the id of these bytes as this kind.
     #[must_use]
     pub fn id_of(self, bytes: &[u8]) -> ContentId {
         self.hasher().update(bytes).finalize().into()
     }
 
-    /// The chaining value of one chunk of a blob of this geometry. For a blob of a single chunk (which is its own root)
-    /// it is the id itself.
+    /// Returns the chaining value of one chunk of a blob of this geometry. For a blob of a single chunk,
+    /// which is its own root, that is the id itself.
     ///
-    /// `bytes` must be as long as the chunk is; [`super::tree::HashList::verify`] checks that for bytes from outside.
+    /// `bytes` must be as long as the chunk is; [`super::tree::HashList::verify`] checks that for bytes from
+    /// outside.
     #[must_use]
     pub fn chunk_value(self, geometry: Geometry, chunk: ChunkIndex, bytes: &[u8]) -> ChainingValue {
         let mut hasher = self.chunk_hasher(geometry, chunk);
@@ -58,20 +60,22 @@ impl ContentKind {
         hasher.value()
     }
 
-    /// The same in steps: give it exactly the chunk's bytes, in order.
+    /// Returns a hasher that computes [`ContentKind::chunk_value`] in steps. It must be given exactly the
+    /// chunk's bytes, in order.
     #[must_use]
     pub fn chunk_hasher(self, geometry: Geometry, chunk: ChunkIndex) -> ChunkHasher {
         let mut hasher = self.hasher();
         let is_root = geometry.chunks() == 1;
         if !is_root {
-            // Chunk offsets are multiples of a power of two of at least 64 KiB: always aligned as hazmat demands.
+            // Chunk offsets are multiples of a power of two of at least 64 KiB, so they are aligned as
+            // `hazmat` demands.
             hasher.set_input_offset(geometry.offset(chunk));
         }
         ChunkHasher { hasher, is_root }
     }
 }
 
-/// Computes the chaining value of a chunk; see [`ContentKind::chunk_hasher`].
+/// A hasher of the chaining value of a chunk; see [`ContentKind::chunk_hasher`].
 #[derive(Debug)]
 pub struct ChunkHasher {
     hasher: blake3::Hasher,
@@ -79,12 +83,12 @@ pub struct ChunkHasher {
 }
 
 impl ChunkHasher {
-    /// The next bytes of the chunk.
+    /// Adds the next bytes of the chunk.
     pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
     }
 
-    /// The value of the bytes so far.
+    /// Returns the value of the bytes so far.
     #[must_use]
     pub fn value(&self) -> ChainingValue {
         if self.is_root { *self.hasher.finalize().as_bytes() } else { self.hasher.finalize_non_root() }

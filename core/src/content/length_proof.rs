@@ -1,28 +1,29 @@
-//! The end of a blob, which proves its length: its last leaf, and the chaining values beside the way from there up to the
-//! last chunk's.
+//! The tail of a blob, which proves its length: its last leaf, and the chaining values beside the path from
+//! the last chunk's value down to that leaf.
 //!
-//! A leaf of BLAKE3 is hashed with its number and its length, and otherwise than an inner node. So at the place of the last
-//! leaf of a claimed length only a leaf can stand, and only of that number and length: whoever can show it has a blob of
-//! exactly that length. It costs at most 1,024 bytes and 15 values, whatever the size of a chunk.
+//! BLAKE3 hashes a leaf with its number and its length, and otherwise than an inner node. So only a leaf of
+//! that number and length can stand at the place of the last leaf of a claimed length: a peer that can show
+//! it has a blob of exactly that length. The tail has at most 1,024 bytes and 15 values, whatever the size of
+//! a chunk.
 
 use blake3::hazmat::{ChainingValue, HasherExt, left_subtree_len, merge_subtrees_non_root};
 
 use super::geometry::{ChunkIndex, Geometry};
 use super::kind::ContentKind;
 
-/// Bytes of a leaf of BLAKE3's tree (its own documents say "chunk").
+/// The bytes of a leaf of BLAKE3's tree (its own documents say "chunk").
 const LEAF: usize = blake3::CHUNK_LEN;
 
-/// See the module's text. Only of blobs of more than one chunk: the only chunk of a smaller one proves itself.
+/// The tail of a blob of more than one chunk. The only chunk of a smaller blob proves its own length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tail {
-    /// The values left of the way, the nearest to the root first.
+    /// The values to the left of the path, the nearest to the root first.
     beside: Vec<ChainingValue>,
     leaf: Vec<u8>,
 }
 
 impl Tail {
-    /// That of a blob whose last chunk is `bytes`.
+    /// Returns the tail of a blob whose last chunk is `bytes`, or `None` if it has no more than one chunk.
     pub(super) fn of(kind: ContentKind, geometry: Geometry, bytes: &[u8]) -> Option<Self> {
         let last = way(geometry)?;
         let (mut beside, mut rest, mut at) = (Vec::new(), bytes, geometry.offset(last));
@@ -34,7 +35,7 @@ impl Tail {
         Some(Self { beside, leaf: rest.to_vec() })
     }
 
-    /// Reads one of a blob of this geometry. `None` unless it has [`encoded_len`] bytes.
+    /// Reads the tail of a blob of this geometry. Returns `None` unless `bytes` has [`encoded_len`] bytes.
     pub(super) fn decode(geometry: Geometry, bytes: &[u8]) -> Option<Self> {
         let (values, leaf) = shape(geometry)?;
         if bytes.len() != values * 32 + leaf {
@@ -44,12 +45,12 @@ impl Tail {
         Some(Self { beside: beside.as_chunks::<32>().0.to_vec(), leaf: leaf.to_vec() })
     }
 
-    /// The values, then the leaf.
+    /// Returns the values, then the leaf.
     pub(super) fn encode(&self) -> Vec<u8> {
         [self.beside.as_flattened(), &self.leaf].concat()
     }
 
-    /// The value of the last chunk that ends so.
+    /// Returns the value of the last chunk that ends with this tail.
     pub(super) fn chunk_value(&self, kind: ContentKind, geometry: Geometry) -> ChainingValue {
         let at = geometry.len() - self.leaf.len() as u64;
         let leaf = value(kind, at, &self.leaf);
@@ -59,12 +60,12 @@ impl Tail {
     }
 }
 
-/// Bytes of the encoded tail of a blob of this geometry: none where there is none.
+/// Returns the length in bytes of the encoded tail of a blob of this geometry; 0 if it has none.
 pub(super) fn encoded_len(geometry: Geometry) -> usize {
     shape(geometry).map_or(0, |(values, leaf)| values * 32 + leaf)
 }
 
-/// How many values, and bytes of the leaf.
+/// Returns the number of values, and the bytes of the leaf.
 fn shape(geometry: Geometry) -> Option<(usize, usize)> {
     let (mut rest, mut values) = (geometry.size(way(geometry)?), 0);
     while rest > LEAF {
@@ -74,7 +75,7 @@ fn shape(geometry: Geometry) -> Option<(usize, usize)> {
     Some((values, rest))
 }
 
-/// The chunk it is the end of.
+/// Returns the chunk that the tail is the end of: the last one, unless it is the only one.
 fn way(geometry: Geometry) -> Option<ChunkIndex> {
     geometry.last().filter(|last| last.get() > 0)
 }

@@ -1,15 +1,18 @@
-//! Links and what else a person may type to name content.
+//! Links, and the other texts by which a person may name content.
 //!
 //! ```text
-//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...[&dht=<multiaddr>]...[&webseed=<url>]...[&office=<digits>][#<key>]
+//! swarm:<64 hex digits>[?name=<name>][&peer=<multiaddr>]...[&tracker=<multiaddr>]...
+//!     [&dht=<multiaddr>]...[&webseed=<url>]...[&office=<digits>][#<key>]
 //! ```
 //!
-//! Only the id counts. Name, peers, trackers, servers of the DHT and web seeds are hints of whoever wrote the link and are never trusted: the name passes
-//! [`super::path::sanitize_name`] before it touches a disk and [`super::path::escape`] before a terminal, and a peer only
-//! serves what verifies. Values are percent-encoded UTF-8; `+` means itself. What is written has no character that a
-//! shell acts on but `?` and `&`. Read are also upper case in scheme and id, `swarm://` and a `/` before the `?` (chat
-//! programs make those), and query keys of later versions, which are ignored. What stands after a `#` is the key of a share
-//! ([`super::share`]); anything else there is refused, and never shown: it may be a key.
+//! It is all one line. Only the id counts. Name, peers, trackers, servers of the DHT and web seeds are hints
+//! of the link's author and are never trusted: the name passes [`super::path::sanitize_name`] before it
+//! touches a disk and [`super::path::escape`] before a terminal, and only bytes that verify are taken from a
+//! peer. Values are percent-encoded UTF-8; `+` means itself. A written link has no character that a shell
+//! acts on except `?` and `&`. Accepted as well are upper case in scheme and id, `swarm://` and a `/` before
+//! the `?` (chat programs make those), and query keys of later versions, which are ignored. After a `#`
+//! stands the key of a share ([`super::share`]); any other text there is refused, and never shown, because it
+//! may be a key.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -26,43 +29,66 @@ use crate::limits::{
 };
 
 const SCHEME: &str = "swarm:";
-/// As `b3sum --tag` and our own output call an id.
+/// A prefix that an id may have, in either case.
 const HASH: &str = "blake3:";
 const ID_DIGITS: usize = 64;
-/// Of an office's id.
+/// The digits of an office's id that a link carries.
 const OFFICE_DIGITS: usize = 16;
-/// Room that hints leave for a key: a locked one in base64, its name and the mark.
+/// The room in bytes that hints leave for a key: a locked one in base64, its name and the mark.
 const FRAGMENT_BYTES: usize = LOCKED.div_ceil(3) * 4 + 8;
-/// Fewer digits of an id than this are refused: they are more likely a word than a name.
+/// The fewest digits of an id that are accepted. A shorter text is more likely a word than a name.
 const PREFIX_DIGITS: usize = 4;
-/// Left as they are: what names and multiaddrs are made of and neither URLs nor shells give a meaning there.
+/// The characters that stay as they are: names and multiaddrs consist of them, and neither URLs nor shells
+/// give them a meaning there.
 const PLAIN: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/').remove(b':').remove(b'@');
 
-/// A content id with hints how to find it.
+/// A content id with hints for finding it.
+///
+/// ```
+/// use swarm_core::{ContentId, Link};
+///
+/// let id = ContentId::from(blake3::hash(b"hello"));
+/// let mut link = Link::to(id);
+/// link.name = Some("hello.txt".to_owned());
+/// link.peers.push("/ip4/192.0.2.1/tcp/4001".to_owned());
+/// let text = link.to_string();
+/// assert!(text.starts_with(&format!("swarm:{id}?name=hello.txt&")));
+/// assert_eq!(text.parse::<Link>(), Ok(link));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What it links to.
+    /// The id of the content.
     pub id: ContentId,
-    /// What the content may be called: untrusted, raw, 1 to [`LINK_NAME_BYTES`] bytes.
+    /// A name for the content: untrusted, raw, 1 to [`LINK_NAME_BYTES`] bytes.
     pub name: Option<String>,
-    /// Addresses of peers that may know holders: untrusted multiaddr text, at most [`LINK_PEERS`], each printable ASCII of
-    /// 1 to [`ADDR_BYTES`] bytes.
+    /// Addresses of peers that may know holders: untrusted multiaddr text, at most [`LINK_PEERS`], each
+    /// printable ASCII of 1 to [`ADDR_BYTES`] bytes.
     pub peers: Vec<String>,
-    /// Addresses of trackers that may know holders: the same, at most [`LINK_TRACKERS`].
+    /// Addresses of trackers that may know holders: untrusted multiaddr text, at most [`LINK_TRACKERS`] of up
+    /// to [`ADDR_BYTES`] bytes.
     pub trackers: Vec<String>,
-    /// Addresses of servers of the DHT: the same, at most [`LINK_DHT`].
+    /// Addresses of servers of the DHT: untrusted multiaddr text, at most [`LINK_DHT`] of up to
+    /// [`ADDR_BYTES`] bytes.
     pub dht: Vec<String>,
-    /// HTTP addresses of the same bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1 to [`WEBSEED_URL_BYTES`]
-    /// bytes.
+    /// HTTP addresses of the content's bytes: untrusted, at most [`LINK_WEBSEEDS`], each printable ASCII of 1
+    /// to [`WEBSEED_URL_BYTES`] bytes.
     pub webseeds: Vec<String>,
-    /// The first digits of the id of the office whose members it is for: 16 hex digits.
+    /// The first 16 hex digits of the id of the office whose members the content is for.
     pub office: Option<String>,
-    /// What opens a share.
+    /// The key of a share.
     pub fragment: Option<Fragment>,
 }
 
-/// What a person may give where content is to be named.
+/// A text by which a person may name content.
+///
+/// ```
+/// use swarm_core::content::link::Target;
+///
+/// assert_eq!("ab12".parse::<Target>(), Ok(Target::Prefix("ab12".to_owned())));
+/// assert!(matches!("ab".repeat(32).parse::<Target>(), Ok(Target::Id(_))));
+/// assert!("film.mkv".parse::<Target>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A whole link.
@@ -73,75 +99,75 @@ pub enum Target {
     Prefix(String),
 }
 
-/// A text that names no content.
+/// The reason why a text names no content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Longer than any link.
+    /// The text is longer than any link.
     #[error("the link has {bytes} bytes, the limit is {LINK_BYTES}")]
     TooLong {
-        /// How long it is.
+        /// The length of the text in bytes.
         bytes: usize,
     },
-    /// Not a `swarm:` link.
+    /// The text does not start with `swarm:`.
     #[error("a link starts with \"{SCHEME}\": \"{}\"", escape(.text))]
     Scheme {
-        /// Its start.
+        /// The start of the text.
         text: String,
     },
-    /// No id after the scheme.
+    /// No id follows the scheme.
     #[error("not an id of {ID_DIGITS} hex digits: \"{}\"", escape(.text))]
     Id {
-        /// What is there instead.
+        /// The text in place of the id.
         text: String,
     },
-    /// A `#` part that is no key.
+    /// The part after the `#` is no key.
     #[error(
         "what stands after the \"#\" is no key: the link is cut off or damaged, or a newer swarm made it"
     )]
     Fragment,
-    /// A `%` without two hex digits, or bytes that are not UTF-8.
+    /// A value has a `%` without two hex digits, or bytes that are not UTF-8.
     #[error("badly encoded: \"{}\"", escape(.text))]
     Encoding {
         /// The value.
         text: String,
     },
-    /// More than one name.
+    /// The link has more than one name.
     #[error("the link has more than one name")]
     TwoNames,
-    /// A name that is too long.
+    /// The name is too long.
     #[error("the name has {bytes} bytes, the limit is {LINK_NAME_BYTES}")]
     NameTooLong {
-        /// How long it is, decoded.
+        /// The length of the decoded name in bytes.
         bytes: usize,
     },
-    /// Too many peers.
+    /// The link has more than [`LINK_PEERS`] peers.
     #[error("the link has more than {LINK_PEERS} peers")]
     TooManyPeers,
-    /// Too many trackers.
+    /// The link has more than [`LINK_TRACKERS`] trackers.
     #[error("the link has more than {LINK_TRACKERS} trackers")]
     TooManyTrackers,
-    /// Too many servers of the DHT.
+    /// The link has more than [`LINK_DHT`] servers of the DHT.
     #[error("the link has more than {LINK_DHT} DHT servers")]
     TooManyDht,
-    /// Too many web seeds.
+    /// The link has more than [`LINK_WEBSEEDS`] web seeds.
     #[error("the link has more than {LINK_WEBSEEDS} web seeds")]
     TooManyWebSeeds,
-    /// A peer, tracker or server that cannot be an address.
+    /// A hint cannot be an address.
     #[error("not an address, or too long: \"{}\"", escape(.text))]
     Peer {
         /// The decoded value.
         text: String,
     },
-    /// Neither link, id nor prefix.
+    /// The text is neither a link, an id nor a prefix of one.
     #[error("not an id, the first {PREFIX_DIGITS} or more digits of one, or a link: \"{}\"", escape(.text))]
     Target {
-        /// Its start.
+        /// The start of the text.
         text: String,
     },
 }
 
-/// The link as text that [`FromStr`] reads. Hints beyond the limits, should there be any, are left out: a link without a
-/// hint still works, one that nobody reads does not.
+/// Writes the link as text that [`FromStr`] reads. Hints beyond the limits are left out: a link without a
+/// hint still works, but one that nobody reads does not.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = format!("{SCHEME}{}", self.id);
@@ -189,7 +215,7 @@ impl FromStr for Link {
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (digits, query) = rest.split_once('?').unwrap_or((rest, ""));
         let digits = digits.strip_suffix('/').unwrap_or(digits);
-        // No more of it than an id has: a "#" that was lost on the way may be followed by a key.
+        // No more of it than an id has, because a key may follow a "#" that was lost on the way.
         let bad_id = || LinkError::Id { text: clip(cut(digits, ID_DIGITS)) };
         let id = digits.parse().map_err(|_| bad_id())?;
         let mut link = Self { fragment, ..Self::to(id) };
@@ -222,7 +248,7 @@ impl FromStr for Link {
 }
 
 impl Link {
-    /// A link without hints.
+    /// Returns a link without hints.
     #[must_use]
     pub const fn to(id: ContentId) -> Self {
         Self {
@@ -250,7 +276,8 @@ impl Link {
     }
 }
 
-/// `most`: how many there may be, and bytes of one.
+/// Reads an address into a list. `most` is the greatest number of addresses, and the greatest length of one
+/// in bytes.
 fn read_addr(
     value: &str,
     into: &mut Vec<String>,
@@ -271,7 +298,7 @@ fn read_addr(
 impl FromStr for Target {
     type Err = LinkError;
 
-    /// Spaces around the text are ignored: they come with copying.
+    /// Reads a text that a person typed. Spaces around it are ignored, because they come with copying.
     fn from_str(text: &str) -> Result<Self, LinkError> {
         let text = text.trim_ascii();
         if strip(text, SCHEME).is_some() {
@@ -289,18 +316,18 @@ impl FromStr for Target {
     }
 }
 
-/// The start of a text, to be shown; never what stands after a `#`.
+/// Returns the start of a text for an error, without the part after a `#`.
 fn clip(text: &str) -> String {
     super::path::clip(text.split('#').next().unwrap_or_default())
 }
 
-/// The text after a scheme, which may be in either case.
+/// Returns the text after a scheme, which may be in either case.
 fn strip<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(scheme.len())?;
     start.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// A value without its percent-encoding. Stray `%` are refused, which the crate would pass through.
+/// Returns a value without its percent-encoding. Refuses a stray `%`, which the crate would pass through.
 fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
     let bad = || LinkError::Encoding { text: clip(value) };
     let is_code =
@@ -311,7 +338,7 @@ fn decode(value: &str) -> Result<Cow<'_, str>, LinkError> {
     percent_decode_str(value).decode_utf8().map_err(|_| bad())
 }
 
-/// The beginning of an office's id.
+/// Returns true for the first digits of an office's id.
 fn is_office(digits: &str) -> bool {
     digits.len() == OFFICE_DIGITS && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

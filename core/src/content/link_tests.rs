@@ -91,7 +91,7 @@ fn targets() {
     assert!(matches!(read("swarm:af13"), Err(LinkError::Id { .. })));
 }
 
-/// Hand-made links beyond the limits are still written as something that can be read.
+/// Links made by hand beyond the limits are still written as readable text.
 #[test]
 fn writing_keeps_the_limits() {
     let long = "a".repeat(ADDR_BYTES);
@@ -129,7 +129,7 @@ fn a_key_is_read_and_never_shown() {
     assert!(!format!("{link:?}").contains("BwcH"));
 }
 
-/// D17: no error shows raw what a terminal would act on.
+/// D17: no error shows raw characters that a terminal would act on.
 #[test]
 fn d17_link_errors_are_escaped() {
     for text in ["\u{1b}[2J", "swarm:\u{202e}x", "swarm:\n"] {
@@ -160,7 +160,8 @@ proptest! {
         let office = (id[0] & 1 == 1).then(|| ContentId::from_bytes(id).to_string()[..16].to_owned());
         let link = Link { id: ContentId::from_bytes(id), name, peers, trackers, dht, webseeds, office, fragment };
         let text = link.to_string();
-        // Nothing that bash, a URL or a chat program gives a meaning, but for the two that cannot be avoided.
+        // No character has a meaning for bash, a URL or a chat program, except the two that cannot be
+        // avoided.
         prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/:@%?&=#".contains(&b)), "{}", text);
         prop_assert!(text.len() <= LINK_BYTES);
         let read: Link = text.parse().unwrap();

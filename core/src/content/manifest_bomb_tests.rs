@@ -1,4 +1,5 @@
-//! D13: manifests made to hurt. How much memory they get is bounded by construction, see the module's limits.
+//! D13: manifests that are made to hurt. The memory they take is bounded by construction, see the limits in
+//! the module's text.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +14,7 @@ fn d13_claims_beyond_the_input() {
         assert_eq!(bad(&by_hand(0, entries, &[])), Flaw::TooManyEntries { entries });
     }
     assert_eq!(bad(&by_hand(0, MANIFEST_ENTRIES as u64, &[0; 100])), Flaw::Truncated);
-    // Lengths of 1 GiB and more: of a path, of what it shares, of a target.
+    // Lengths of 1 GiB and more: of a path, of its shared part, of a target.
     for length in [1 << 30, u64::MAX, u64::MAX / 2] {
         let mut number = Vec::new();
         put_varint(&mut number, length);

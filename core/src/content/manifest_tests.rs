@@ -23,7 +23,7 @@ pub(super) fn symlink(target: &str) -> EntryKind {
     EntryKind::Symlink { target: target.to_owned() }
 }
 
-/// A manifest of these entries, sorted and summed up, not checked.
+/// Returns a manifest of these entries, sorted and summed up, but not checked.
 pub(super) fn manifest(rules: Rules, entries: &[(&str, EntryKind)]) -> Manifest {
     let entry =
         |(path, kind): &(&str, EntryKind)| ManifestEntry { path: (*path).to_owned(), kind: kind.clone() };
@@ -36,7 +36,8 @@ pub(super) fn manifest(rules: Rules, entries: &[(&str, EntryKind)]) -> Manifest 
     Manifest { rules, payload: if payload_len == 0 { id(b"") } else { id(b"payload") }, payload_len, entries }
 }
 
-/// The verdict on a manifest, which publisher and receiver must agree on. It is written without checks for the latter.
+/// Returns the verdict on a manifest, on which publisher and receiver must agree. For the receiver it is
+/// written without checks.
 pub(super) fn flaw(manifest: &Manifest) -> Option<Flaw> {
     let bytes = codec::write(manifest);
     match (manifest.encode(), Manifest::decode(&bytes)) {
@@ -57,7 +58,7 @@ pub(super) fn flaw_of(entries: &[(&str, EntryKind)]) -> Option<Flaw> {
     flaw(&manifest(Rules::Portable, entries))
 }
 
-/// A manifest by hand: head, and then whatever comes.
+/// Returns a manifest made by hand: a head, and then any bytes.
 pub(super) fn by_hand(payload_len: u64, entries: u64, rest: &[u8]) -> Vec<u8> {
     let mut bytes = b"swarmdir\x01\x00".to_vec();
     bytes.extend_from_slice(if payload_len == 0 { id(b"") } else { id(b"payload") }.as_bytes());
@@ -85,7 +86,7 @@ fn the_bytes_are_as_documented() {
     expected.extend_from_slice(id(&300_u64.to_le_bytes()).as_bytes());
     expected.extend_from_slice(b"\x02\x01c\x00\x00");
     expected.extend_from_slice(id(b"").as_bytes());
-    // Sharing is by bytes, also within a character.
+    // Paths share bytes, also within a character.
     expected.extend_from_slice(b"\x00\x02\xc3\xa8\x03\x01a");
     expected.extend_from_slice(b"\x01\x01\xa9\x02");
     assert_eq!(bytes, expected);
@@ -105,7 +106,8 @@ fn files_have_offsets() {
     assert_eq!(offsets, [("a", 0, 3), ("c/d", 3, 0), ("c/e", 3, 5)]);
 }
 
-/// Every hostile name of the path policy makes the whole manifest bad, on both sides; the harmless ones do not.
+/// Every hostile name of the path policy makes the whole manifest bad, on both sides; the harmless ones do
+/// not.
 #[test]
 fn d14_d16_hostile_names_in_manifests() {
     for rules in [Rules::Portable, Rules::Unix] {
@@ -117,7 +119,7 @@ fn d14_d16_hostile_names_in_manifests() {
         }
         for name in hostile {
             let shown = name.escape_ascii();
-            // An entry of a name that is perhaps no text has to be put in by hand.
+            // A name that may not be text has to be put in by hand.
             let mut bytes = by_hand(0, 1, &[0]);
             bytes[9] = u8::from(rules == Rules::Unix);
             put_varint(&mut bytes, name.len() as u64);
@@ -151,7 +153,8 @@ fn twins() {
             [("A0/z", file(3)), ("L/z", file(4)), (a, file(1)), (b, file(2)), ("zz", EntryKind::EmptyDir)];
         let found = flaw_of(&tree);
         assert!(matches!(found, Some(Flaw::Twins { .. })), "{a:?} {b:?} {found:?}");
-        // Unix names may differ by case, never by normalisation alone (the Kelvin sign is such a one, and another K).
+        // Unix names may differ by case, but never by normalisation alone (the Kelvin sign is such a twin of
+        // K).
         let same = a.nfc_eq(b);
         assert_eq!(flaw(&manifest(Rules::Unix, &tree)).is_some(), same, "{a:?} {b:?}");
     }
@@ -218,7 +221,7 @@ fn errors_say_whose_fault() {
     assert_eq!(ours, "this directory cannot be published: \"src/aux\": a device name on Windows: \"aux\"");
 }
 
-/// D17: no error shows raw what a terminal would act on.
+/// D17: no error shows raw characters that a terminal would act on.
 #[test]
 fn d17_manifest_errors_are_escaped() {
     let evil = "e\u{1b}[2J\u{202e}\n";
@@ -233,7 +236,7 @@ fn d17_manifest_errors_are_escaped() {
     }
 }
 
-/// 100,000 files with names as software trees have them fit, and are read in a moment.
+/// 100,000 files with names of software trees fit, and are read in a moment.
 #[test]
 fn a_full_tree_fits() {
     let path =
@@ -275,7 +278,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
     })
 }
 
-/// The slow oracle for twins and parents: all names of the tree, pairwise.
+/// A slow oracle for twins and parents: it compares all names of the tree by pairs.
 fn clashes(manifest: &Manifest) -> bool {
     let mut names: Vec<(&str, bool)> = Vec::new();
     for entry in &manifest.entries {
@@ -305,7 +308,7 @@ proptest! {
         let _ = Manifest::decode(&by_hand(len, entries, &bytes));
     }
 
-    /// Whatever decodes is the one encoding of what it decodes to.
+    /// Bytes that decode are the one encoding of the result.
     #[test]
     fn mutants_fail_or_are_canonical(
         tree in any_manifest(),

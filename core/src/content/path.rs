@@ -1,11 +1,12 @@
-//! Path policy: which names a directory may hold, and how a name from outside is shown or made harmless.
+//! The path policy: the names that a directory may hold, and how a name from outside is shown or made
+//! harmless.
 //!
-//! A publisher refuses to make, and a receiver rejects *as a whole*, a manifest that breaks any rule here. All rules are
-//! pure functions of the text, so every platform gives the same verdict: a name that would be dangerous on Windows is
-//! refused on Linux too, because the manifest travels on.
+//! A publisher refuses to make, and a receiver rejects *as a whole*, a manifest that breaks any rule here.
+//! All rules are pure functions of the text, so every platform reaches the same verdict: a name that would be
+//! dangerous on Windows is refused on Linux too, because the manifest travels on.
 //!
-//! Paths are relative, their components joined by `/`. "Twins" are names that some file system takes for the same one
-//! (case, Unicode normalisation); [`fold_key`] tells them, `manifest` refuses them.
+//! Paths are relative, their components joined by `/`. "Twins" are names that some file system takes for the
+//! same one (case, Unicode normalisation); [`fold_key`] finds them, `manifest` refuses them.
 
 use std::borrow::Cow;
 
@@ -14,58 +15,58 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::limits::{COMPONENT_BYTES, COMPONENT_UTF16, PATH_BYTES, PATH_DEPTH};
 
-/// Which names are allowed. A manifest carries the rules it was made under.
+/// The rules for names. A manifest carries the rules that it was made under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rules {
-    /// Names that mean the same on Linux, macOS and Windows: the default.
+    /// Names that mean the same on Linux, macOS and Windows. This is the default.
     Portable,
-    /// The publisher asked for `--unix-names`: also `\ : < > " | ? *` and case twins, nothing else. Receivers on Windows
-    /// and macOS must refuse such a manifest.
+    /// The rules of `--unix-names`: they also allow `\ : < > " | ? *` and case twins, nothing else. Receivers
+    /// on Windows and macOS must refuse such a manifest.
     Unix,
 }
 
-/// A path that breaks the policy: which rule, and the offending name.
+/// The rule that a path breaks, and the offending name.
 ///
-/// The names in here are cut to about 255 bytes but otherwise raw; `Display` shows them through [`escape`].
+/// The names in it are cut to about 255 bytes but otherwise raw; `Display` shows them through [`escape`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// A path, or a component between two slashes, without any character.
+    /// The path, or a component between two slashes, has no characters.
     #[error("empty name in \"{}\"", escape(.path))]
     Empty {
         /// The whole path.
         path: String,
     },
-    /// A component that is `.` or `..`.
+    /// A component is `.` or `..`.
     #[error("\"{name}\" is not a name")]
     Dot {
         /// The component.
         name: String,
     },
-    /// Starts at a root (`/x`, and `\x` under portable rules).
+    /// The path starts at a root (`/x`, and `\x` under portable rules).
     #[error("not a relative path: \"{}\"", escape(.path))]
     Absolute {
         /// The whole path.
         path: String,
     },
-    /// Starts with a Windows drive, device or host (`C:`, `\\?\`, `\\host\`).
+    /// The path starts with a Windows drive, device or host (`C:`, `\\?\`, `\\host\`).
     #[error("names a Windows drive or host: \"{}\"", escape(.path))]
     Drive {
         /// The whole path.
         path: String,
     },
-    /// Starts with `~` or `~name`, which shells and many programs take for a home directory.
+    /// The path starts with `~` or `~name`, which shells and many programs take for a home directory.
     #[error("names a home directory: \"{}\"", escape(.path))]
     Home {
         /// The whole path.
         path: String,
     },
-    /// A `/` inside a single component.
+    /// A `/` stands inside a single component.
     #[error("\"/\" inside the name \"{}\"", escape(.name))]
     Slash {
         /// The component.
         name: String,
     },
-    /// One of `\ : < > " | ? *` under portable rules.
+    /// A component contains one of `\ : < > " | ? *` under portable rules.
     #[error("{found:?} is not portable, in the name \"{}\"", escape(.name))]
     Character {
         /// The component.
@@ -73,7 +74,7 @@ pub enum PathError {
         /// The first such character.
         found: char,
     },
-    /// NUL, another C0 or C1 control character, or DEL.
+    /// A component contains NUL, another C0 or C1 control character, or DEL.
     #[error("control character {found:?} in the name \"{}\"", escape(.name))]
     Control {
         /// The component.
@@ -81,7 +82,7 @@ pub enum PathError {
         /// The first such character.
         found: char,
     },
-    /// A bidirectional or zero-width mark: the name would not look like what it is.
+    /// A component contains a bidirectional or zero-width mark, which makes a name look like another.
     #[error("invisible character {found:?} in the name \"{}\"", escape(.name))]
     Invisible {
         /// The component.
@@ -89,25 +90,25 @@ pub enum PathError {
         /// The first such character.
         found: char,
     },
-    /// Not UTF-8 (overlong forms and surrogates included).
+    /// A name is not UTF-8 (overlong forms and surrogates included).
     #[error("not UTF-8: \"{name}\"")]
     NotUtf8 {
-        /// The bytes, each that is not printable ASCII as `\xNN`.
+        /// The bytes; each that is not printable ASCII is written `\xNN`.
         name: String,
     },
-    /// A dot or space at the end, which Windows drops.
+    /// A component ends with a dot or space, which Windows drops.
     #[error("ends with a dot or space: \"{}\"", escape(.name))]
     Trailing {
         /// The component.
         name: String,
     },
-    /// A device name of Windows, with whatever extension and case.
+    /// A component is a device name of Windows, with any extension, in any case.
     #[error("a device name on Windows: \"{}\"", escape(.name))]
     Reserved {
         /// The component.
         name: String,
     },
-    /// A component over [`COMPONENT_BYTES`] bytes or [`COMPONENT_UTF16`] UTF-16 units.
+    /// A component is over [`COMPONENT_BYTES`] bytes or [`COMPONENT_UTF16`] UTF-16 units.
     #[error(
         "name of {bytes} bytes or {units} UTF-16 units, the limits are {COMPONENT_BYTES} and {COMPONENT_UTF16}: \"{}\"",
         escape(.name)
@@ -115,41 +116,41 @@ pub enum PathError {
     ComponentTooLong {
         /// The component.
         name: String,
-        /// Its bytes as UTF-8.
+        /// The length of the component in UTF-8, in bytes.
         bytes: usize,
-        /// Its 16-bit units as UTF-16.
+        /// The length of the component in UTF-16, in units of 16 bits.
         units: usize,
     },
-    /// A path over [`PATH_BYTES`] bytes.
+    /// The path is over [`PATH_BYTES`] bytes.
     #[error("path of {bytes} bytes, the limit is {PATH_BYTES}: \"{}\"", escape(.path))]
     PathTooLong {
         /// The whole path.
         path: String,
-        /// Its bytes.
+        /// The length of the path in bytes.
         bytes: usize,
     },
-    /// A path of more than [`PATH_DEPTH`] components.
+    /// The path has more than [`PATH_DEPTH`] components.
     #[error("path of {depth} components, the limit is {PATH_DEPTH}: \"{}\"", escape(.path))]
     TooDeep {
         /// The whole path.
         path: String,
-        /// Its components.
+        /// The number of the path's components.
         depth: usize,
     },
-    /// A symlink whose target leaves the tree.
+    /// The target of a symlink leaves the tree.
     #[error("symlink \"{}\" leaves the directory: \"{}\"", escape(.link), escape(.target))]
     LinkEscapes {
-        /// The symlink's path.
+        /// The path of the symlink.
         link: String,
-        /// What it points to.
+        /// The target.
         target: String,
     },
-    /// A symlink whose target goes up after it went down: where that leads depends on other symlinks.
+    /// The target of a symlink goes up after it went down, so that its place depends on other symlinks.
     #[error("symlink \"{}\" has \"..\" after a name: \"{}\"", escape(.link), escape(.target))]
     LinkDetour {
-        /// The symlink's path.
+        /// The path of the symlink.
         link: String,
-        /// What it points to.
+        /// The target.
         target: String,
     },
 }
@@ -157,7 +158,7 @@ pub enum PathError {
 /// Checks one component of a path.
 ///
 /// # Errors
-/// The first rule it breaks.
+/// The first rule that the component breaks.
 pub fn check_component(name: &str, rules: Rules) -> Result<(), PathError> {
     match name {
         "" => return Err(PathError::Empty { path: String::new() }),
@@ -189,19 +190,19 @@ pub fn check_component(name: &str, rules: Rules) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Checks one component that is still bytes, and gives it as text.
+/// Checks one component in bytes, and returns it as text.
 ///
 /// # Errors
-/// [`PathError::NotUtf8`], or the first rule it breaks.
+/// [`PathError::NotUtf8`], or the first rule that the component breaks.
 pub fn check_component_bytes(name: &[u8], rules: Rules) -> Result<&str, PathError> {
     utf8(name).and_then(|name| check_component(name, rules).map(|()| name))
 }
 
-/// Checks a relative path: at most [`PATH_BYTES`] bytes and [`PATH_DEPTH`] components, each of them allowed, and no form
-/// that any platform or shell takes for absolute.
+/// Checks a relative path: at most [`PATH_BYTES`] bytes and [`PATH_DEPTH`] components, each of them allowed,
+/// and no form that any platform or shell takes for absolute.
 ///
 /// # Errors
-/// The first rule it breaks.
+/// The first rule that the path breaks.
 pub fn check_path(path: &str, rules: Rules) -> Result<(), PathError> {
     check_start(path, rules)?;
     if is_home(path) {
@@ -219,16 +220,16 @@ pub fn check_path(path: &str, rules: Rules) -> Result<(), PathError> {
     })
 }
 
-/// Checks where the symlink at `link_path` (a path that [`check_path`] allows) points: relative, and inside the tree at
-/// every step.
+/// Checks the target of the symlink at `link_path` (a path that [`check_path`] allows): it must be relative,
+/// and inside the tree at every step.
 ///
-/// `..` may only stand at the front, and only as often as the link has parents. The front is exact, since a manifest has
-/// no symlink above a link; and whatever symlinks the rest passes through obey the same rule, so none leads outside. A
-/// `..` further back could start from wherever another symlink points, so it is refused. Empty steps (`a//b`, `a/`) and
-/// `.` are allowed, as in every file system. The target need not exist.
+/// `..` may only stand at the front, and only as often as the link has parents. The front is exact, because a
+/// manifest has no symlink above a link; and all symlinks that the rest passes through obey the same rule, so
+/// none leads outside. A `..` further back could start from the target of another symlink, so it is refused.
+/// Empty steps (`a//b`, `a/`) and `.` are allowed, as in every file system. The target need not exist.
 ///
 /// # Errors
-/// The first rule it breaks.
+/// The first rule that the target breaks.
 pub fn check_symlink_target(link_path: &str, target: &str, rules: Rules) -> Result<(), PathError> {
     check_start(target, rules)?;
     let mut above = link_path.matches('/').count();
@@ -252,7 +253,8 @@ pub fn check_symlink_target(link_path: &str, target: &str, rules: Rules) -> Resu
     Ok(())
 }
 
-/// What paths and symlink targets share: not empty, not too long, not absolute in any dialect.
+/// Checks the rules that paths and symlink targets share: not empty, not too long, not absolute in any
+/// dialect.
 fn check_start(path: &str, rules: Rules) -> Result<(), PathError> {
     if path.is_empty() {
         return Err(PathError::Empty { path: String::new() });
@@ -271,16 +273,16 @@ fn check_start(path: &str, rules: Rules) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Whether a name looks like a generated 8.3 name of Windows (`PROGRA~1`): legal, but there it may be another name of a
-/// neighbour. Worth a warning when publishing, never a refusal.
+/// Returns true if a name looks like a generated 8.3 name of Windows (`PROGRA~1`). It is legal, but on
+/// Windows it may be another name of a neighbour. That deserves a warning when publishing, never a refusal.
 #[must_use]
 pub fn warns(name: &str) -> bool {
     name.as_bytes().windows(2).any(|pair| pair[0] == b'~' && pair[1].is_ascii_digit())
 }
 
-/// The key under which two paths collide if any file system takes them for the same: canonical caseless matching, that
-/// is full Unicode case folding with normalisation before and after, in NFC. It works component by component: the key
-/// of `a/b` is the keys of `a` and `b` joined by `/`.
+/// Returns the key under which two paths collide if any file system takes them for the same: canonical
+/// caseless matching of the Unicode standard, that is full case folding with normalisation before and after,
+/// in NFC. It works by component: the key of `a/b` is the keys of `a` and `b` joined by `/`.
 #[must_use]
 pub fn fold_key(path: &str) -> String {
     if path.is_ascii() {
@@ -289,13 +291,15 @@ pub fn fold_key(path: &str) -> String {
     path.chars().nfd().default_case_fold().nfc().collect()
 }
 
-/// The weaker key of [`Rules::Unix`]: case twins may live side by side, two normalisations of one text may not.
+/// Returns the weaker key of [`Rules::Unix`]: case twins may stand side by side, two normalisations of one
+/// text may not.
 pub(super) fn normal_key(path: &str) -> Cow<'_, str> {
     if path.is_ascii() { Cow::Borrowed(path) } else { Cow::Owned(path.nfc().collect()) }
 }
 
-/// A text from outside as it may be shown on a terminal: control characters (ESC, newline, DEL and C1 among them),
-/// bidirectional, zero-width and other formatting marks become `\u{..}`. The rest, backslashes included, stays.
+/// Returns a text from outside in a form that a terminal may show. Control characters (among them ESC,
+/// newline, DEL and C1), bidirectional, zero-width and other formatting marks become `\u{..}`. The rest,
+/// backslashes included, stays.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -309,15 +313,23 @@ pub fn escape(text: &str) -> String {
     shown
 }
 
-/// Makes one safe component, under portable rules, of any name that somebody offers: its last component, without dots
-/// and spaces at either end, `_` for every bad character and before a device name, at most 200 bytes; `download` if
-/// nothing is left. [`check_path`] allows the result.
+/// Makes one safe component, under portable rules, of any offered name. It takes the last component, without
+/// dots and spaces at either end, with `_` for every bad character and before a device name, and at most 200
+/// bytes; or `download` if nothing is left. [`check_path`] allows the result.
+///
+/// ```
+/// use swarm_core::content::path::{escape, sanitize_name};
+///
+/// assert_eq!(sanitize_name("../../etc/passwd"), "passwd");
+/// assert_eq!(sanitize_name("..."), "download");
+/// assert_eq!(escape("a\u{1b}[31mb"), "a\\u{1b}[31mb");
+/// ```
 #[must_use]
 pub fn sanitize_name(offered: &str) -> String {
     const KEPT: usize = 200;
     const EDGE: [char; 2] = ['.', ' '];
     let last = offered.rsplit(['/', '\\']).map(|part| part.trim_matches(EDGE)).find(|part| !part.is_empty());
-    // Cutting first: no character is replaced by a longer one.
+    // Cutting comes first, because no character is replaced by a longer one.
     let mut name: String = cut(last.unwrap_or("download"), KEPT)
         .chars()
         .map(|c| if is_unshowable(c) || is_unportable(c) { '_' } else { c })
@@ -333,13 +345,13 @@ pub fn sanitize_name(offered: &str) -> String {
     name
 }
 
-/// The longest start of a text that has at most `bytes` bytes.
+/// Returns the longest start of a text that has at most `bytes` bytes.
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     let end = (0..=bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     &text[..end]
 }
 
-/// A name as errors keep it: hostile ones may be as long as a manifest.
+/// Returns a name cut for an error: hostile names may be as long as a manifest.
 pub(super) fn clip(text: &str) -> String {
     match cut(text, COMPONENT_BYTES) {
         whole if whole.len() == text.len() => whole.to_owned(),
@@ -347,20 +359,21 @@ pub(super) fn clip(text: &str) -> String {
     }
 }
 
-/// Bytes as text, or [`PathError::NotUtf8`].
+/// Returns the bytes as text, or [`PathError::NotUtf8`].
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, PathError> {
     std::str::from_utf8(bytes).map_err(|_| PathError::NotUtf8 {
         name: bytes[..bytes.len().min(COMPONENT_BYTES)].escape_ascii().to_string(),
     })
 }
 
-/// Refused in names: bidirectional marks and zero-width ones. U+2065 and U+206A to U+206F are in it because HFS+ ignores
-/// the deprecated ones when it compares names: twins again.
+/// Returns true for bidirectional and zero-width marks, which names must not have. U+2065 and U+206A to
+/// U+206F are among them because HFS+ ignores the deprecated ones when it compares names: twins again.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Not shown as it is: more than names refuse, since notes and labels are shown too and hiding text is cheap.
+/// Returns true for characters that are not shown as they are. They are more than names must not have,
+/// because notes and labels are shown too and hiding text is cheap.
 fn is_unshowable(c: char) -> bool {
     c.is_control()
         || is_invisible(c)
@@ -372,7 +385,8 @@ fn is_unportable(c: char) -> bool {
     matches!(c, '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*')
 }
 
-/// Windows looks only at what stands before the first dot (or colon), without spaces at its end.
+/// Returns true for a device name. Windows considers only the part before the first dot (or colon), without
+/// spaces at its end.
 fn is_reserved(name: &str) -> bool {
     let stem = name.split(['.', ':']).next().unwrap_or_default().trim_end_matches(' ');
     let is = |device: &str| stem.eq_ignore_ascii_case(device);
@@ -385,14 +399,15 @@ fn is_reserved(name: &str) -> bool {
     })
 }
 
-/// `~` and `~user` at the very start of a path. `~$report.docx` is what an open document leaves behind, and no home.
+/// Returns true for `~` and `~user` at the very start of a path. `~$report.docx`, which an open document
+/// leaves behind, is no home.
 fn is_home(path: &str) -> bool {
     let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
     path.strip_prefix('~').is_some_and(|user| user.is_empty() || user.starts_with(in_name))
 }
 
 #[cfg(test)]
-#[path = "path_names.rs"]
+#[path = "path_names_tests.rs"]
 pub(super) mod names;
 #[cfg(test)]
 #[path = "path_tests.rs"]

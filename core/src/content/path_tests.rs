@@ -16,8 +16,8 @@ fn verdict(check: impl Fn(Rules) -> bool) -> Verdict {
     }
 }
 
-/// D14, D16: every name of the policy has its verdict, on every platform; and no manifest gets past it with a bad one
-/// among good ones (`manifest_tests` does that over the same tables).
+/// D14, D16: every name of the policy has its verdict, on every platform. `manifest_tests` checks with the
+/// same tables that no manifest gets past it with a bad name among good ones.
 #[test]
 fn d14_d16_hostile_names() {
     const { assert!(COMPONENTS.len() + PATHS.len() >= 80) };
@@ -37,7 +37,7 @@ fn lengths_are_exact() {
     assert!(!ok(&"a".repeat(COMPONENT_UTF16 + 1)));
     assert!(ok(&"語".repeat(COMPONENT_BYTES / 3)));
     assert!(!ok(&format!("{}a", "語".repeat(COMPONENT_BYTES / 3))));
-    // Four bytes and two units each: bytes are the tighter limit.
+    // Four bytes and two units each: the limit of bytes is the tighter one.
     assert!(ok(&"👍".repeat(63)) && !ok(&"👍".repeat(64)));
 
     let path = |depth: usize| vec!["a"; depth].join("/");
@@ -115,7 +115,7 @@ fn symlinks_stay_inside() {
     {
         assert!(matches!(check(link, target), Err(PathError::LinkEscapes { .. })), "{link} -> {target}");
     }
-    // Inside by counting, outside if `b` or `up` is itself a symlink to the root.
+    // Inside by counting, but outside if `b` or `up` is itself a symlink to the root.
     for (link, target) in [("a", "b/.."), ("d/a", "../up/.."), ("a", "b/c/../../..")] {
         assert!(matches!(check(link, target), Err(PathError::LinkDetour { .. })), "{link} -> {target}");
     }
@@ -135,7 +135,7 @@ fn warns_of_short_names() {
     assert!(!warns("a~") && !warns("~a1") && !warns("a1~b"));
 }
 
-/// D17: nothing that a terminal acts on, and nothing that hides, is shown raw.
+/// D17: no character is shown raw that a terminal acts on or that hides.
 #[test]
 fn d17_escapes() {
     assert_eq!(escape("a\u{1b}[31mb\u{7}\n"), "a\\u{1b}[31mb\\u{7}\\u{a}");
@@ -175,7 +175,7 @@ fn sanitizes() {
         assert_eq!(sanitize_name(offered), name, "{offered:?}");
     }
     assert_eq!(sanitize_name(&"語".repeat(100)).len(), 198);
-    // Cutting makes these end in a space and name a device.
+    // Cutting makes these names end in a space and name a device.
     assert_eq!(sanitize_name(&format!("CON{}x", " ".repeat(300))), "_CON");
     assert_eq!(sanitize_name(&format!("NUL.{}", "x".repeat(300))).len(), 200);
 }

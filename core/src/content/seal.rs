@@ -1,21 +1,22 @@
-//! Encrypted bytes that can be read from anywhere: segments of 64 KiB, each sealed on its own.
+//! Encrypted bytes that can be read at any offset: segments of 64 KiB, each sealed on its own.
 //!
 //! # Bytes
 //!
-//! The plain bytes are cut into parts of [`BODY`] (65,520); the last is filled up with zeros. Each part becomes a segment of
-//! [`SEGMENT`] (65,536) bytes: the part, encrypted, and a tag of 16 bytes, by XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03)
-//! with a key of 32 bytes and this nonce of 24:
+//! The plain bytes are cut into parts of [`BODY`] (65,520) bytes; the last is filled up with zeros. Each part
+//! becomes a segment of [`SEGMENT`] (65,536) bytes: the encrypted part and a tag of 16 bytes, by
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03) with a key of 32 bytes and this nonce of 24:
 //!
 //! | bytes | |
 //! |---|---|
 //! | 0..16 | the salt, random for each share |
-//! | 16 | which bytes these are: 0 for what describes a share ([`super::share`]), 1 for its content |
-//! | 17..23 | the segment's number, from 0, little endian |
+//! | 16 | the part of the share: 0 for its description ([`super::share`]), 1 for its content |
+//! | 17..23 | the number of the segment, from 0, little endian |
 //! | 23 | 1 for the last segment, else 0 |
 //!
-//! No bytes are no segments. Number and mark of the last make the construction STREAM (Hoang, Reyhanitabar, Rogaway, Vizár
-//! 2015): segments cannot be left out, repeated or put in another order. Since segments begin where chunks may begin, a chunk
-//! is decrypted as soon as it is verified, and a read decrypts only the segments it touches.
+//! No bytes become no segments. The number and the mark of the last one make the construction STREAM (Hoang,
+//! Reyhanitabar, Rogaway, Vizár 2015): segments cannot be left out, repeated or reordered. Segments begin
+//! where chunks may begin, so a chunk is decrypted as soon as it is verified, and a read decrypts only the
+//! segments it touches.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,31 +25,31 @@ use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Unb
 use chacha20::R20;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes of a segment.
+/// The bytes of a segment.
 pub const SEGMENT: usize = 64 << 10;
-/// Bytes of a tag.
+/// The bytes of a tag.
 pub const TAG: usize = 16;
-/// Plain bytes of a segment.
+/// The plain bytes of a segment.
 pub const BODY: usize = SEGMENT - TAG;
-/// Bytes of a key.
+/// The bytes of a key.
 pub const KEY: usize = 32;
-/// Bytes of a salt.
+/// The bytes of a salt.
 pub const SALT: usize = 16;
-/// Bytes of a nonce.
+/// The bytes of a nonce.
 pub const NONCE: usize = 24;
 
-/// What a share is encrypted with: never shown, wiped when it is dropped.
+/// The key of a share. It is never shown, and wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct ShareKey([u8; KEY]);
 
 impl ShareKey {
-    /// The key made of these bytes.
+    /// Returns the key made of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; KEY]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes: for where keys belong, and nowhere else.
+    /// Returns the bytes of the key, which must go only where keys belong.
     #[must_use]
     pub const fn expose(&self) -> &[u8; KEY] {
         &self.0
@@ -61,21 +62,34 @@ impl fmt::Debug for ShareKey {
     }
 }
 
-/// Bytes that were not sealed with this key, or not as this segment.
+/// An error for bytes that were not sealed with this key, or not as this segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it was not encrypted with this key, or not as what it is said to be")]
 pub struct Forged;
 
-/// Which bytes of a share are sealed.
+/// The part of a share that is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SharePart {
-    /// What describes it.
+    /// The description in the envelope.
     Description,
-    /// Its content.
+    /// The content.
     Content,
 }
 
-/// Seals and opens the segments of one run of bytes.
+/// A cipher for the segments of one run of bytes.
+///
+/// ```
+/// use swarm_core::content::seal::{Sealer, ShareKey, SharePart, sealed_len};
+///
+/// let key = ShareKey::from_bytes([1; 32]);
+/// let sealer = Sealer::new(&key, &[2; 16], SharePart::Content, 5);
+/// let mut sealed = sealer.seal_all(b"hello", b"");
+/// assert_eq!(sealed.len() as u64, sealed_len(5));
+/// assert_eq!(sealer.open(0, &mut sealed.clone(), b"")?, b"hello");
+/// sealed[0] ^= 1;
+/// assert!(sealer.open(0, &mut sealed, b"").is_err());
+/// # Ok::<(), swarm_core::content::seal::Forged>(())
+/// ```
 pub struct Sealer {
     key: LessSafeKey,
     part: SharePart,
@@ -89,42 +103,42 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Bytes of `len` plain bytes when they are sealed.
+/// Returns the length of `len` plain bytes when they are sealed.
 #[must_use]
 pub const fn sealed_len(len: u64) -> u64 {
     len.div_ceil(BODY as u64) * SEGMENT as u64
 }
 
 impl Sealer {
-    /// For `len` plain bytes.
+    /// Returns a sealer for `len` plain bytes.
     #[must_use]
     pub fn new(key: &ShareKey, salt: &[u8; SALT], part: SharePart, len: u64) -> Self {
         Self { key: inner_key(key.expose(), salt), part, segments: len.div_ceil(BODY as u64), len }
     }
 
-    /// Plain bytes.
+    /// Returns the number of plain bytes.
     #[must_use]
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// There are none.
+    /// Returns true if there are no plain bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The plain bytes of a segment; none of one that does not exist.
+    /// Returns the range of plain bytes of a segment; it is empty if there is no such segment.
     #[must_use]
     pub fn body(&self, number: u64) -> Range<u64> {
         let start = number.saturating_mul(BODY as u64).min(self.len);
         start..self.len.min(start + BODY as u64)
     }
 
-    /// Seals a segment in place: its plain bytes come first in `segment`, filled up with zeros.
+    /// Seals a segment in place. The plain bytes stand at the start of `segment`, filled up with zeros.
     ///
     /// # Panics
-    /// If `segment` has not [`SEGMENT`] bytes.
+    /// If `segment` does not have [`SEGMENT`] bytes.
     pub fn seal(&self, number: u64, segment: &mut [u8], aad: &[u8]) {
         let (body, tag) = segment.split_at_mut(BODY);
         let sealed = self.key.seal_in_place_separate_tag(self.nonce(number), Aad::from(aad), body);
@@ -134,7 +148,7 @@ impl Sealer {
     /// Opens a segment in place and returns its plain bytes.
     ///
     /// # Errors
-    /// [`Forged`]; also if the filling is not zeros, because sealing it again must give the same bytes.
+    /// [`Forged`], also if the filling is not zeros, because sealing it again must result in the same bytes.
     pub fn open<'a>(&self, number: u64, segment: &'a mut [u8], aad: &[u8]) -> Result<&'a [u8], Forged> {
         let (body, tag) = segment.split_at_mut_checked(BODY).ok_or(Forged)?;
         self.key
@@ -145,7 +159,7 @@ impl Sealer {
         if filling.iter().any(|byte| *byte != 0) { Err(Forged) } else { Ok(plain) }
     }
 
-    /// All of these bytes, sealed.
+    /// Returns all of these bytes, sealed.
     #[must_use]
     pub fn seal_all(&self, plain: &[u8], aad: &[u8]) -> Vec<u8> {
         let mut sealed = vec![0; sealed_len(plain.len() as u64) as usize];
@@ -165,8 +179,8 @@ impl Sealer {
     }
 }
 
-/// XChaCha20-Poly1305 is ChaCha20-Poly1305 under a key derived with the nonce's first 16 bytes, and a nonce of four zeros and
-/// the other 8.
+/// Returns the cipher of a salt. XChaCha20-Poly1305 is ChaCha20-Poly1305 under a key derived with the nonce's
+/// first 16 bytes, and a nonce of four zeros and the other 8.
 fn inner_key(key: &[u8; KEY], salt: &[u8; SALT]) -> LessSafeKey {
     let mut derived = chacha20::hchacha::<R20>(&(*key).into(), &(*salt).into());
     let unbound = UnboundKey::new(&CHACHA20_POLY1305, &derived);
@@ -174,7 +188,7 @@ fn inner_key(key: &[u8; KEY], salt: &[u8; SALT]) -> LessSafeKey {
     LessSafeKey::new(unbound.expect("a key of 32 bytes"))
 }
 
-/// XChaCha20-Poly1305 of a few bytes: what is encrypted, then the tag.
+/// Encrypts a few bytes with XChaCha20-Poly1305. Returns the ciphertext, then the tag.
 pub(crate) fn encrypt(key: &[u8; KEY], nonce: &[u8; NONCE], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let (key, nonce) = split(key, nonce);
     let mut bytes = plain.to_vec();
@@ -183,7 +197,7 @@ pub(crate) fn encrypt(key: &[u8; KEY], nonce: &[u8; NONCE], aad: &[u8], plain: &
     bytes
 }
 
-/// The other way; the bytes are wiped when dropped.
+/// Decrypts bytes of [`encrypt`]. The returned bytes are wiped when they are dropped.
 pub(crate) fn decrypt(
     key: &[u8; KEY],
     nonce: &[u8; NONCE],
@@ -264,7 +278,7 @@ mod tests {
             Sealer::new(&key, &salt, SharePart::Description, len),
         ];
         assert!(others.iter().all(|other| other.open(0, &mut segment(0), b"aad").is_err()));
-        // Cut short, the segment that would be the last one is not.
+        // If the bytes are cut short, the segment in the last place does not open as the last one.
         let shorter = Sealer::new(&key, &salt, SharePart::Content, 2 * BODY as u64);
         assert!(shorter.open(0, &mut segment(0), b"aad").is_ok());
         assert!(shorter.open(1, &mut segment(1), b"aad").is_err());

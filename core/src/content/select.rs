@@ -1,8 +1,18 @@
-//! Which files of a directory are asked for.
+//! The selection of files of a directory.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-/// Globs over the paths of a directory (`*` does not cross `/`, `**` does; a glob without `/` matches the file name).
+/// Globs over the paths of a directory. `*` does not cross `/`, `**` does; a glob without `/` matches the
+/// file name.
+///
+/// ```
+/// use swarm_core::content::select::Select;
+///
+/// let select = Select::new(&["*.mkv".to_owned()], &["extras/**".to_owned()])?;
+/// assert!(select.wants("season 1/pilot.mkv"));
+/// assert!(!select.wants("extras/trailer.mkv") && !select.wants("readme.txt"));
+/// # Ok::<(), swarm_core::content::select::BadGlob>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Select {
     include: Option<GlobSet>,
@@ -15,21 +25,22 @@ pub struct Select {
 pub struct BadGlob(String);
 
 impl Select {
-    /// Paths that match one of `include` (all if there are none) and none of `exclude`.
+    /// Returns the selection of paths that match one of `include` (all paths if there are none) and none of
+    /// `exclude`.
     ///
     /// # Errors
-    /// [`BadGlob`] names the one that cannot be read.
+    /// [`BadGlob`] names the glob that cannot be read.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, BadGlob> {
         Ok(Self { include: set(include)?, exclude: set(exclude)? })
     }
 
-    /// Everything is asked for.
+    /// Returns true if everything is selected.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         self.include.is_none() && self.exclude.is_none()
     }
 
-    /// Whether this path is asked for.
+    /// Returns true if this path is selected.
     #[must_use]
     pub fn wants(&self, path: &str) -> bool {
         let matches = |set: &GlobSet| set.is_match(path);
@@ -46,7 +57,7 @@ fn set(globs: &[String]) -> Result<Option<GlobSet>, BadGlob> {
         let anywhere = if glob.contains('/') { glob.clone() } else { format!("**/{glob}") };
         let built = globset::GlobBuilder::new(&anywhere).literal_separator(true).build();
         builder.add(built.map_err(|e| BadGlob(e.to_string()))?);
-        // A folder's name stands for all that is in it.
+        // A folder's name stands for everything in it.
         let within = format!("{}/**", anywhere.trim_end_matches('/'));
         builder.add(Glob::new(&within).map_err(|e| BadGlob(e.to_string()))?);
     }

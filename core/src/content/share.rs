@@ -1,10 +1,10 @@
-//! Shares: encrypted content that whoever has the link can read, and that others can hold and pass on without knowing what
-//! it is.
+//! Shares: encrypted content that anybody with the link can read, and that others can hold and pass on
+//! without knowing what it is.
 //!
-//! A share is two blobs. Its *content*, a plain blob like any other, is the bytes of a file, or of a directory's files end to
-//! end, sealed in segments ([`super::seal`]). Its *envelope* names the content for everybody, and for who has the key tells
-//! what it is: kind, name, length, manifest. The share's id is the envelope's, hashed in a mode of its own ([`CONTEXT`]): no
-//! file and no directory has the same id.
+//! A share is two blobs. Its *content*, a plain blob like any other, is the bytes of a file, or of a
+//! directory's files end to end, sealed in segments ([`super::seal`]). Its *envelope* names the content for
+//! everybody, and describes it for the holders of the key: kind, name, length, manifest. The share's id is
+//! the envelope's, hashed in a mode of its own ([`CONTEXT`]): no file and no directory has the same id.
 //!
 //! # The envelope's bytes
 //!
@@ -13,8 +13,8 @@
 //! | magic | 8 | `swarmshr` |
 //! | version | 1 | 1 |
 //! | nothing | 7 | zeros |
-//! | content | 32 | BLAKE3 of the content as it is sealed |
-//! | content length | 8 | its bytes, little endian: whole segments |
+//! | content | 32 | BLAKE3 of the sealed content |
+//! | content length | 8 | bytes of the sealed content, little endian: whole segments |
 //! | salt | 16 | see [`super::seal`]; the same for the description and the content |
 //! | description | segments | sealed; the 72 bytes before are authenticated with each segment |
 //!
@@ -24,18 +24,21 @@
 //! |---|---|---|
 //! | kind | 1 | 0 file, 1 directory |
 //! | length | 8 | plain bytes of the content, little endian |
-//! | name length, name | 2, name length | what it is called, UTF-8, 1 to 255 bytes, little endian |
-//! | manifest length, manifest | 4, manifest length | of a directory ([`super::manifest`], whose payload is the content, as it is sealed); 0 and nothing for a file |
+//! | name length, name | 2, name length | the name, UTF-8, 1 to 255 bytes; its length little endian |
+//! | manifest length, manifest | 4, manifest length | of a directory ([`super::manifest`]); 0 for a file |
 //! | nothing | the rest | zeros to the end of the last segment |
 //!
-//! What still shows: that it is a share, its length and that of its description in steps of 64 KiB, who asks for it and when.
+//! The payload in the manifest is the sealed content, with its plain length.
+//!
+//! Everybody can still see that it is a share, its length and that of its description in steps of 64 KiB, who
+//! asks for it and when.
 //!
 //! # The key
 //!
-//! 32 random bytes, new for each share, after the `#` of a link: `#key=` and the bytes in base64url without filling (RFC
-//! 4648). Programs do not send that part of a link to anybody.
+//! The key is 32 random bytes, new for each share, after the `#` of a link: `#key=` and the bytes in
+//! base64url without filling (RFC 4648). Programs do not send that part of a link to anybody.
 //!
-//! With a password it is `#locked=` and these bytes instead, in the same way:
+//! With a password it is `#locked=` and these bytes instead, in the same encoding:
 //!
 //! | field | bytes | |
 //! |---|---|---|
@@ -45,11 +48,14 @@
 //! | lanes | 1 | |
 //! | salt | 16 | random |
 //! | nonce | 24 | random |
-//! | wrapped key | 48 | the key, encrypted with what Argon2id makes of the password (UTF-8 in NFC) and the salt: 32 bytes; authenticated with it are the share's id and the 47 bytes before |
+//! | wrapped key | 48 | the encrypted key, and a tag |
 //!
-//! So the password stands between the key and who has the link, helpers that hold the content have nothing to guess it by, and
-//! it can be changed without encrypting anything anew. Who opens a link spends no more than [`limits::LOCK_KIB`] and
-//! [`limits::LOCK_PASSES`], whatever it says.
+//! The wrapping key is the 32 bytes that Argon2id makes of the password (UTF-8 in NFC) and the salt. The
+//! share's id and the 47 bytes before the wrapped key are authenticated with it.
+//!
+//! So the password stands between the key and the owner of the link, helpers that hold the content have
+//! nothing to guess it by, and it can be changed without encrypting the content again. A program that opens a
+//! link spends no more than [`limits::LOCK_KIB`] and [`limits::LOCK_PASSES`], whatever the link says.
 
 use std::fmt;
 
@@ -72,57 +78,57 @@ pub const CONTEXT: &str = "swarm 2026-11 share envelope v1";
 
 const MAGIC: &[u8; 8] = b"swarmshr";
 const VERSION: u8 = 1;
-/// Bytes before the description.
+/// The bytes of an envelope before the description.
 const HEAD: usize = 8 + 1 + 7 + 32 + 8 + SALT;
-/// The fields of a description that all have.
+/// The bytes of a description's fields of fixed length.
 const FIXED: usize = 1 + 8 + 2 + 4;
 
 const LOCK_VERSION: u8 = 1;
 const LOCK_HEAD: usize = 1 + 4 + 1 + 1 + SALT + NONCE;
-/// Bytes of a locked key.
+/// The bytes of a locked key.
 pub const LOCKED: usize = LOCK_HEAD + KEY + 16;
 
-/// What an envelope says to everybody.
+/// The public part of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outside {
-    /// The sealed content.
+    /// The id of the sealed content.
     pub content: ContentId,
-    /// Its bytes.
+    /// The length of the sealed content in bytes.
     pub content_len: u64,
-    /// With the key it makes the nonces.
+    /// The salt, which is the start of each nonce.
     pub salt: [u8; SALT],
 }
 
-/// What it says to who has the key.
+/// The sealed part of an envelope, for holders of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// What it may be called: untrusted, as any name from elsewhere.
+    /// The name of the content: untrusted, as any name from elsewhere.
     pub name: String,
-    /// Plain bytes of the content.
+    /// The length of the plain content in bytes.
     pub len: u64,
-    /// The files of a directory, whose payload is the sealed content; none of a file.
+    /// The files of a directory, whose payload is the sealed content; `None` for a file.
     pub manifest: Option<Manifest>,
 }
 
-/// Why bytes are no envelope, or not one for us.
+/// The reason why bytes are no envelope, or none that this node can open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShareError {
-    /// No envelope.
+    /// The bytes are no envelope; the field says why.
     #[error("bad share: {0}")]
     Bad(&'static str),
-    /// A later format.
+    /// The envelope has a later format, whose version is the field.
     #[error("a share of format version {0}, this swarm reads version {VERSION}: a newer swarm made it")]
     UnknownVersion(u8),
-    /// The key does not open it.
+    /// The key does not open the envelope.
     #[error("the key of this link does not open the share: the link is damaged, or was put together wrongly")]
     Key,
-    /// What it says of a directory is wrong.
+    /// The manifest of the directory is bad.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 }
 
 impl Outside {
-    /// Reads what is for everybody; what follows it is not looked at.
+    /// Reads the public part of an envelope, without looking at the rest.
     ///
     /// # Errors
     /// [`ShareError`].
@@ -163,7 +169,7 @@ impl Outside {
         head
     }
 
-    /// What seals and opens the content, of so many plain bytes.
+    /// Returns the sealer of the content, which has `len` plain bytes.
     #[must_use]
     pub fn sealer(&self, key: &ShareKey, len: u64) -> Sealer {
         Sealer::new(key, &self.salt, SharePart::Content, len)
@@ -173,7 +179,7 @@ impl Outside {
 /// Makes an envelope.
 ///
 /// # Errors
-/// A directory that cannot be described, or a name that is none.
+/// [`ShareError`] for a directory that cannot be described, or a name that is too short or too long.
 pub fn seal_envelope(
     outside: &Outside,
     description: &Description,
@@ -188,7 +194,8 @@ pub fn seal_envelope(
 /// Opens an envelope.
 ///
 /// # Errors
-/// [`ShareError`]: not one, not with this key, or one that says what cannot be.
+/// [`ShareError`] if the bytes are no envelope, the key does not open it, or it describes something
+/// impossible.
 pub fn open_envelope(envelope: &[u8], key: &ShareKey) -> Result<(Outside, Description), ShareError> {
     let outside = Outside::decode(envelope)?;
     let (head, sealed) = envelope.split_at(HEAD);
@@ -206,10 +213,11 @@ pub fn open_envelope(envelope: &[u8], key: &ShareKey) -> Result<(Outside, Descri
 }
 
 impl Description {
-    /// The bytes to be sealed: whole segments, for its own length would tell the name's.
+    /// Returns the bytes to be sealed: whole segments, because the exact length would reveal that of the
+    /// name.
     ///
     /// # Errors
-    /// A directory that cannot be described, or a name that is none.
+    /// [`ShareError`] for a directory that cannot be described, or a name that is too short or too long.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, ShareError> {
         let manifest = self.manifest.as_ref().map(Manifest::encode).transpose()?.unwrap_or_default();
         let name = self.name.as_bytes();
@@ -252,7 +260,7 @@ impl Description {
             return Err(ShareError::Bad("its name is none"));
         }
         let len = u64::from_le_bytes(*len);
-        // A length beyond what is allowed would overflow when it is rounded up.
+        // A length above the limit would overflow when it is rounded up.
         if len > limits::BLOB_BYTES || sealed_len(len) != outside.content_len {
             return Err(ShareError::Bad("its content has another length than it says"));
         }
@@ -267,20 +275,20 @@ impl Description {
         Ok(Self { name: name.to_owned(), len, manifest })
     }
 
-    /// The name, fit for a disk.
+    /// Returns the name in a form that is safe on a disk.
     #[must_use]
     pub fn safe_name(&self) -> String {
         sanitize_name(&self.name)
     }
 }
 
-/// A text that is not to be seen: a password, or a link that may have a key. Never shown, wiped when it is dropped.
+/// A secret text: a password, or a link that may have a key. It is never shown, and wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hidden(String);
 
 impl Hidden {
-    /// The text: for where it belongs, and nowhere else.
+    /// Returns the text, which must go only where secrets belong.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -305,12 +313,12 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// What stands after the `#` of a link.
+/// The part of a link after the `#`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Fragment {
     /// The key.
     Key(ShareKey),
-    /// The key behind a password.
+    /// The key, locked with a password.
     Locked(Box<[u8; LOCKED]>),
 }
 
@@ -320,39 +328,39 @@ impl fmt::Debug for Fragment {
     }
 }
 
-/// Why a password does not open a link.
+/// The reason why a password does not open a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnlockError {
-    /// It is not the one it was locked with, or the link is damaged.
+    /// The password is not the one that the key was locked with, or the link is damaged.
     #[error("wrong password (or a damaged link)")]
     Password,
-    /// It asks for more memory or time than we spend.
+    /// The link asks for more memory or time than this program spends.
     #[error(
         "opening this link would take {kib} KiB of memory and {passes} passes: more than the {most} KiB and {passes_most} that are \
          allowed; whoever made it means no good, or made a mistake",
         most = limits::LOCK_KIB, passes_most = limits::LOCK_PASSES
     )]
     Cost {
-        /// Memory.
+        /// The memory in KiB.
         kib: u32,
-        /// Passes.
+        /// The number of passes.
         passes: u32,
     },
-    /// There is not so much memory here.
+    /// This machine does not have enough memory.
     #[error("opening this link takes {kib} KiB of memory, and there is not so much")]
     Memory {
-        /// How much it takes.
+        /// The memory in KiB.
         kib: u32,
     },
-    /// A later format.
+    /// The link is locked in a later format.
     #[error("the link is locked in a way that this version does not know")]
     Version,
 }
 
-/// Locks a key with a password, for the share of this id. `salt` and `nonce` are random.
+/// Locks a key with a password, for the share of this id. `salt` and `nonce` must be random.
 ///
 /// # Errors
-/// No memory.
+/// [`UnlockError::Memory`] if this machine does not have enough memory.
 pub fn lock(
     key: &ShareKey,
     id: ContentId,
@@ -384,7 +392,7 @@ pub fn unlock(locked: &[u8; LOCKED], id: ContentId, password: &str) -> Result<Sh
     Ok(ShareKey::from_bytes(array(&key)))
 }
 
-/// The key that a password makes.
+/// Returns the wrapping key that Argon2id makes of a password.
 fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>, UnlockError> {
     let (kib, passes, lanes) = (u32::from_le_bytes(array(&locked[1..5])), locked[5].into(), locked[6].into());
     if locked[0] != LOCK_VERSION {
@@ -396,7 +404,7 @@ fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>
     }
     let params = Params::new(kib, passes, lanes, Some(KEY)).map_err(|_| cost)?;
     let password: Zeroizing<String> = Zeroizing::new(password.nfc().collect());
-    // Asked for beforehand: a link of somebody else's must not end the process.
+    // The memory is requested beforehand: a stranger's link must not end the process.
     let blocks = params.block_count();
     let mut memory: Vec<Block> = Vec::new();
     memory.try_reserve_exact(blocks).map_err(|_| UnlockError::Memory { kib })?;
@@ -408,12 +416,12 @@ fn stretch(password: &str, locked: &[u8; LOCKED]) -> Result<Zeroizing<[u8; KEY]>
     Ok(key)
 }
 
-/// What is authenticated with a wrapped key: it opens nothing else.
+/// Returns the bytes that are authenticated with a wrapped key, so that it opens nothing else.
 fn bound(id: ContentId, locked: &[u8; LOCKED]) -> Vec<u8> {
     [id.as_bytes(), &locked[..LOCK_HEAD]].concat()
 }
 
-/// As it stands in a link, without the `#`.
+/// Writes the fragment as it stands in a link, without the `#`.
 impl fmt::Display for Fragment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -427,7 +435,7 @@ impl fmt::Display for Fragment {
 }
 
 impl Fragment {
-    /// Reads what stands after a `#`; `None` if it is not one of ours. What is wrong is not shown: it may be a key.
+    /// Reads the text after a `#`. Returns `None` if it is no key, without showing the text: it may be one.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (name, value) = text.split_once('=')?;
@@ -440,7 +448,7 @@ impl Fragment {
     }
 }
 
-/// Bytes whose number is known.
+/// Returns the bytes as an array; their number must be right.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(bytes);

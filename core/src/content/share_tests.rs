@@ -48,7 +48,7 @@ fn nothing_of_the_description_shows() {
     for secret in [&b"secret name"[..], b"folder", b"swarmdir", &[7; KEY]] {
         assert!(!envelope.windows(secret.len()).any(|window| window == secret));
     }
-    // Names of any length are as long as each other.
+    // Envelopes with names of any length have the same length.
     let len = |name: &str| seal_envelope(&outside(1), &file(name, 1), &key()).unwrap().len();
     assert_eq!(len("a"), len(&"a".repeat(255)));
 }
@@ -74,7 +74,7 @@ fn every_bit_counts() {
     assert_eq!(Outside::decode(&later), Err(ShareError::UnknownVersion(2)));
 }
 
-/// What somebody who has the key puts into a description of his own.
+/// Returns the verdict on a description that a holder of the key has changed.
 fn lie(change: impl FnOnce(&mut Vec<u8>)) -> Result<(Outside, Description), ShareError> {
     let mut plain = vec![0];
     plain.extend(5_u64.to_le_bytes());
@@ -123,7 +123,7 @@ fn a_password_opens_its_own_share_and_no_other() {
         panic!("not locked")
     };
     assert_eq!(unlock(&locked, id, "päss").unwrap(), key());
-    // Keyboards differ in how they write this.
+    // Keyboards differ in how they write this character.
     assert_eq!(unlock(&locked, id, "pa\u{308}ss").unwrap(), key());
     assert_eq!(unlock(&locked, id, "pass"), Err(UnlockError::Password));
     assert_eq!(unlock(&locked, ContentKind::Share.id_of(b"y"), "päss"), Err(UnlockError::Password));
@@ -183,7 +183,7 @@ proptest! {
     }
 }
 
-/// What the documents give, and `tests/formats/verify.py` makes with other libraries.
+/// The vectors that the documents name, and that `tests/formats/verify.py` makes with other libraries.
 #[test]
 fn the_vectors_hold() {
     let vectors: serde_json::Value = serde_json::from_str(include_str!("../../vectors/share.json")).unwrap();

@@ -1,4 +1,4 @@
-//! The oracle is `blake3::hash` over the whole.
+//! Tests of the hash list; the oracle is `blake3::hash` over the whole blob.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn oracle(kind: ContentKind, bytes: &[u8]) -> ContentId {
     }
 }
 
-/// Lengths where something changes: nothing, one byte, around each power of two up to some chunks.
+/// Returns lengths at which something changes: nothing, one byte, around each power of two up to some chunks.
 fn edges() -> Vec<usize> {
     let mut lens = vec![0, 1, 2, 1023, 1024, 1025];
     for power in 15..22 {
@@ -56,7 +56,8 @@ fn a_file_is_never_a_directory() {
     );
 }
 
-/// Inner nodes passed off as chunks merge to the right id under half the length; but there is no tail for them.
+/// Inner nodes passed off as chunks merge to the right id under half the length, but there is no tail for
+/// them.
 #[test]
 fn a_lied_length_has_no_tail() {
     let data = bytes(4 * 65_536, 3);
@@ -73,7 +74,7 @@ fn a_lied_length_has_no_tail() {
         let tail = Tail::of(ContentKind::File, lie, &data[start..start + 65_536]).unwrap().encode();
         assert_eq!(forge(lie, &pairs, &tail), Err(BadList::Tail));
     }
-    // A lie within the last chunk: the same number of values, so they merge to the id.
+    // A lie within the last chunk: the number of values is the same, so they merge to the id.
     for off in [1, 1023, 1024, 65_535] {
         let shorter = Geometry::new(data.len() as u64 - off as u64).unwrap();
         let tail = Tail::of(ContentKind::File, shorter, &data[196_608..data.len() - off]).unwrap().encode();

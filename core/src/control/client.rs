@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
 
 use super::line::{Greeting, Line, encode, mismatch};
 use super::silence::Silence;
@@ -17,7 +18,7 @@ use crate::platform::{ControlStream, connect, peer_process};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A client of a running node. Each command gets a connection of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ControlClient {
     home: PathBuf,
     node: Greeting,
@@ -113,6 +114,39 @@ impl ControlClient {
     #[must_use]
     pub const fn node(&self) -> &Greeting {
         &self.node
+    }
+
+    /// Sends a command and returns its events, the final one last. Dropping the receiver cancels the command.
+    pub(super) fn start(&self, command: Command) -> mpsc::Receiver<Event> {
+        let (sender, events) = mpsc::channel(limits::EVENT_QUEUE);
+        let client = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = sender.closed() => {}
+                () = client.forward(command, &sender) => {}
+            }
+        });
+        events
+    }
+
+    /// Sends a command and passes its events on.
+    async fn forward(&self, command: Command, events: &mpsc::Sender<Event>) {
+        let quick = command.is_quick();
+        let mut replies = self.call(command).await;
+        while let Some(message) = replies.next().await {
+            let event = match message {
+                ServerMessage::Event(event) => event,
+                ServerMessage::Silent(silence) if quick => Event::Failed(silence.failure()),
+                ServerMessage::Silent(silence) => Event::Notice { text: silence.sentence() },
+                ServerMessage::Again => continue,
+                // The receiver sees the channel end.
+                ServerMessage::Leaving => return,
+            };
+            let last = event.is_final();
+            if events.send(event).await.is_err() || last {
+                return;
+            }
+        }
     }
 
     /// Sends a command.

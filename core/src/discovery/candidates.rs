@@ -237,37 +237,7 @@ impl Candidates {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
             }
-            let mut further = std::mem::take(&mut candidate.further);
-            let addrs = if candidate.state == DialState::Dialling {
-                further.append(&mut candidate.later.1);
-                further
-            } else {
-                candidate.later.1.clear();
-                candidate.addrs.clone()
-            };
-            // A candidate from a trusted source may still have addresses from hearsay.
-            let allowed = |(addr, source): &(Multiaddr, AddressSource)| {
-                let tries = host_of(addr).and_then(|ip| tries.get(&ip)).copied().unwrap_or(0);
-                !source.is_hearsay() || tries < limits::DIALS_PER_ADDR
-            };
-            let mut addrs: Vec<(Multiaddr, AddressSource)> = addrs.into_iter().filter(allowed).collect();
-            // Few ports of each kind, so that nobody makes us scan a host by naming its ports.
-            let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
-            addrs.retain(|(addr, source)| {
-                let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
-                let quic = addr.iter().any(|part| part == Protocol::QuicV1);
-                let count = ports.entry((ip, quic)).or_default();
-                *count += 1;
-                *count <= PORTS_OF_HOST
-            });
-            hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
-            let is_quic = |addr: &Multiaddr| endpoint(addr).is_some_and(|e| e.quic && !e.relayed);
-            if candidate.state == DialState::Idle && addrs.iter().any(|(addr, _)| !is_quic(addr)) {
-                let (quic, others) = addrs.into_iter().partition(|(addr, _)| is_quic(addr));
-                candidate.later = (now + HEAD_START, quic);
-                addrs = others;
-            }
-            let addrs: Vec<Multiaddr> = addrs.into_iter().map(|(addr, _)| addr).collect();
+            let addrs = addresses_to_dial(candidate, &mut tries, now);
             if addrs.is_empty() {
                 candidate.next = now + LOOK_AGAIN;
                 continue;
@@ -451,6 +421,46 @@ impl Candidates {
 /// Returns the names under which a peer at this address may have been dialled.
 fn names(peer: PeerId, addr: &Multiaddr) -> [Name; 2] {
     [Name::Peer(peer), Name::Addr(split_peer(addr).0)]
+}
+
+/// Takes the addresses of a candidate to dial now: few at one IP address where only hearsay names them, and
+/// those over TCP before those over QUIC. Adds the dials to `tries`, which counts those of each IP address.
+fn addresses_to_dial(
+    candidate: &mut Candidate,
+    tries: &mut BTreeMap<IpAddr, usize>,
+    now: Instant,
+) -> Vec<Multiaddr> {
+    let mut further = std::mem::take(&mut candidate.further);
+    let addrs = if candidate.state == DialState::Dialling {
+        further.append(&mut candidate.later.1);
+        further
+    } else {
+        candidate.later.1.clear();
+        candidate.addrs.clone()
+    };
+    // A candidate from a trusted source may still have addresses from hearsay.
+    let allowed = |(addr, source): &(Multiaddr, AddressSource)| {
+        let tries = host_of(addr).and_then(|ip| tries.get(&ip)).copied().unwrap_or(0);
+        !source.is_hearsay() || tries < limits::DIALS_PER_ADDR
+    };
+    let mut addrs: Vec<(Multiaddr, AddressSource)> = addrs.into_iter().filter(allowed).collect();
+    // Few ports of each kind, so that nobody makes us scan a host by naming its ports.
+    let mut ports: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
+    addrs.retain(|(addr, source)| {
+        let Some(ip) = host_of(addr).filter(|_| source.is_hearsay()) else { return true };
+        let quic = addr.iter().any(|part| part == Protocol::QuicV1);
+        let count = ports.entry((ip, quic)).or_default();
+        *count += 1;
+        *count <= PORTS_OF_HOST
+    });
+    hearsay_hosts(&addrs).into_iter().for_each(|ip| *tries.entry(ip).or_default() += 1);
+    let is_quic = |addr: &Multiaddr| endpoint(addr).is_some_and(|e| e.quic && !e.relayed);
+    if candidate.state == DialState::Idle && addrs.iter().any(|(addr, _)| !is_quic(addr)) {
+        let (quic, others) = addrs.into_iter().partition(|(addr, _)| is_quic(addr));
+        candidate.later = (now + HEAD_START, quic);
+        addrs = others;
+    }
+    addrs.into_iter().map(|(addr, _)| addr).collect()
 }
 
 /// Returns each host that hearsay named in these addresses, once: TCP and QUIC of one host are one try.

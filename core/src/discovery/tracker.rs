@@ -35,8 +35,8 @@ use crate::wire::tracker::{Announce, SwarmKey, key_of};
 pub(crate) use choice::for_link;
 use choice::name_of;
 pub use choice::responsible;
-pub(crate) use conn::Reply;
 use conn::TrackerLink;
+pub(crate) use conn::TrackerReply;
 use ledger::Ledger;
 use state::{PAUSE, RETRY_FIRST, TrackerState, rand};
 
@@ -87,7 +87,7 @@ pub(crate) struct Trackers {
     next: u64,
     /// First version of the announced set, later than those of an earlier run.
     start: u64,
-    replies: (mpsc::Sender<Reply>, mpsc::Receiver<Reply>),
+    replies: (mpsc::Sender<TrackerReply>, mpsc::Receiver<TrackerReply>),
     /// True if something happened that may have to be announced.
     due: bool,
 }
@@ -347,12 +347,12 @@ impl Trackers {
     }
 
     /// Returns the next reply of any tracker, for [`Self::heard`].
-    pub(crate) async fn reply(&mut self) -> Option<Reply> {
+    pub(crate) async fn reply(&mut self) -> Option<TrackerReply> {
         self.replies.1.recv().await
     }
 
     /// Handles the outcome of an announcement. Returns the members that the tracker named.
-    pub(crate) fn heard(&mut self, reply: Reply, now: Instant) -> Option<NamedMembers> {
+    pub(crate) fn heard(&mut self, reply: TrackerReply, now: Instant) -> Option<NamedMembers> {
         let at = self.all.iter().position(|tracker| tracker.number == reply.tracker)?;
         self.due = true;
         let tracker = &mut self.all[at];

@@ -85,7 +85,7 @@ fn answer(
     now: Instant,
 ) -> Option<NamedMembers> {
     let answer = Ok(TrackerAnswer { version, interval: 60, pause: 5, found, ..TrackerAnswer::default() });
-    trackers.heard(Reply { tracker: number, asked: true, at: None, answer }, now)
+    trackers.heard(TrackerReply { tracker: number, asked: true, at: None, answer }, now)
 }
 
 #[tokio::test]
@@ -130,7 +130,10 @@ async fn a_tracker_that_cannot_be_reached_is_tried_less_and_less() {
         let now = start + Duration::from_millis(tenth * 100);
         if announces(&mut all, false, now).await {
             tried.push(tenth / 10);
-            all.heard(Reply { tracker: 1, asked: true, at: None, answer: Err("refused".to_owned()) }, now);
+            all.heard(
+                TrackerReply { tracker: 1, asked: true, at: None, answer: Err("refused".to_owned()) },
+                now,
+            );
         }
     }
     // After 1, 2, 4, 8, 16, 32 and then 60 seconds, or up to half of that less.
@@ -170,7 +173,7 @@ async fn one_tracker_under_two_addresses_is_one() {
     for number in [2, 1] {
         let version = all.all.iter().find(|t| t.number == number).unwrap().ledger.under_way();
         let answer = Ok(TrackerAnswer { version, ..TrackerAnswer::default() });
-        all.heard(Reply { tracker: number, asked: true, at: Some(at.clone()), answer }, now);
+        all.heard(TrackerReply { tracker: number, asked: true, at: Some(at.clone()), answer }, now);
     }
     assert_eq!(all.all.iter().map(|t| t.number).collect::<Vec<_>>(), [1, 3]);
 }

@@ -317,8 +317,8 @@ impl<B: OpenBlob> Downloads<B> {
         }
     }
 
-    /// Does what is due: tries the next claim, resumes after a full disk, lets the scheduler decide, and tells
-    /// peers of wants that waited.
+    /// Does what is due: tries the next claim, resumes after a full disk, lets the scheduler decide, and
+    /// tells peers of wants that waited.
     pub fn tick(&mut self, effects: &mut Effects<'_, B>, uploads: &mut Uploads<B>) {
         let now = effects.now();
         self.end_beginnings(effects);

@@ -10,8 +10,8 @@ use super::orders::{ReceiveCommand, SendCommand};
 use crate::distance::Distance;
 use crate::id::ContentId;
 use crate::limits;
-use crate::office::PublicKey;
 use crate::schedule::{Now, PeerKey};
+use crate::signed::PublicKey;
 use crate::wire::{Message, PeerAddrs};
 
 /// Facts about a peer with a running session.
@@ -31,8 +31,8 @@ pub trait KnownPeers {
     fn facts(&self, key: PeerKey) -> Option<PeerFacts>;
     /// Returns the addresses at which others can reach a peer, once it has introduced itself.
     fn reachable(&self, key: PeerKey) -> Option<PeerAddrs>;
-    /// Returns the name of the peer behind a session that runs, or ended lately. Each peer has one name, in all
-    /// of its sessions.
+    /// Returns the name of the peer behind a session that runs, or ended lately. Each peer has one name, in
+    /// all of its sessions.
     fn name(&self, key: PeerKey) -> Option<String>;
     /// True if the peer behind a session that runs, or ended lately, is banned.
     fn is_banned(&self, key: PeerKey) -> bool;

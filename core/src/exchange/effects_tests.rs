@@ -1,6 +1,7 @@
 //! Tests of the decisions of downloads and uploads: the messages and orders that each event leads to.
 //!
-//! The tests use neither a session nor a clock nor a disk: they read the [`Effects`] that would be carried out.
+//! The tests use neither a session nor a clock nor a disk: they read the [`Effects`] that would be carried
+//! out.
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;

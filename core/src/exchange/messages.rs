@@ -29,7 +29,7 @@ impl<B: OpenBlob> Downloads<B> {
                 self.asked(peer, (blob, first, count), effects, uploads);
             }
             Message::Need { blob, add, drop } => self.needs(peer, blob, (add, drop), effects, uploads),
-            // The want has lost its place there: the grant crossed our Unwant.
+            // This grant is for a want that was taken back: it crossed our `Unwant`.
             Message::Grant { blob, .. } if !self.is_asked(peer, blob) => {}
             Message::Grant { blob, count, hint } => {
                 self.granted(peer, (blob, count, hint), effects, uploads);
@@ -45,8 +45,8 @@ impl<B: OpenBlob> Downloads<B> {
         None
     }
 
-    /// Handles a peer's offer. It counts as an answer only unless it is `taken`. False if the offer crossed our
-    /// Unwant: the peer is asked again, because it has some of the blob.
+    /// Handles a peer's offer. It counts as an answer only unless it is `taken`. Returns false if the offer
+    /// crossed our `Unwant`: the peer is asked again, because it has some of the blob.
     pub fn offered(
         &mut self,
         peer: PeerKey,

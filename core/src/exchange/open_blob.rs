@@ -5,8 +5,8 @@ use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::kind::ContentKind;
 use crate::id::ContentId;
 
-/// A blob whose chunks can be sent or written, as downloads and uploads see it. Clones are handles to one blob:
-/// a chunk that a session writes is here for all of them.
+/// A blob whose chunks can be sent or written, as downloads and uploads see it. Clones are handles to one
+/// blob: a chunk that a session writes is here for all of them.
 pub trait OpenBlob: Clone {
     /// Returns the id.
     fn id(&self) -> ContentId;

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::content::tree::HashList;
 use crate::distance::Distance;
 
-/// How far a transfer is.
+/// Progress of a transfer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Progress {
-    /// Bytes verified, with what was there before.
+    /// Bytes verified, with those that were here before.
     pub done: u64,
     /// Bytes in all.
     pub total: u64,
@@ -21,20 +22,21 @@ pub struct Progress {
     pub eta: Option<u64>,
     /// Connected peers that hold some of it.
     pub holders: u32,
-    /// Peers that gave some of it in this run.
+    /// Peers that this job's bytes came from, so far.
     pub sources: Vec<SourceRow>,
 }
 
-/// The contribution of one peer to a transfer.
+/// Bytes that one peer gave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceRow {
-    /// Its peer id.
+    /// Peer id.
     pub peer: String,
-    /// It published the content (by its own word).
+    /// True if the peer says that it published the content.
     pub publisher: bool,
-    /// How near it is.
+    /// Distance of the peer.
     pub class: Distance,
-    /// Verified bytes.
+    /// Verified bytes from the peer.
     pub bytes: u64,
 }
 

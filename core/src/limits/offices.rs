@@ -64,6 +64,8 @@ pub const VOUCHER_BYTES: usize = 256 + 32 * (VOUCHER_IDS + VOUCHER_MEMBERS);
 pub const OFFICE_CONTACTS: usize = 4;
 /// Members that an answer lists when a node asks which member has a name.
 pub const OFFICE_CALLED: usize = 4;
+/// Commands of an office that wait at once for the meaning of a name, and as many for a connected member.
+pub const OFFICE_SEARCHES: usize = 64;
 /// Members tracked at once because they lack the newest secret.
 pub const OFFICE_BEHIND: usize = 1024;
 /// Most offices of one node.

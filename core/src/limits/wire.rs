@@ -20,6 +20,8 @@ pub const SESSION_BLOBS: usize = 256;
 pub const HAVE_RUNS: usize = 512;
 /// Longest name of a site, in bytes.
 pub const SITE_BYTES: usize = 64;
+/// Bytes that are kept of a peer's own name for its program and version: as many as a line of a table shows.
+pub const AGENT_BYTES: usize = 64;
 /// Addresses in one peer-exchange message.
 pub const EXCHANGE_PEERS: usize = 20;
 /// Peers remembered across restarts.

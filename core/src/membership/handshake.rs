@@ -1,15 +1,16 @@
-//! The door of an office: the first thing that happens on a connection once both ends have proven their keys. Who does not know the
-//! office's secret, or is not of it, gets not a byte, and the connection is closed.
+//! The handshake of an office: the first exchange on a connection once both ends have proven their keys. A
+//! peer that does not know the office's secret, or is no member, gets not a byte, and the connection is
+//! closed.
 //!
 //! ```text
-//! caller  48 bytes: the name of an invitation (zeros of a member), and what only who knows the secret can show
-//! called  32 bytes: the same of the other end
-//! caller  its certificates                       a newcomer: what its node is called
-//! called  its certificates                       a registrar: what a newcomer needs
+//! caller  48 bytes: the name of an invitation (zeros for a member), and a proof of the secret
+//! called  32 bytes: its proof of the secret
+//! caller  its certificates                       a newcomer: the name that it would like to have
+//! called  its certificates                       to a newcomer: the welcome
 //! caller  closes the stream
 //! ```
-//! Certificates and what stands in their place come after their length, 4 bytes (little endian). A secret that is not the newest lets
-//! a member in who was away when it was changed, and nobody of whom any list says that he had to leave.
+//! Certificates, names and welcomes follow their length, 4 bytes (little endian). A proof by an older secret
+//! admits a known member that was away when the secret was changed, unless any list names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -28,42 +29,45 @@ use tokio::time::timeout;
 use super::{Snapshot, key_of, now};
 use crate::limits;
 use crate::net::streams::is_caller;
-use crate::office::PublicKey;
 use crate::office::certificate::{Certificate, Chain};
-use crate::office::secret::HandshakeSide;
+use crate::office::secret::{HandshakeSide, OfficeSecret};
+use crate::signed::PublicKey;
 
-/// Bytes of the name of an invitation.
+/// Bytes of the name of an invitation's secret.
 pub(super) const NAME: usize = 16;
 /// Bytes of a proof.
 pub(super) const PROOF: usize = 32;
 
-/// Somebody at the door.
+/// A peer that passed the handshake.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// A member, who comes in.
+    /// A member, whose connection may be used.
     Member { peer: PeerId, certificate: Box<Certificate>, chain: Chain },
-    /// Who has an invitation: it is handed what the answer has, if anything.
+    /// A newcomer with an invitation. The answer is the welcome, `None` if the invitation does not hold.
     Newcomer { invite: [u8; NAME], key: PublicKey, name: String, reply: oneshot::Sender<Option<Vec<u8>>> },
 }
 
-/// See the module's text.
+/// One end of the handshake, in the transport of an office's network.
 #[derive(Debug, Clone)]
 pub(crate) struct OfficeHandshake {
+    /// The state by which peers are judged.
     pub(crate) standing: watch::Receiver<Arc<Snapshot>>,
+    /// Passes admitted peers to the office's state.
     pub(crate) knocks: mpsc::Sender<Admission>,
-    /// Who is called for something else: a relay need not be of the office.
+    /// Relays that this node dials. They need not be members, so they pass without a handshake.
     pub(crate) relays: watch::Receiver<BTreeSet<PeerId>>,
-    /// Known members that announce themselves by an older secret, and its number.
+    /// Known members that announce themselves under an older secret, with its epoch.
     pub(crate) behind: watch::Receiver<BTreeMap<PeerId, u32>>,
 }
 
+/// A connection with a proven peer.
 type AdmittedConnection = (PeerId, StreamMuxerBox);
 
 impl OfficeHandshake {
-    /// Lets a connection pass that both ends are content with.
+    /// Carries out the handshake on a new connection and returns the connection if both ends accept.
     ///
     /// # Errors
-    /// The other end is not, or we are not with it; or the connection.
+    /// One of the ends refuses ([`is_ours`] tells if it was this one), or the connection fails.
     pub(crate) async fn pass(
         self,
         (peer, mut muxer): AdmittedConnection,
@@ -81,10 +85,11 @@ impl OfficeHandshake {
         Ok((peer, muxer))
     }
 
+    /// Carries out the handshake as the caller.
     async fn call(&self, peer: PeerId, muxer: &mut StreamMuxerBox) -> io::Result<Admission> {
         let standing = Arc::clone(&self.standing.borrow());
         let (me, them) = (standing.own.subject, key_of(&peer).ok_or_else(|| shut("it has an odd key"))?);
-        // A member who was away when the secret was changed knows an older one.
+        // A member that was away when the secret was changed knows an older one.
         let behind = self.behind.borrow().get(&peer).copied();
         let secret = standing.book.secrets().find(|secret| behind.is_none_or(|epoch| secret.epoch == epoch));
         let secret = secret.ok_or_else(|| shut("we know no secret"))?;
@@ -105,7 +110,7 @@ impl OfficeHandshake {
             stream.close().await?;
             Ok(Admission::Member { peer, certificate, chain })
         };
-        // What a closed door looks like from outside.
+        // The other end refuses by closing the connection.
         let closed = |e: io::Error| match is_ours(&e) {
             true => e,
             false => shut(
@@ -115,9 +120,10 @@ impl OfficeHandshake {
         with(muxer, conversation).await.map_err(closed)
     }
 
+    /// Carries out the handshake as the called node.
     async fn answer(&self, peer: PeerId, muxer: &mut StreamMuxerBox) -> io::Result<Admission> {
         let them = key_of(&peer).ok_or_else(|| shut("it has an odd key"))?;
-        // Who says nothing is not waited for as long as who does.
+        // A peer that sends nothing gets less time than one that has proven the secret.
         let opening = timeout(limits::DOOR_OPENING, async {
             let mut stream = accept_stream(muxer).await?;
             let mut opening = [0; NAME + PROOF];
@@ -134,7 +140,7 @@ impl OfficeHandshake {
             }
             let me = standing.own.subject;
             let known = |(_, secret): &(usize, &_)| -> bool {
-                let secret: &crate::office::secret::OfficeSecret = secret;
+                let secret: &OfficeSecret = secret;
                 same(proof, secret.door(HandshakeSide::Caller, them, me))
             };
             let (age, secret) = standing
@@ -157,7 +163,8 @@ impl OfficeHandshake {
         with(muxer, conversation).await
     }
 
-    /// A newcomer is handed what it needs. The connection is of no further use: it comes back as a member.
+    /// Welcomes a newcomer. Always returns an error, because the connection is of no further use: the
+    /// newcomer calls again, as a member.
     async fn invited(
         &self,
         stream: &mut SubstreamBox,
@@ -184,7 +191,7 @@ impl OfficeHandshake {
     }
 }
 
-/// Whether the other end is a member now, and who its key says it is.
+/// Checks that the other end is a member now, and that its certificate is for the key that it has proven.
 fn accept(standing: &Snapshot, chain: &Chain, them: PublicKey) -> io::Result<Certificate> {
     let certificate = standing.book.verify(chain, now()).map_err(|e| shut(&e.to_string()))?;
     if certificate.subject == them {
@@ -194,28 +201,32 @@ fn accept(standing: &Snapshot, chain: &Chain, them: PublicKey) -> io::Result<Cer
     }
 }
 
-/// In constant time.
+/// Compares two proofs in constant time.
 pub(super) fn same(one: [u8; PROOF], other: [u8; PROOF]) -> bool {
     blake3::Hash::from_bytes(one) == blake3::Hash::from_bytes(other)
 }
 
+/// Returns the error of a refusal by this end.
 pub(super) fn shut(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned())
 }
 
-/// Whether it was we who shut the door, and not the other end or the connection.
+/// True if this end refused, false if the other end did or the connection failed.
 pub(super) fn is_ours(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
+/// Returns the bytes as an array; zeros if there are not `N`.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().unwrap_or([0; N])
 }
 
+/// Returns the bytes of a chain.
 fn encode(chain: &Chain) -> io::Result<Vec<u8>> {
     postcard::to_allocvec(chain).map_err(io::Error::other)
 }
 
+/// Reads a chain.
 fn decode(bytes: &[u8]) -> io::Result<Chain> {
     match postcard::take_from_bytes(bytes) {
         Ok((chain, [])) => Ok(chain),
@@ -223,13 +234,14 @@ fn decode(bytes: &[u8]) -> io::Result<Chain> {
     }
 }
 
-/// Bytes after their length.
+/// Sends the length of these bytes, then the bytes.
 pub(super) async fn write(stream: &mut SubstreamBox, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(&[&(bytes.len() as u32).to_le_bytes()[..], bytes].concat()).await?;
     stream.flush().await
 }
 
-/// The same, at most so many; room is made for what has come, not for what was announced.
+/// Receives bytes after their length, at most `most`. The buffer grows with the bytes that arrive, not with
+/// the announced length.
 pub(super) async fn read(stream: &mut SubstreamBox, most: usize) -> io::Result<Vec<u8>> {
     const STEP: usize = 4096;
     let mut len = [0; 4];
@@ -247,7 +259,11 @@ pub(super) async fn read(stream: &mut SubstreamBox, most: usize) -> io::Result<V
     Ok(bytes)
 }
 
-/// The other end has all, and says no more.
+/// Waits until the other end closes its half, and closes this one. The other end then has received
+/// everything.
+///
+/// # Errors
+/// The other end sends more bytes.
 async fn ended(stream: &mut SubstreamBox) -> io::Result<()> {
     if stream.read(&mut [0]).await? == 0 {
         stream.close().await
@@ -256,7 +272,7 @@ async fn ended(stream: &mut SubstreamBox) -> io::Result<()> {
     }
 }
 
-/// The connection's first stream of ours.
+/// Opens a stream on a connection that the handshake drives.
 pub(super) async fn open(muxer: &mut StreamMuxerBox) -> io::Result<SubstreamBox> {
     poll_fn(|cx| match muxer.poll_outbound_unpin(cx) {
         Poll::Pending => drive(muxer, cx),
@@ -265,6 +281,7 @@ pub(super) async fn open(muxer: &mut StreamMuxerBox) -> io::Result<SubstreamBox>
     .await
 }
 
+/// Accepts a stream on a connection that the handshake drives.
 async fn accept_stream(muxer: &mut StreamMuxerBox) -> io::Result<SubstreamBox> {
     poll_fn(|cx| match muxer.poll_inbound_unpin(cx) {
         Poll::Pending => drive(muxer, cx),
@@ -273,7 +290,7 @@ async fn accept_stream(muxer: &mut StreamMuxerBox) -> io::Result<SubstreamBox> {
     .await
 }
 
-/// What is said on a stream, while the connection below it goes on.
+/// Runs a conversation on a stream, and meanwhile drives the connection below it.
 pub(super) async fn with<T>(
     muxer: &mut StreamMuxerBox,
     conversation: impl Future<Output = io::Result<T>>,
@@ -286,7 +303,7 @@ pub(super) async fn with<T>(
     .await
 }
 
-/// Lets a connection do its work; only its end is of interest.
+/// Drives a connection. Returns only when it fails.
 fn drive<T>(muxer: &mut StreamMuxerBox, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
     loop {
         match muxer.poll_unpin(cx) {

@@ -1,4 +1,5 @@
-//! Becoming a member: an invitation is taken to the registrar that made it, who hands over all that a member needs.
+//! Joining an office: the newcomer takes its invitation to the registrar that made it, and receives all that
+//! a member needs.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,46 +17,54 @@ use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use super::error::JoinError;
 use super::handshake::{NAME, PROOF, is_ours, open, read, same, shut, with, write};
 use super::{key_of, now, signer};
 use crate::limits;
 use crate::net::address::split_peer;
 use crate::net::transport;
+use crate::office::Charter;
 use crate::office::certificate::Chain;
 use crate::office::invite::Invite;
 use crate::office::secret::HandshakeSide;
-use crate::office::trust::{Statement, TrustState};
-use crate::office::{Charter, PublicKey};
+use crate::office::trust::TrustState;
+use crate::signed::{PublicKey, Statement};
 
-/// How long all addresses of an invitation are tried.
+/// Time for which each address of an invitation is tried; all are tried at once.
 const WITHIN: Duration = Duration::from_secs(15);
 
-/// What a newcomer is handed.
+/// The message with which a registrar admits a newcomer.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Welcome {
+    /// The bytes of the charter.
     pub(crate) charter: Vec<u8>,
+    /// The newcomer's certificates.
     pub(crate) chain: Chain,
+    /// All statements that the registrar believes.
     pub(crate) told: Vec<Statement>,
 }
 
-/// What it makes of that.
+/// The verified content of a welcome.
 pub(crate) struct Joined {
+    /// The believed statements.
     pub(crate) book: TrustState,
+    /// This node's certificates.
     pub(crate) chain: Chain,
-    /// Where the registrar was.
+    /// The registrar and the address at which it answered.
     pub(crate) registrar: (PeerId, Multiaddr),
 }
 
-/// Takes an invitation to where its registrar may be; `name` is what this node is to be called.
+/// Presents an invitation at all of its addresses at once. The first registrar that accepts it counts. `name`
+/// is the name that this node would like to have.
 ///
 /// # Errors
-/// In words: nobody is there, or nobody who knows of the invitation.
-pub(crate) async fn join(invite: &Invite, keypair: &Keypair, name: &str) -> Result<Joined, String> {
-    let me = signer(keypair).ok_or("this node has an odd key")?.public();
+/// [`JoinError`].
+pub(crate) async fn join(invite: &Invite, keypair: &Keypair, name: &str) -> Result<Joined, JoinError> {
+    let me = signer(keypair).ok_or(JoinError::OddKey)?.public();
     let addrs: Vec<Multiaddr> =
         invite.addrs.iter().filter_map(|addr| Multiaddr::try_from(addr.clone()).ok()).collect();
     if addrs.is_empty() {
-        return Err("the invitation has no address of its registrar".to_owned());
+        return Err(JoinError::NoAddress);
     }
     let mut tries: FuturesUnordered<_> = addrs
         .iter()
@@ -69,9 +78,10 @@ pub(crate) async fn join(invite: &Invite, keypair: &Keypair, name: &str) -> Resu
             Err(_) => failed.push(format!("{addr}: no answer")),
         }
     }
-    Err(failed.join("; "))
+    Err(JoinError::NoRegistrar(failed))
 }
 
+/// Presents the invitation at one address, and verifies the welcome.
 async fn visit(
     invite: &Invite,
     keypair: &Keypair,
@@ -98,6 +108,7 @@ async fn visit(
     believe(invite, me, welcome).map(|(book, chain)| Joined { book, chain, registrar: (peer, bare) })
 }
 
+/// Presents the invitation on a new connection: see [`super::handshake`]. Returns the welcome, unverified.
 async fn present(
     invite: &Invite,
     (me, name): (PublicKey, &str),
@@ -130,7 +141,7 @@ async fn present(
     postcard::from_bytes(&welcome).map_err(|_| shut("it says what cannot be read"))
 }
 
-/// All of it is checked against the office's id, which stands in the invitation.
+/// Verifies a welcome against the office's id, which the invitation contains.
 fn believe(invite: &Invite, me: PublicKey, welcome: Welcome) -> io::Result<(TrustState, Chain)> {
     let charter = Charter::decode(&welcome.charter).map_err(|e| shut(&e.to_string()))?;
     if charter.id() != invite.office {

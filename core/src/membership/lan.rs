@@ -1,8 +1,10 @@
-//! An office on the local network: multicast DNS packets whose only record is an announcement that members alone can read
-//! ([`crate::office::beacon`]). Whoever listens sees that there is a node of some office, which is all that it sees of any.
+//! Announcements of an office on the local network: multicast DNS packets whose only record is an
+//! announcement that members alone can read ([`crate::office::beacon`]). A listener sees that there is a node
+//! of some office, and nothing else.
 //!
-//! A node announces itself when it starts, when its addresses change, when it looks for others, and now and then; who asks is answered by
-//! a few, however many there are: each waits for a moment of its own, and keeps quiet when enough others have spoken.
+//! A node announces itself when it starts, when its addresses change, when it looks for others, and at
+//! intervals. A member that asks is answered by a few members, however many there are: each waits for a
+//! random time, and is silent if enough others have answered by then.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -26,63 +28,76 @@ use crate::office::beacon::{Beacon, LEN};
 use crate::office::secret::OfficeSecret;
 use crate::platform::share_port;
 
-/// RFC 6762.
+/// The multicast group of multicast DNS (RFC 6762).
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+/// The port of multicast DNS (RFC 6762).
 const PORT: u16 = 5353;
-/// The name of the record: the same in all offices.
+/// The name of the record. All offices use one name, so that it says nothing about the office.
 const SERVICE: &str = "_swarm-member._udp.local.";
-/// Seconds that others on the network may keep it.
+/// Seconds for which others on the network may cache the record.
 const TTL: u32 = 120;
-/// Bytes of a text in a record.
+/// Most bytes of one text in a record (RFC 1035).
 const TEXT: usize = 255;
-/// A packet of ours is shorter.
+/// Bytes of the receive buffer; a packet with an announcement is shorter.
 const PACKET: usize = 1024;
-/// After a start others are asked where they are: packets are lost.
+/// Times after the start at which the node asks for announcements. There are several, because packets get
+/// lost.
 const ASK_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(700), Duration::from_secs(3), Duration::from_secs(10)];
-/// Later it says where it is so often, in a small office.
+/// Least time between two announcements that nobody asked for.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// In a large one all of them together say so at most this often.
+/// The time between two such announcements for each known member, so that all members together do not
+/// announce themselves more often than this.
 const PER_MEMBER: Duration = Duration::from_millis(200);
-/// Who asks is answered within this, and so much later for each member that is known.
+/// The time within which a member answers, before [`ANSWER_LATER`] is added.
 const ANSWER_WITHIN: Duration = Duration::from_millis(100);
-/// See [`ANSWER_WITHIN`].
+/// The time that is added to [`ANSWER_WITHIN`] for each known member.
 const ANSWER_LATER: Duration = Duration::from_millis(2);
-/// The longest that anybody waits with an answer.
+/// The longest time that a member waits with an answer.
 const ANSWER_AT_LAST: Duration = Duration::from_secs(5);
-/// So many answers are enough.
+/// The number of answers that are enough. A member that has heard as many does not answer.
 const ENOUGH: u32 = 8;
-/// Who looks for others asks at most this often.
+/// Least time between two questions of a node that looks for others.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
-/// What an announcer needs.
+/// The task that announces a node and hears others.
 pub(crate) struct Announcer {
+    /// The office's state: secrets, known members, this node's own key.
     pub(crate) standing: watch::Receiver<Arc<Snapshot>>,
+    /// The addresses to announce.
     pub(crate) listen: watch::Receiver<Vec<Multiaddr>>,
-    /// Somebody is looked for.
+    /// Notified when the node looks for members.
     pub(crate) look: Arc<Notify>,
-    /// Members, and where they are.
+    /// Takes the members that were heard: peer, addresses, epoch of the secret that the announcement used.
     pub(crate) found: mpsc::Sender<(PeerId, Vec<Multiaddr>, u32)>,
 }
 
+/// The running task.
 struct LanState {
     with: Announcer,
+    /// [`SERVICE`], parsed.
     service: Name,
+    /// The socket that receives from all interfaces.
     receiver: UdpSocket,
-    /// One for each interface, by its address.
+    /// The sending sockets, by the addresses of their interfaces.
     senders: BTreeMap<Ipv4Addr, UdpSocket>,
+    /// Nonces of announcements that were seen, as a set and in their order. At most [`limits::BEACONS_SEEN`].
     seen: (BTreeSet<[u8; 24]>, VecDeque<[u8; 24]>),
-    /// How many were looked at in this second.
+    /// The present second and the number of packets examined in it.
     looked: (u64, u32),
-    /// When we answer, and how many have since somebody asked.
+    /// The time of this node's answer, and the number of answers heard since the question. `None` if nobody
+    /// asked.
     answer: Option<(Instant, u32)>,
+    /// The time of the next announcement that nobody asked for.
     tell: Instant,
+    /// The times of the next questions.
     asks: VecDeque<Instant>,
+    /// The time of the last question.
     asked: Option<Instant>,
 }
 
 impl Announcer {
-    /// Announces until it is dropped.
+    /// Runs until the network ends. Returns at once if the local network cannot be listened to.
     pub(crate) async fn run(self) {
         let receiver = match listen().and_then(UdpSocket::from_std) {
             Ok(receiver) => receiver,
@@ -106,7 +121,7 @@ impl Announcer {
     }
 }
 
-/// The socket that hears all; others on this machine have it as well.
+/// Returns the socket that receives. It shares its port with other processes on this machine.
 fn listen() -> io::Result<StdSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_reuse_address(true)?;
@@ -116,7 +131,7 @@ fn listen() -> io::Result<StdSocket> {
     Ok(socket.into())
 }
 
-/// A socket that speaks on one interface.
+/// Returns a socket that sends on the interface with this address.
 fn sender(at: Ipv4Addr) -> io::Result<StdSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -128,6 +143,7 @@ fn sender(at: Ipv4Addr) -> io::Result<StdSocket> {
 }
 
 impl LanState {
+    /// Receives, announces and asks until the node's addresses have no sender any more.
     async fn run(mut self) {
         self.interfaces();
         let mut buffer = [0; PACKET];
@@ -162,7 +178,8 @@ impl LanState {
         }
     }
 
-    /// Takes up interfaces that are new, leaves those that are gone. True if there are new ones.
+    /// Opens sockets for new interfaces and closes those of interfaces that are gone. Returns true if there
+    /// are new ones.
     fn interfaces(&mut self) -> bool {
         let listen = self.with.listen.borrow_and_update().clone();
         let ip = |addr: &Multiaddr| match ip_of(addr) {
@@ -176,7 +193,7 @@ impl LanState {
             if self.senders.contains_key(&ip) {
                 continue;
             }
-            // It may be a member of the group there already.
+            // An error means that the socket is in the group there already.
             let _ = self.receiver.join_multicast_v4(GROUP, ip);
             match sender(ip).and_then(UdpSocket::from_std) {
                 Ok(socket) => new |= self.senders.insert(ip, socket).is_none(),
@@ -186,7 +203,7 @@ impl LanState {
         new
     }
 
-    /// It is time for something.
+    /// Sends the announcement that is due.
     async fn due(&mut self) {
         let at = Instant::now();
         if self.asks.front().is_some_and(|ask| *ask <= at) {
@@ -207,6 +224,7 @@ impl LanState {
         }
     }
 
+    /// Sends an announcement on all interfaces. `asks` asks others for theirs.
     async fn say(&self, asks: bool) {
         let standing = Arc::clone(&self.with.standing.borrow());
         let (Some(secret), Ok(nonce)) = (standing.book.secrets().next(), random()) else { return };
@@ -225,6 +243,7 @@ impl LanState {
         }
     }
 
+    /// Handles a received packet.
     async fn heard(&mut self, packet: &[u8]) {
         let second = now();
         if self.looked.0 != second {
@@ -239,12 +258,13 @@ impl LanState {
         let standing = Arc::clone(&self.with.standing.borrow());
         let read = |secret: &OfficeSecret| Some((Beacon::open(&bytes, &secret.lan_key())?, secret.epoch));
         let Some((beacon, epoch)) = standing.book.secrets().find_map(read) else { return };
-        // One that is played back must not make anybody show himself.
+        // An announcement that is replayed must not make members answer.
         let fresh = beacon.time.abs_diff(second) <= limits::BEACON_FRESH.as_secs();
         if beacon.peer == standing.own.subject || !fresh || !self.is_new(*nonce) {
             return;
         }
-        // By an old secret only who is known to have been away: whoever had to leave knows it as well. Nobody shows himself to it.
+        // An old secret counts only for a known member that may have been away, because expelled members know
+        // it as well. Nobody answers an announcement under an old secret.
         let newest = standing.book.secrets().next().is_some_and(|secret| secret.epoch == epoch);
         if !newest && !standing.may_be_behind(beacon.peer) {
             return;
@@ -262,6 +282,7 @@ impl LanState {
         }
     }
 
+    /// Remembers a nonce. Returns true if it was not seen before.
     fn is_new(&mut self, nonce: [u8; 24]) -> bool {
         let (set, order) = &mut self.seen;
         if !set.insert(nonce) {
@@ -277,13 +298,13 @@ impl LanState {
     }
 }
 
-/// A random part of a time.
+/// Returns a random time up to this one.
 fn part_of(whole: Duration) -> Duration {
     let [byte, more] = random().unwrap_or([128, 0]);
     whole * u32::from(u16::from_le_bytes([byte, more])) / 65_536
 }
 
-/// The packet around an announcement.
+/// Returns the packet with an announcement.
 fn packet(service: &Name, announcement: &[u8]) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.metadata.authoritative = true;
@@ -292,7 +313,7 @@ fn packet(service: &Name, announcement: &[u8]) -> Option<Vec<u8>> {
     message.to_vec().ok()
 }
 
-/// The announcement in a packet, if it is one.
+/// Returns the announcement in a packet, `None` for any other packet.
 fn announcement(service: &Name, packet: &[u8]) -> Option<Vec<u8>> {
     let message = Message::from_vec(packet).ok()?;
     let [answer] = message.answers.as_slice() else { return None };

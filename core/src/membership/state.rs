@@ -1,103 +1,124 @@
-//! The office of an office: what a node knows and signs there. Decides; the actor tells others.
+//! The state of an office in its network: the statements that the node believes, the peers that were
+//! admitted, and the signing of statements. It decides; the actor tells others.
+//!
+//! Its parts stand in modules of their own: [`certificates`] renews certificates, [`names`] finds members by
+//! name, [`registrar`] admits and expels, [`vouchers`] says which members may have a blob, [`report`] makes
+//! the rows of reports, and [`saving`] writes the state to disk.
 
+mod certificates;
+mod names;
 mod registrar;
+mod report;
+mod saving;
 mod vouchers;
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::files::{self, Invitation, OfficeFiles};
-use super::{Admission, Channels, Snapshot, peer_of, signer};
-use crate::api::status::{MemberRow, OfficeRow};
+use tokio::sync::oneshot;
+
+use self::names::NameSearch;
+use super::directory::Members;
+use super::error::Trouble;
+use super::files::{Invitation, OfficeFiles};
+use super::{Admission, Channels, Snapshot, key_of, signer};
 use crate::id::ContentId;
 use crate::limits;
-use crate::net::{Multiaddr, PeerId};
+use crate::net::PeerId;
 use crate::office::certificate::{Certificate, Chain, Role};
 use crate::office::invite::InviteSecret;
 use crate::office::membership::{Membership, Vouched};
 use crate::office::root::RootSeed;
-use crate::office::trust::{Statement, TrustState, Update};
+use crate::office::secret::OfficeSecret;
+use crate::office::trust::{TrustState, Update};
 use crate::office::voucher::Believed;
-use crate::office::{OfficeId, PublicKey, Rejected, Signer};
+use crate::office::{OfficeId, Rejected};
 use crate::schedule::PeerKey;
+use crate::signed::{PublicKey, Signer, Statement};
 use crate::store::Store;
+pub(crate) use certificates::Certified;
 
-/// Who came through the door and had no session within this time is forgotten.
+/// Time for which an admitted peer is remembered without a session.
 const GUEST_FOR: Duration = Duration::from_secs(60);
-/// A certificate is not made anew more often than this, seconds.
-const RENEW_PAUSE: u64 = 3600;
-/// Certificates and invitations end by the clock: the door is told so within this.
+/// Time between two publications of the snapshot, because certificates and invitations end by the clock.
 const STAND_EVERY: Duration = Duration::from_secs(10);
-/// What has no effect any longer is looked for this often.
+/// Time between two searches for expulsions without effect.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
-/// The members' list is written this often.
+/// Least time between two writes of the directory.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
-/// What a peer has shown of something that we want.
+/// The voucher that a peer has presented for a blob that this node wants.
 #[derive(Debug)]
 struct HolderProof {
     vouched: Arc<Vouched>,
-    /// It has given some of it since.
+    /// True if the peer has given a chunk of the blob since.
     counts: bool,
 }
 
-/// What came of certificates that a member has shown in its session.
-pub(crate) enum Certified {
-    /// Newer ones of its own.
-    Newer(Membership),
-    /// New ones of ours, which hold from now on.
-    Ours,
-    /// Nothing new.
-    Nothing,
-}
-
-/// See the module's text.
+/// The state of an office in its network.
 pub(crate) struct OfficeState {
+    /// The store, as the office sees it.
     store: Store,
+    /// This node's key.
     signer: Signer,
+    /// This node's certificates.
     chain: Chain,
+    /// The content of this node's own certificate.
     own: Certificate,
+    /// The believed statements.
     book: TrustState,
+    /// The channels to the handshake.
     ways: Channels,
+    /// Admitted peers, with the time of their admission.
     guests: BTreeMap<PeerId, (Instant, Membership)>,
+    /// Open invitations, by the names of their secrets.
     invites: BTreeMap<[u8; 16], Invitation>,
-    /// The root, for invitations of registrars: never written.
+    /// The root key for invitations of registrars. It is never written to disk.
     roots: BTreeMap<[u8; 16], RootSeed>,
-    members: super::directory::Members,
-    /// What we go by, of what is here.
+    /// The members that this node has met.
+    members: Members,
+    /// Commands that wait until it is clear which member a name means. At most [`limits::OFFICE_SEARCHES`].
+    searches: Vec<NameSearch>,
+    /// Commands that wait until a member is connected. At most [`limits::OFFICE_SEARCHES`].
+    awaiting: Vec<oneshot::Sender<()>>,
+    /// The vouchers by which this node serves the blobs that it has.
     vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
-    /// What peers have shown of what we want.
+    /// The vouchers that peers have presented for blobs that this node wants.
     shown: BTreeMap<(PeerKey, ContentId), HolderProof>,
-    /// Peers that have gone, and when what they have shown is forgotten.
+    /// Peers that have gone, each with the time at which its vouchers are forgotten.
     gone: Vec<(Instant, PeerKey)>,
-    /// The members that are known, and their serials: only they are let in by an old secret.
+    /// Serials of the certificates of all known members. Only known members are admitted by an old secret.
     known: Arc<BTreeMap<PublicKey, u64>>,
-    /// What is believed has changed since it was written down.
+    /// True if the believed statements changed since they were written to disk.
     unwritten: bool,
-    /// When what has no effect any longer was last forgotten.
+    /// The last search for expulsions without effect.
     forgot: Instant,
-    /// The members' list is being written.
+    /// The task that writes the directory.
     saving: Option<tokio::task::JoinHandle<()>>,
-    /// When the door was last told what holds.
+    /// The last publication of the snapshot.
     stood: Instant,
+    /// The last write of the directory.
     saved: Instant,
-    /// When a registrar was last asked for a new certificate.
+    /// The last time that a registrar was asked for a new certificate.
     asked: Option<Instant>,
-    /// What is wrong, for a person.
-    trouble: Option<String>,
+    /// Why this node is no valid member. `None` if it is one.
+    trouble: Option<Trouble>,
 }
 
 impl OfficeState {
-    /// With what is kept; nothing if the certificates there are not ours.
+    /// Returns the state with the files of an office.
+    ///
+    /// # Errors
+    /// The certificates cannot be read or are not for this node's key.
     pub(crate) fn new(papers: OfficeFiles, ways: Channels, at: u64) -> Result<Self, Rejected> {
         let OfficeFiles { store, keypair, chain, book, invites, members } = papers;
         let signer = signer(&keypair).ok_or(Rejected::Subject)?;
-        // An expired one, or one of who had to leave, is still ours: others say what they think of it.
+        // The certificate may have expired or be void. Other members judge that.
         let last = chain.0.last().ok_or(Rejected::Malformed)?;
         let (own, _) = Certificate::open(last, book.office())?;
         if own.subject != signer.public() {
@@ -115,6 +136,8 @@ impl OfficeState {
             invites: invites.into_iter().map(named).collect(),
             roots: BTreeMap::new(),
             members,
+            searches: Vec::new(),
+            awaiting: Vec::new(),
             vouchers: HashMap::new(),
             shown: BTreeMap::new(),
             gone: Vec::new(),
@@ -128,13 +151,16 @@ impl OfficeState {
             trouble: None,
         };
         office.members.met(&office.own, &office.chain, at);
-        // One that would have needed the root has ended with the process that had it.
+        // An invitation of a registrar ended with the process that had the root key.
         office.invites.retain(|_, invite| invite.role != Role::Registrar && invite.expires > at);
         office.stand(at);
         Ok(office)
     }
 
-    /// What a door of this office goes by before there is one.
+    /// Returns the snapshot for the handshake of a network whose state does not exist yet.
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
     pub(crate) fn first_standing(papers: &OfficeFiles) -> Result<Snapshot, Rejected> {
         let last = papers.chain.0.last().ok_or(Rejected::Malformed)?;
         let (own, _) = Certificate::open(last, papers.book.office())?;
@@ -142,7 +168,7 @@ impl OfficeState {
         Ok(Snapshot { book, chain, own, invites: BTreeMap::new(), known: Arc::default(), trouble: None })
     }
 
-    /// Tells the door what holds from now on.
+    /// Drops invitations that have ended, and publishes the snapshot.
     fn stand(&mut self, at: u64) {
         self.stood = Instant::now();
         let mark = self.mark();
@@ -156,8 +182,7 @@ impl OfficeState {
         self.roots.retain(|name, _| self.invites.contains_key(name));
         self.trouble = match self.book.verify(&self.chain, at) {
             Ok(_) => None,
-            Err(Rejected::Expelled) => Some("this node was expelled".to_owned()),
-            Err(error) => Some(format!("this node's certificate: {error}")),
+            Err(reason) => Some(reason.into()),
         };
         let standing = Snapshot {
             book: self.book.clone(),
@@ -165,12 +190,12 @@ impl OfficeState {
             own: self.own.clone(),
             invites: open,
             known: Arc::clone(&self.known),
-            trouble: self.trouble.clone(),
+            trouble: self.trouble.map(|trouble| trouble.to_string()),
         };
         self.ways.standing.send_replace(Arc::new(standing));
     }
 
-    /// A short name of the secret that counts: invitations end with it.
+    /// Returns a hash of the present secret. Invitations end when it changes.
     fn mark(&self) -> [u8; 8] {
         let mut mark = [0; 8];
         if let Some(secret) = self.book.secrets().next() {
@@ -179,31 +204,34 @@ impl OfficeState {
         mark
     }
 
+    /// Returns the epoch of the present secret, 0 without one.
     fn epoch(&self) -> u32 {
         self.book.secrets().next().map_or(0, |secret| secret.epoch)
     }
 
+    /// True if the root has made this node a registrar.
     fn is_registrar(&self) -> bool {
         self.own.role == Role::Registrar && self.chain.0.len() == 1
     }
 
-    /// The next who knocks.
+    /// Waits for the next admitted peer. `None` if there will be none.
     pub(crate) async fn knock(&mut self) -> Option<Admission> {
         self.ways.knocks.recv().await
     }
 
-    /// All who have knocked by now.
+    /// Handles all peers that were admitted by now.
     pub(crate) fn knocks(&mut self, at: u64) {
         while let Ok(knock) = self.ways.knocks.try_recv() {
             self.knocked(knock, at);
         }
     }
 
-    /// Somebody is at the door.
+    /// Handles an admitted peer: remembers a member, welcomes a newcomer.
     pub(crate) fn knocked(&mut self, knock: Admission, at: u64) {
         match knock {
             Admission::Member { peer, certificate, chain } => {
                 self.members.met(&certificate, &chain, at);
+                self.answer_searches();
                 if !self.known.contains_key(&certificate.subject) {
                     self.stand(at);
                 }
@@ -214,35 +242,30 @@ impl OfficeState {
         }
     }
 
-    /// Who this is, if it came through the door.
-    pub(crate) fn guest(&mut self, peer: &PeerId) -> Option<Membership> {
+    /// Returns the identity of an admitted peer.
+    pub(crate) fn guest(&self, peer: &PeerId) -> Option<Membership> {
         self.guests.get(peer).map(|(_, membership)| membership.clone())
     }
 
-    /// Whether a member may still be here.
+    /// True if a member's certificates are valid now.
     pub(crate) fn holds(&self, membership: &Membership, at: u64) -> bool {
         self.book.verify(&membership.chain, at).is_ok()
     }
 
-    /// A short name of all that is believed: who has another one is told everything.
-    pub(crate) fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        for told in self.book.all() {
-            hasher.update(blake3::hash(&told.statement).as_bytes());
-        }
-        *hasher.finalize().as_bytes()
+    /// Returns all believed statements, lists before secrets, so that a member that learns a secret knows
+    /// which members must not be told it.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.book.all()
     }
 
-    /// All that is believed, who had to leave before the secrets: who learns a secret knows whom not to tell it.
-    pub(crate) fn all(&self) -> Vec<Statement> {
-        self.book.all().cloned().collect()
-    }
-
-    /// Somebody tells of a statement.
+    /// Believes a statement that a member passed on. Returns what is new.
+    ///
+    /// # Errors
+    /// [`Rejected`]: the statement has no effect.
     pub(crate) fn hear(&mut self, told: &Statement, at: u64) -> Result<Update, Rejected> {
         let heard = self.book.hear(told, at)?;
         if heard == Update::Expulsion {
-            // Who had to leave may have any of them.
+            // The expelled member may have any of the invitations.
             self.invites.clear();
             if let Err(error) = self.keep_invites() {
                 tracing::error!(%error, "invitations that have ended cannot be forgotten");
@@ -254,122 +277,45 @@ impl OfficeState {
         Ok(heard)
     }
 
+    /// Brings everything into line with changed beliefs.
     fn believed(&mut self, at: u64) {
         self.unwritten = true;
         let book = &self.book;
         let holds = |vouched: &Vouched| Believed::read(&vouched.voucher, &vouched.chain, book, at).is_ok();
         self.shown.retain(|_, shown| holds(&shown.vouched));
-        // What counted is read anew from what is kept, and counts again with the next chunk.
+        // Vouchers that counted are read again from disk, and count again with the peer's next chunk.
         self.shown.values_mut().for_each(|shown| shown.counts = false);
-        // Who had to leave may have published something.
+        // Vouchers of an expelled member are no longer valid.
         self.vouchers.clear();
         self.stand(at);
+        // An expulsion may leave one member of a name.
+        self.answer_searches();
     }
 
-    /// A new certificate for a member whose own is old; nothing if there is no need, or we are no registrar.
-    pub(crate) fn renew(&mut self, membership: &Membership, at: u64) -> Option<Chain> {
-        let old = &membership.certificate;
-        let due = old.issued.saturating_add(RENEW_PAUSE) < at;
-        if old.role == Role::Registrar || !due || !self.holds(membership, at) {
-            return None;
-        }
-        let pen = self.pen(None).ok()?;
-        let serial = at.max(old.serial.saturating_add(1)).max(self.book.expelled().floor(old.subject));
-        let fresh = Certificate { serial, issued: at, expires: at + limits::MEMBER_SECS, ..old.clone() };
-        let chain = Chain(vec![pen.by, fresh.sign(self.book.office(), pen.signer)]);
-        self.book.verify(&chain, at).ok()?;
-        self.members.met(&fresh, &chain, at);
-        Some(chain)
-    }
-
-    /// Whether it is time to ask a registrar for a new certificate.
-    pub(crate) fn wants_renewal(&mut self, at: u64) -> bool {
-        let due =
-            self.is_old(at) && self.asked.is_none_or(|asked| asked.elapsed() >= Duration::from_secs(60));
-        if due {
-            self.asked = Some(Instant::now());
-        }
-        due
-    }
-
-    /// Certificates that a peer shows in its session: a newer one of its own, or one that it made for us.
-    pub(crate) fn certified(
-        &mut self,
-        from: PublicKey,
-        chain: Chain,
-        at: u64,
-    ) -> Result<Certified, Rejected> {
-        let certificate = self.book.verify(&chain, at)?;
-        if certificate.subject == from {
-            self.members.met(&certificate, &chain, at);
-            return Ok(Certified::Newer(Membership { certificate, chain }));
-        }
-        if certificate.subject != self.own.subject {
-            return Err(Rejected::Subject);
-        }
-        // Nobody makes another of us than we are.
-        if certificate.serial > self.own.serial && certificate.role >= self.own.role {
-            self.became(certificate, chain, at);
-            return Ok(Certified::Ours);
-        }
-        Ok(Certified::Nothing)
-    }
-
-    fn became(&mut self, own: Certificate, chain: Chain, at: u64) {
-        if let Err(error) = files::keep_chain(&self.store, &chain) {
-            tracing::error!(%error, "the new certificate cannot be kept");
-        }
-        (self.own, self.chain) = (own, chain);
-        self.members.met(&self.own, &self.chain, at);
-        self.stand(at);
-    }
-
-    /// Who may be called that, for somebody who asks.
-    pub(crate) fn called(&self, name: &str) -> Vec<Chain> {
-        self.members.called(name, |key| self.book.expelled().names(key))
-    }
-
-    /// Somebody says who is called what we asked for.
-    pub(crate) fn told_of(&mut self, chain: &Chain, at: u64) {
-        if let Ok(certificate) = self.book.verify(chain, at) {
-            self.members.met(&certificate, chain, 0);
-        }
-    }
-
-    /// Whether it is clear who is meant.
-    pub(crate) fn knows(&self, name: &str) -> bool {
-        self.find(name).is_ok()
-    }
-
-    /// Who is meant, of those who are still members.
-    fn find(&self, name: &str) -> Result<PublicKey, String> {
-        self.members.find(name, |key, serial| self.book.expelled().by_anybody(key, serial))
-    }
-
-    /// Which office it is.
+    /// Returns the office's id.
     pub(crate) const fn id(&self) -> OfficeId {
         self.book.office()
     }
 
-    /// What members meet by at trackers: no content has this id.
+    /// Returns the id under which members meet at trackers. No content has it.
     pub(crate) fn meeting(&self) -> ContentId {
         ContentId::from_bytes(*self.book.office().as_bytes())
     }
 
-    /// What we show of ourselves.
+    /// Returns this node's certificates.
     pub(crate) const fn chain(&self) -> &Chain {
         &self.chain
     }
 
-    /// What trackers are told in place of an id.
-    pub(crate) fn blind(&self) -> Option<crate::office::secret::OfficeSecret> {
+    /// Returns the present secret, from which the keys for trackers are derived.
+    pub(crate) fn blind(&self) -> Option<OfficeSecret> {
         self.book.secrets().next().cloned()
     }
 
-    /// A member announces itself by a secret of this number. Only one that is known is called by an old one: whoever had to leave
-    /// knows that, too, and would be told who we are.
+    /// Records under which epoch of the secret a peer announced itself. Only a known member is dialled with
+    /// an old secret: an expelled one knows it too, and would learn this node's identity.
     pub(crate) fn behind(&self, peer: PeerId, epoch: u32) {
-        let known = super::key_of(&peer).is_some_and(|key| self.ways.standing.borrow().may_be_behind(key));
+        let known = key_of(&peer).is_some_and(|key| self.ways.standing.borrow().may_be_behind(key));
         let newest = epoch == self.epoch();
         self.ways.behind.send_if_modified(|all| {
             match known && !newest && all.len() < limits::OFFICE_BEHIND {
@@ -379,15 +325,15 @@ impl OfficeState {
         });
     }
 
-    /// A relay that is called for no more than a way: it need not be of the office.
+    /// Lets a relay that is no known member pass without a handshake: it only relays.
     pub(crate) fn relay(&self, peer: PeerId) {
-        let known = super::key_of(&peer).is_some_and(|key| self.members.get(key).is_some());
+        let known = key_of(&peer).is_some_and(|key| self.members.get(key).is_some());
         if !known {
             self.ways.relays.send_if_modified(|relays| relays.insert(peer));
         }
     }
 
-    /// What is done now and then.
+    /// Does the regular work, about once a second.
     pub(crate) fn tend(&mut self, at: u64) {
         self.guests.retain(|_, (since, _)| since.elapsed() < GUEST_FOR);
         if self.forgot.elapsed() >= FORGET_EVERY {
@@ -395,6 +341,7 @@ impl OfficeState {
             self.book.forget(at);
             self.unwritten = true;
         }
+        self.drop_abandoned();
         self.write_down();
         self.forget_gone(Instant::now());
         if self.stood.elapsed() >= STAND_EVERY {
@@ -402,112 +349,6 @@ impl OfficeState {
         }
         if self.members.unsaved && self.saved.elapsed() >= SAVE_EVERY {
             self.save_members();
-        }
-    }
-
-    /// Members that should be called although there are others enough: who lacks the newest secret, and, when our own certificate
-    /// is old, registrars.
-    pub(crate) fn urgent(&self, at: u64) -> BTreeSet<PeerId> {
-        let mut urgent: BTreeSet<PeerId> = self.ways.behind.borrow().keys().copied().collect();
-        if self.is_old(at) {
-            let registrars = self.members.iter().filter(|(_, member)| member.role == Role::Registrar);
-            urgent.extend(registrars.filter_map(|(key, _)| peer_of(*key)));
-        }
-        urgent
-    }
-
-    fn is_old(&self, at: u64) -> bool {
-        self.own.role != Role::Registrar && at.saturating_sub(self.own.issued) >= limits::RENEW_AFTER_SECS
-    }
-
-    /// Writes down whom it has met.
-    pub(super) fn save_members(&mut self) {
-        // One at a time: an older one must not come last.
-        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
-            return;
-        }
-        self.saved = Instant::now();
-        self.members.unsaved = false;
-        let (store, members) = (self.store.clone(), self.members.clone());
-        let save = move || {
-            if let Err(error) = files::keep_members(&store, &members) {
-                tracing::warn!(%error, "the members that were met cannot be kept");
-            }
-        };
-        // There may be many.
-        self.saving = Some(tokio::task::spawn_blocking(save));
-    }
-
-    /// The end: everything is written down.
-    pub(crate) async fn close(&mut self) {
-        self.write_down();
-        for _ in 0..2 {
-            if let Some(saving) = self.saving.take() {
-                let _ = saving.await;
-            }
-            if self.members.unsaved {
-                self.save_members();
-            }
-        }
-    }
-
-    /// What is believed, if that has changed; once for all that came together.
-    fn write_down(&mut self) {
-        if !std::mem::take(&mut self.unwritten) {
-            return;
-        }
-        if let Err(error) = files::keep_book(&self.store, &self.book) {
-            tracing::error!(%error, "what the office says cannot be kept");
-            self.unwritten = true;
-        }
-    }
-
-    fn row(
-        &self,
-        key: &PublicKey,
-        member: &super::directory::DirectoryEntry,
-        connected: &BTreeSet<PublicKey>,
-    ) -> MemberRow {
-        let expelled = self.book.expelled();
-        let registrar = member.role == Role::Registrar;
-        MemberRow {
-            node: key.to_string(),
-            name: member.name.clone(),
-            role: member.role,
-            expires: member.expires,
-            met: member.met,
-            connected: connected.contains(key),
-            expelled: expelled.by_root(*key, member.serial)
-                || (!registrar && expelled.by_anybody(*key, member.serial)),
-            own: *key == self.own.subject,
-        }
-    }
-
-    /// The members, by name.
-    pub(crate) fn rows(&self, connected: &BTreeSet<PublicKey>) -> Vec<MemberRow> {
-        let mut rows: Vec<MemberRow> =
-            self.members.iter().map(|(key, member)| self.row(key, member, connected)).collect();
-        rows.sort_unstable_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
-        rows
-    }
-
-    /// The office at a glance.
-    pub(crate) fn office(&self, listen: &[Multiaddr], connected: usize) -> OfficeRow {
-        OfficeRow {
-            id: self.book.office().to_string(),
-            name: self.book.charter().name.clone(),
-            node: self.own.subject.to_string(),
-            peer: peer_of(self.own.subject).map(|peer| peer.to_string()).unwrap_or_default(),
-            called: self.own.name.clone(),
-            role: self.own.role,
-            expires: self.own.expires,
-            root: files::root(&self.store).is_some(),
-            listen: listen.iter().map(ToString::to_string).collect(),
-            connected: connected as u32,
-            members: self.members.len() as u32,
-            invited: self.invites.values().fold(0, |sum, invite| sum.saturating_add(invite.left)),
-            epoch: self.epoch(),
-            trouble: self.trouble.clone(),
         }
     }
 }

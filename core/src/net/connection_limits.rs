@@ -17,6 +17,8 @@
 //! condition forbade). Those have no booking, so the event gives nothing back.
 
 pub(crate) mod counts;
+#[cfg(test)]
+pub(super) mod counts_tests;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;

@@ -38,6 +38,15 @@ pub enum StartError {
     },
 }
 
+impl From<StartError> for event::Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Refused(failure) => failure,
+            error => Self::new(error.fault(), error.to_string()),
+        }
+    }
+}
+
 impl StartError {
     /// Returns the party that can mend the error.
     #[must_use]

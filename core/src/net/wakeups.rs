@@ -53,7 +53,7 @@ pub(crate) fn read(bytes: usize) {
 
 /// Hook for [`tokio::runtime::Builder::on_thread_park`] of the runtime that runs a node, which must have one
 /// thread.
-pub fn before_park() {
+pub(crate) fn before_park() {
     let now = Instant::now();
     let mut round = ROUND_OF.get().unwrap_or(Round { since: now, wakes: 0, pause: false });
     round.wakes += 1;

@@ -1,4 +1,4 @@
-//! What every job gets: the store, the networks, and who may fetch what nothing else was set for.
+//! The surroundings of a job: the store, the networks, and the default audiences.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,24 +11,25 @@ use crate::options::Audience;
 use crate::store::Store;
 use crate::store::record::{Domain, Record};
 
-/// What every job gets.
+/// The surroundings of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) net: Option<Net>,
     pub(crate) home: PathBuf,
     pub(crate) started: Instant,
-    /// Who may fetch what nothing was said of, if the node's owner says.
+    /// Configured default audience, if any.
     pub(crate) said: Option<Audience>,
-    /// Where this job is at work; `net` is the network of that.
+    /// Domain in which the job works; `net` is its network.
     pub(crate) domain: Domain,
-    /// The network of all nodes.
+    /// The public network, if `net` is that of an office.
     pub(crate) public: Option<Net>,
     pub(crate) offices: Arc<Networks>,
 }
 
 impl Context {
-    /// Who may fetch what nothing was said of, in the network of all nodes. Once a node is of an office, that has to be said.
+    /// Returns the default audience in the public network. A node in an office serves nobody there unless an
+    /// audience is configured.
     pub(super) fn public_default(&self) -> Audience {
         let unsaid = if self.offices.is_empty() { Audience::Lan } else { Audience::Nobody };
         match self.said {
@@ -38,12 +39,12 @@ impl Context {
         }
     }
 
-    /// This node is of an office, and nothing was said of what others may fetch.
+    /// Returns true if the node belongs to an office and no audience for the public network is configured.
     pub(super) fn is_unsaid(&self) -> bool {
         !self.offices.is_empty() && matches!(self.said, None | Some(Audience::Office))
     }
 
-    /// The same in an office.
+    /// Returns the default audience in an office.
     pub(super) fn office_default(&self) -> Audience {
         match self.said {
             None | Some(Audience::Anyone) => Audience::Office,
@@ -51,7 +52,8 @@ impl Context {
         }
     }
 
-    /// Who may fetch this.
+    /// Returns the audience of a blob: its own, otherwise the default of its network. A blob of no network is
+    /// for nobody.
     pub(crate) fn audience(&self, record: &Record) -> Audience {
         if record.domains.is_empty() {
             return Audience::Nobody;
@@ -60,14 +62,14 @@ impl Context {
         self.store.audience(record.id).unwrap_or(unsaid)
     }
 
-    /// Tells the network of all nodes who may fetch what nothing was said of.
+    /// Tells the public network the default audience.
     pub(super) async fn say_default(&self) {
         if let Some(net) = self.public.as_ref().or(self.net.as_ref()) {
             net.ask(NetworkCommand::Default(self.public_default())).await;
         }
     }
 
-    /// The same job, at work in an office.
+    /// Returns the surroundings of a job in an office.
     pub(crate) fn within(mut self, office: &networks::JoinedOffice) -> Self {
         self.domain = Domain::Office(office.id);
         self.public = self.public.take().or_else(|| self.net.take());
@@ -75,13 +77,13 @@ impl Context {
         self
     }
 
-    /// All networks of this node.
+    /// Returns all networks of this node, the public one first.
     pub(super) fn nets(&self) -> Vec<Net> {
         let public = self.public.clone().or_else(|| self.net.clone());
         public.into_iter().chain(self.offices.all().into_iter().map(|office| office.net)).collect()
     }
 
-    /// The same is said to all networks of this node.
+    /// Sends a command to all networks of this node.
     pub(super) async fn ask_all(&self, ask: impl Fn() -> NetworkCommand) {
         for net in self.nets() {
             net.ask(ask()).await;

@@ -1,4 +1,4 @@
-//! Starting a network: that of all nodes, or of an office.
+//! Starts a network of the node: the public one, or that of an office.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::actor::{Actor, Parts};
+use super::actor::{Actor, Inbox, Nat, NetworkSettings, Ways};
 use super::network::Net;
 use crate::api::status::Limits;
 use crate::discovery::dht::Dht;
@@ -32,33 +32,33 @@ use crate::store::Store;
 use crate::transfer::session::SessionContext;
 use crate::transfer::session::event::SessionEvent;
 
-/// How long a start waits for the first address to listen on.
+/// Time that a start waits for the first address to listen on.
 const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a network is made of.
+/// Parts that a network is started with.
 pub(super) struct Launch<'a> {
     pub(crate) options: &'a Options,
     pub(crate) keypair: Keypair,
-    /// As this network sees it.
+    /// The store as this network sees it.
     pub(crate) store: Store,
     pub(crate) shared: SessionContext,
     pub(crate) events: mpsc::Receiver<(PeerKey, SessionEvent)>,
     pub(crate) limits: watch::Receiver<Limits>,
-    /// If it is that of an office.
+    /// State and handshake of the office; `None` for the public network.
     pub(crate) office: Option<(OfficeState, OfficeHandshake)>,
 }
 
-/// A network that runs.
+/// A running network.
 pub(super) struct Launched {
     pub(crate) net: Net,
     pub(super) actor: JoinHandle<()>,
     pub(crate) router: Option<PortMapping>,
 }
 
-/// Starts it, and waits for the first address that it listens on.
+/// Starts a network, and waits for the first address that it listens on.
 ///
 /// # Errors
-/// [`StartError`].
+/// [`StartError`]: an option is wrong, or no address can be listened on.
 pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     let Launch { options, keypair, store, shared, events, limits, office } = launch;
     let Addresses { given, listen, trackers, dht, external, relays } = Addresses::of(options)?;
@@ -82,31 +82,11 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     if let Some(standing) = standing.filter(|_| options.mdns) {
         tasks.spawn(Announcer { standing, listen: listening.clone(), look: Arc::clone(&look), found }.run());
     }
-    let actor = Actor::new(Parts {
-        network,
-        store,
-        asks: asked,
-        events,
-        shared,
-        listen: addrs,
-        given,
-        anywhere,
-        mapped: mapped.clone(),
-        reach: Reachability::new(external.clone(), relays.clone(), options),
-        trackers,
-        dht,
-        private_webseeds: options.private_webseeds,
-        audience: options.audience,
-        resident: options.resident,
-        mdns: options.mdns,
-        site,
-        limit_lan: options.limit_lan,
-        seed: seed(&peer),
-        office,
-        beacons,
-        look,
-        tasks,
-    });
+    let inbox = Inbox::new(asked, events, beacons, tasks);
+    let settings = NetworkSettings::new(options, site, office.as_ref(), seed(&peer));
+    let nat = Nat::new(Reachability::new(external.clone(), relays.clone(), options), mapped.clone());
+    let ways = Ways { given, nat, trackers, dht, listen: addrs, anywhere, look };
+    let actor = Actor::new(network, shared, inbox, settings, ways, office);
     let actor = tokio::spawn(actor.run());
     let _ = tokio::time::timeout(LISTEN_WITHIN, listening.wait_for(|all| !all.is_empty())).await;
     let net = Net {
@@ -123,7 +103,7 @@ pub(super) async fn launch(launch: Launch<'_>) -> Result<Launched, StartError> {
     Ok(Launched { net, actor, router })
 }
 
-/// Our transport and behaviours as libp2p's swarm, driven by the node's actor.
+/// Returns the transport and the behaviours of this node as libp2p's swarm, which the node's actor drives.
 fn network(
     key: &Keypair,
     options: &Options,
@@ -137,18 +117,19 @@ fn network(
     let is_office = door.is_some();
     let transport = transport::build_with_relays(key, options.background, relays);
     let transport = transport.map_err(failed("set up encryption"))?;
-    // Right after encryption and multiplexing, before any protocol is answered: behind it there are members only.
+    // Right after encryption and multiplexing, before any protocol is answered: only members come past it.
     let transport = match door {
         Some(door) => transport.and_then(move |connection, at| door.pass(connection, at)).boxed(),
         None => transport,
     };
-    // Of an office the local network hears otherwise.
+    // Members of an office find each other on the LAN by sealed announcements instead.
     let options = &Options { mdns: options.mdns && !is_office, ..options.clone() };
     let behaviour = Behaviour::new(key, options, relayed).map_err(failed("watch the network interfaces"))?;
     Ok(transport::network(key, transport, behaviour, Duration::ZERO, Version::V1Lazy))
 }
 
-/// Listens there, or everywhere. Returns what is listened on with any port.
+/// Listens on the given addresses, or on all interfaces if there are none. Returns the addresses that were
+/// listened on with any port.
 fn listen_on(
     network: &mut libp2p::Swarm<Behaviour>,
     listen: &[Multiaddr],
@@ -167,8 +148,8 @@ fn listen_on(
     Ok(Vec::new())
 }
 
-/// All interfaces, TCP and QUIC, the ports of the last run or any; IPv6 where there is any. Returns what is listened on, with
-/// any port.
+/// Listens on all interfaces by TCP and QUIC, on the ports of the last run or on any; on IPv6 where the
+/// machine has it. Returns the addresses that were listened on with any port.
 fn listen_everywhere(
     network: &mut libp2p::Swarm<Behaviour>,
     store: &Store,
@@ -190,7 +171,7 @@ fn listen_everywhere(
     Err(StartError::Network { verb: "listen".to_owned(), source })
 }
 
-/// Addresses of the options, read.
+/// Parsed addresses of the options.
 struct Addresses {
     given: Vec<Multiaddr>,
     listen: Vec<Multiaddr>,
@@ -216,7 +197,7 @@ impl Addresses {
             (&relays, "--relay"),
         ];
         for (addrs, flag) in all {
-            // Only trackers have names.
+            // Only addresses of trackers may hold DNS names.
             let known = |addr: &Multiaddr| address::endpoint(&address::split_peer(addr).0).is_some();
             let named = |addr: &Multiaddr| flag == "--tracker" && tracker::conn::is_endpoint(addr);
             let odd = |addr: &&Multiaddr| !known(addr) && !named(addr);
@@ -241,7 +222,7 @@ impl Addresses {
     }
 }
 
-/// A name for a site that others can show.
+/// Checks the name of a site, which other nodes show.
 fn site(name: &str) -> Result<String, StartError> {
     let fits = !name.is_empty() && name.len() <= limits::SITE_BYTES && !name.chars().any(char::is_control);
     let shown = crate::content::path::escape(name);
@@ -253,7 +234,7 @@ fn site(name: &str) -> Result<String, StartError> {
     })
 }
 
-/// Tie-breaks differ from node to node and from start to start.
+/// Returns the seed of tie-breaks: it differs between nodes and between starts.
 fn seed(peer: &PeerId) -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
     let hash = blake3::Hasher::new().update(&peer.to_bytes()).update(&now.to_le_bytes()).finalize();

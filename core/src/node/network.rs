@@ -1,4 +1,4 @@
-//! A job's way to one network, and to the store's threads.
+//! Access of a job to one network, and to blocking threads for the store.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::api::status::Limits;
 use crate::discovery::port_mapping::Mapped;
 use crate::net::{Multiaddr, PeerId};
 
-/// A job's way to the network.
+/// Access to the actor of one network.
 #[derive(Debug, Clone)]
 pub(super) struct Net {
     pub(crate) asks: mpsc::Sender<NetworkCommand>,
@@ -18,19 +18,19 @@ pub(super) struct Net {
     pub(crate) peer: PeerId,
     pub(crate) limits: watch::Receiver<Limits>,
     pub(crate) trackers: Arc<[String]>,
-    /// Servers of the DHT that links name.
+    /// Servers of the DHT for links.
     pub(crate) dht: Arc<[String]>,
-    /// Where others reach us, as our owner says.
+    /// Configured addresses at which other nodes reach this one.
     pub(crate) external: Arc<[Multiaddr]>,
-    /// The same, by its router.
+    /// Addresses that the router forwards.
     pub(crate) mapped: Option<watch::Receiver<Mapped>>,
-    /// And through which relays.
+    /// Relays that this node can be reached through.
     pub(crate) relays: Arc<[Multiaddr]>,
 }
 
 impl Net {
     pub(crate) async fn ask(&self, ask: NetworkCommand) {
-        // The actor is gone only while the node stops; whoever waits for an answer then sees that.
+        // The actor is gone only while the node stops; a job that waits for an answer then sees that.
         let _ = self.asks.send(ask).await;
     }
 
@@ -44,12 +44,12 @@ impl Net {
     }
 }
 
-/// A failure of a job, as its last event.
+/// Returns the failure of a job without a hint.
 pub(crate) fn failure(fault: event::Fault, message: impl Into<String>) -> event::Failure {
     event::Failure { fault, message: message.into(), hint: None }
 }
 
-/// Runs a blocking piece of work of the store.
+/// Runs work that blocks, such as the store's, on a thread for it.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, event::Failure> {
@@ -57,5 +57,5 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(|e| failure(event::Fault::Disk, format!("a task of the store ended: {e}")))
 }
 
-/// Shares a value with a blocking piece of work.
+/// Switch that ends blocking work.
 pub(super) type Flag = Arc<std::sync::atomic::AtomicBool>;

@@ -1,4 +1,4 @@
-//! The offices of a node: which there are, and the network of each. They come and go while it runs.
+//! The offices of a node and the network of each. They come and go while the node runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,33 +22,33 @@ use crate::store::record::Domain;
 use crate::transfer::session::SessionContext;
 use crate::transfer::writer::Writer;
 
-/// A file in the folder of an office.
+/// File in the folder of an office that holds its place.
 const PLACE: &str = "place";
 
-/// One of them.
+/// An office whose network runs.
 #[derive(Debug, Clone)]
 pub(crate) struct JoinedOffice {
     pub(crate) id: OfficeId,
-    /// As people call it.
+    /// Name of the office.
     pub(crate) name: String,
-    /// Which of the ports after the given one it has.
+    /// Distance of its ports from the configured one.
     place: u16,
-    /// Its node is one that stays.
+    /// True if the node runs until it is stopped.
     pub(crate) stays: bool,
     pub(crate) net: Net,
-    /// The store, as it sees it.
+    /// The store as this network sees it.
     pub(crate) store: Store,
     standing: watch::Receiver<Arc<Snapshot>>,
 }
 
 impl JoinedOffice {
-    /// Why nothing can be done there.
+    /// Returns a sentence on why the office cannot be used, if it cannot.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.standing.borrow().trouble.clone()
     }
 }
 
-/// What each of their networks is made with.
+/// Parts that the network of each office is started with.
 #[derive(Debug, Clone)]
 pub(super) struct With {
     pub(crate) options: Options,
@@ -58,29 +58,30 @@ pub(super) struct With {
     pub(crate) limits: watch::Receiver<Limits>,
 }
 
-/// See the module's text.
+/// The offices of a node and their running networks.
 #[derive(Debug)]
 pub(crate) struct Networks {
     with: Option<With>,
-    /// Whether there is any in the store, running or not.
+    /// True if the store has an office, running or not.
     of_some: AtomicBool,
     all: watch::Sender<Vec<JoinedOffice>>,
 }
 
 impl Networks {
-    /// Of a node that has no network.
+    /// Returns the offices of a node without networks.
     pub(crate) fn offline(store: &Store) -> Self {
         let new = Self { with: None, of_some: AtomicBool::new(false), all: watch::Sender::new(Vec::new()) };
         new.look(store);
         new
     }
 
-    /// Looks whether there is any in the store.
+    /// Looks whether the store has an office.
     pub(crate) fn look(&self, store: &Store) {
         self.of_some.store(!store.offices().is_empty(), Ordering::Relaxed);
     }
 
-    /// Starts the networks of all offices of this store. One that cannot start is left out, and said why.
+    /// Starts the networks of all offices of this store. An office that cannot start is left out, and the
+    /// reason logged.
     pub(crate) async fn start(with: With) -> Self {
         let store = with.store.clone();
         let (of_some, all) = (AtomicBool::new(false), watch::Sender::new(Vec::new()));
@@ -94,32 +95,35 @@ impl Networks {
         new
     }
 
-    /// All that run.
+    /// Returns all offices whose networks run.
     pub(crate) fn all(&self) -> Vec<JoinedOffice> {
         self.all.borrow().clone()
     }
 
-    /// Whether this node is of none: not even of one that cannot be used at present.
+    /// Returns true if the node belongs to no office, not even to one that cannot be used at present.
     pub(crate) fn is_empty(&self) -> bool {
         !self.of_some.load(Ordering::Relaxed)
     }
 
-    /// What they are made with; nothing of a node that has no network.
+    /// Returns the parts that networks are started with; `None` for a node without networks.
     pub(crate) fn with(&self) -> Option<&With> {
         self.with.as_ref()
     }
 
-    /// Whether there is one whose id begins so.
+    /// Returns true if the id of a running office begins with this tag.
     pub(super) fn is_known(&self, tag: &str) -> bool {
         self.all.borrow().iter().any(|office| office.id.to_string().starts_with(tag))
     }
 
-    /// The one with this id.
+    /// Returns the running office with this id.
     pub(crate) fn get(&self, id: OfficeId) -> Option<JoinedOffice> {
         self.all.borrow().iter().find(|office| office.id == id).cloned()
     }
 
-    /// The one that is meant: by its name, or the first digits of its id; without a text the only one.
+    /// Returns the office with this name or id prefix; without a text the configured or the only one.
+    ///
+    /// # Errors
+    /// No or several offices fit.
     pub(crate) fn find(&self, text: Option<&str>) -> Result<JoinedOffice, Failure> {
         let all = self.all.borrow();
         let several = all.len() > 1;
@@ -162,7 +166,8 @@ impl Networks {
         }
     }
 
-    /// Starts the network of one, of which everything is in its folder.
+    /// Starts the network of an office whose folder holds everything. Returns the running one if there is
+    /// one.
     pub(crate) async fn open(&self, id: OfficeId) -> Result<JoinedOffice, StartError> {
         let Some(with) = &self.with else {
             return Err(StartError::Option("this node is offline".to_owned()));
@@ -220,7 +225,8 @@ impl Networks {
         Ok(office)
     }
 
-    /// The place that an office had before, or the first that is free: a firewall may know its ports.
+    /// Returns the place that an office had before, because a firewall may know its ports, or the first free
+    /// one.
     fn place(&self, store: &Store) -> u16 {
         let all = self.all.borrow();
         let free = |place: &u16| *place > 0 && all.iter().all(|office| office.place != *place);
@@ -245,7 +251,7 @@ impl Networks {
         place
     }
 
-    /// Ends the network of one, in order.
+    /// Ends the network of an office in order.
     pub(crate) async fn close(&self, id: OfficeId) {
         let Some(office) = self.get(id) else { return };
         self.all.send_modify(|all| all.retain(|office| office.id != id));
@@ -253,15 +259,16 @@ impl Networks {
         let _ = tokio::time::timeout(super::STOP_WITHIN, office.net.asks.closed()).await;
     }
 
-    /// Ends all.
+    /// Ends all networks in order.
     pub(crate) async fn stop(&self) {
         let ids: Vec<OfficeId> = self.all.borrow().iter().map(|office| office.id).collect();
         futures::future::join_all(ids.into_iter().map(|id| self.close(id))).await;
     }
 }
 
-/// What the network of an office is told: nothing that leads strangers to it, and ports of its own. Where a port is given, an office
-/// has the next one, the second office the one after that.
+/// Returns the options for the network of an office: without anything that leads strangers to it, and with
+/// ports of its own. If a port is configured, the office at place 1 has the next port, the one at place 2 the
+/// port after that.
 fn of_office(options: &Options, place: u16) -> Options {
     let other = |port: u16| if port == 0 { 0 } else { port.checked_add(place).unwrap_or(0) };
     let listen = options.listen.iter().map(|text| match text.parse::<Multiaddr>() {

@@ -1,5 +1,6 @@
-//! Content that a node serves in place lies where anybody may edit, move or delete it. All of it is looked at when the node
-//! starts, beside its work, and again now and then; what a person asks about is looked at when he asks.
+//! Watches content that a node serves in place, where anybody may edit, move or delete it. All of it is
+//! examined when the node starts, beside its other work, and every 15 minutes; content that a command is
+//! about is examined for that command.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,14 +15,14 @@ use crate::id::ContentId;
 use crate::store::record::{Record, StoredState};
 use crate::store::{Settled, Store, StoreError};
 
-/// Time from one look at everything to the next.
+/// Time from one look at all content to the next.
 const EVERY: Duration = Duration::from_secs(900);
-/// Time from one look for what is gone to the next: a disk may have been plugged in.
+/// Time from one look for missing content to the next: a disk may have been plugged in.
 const MISSING_EVERY: Duration = Duration::from_secs(30);
-/// Records that are looked at before the networks hear of what was found.
+/// Records that are examined before the networks are told of the results.
 const STEP: usize = 64;
 
-/// Looks at everything, until `stop` is set or the task is aborted.
+/// Starts the task that examines all content, until `stop` is set or the task is aborted.
 pub(crate) fn watch(context: Context, stop: Flag) -> AbortHandle {
     let looking = async move {
         let passes = EVERY.div_duration_f64(MISSING_EVERY) as u32;
@@ -55,7 +56,8 @@ async fn look_at_all(context: &Context, stop: &Flag, which: impl Fn(&Record) -> 
     }
 }
 
-/// Brings a record in line with the disk. Bytes that cannot be read now may be readable another time.
+/// Brings a record in line with the disk. `None` if that was stopped, or if the bytes cannot be read now;
+/// they may be readable another time.
 fn settle(store: &Store, record: &Record, stop: &Flag) -> Option<Settled> {
     if stop.load(Ordering::Relaxed) {
         return None;
@@ -70,7 +72,7 @@ fn settle(store: &Store, record: &Record, stop: &Flag) -> Option<Settled> {
     }
 }
 
-/// Tells all networks of what was lost or came back.
+/// Tells all networks of content that was lost or came back.
 async fn tell(context: &Context, id: ContentId, settled: Settled) {
     match settled {
         Settled::As(_) => {}
@@ -82,7 +84,7 @@ async fn tell(context: &Context, id: ContentId, settled: Settled) {
     }
 }
 
-/// Offers again what is whole again, with the directory or share whose content it is.
+/// Offers a blob again that is complete again, with the directory or share that it is the content of.
 pub(super) async fn shared_again(context: &Context, id: ContentId) {
     let store = context.store.clone();
     let open = move || store.with_whole(id).into_iter().filter_map(|id| store.blob(id)).collect::<Vec<_>>();
@@ -91,8 +93,8 @@ pub(super) async fn shared_again(context: &Context, id: ContentId) {
     }
 }
 
-/// Looks at these records for a person who asks: nothing is said that is not what the disk says. Of a folder only whether it
-/// is there, unless `each` of its files counts.
+/// Examines records for a command, so that its answer says what the disk says. Of a folder only its presence
+/// is examined, unless `each` of its files counts.
 pub(crate) async fn refresh(context: &Context, records: Vec<Record>, each: bool) {
     let store = context.store.clone();
     let look = move || {

@@ -1,30 +1,34 @@
-//! The way of a job to whoever asked for it. A job never waits for an asker that does not listen: what is
-//! only progress is left out then, so that nothing that others need stays with the job.
+//! Sends the events of a job to its caller. A job never waits for a caller that does not listen: progress is
+//! left out then, so that the job keeps nothing that others need.
 
 use tokio::sync::mpsc;
 
 use crate::api::event::Event;
 use crate::limits;
 
-/// Places of the queue that are kept for more than progress.
+/// Places of the queue that are kept for events other than progress.
 const KEPT: usize = limits::EVENT_QUEUE / 2;
 
-/// Tells the events of one job; cheap to clone.
+/// Sender of the events of one job; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Teller(mpsc::Sender<Event>);
 
-/// Nobody listens any longer.
+/// Error for a caller that does not listen any more.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
 impl Teller {
-    /// Returns it with its other end.
+    /// Returns a teller and the receiver of its events.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(limits::EVENT_QUEUE);
         (Self(sender), receiver)
     }
 
-    /// Tells an event. Only the parts of a listing, and a final event, are waited with until there is room.
+    /// Sends an event. Parts of a listing and the final event wait until there is room; other events are left
+    /// out if there is none.
+    ///
+    /// # Errors
+    /// The caller does not listen any more.
     pub(crate) async fn send(&self, event: Event) -> Result<(), Gone> {
         if event.is_final() || matches!(event, Event::Entries { .. }) {
             return self.0.send(event).await.map_err(|_| Gone);
@@ -32,7 +36,10 @@ impl Teller {
         self.try_send(event)
     }
 
-    /// Tells an event if there is room.
+    /// Sends an event if there is room.
+    ///
+    /// # Errors
+    /// The caller does not listen any more.
     pub(crate) fn try_send(&self, event: Event) -> Result<(), Gone> {
         let progress = matches!(
             event,
@@ -47,7 +54,7 @@ impl Teller {
         }
     }
 
-    /// Waits until nobody listens any longer.
+    /// Waits until the caller does not listen any more.
     pub(crate) async fn closed(&self) {
         self.0.closed().await;
     }

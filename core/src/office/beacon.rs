@@ -1,48 +1,51 @@
-//! What a member announces on the local network: where it is, for members alone.
+//! Announcements on the local network: a member tells the other members its addresses.
 //!
 //! | field | bytes | |
 //! |---|---|---|
 //! | nonce | 24 | random |
-//! | sealed | [`PLAIN`] + 16 | XChaCha20-Poly1305 under the secret's key for it ([`super::secret`]), nothing else authenticated |
+//! | sealed | [`PLAIN`] + 16 | XChaCha20-Poly1305, without additional authenticated data |
 //!
-//! Every announcement is of the same length, and two of one member have nothing in common. Inside:
+//! The key is derived from the office's secret ([`super::secret::OfficeSecret::lan_key`]).
+//! All announcements have the same length, and two announcements of one member have nothing in common. The
+//! plain text is:
 //!
 //! | field | bytes | |
 //! |---|---|---|
 //! | version | 1 | 1 |
-//! | asks | 1 | 1 if others are to say where they are, else 0 |
-//! | time | 8 | when it was made |
-//! | peer | 32 | its key in this office |
-//! | addresses | 1 | how many follow, at most [`limits::BEACON_ADDRS`] |
+//! | asks | 1 | 1 if other members should announce themselves in answer, else 0 |
+//! | time | 8 | time of the announcement |
+//! | peer | 32 | the member's key in this office |
+//! | addresses | 1 | number of addresses, at most [`limits::BEACON_ADDRS`] |
 //! | each: length, address | 1, length | a multiaddr, binary |
-//! | filling | | zeros |
+//! | padding | | zeros |
 //!
-//! Only fresh ones that were not seen before are answered: one that is played back makes nobody show himself.
+//! Members answer only announcements that are fresh and that they have not seen before, so that nobody can
+//! locate members by replaying an announcement.
 
-use super::{Fields, PublicKey, Rejected, VERSION};
 use crate::content::seal::{NONCE, decrypt, encrypt};
 use crate::limits;
+use crate::signed::{BadStatement, Fields, PublicKey, VERSION};
 
-/// Bytes inside.
+/// Bytes of the plain text.
 pub const PLAIN: usize = 320;
 /// Bytes of an announcement.
 pub const LEN: usize = NONCE + PLAIN + 16;
 
-/// See the module's text.
+/// The content of an announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beacon {
-    /// Others are to say where they are.
+    /// True if other members should announce themselves in answer.
     pub asks: bool,
-    /// When it was made, seconds since 1970.
+    /// Time of the announcement, in seconds since 1970.
     pub time: u64,
-    /// Who.
+    /// The member's key.
     pub peer: PublicKey,
-    /// Where: binary multiaddrs.
+    /// The member's addresses: binary multiaddrs.
     pub addrs: Vec<Vec<u8>>,
 }
 
 impl Beacon {
-    /// Its bytes; addresses for which there is no room are left out.
+    /// Returns the sealed announcement of [`LEN`] bytes. Addresses without room are left out.
     #[must_use]
     pub fn seal(&self, key: &[u8; 32], nonce: [u8; NONCE]) -> Vec<u8> {
         let mut plain = vec![VERSION, u8::from(self.asks)];
@@ -62,7 +65,7 @@ impl Beacon {
         [&nonce[..], &encrypt(key, &nonce, &[], &plain)].concat()
     }
 
-    /// Reads one; nothing if it is not of this key.
+    /// Opens an announcement. `None` if it was not sealed with this key.
     #[must_use]
     pub fn open(bytes: &[u8], key: &[u8; 32]) -> Option<Self> {
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE>().filter(|_| bytes.len() == LEN)?;
@@ -70,29 +73,29 @@ impl Beacon {
         Self::read(&plain).ok()
     }
 
-    fn read(plain: &[u8]) -> Result<Self, Rejected> {
-        let mut fields = Fields(plain);
+    fn read(plain: &[u8]) -> Result<Self, BadStatement> {
+        let mut fields = Fields::new(plain);
         fields.version()?;
         let asks = match fields.u8()? {
             0 => false,
             1 => true,
-            _ => return Err(Rejected::Malformed),
+            _ => return Err(BadStatement::Malformed),
         };
-        let (time, peer) = (fields.u64()?, PublicKey(fields.array()?));
+        let (time, peer) = (fields.u64()?, PublicKey::from_bytes(fields.array()?));
         let count = fields.u8()?;
         if usize::from(count) > limits::BEACON_ADDRS {
-            return Err(Rejected::Malformed);
+            return Err(BadStatement::Malformed);
         }
         let mut addrs = Vec::with_capacity(count.into());
         for _ in 0..count {
             let len = usize::from(fields.u8()?);
             if !(1..=limits::INVITE_ADDR_BYTES).contains(&len) {
-                return Err(Rejected::Malformed);
+                return Err(BadStatement::Malformed);
             }
             addrs.push(fields.take(len)?.to_vec());
         }
-        if fields.0.iter().any(|byte| *byte != 0) {
-            return Err(Rejected::Malformed);
+        if fields.rest().iter().any(|byte| *byte != 0) {
+            return Err(BadStatement::Malformed);
         }
         Ok(Self { asks, time, peer, addrs })
     }

@@ -1,41 +1,43 @@
-//! Who is of an office, and as what.
+//! Certificates: which node is a member of an office, and in which role.
 //!
 //! | field | bytes | |
 //! |---|---|---|
-//! | version, office | 1, 32 | see [`super`] |
+//! | version, office | 1, 32 | see [`crate::signed`] |
 //! | subject | 32 | the node's public key |
 //! | role | 1 | 0 member, 1 publisher, 2 registrar |
 //! | serial | 8 | grows with every certificate of this subject; at most 2^40 |
 //! | issued, expires | 8, 8 | |
-//! | name length, name | 1, name length | what the node is called, as names of offices are |
-//! | issuer, signature | 32, 64 | the root's, or of a registrar |
+//! | name length, name | 1, name length | the node's name, see [`super::is_name`] |
+//! | issuer, signature | 32, 64 | of the root, or of a registrar |
 //!
-//! The root signs registrars, and others if need be; a registrar signs members and publishers. So what a node shows is one
-//! certificate that the root signed, or two: its registrar's, then its own.
+//! The root signs certificates of registrars, and of others if need be. A registrar signs certificates of
+//! members and publishers. So a node presents either one certificate, which the root signed, or two: its
+//! registrar's, then its own.
 
 use serde::{Deserialize, Serialize};
 
 use super::expulsion::Expelled;
-use super::{CERTIFICATE, Charter, OfficeId, PublicKey, Rejected, Signer, begin, open, put_name, sign};
+use super::{CERTIFICATE, Charter, OfficeId, Rejected};
 use crate::limits;
+use crate::signed::{PublicKey, Signer, begin, open, put_text, sign};
 
-/// What somebody may do in an office.
+/// The role of a node in an office. A greater role includes the lesser ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Fetch what is offered to all, and share with those it names.
+    /// May fetch blobs that are offered to all, and share blobs with members that it names.
     Member,
-    /// Also offer to all.
+    /// May also offer blobs to the whole office.
     Publisher,
-    /// Also take in others, and make them leave.
+    /// May also admit and expel members.
     Registrar,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles, the least first.
     pub const ALL: [Self; 3] = [Self::Member, Self::Publisher, Self::Registrar];
 
-    /// As it is written.
+    /// Returns the name of the role in commands and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -46,38 +48,39 @@ impl Role {
     }
 }
 
-/// What a certificate says.
+/// The content of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Of whom.
+    /// The node's public key.
     pub subject: PublicKey,
-    /// As what.
+    /// The node's role.
     pub role: Role,
-    /// Which of its certificates.
+    /// A number that grows with every certificate of this subject.
     pub serial: u64,
-    /// Since when.
+    /// Time of issue, in seconds since 1970.
     pub issued: u64,
-    /// Until when.
+    /// End of validity, in seconds since 1970.
     pub expires: u64,
-    /// What it is called.
+    /// The node's name.
     pub name: String,
 }
 
 impl Certificate {
-    /// Its bytes, signed.
+    /// Returns the signed bytes of the certificate.
     #[must_use]
     pub fn sign(&self, office: OfficeId, issuer: &Signer) -> Vec<u8> {
-        let mut bytes = begin(office);
+        let mut bytes = begin(office.as_bytes());
         bytes.extend(self.subject.as_bytes());
         bytes.push(self.role as u8);
         for number in [self.serial, self.issued, self.expires] {
             bytes.extend(number.to_le_bytes());
         }
-        put_name(&mut bytes, &self.name);
+        put_text(&mut bytes, &self.name);
         sign(bytes, CERTIFICATE, issuer)
     }
 
-    /// Reads it, with who signed it, which is as it says. Whether that one may, and whether it holds now, is not asked.
+    /// Reads a certificate and checks its signature. Returns it with its signer. Whether that signer may
+    /// issue it, and whether it is valid now, is checked by [`Chain::verify`].
     ///
     /// # Errors
     /// [`Rejected`].
@@ -85,21 +88,22 @@ impl Certificate {
         if bytes.len() > limits::CERTIFICATE_BYTES {
             return Err(Rejected::Malformed);
         }
-        let (mut fields, issuer) = open(bytes, CERTIFICATE, office)?;
-        let subject = PublicKey(fields.array()?);
+        let (mut fields, issuer) = open(bytes, CERTIFICATE, office.as_bytes())?;
+        let subject = PublicKey::from_bytes(fields.array()?);
         let role = fields.u8()?;
         let role = Role::ALL.into_iter().find(|known| *known as u8 == role).ok_or(Rejected::Malformed)?;
         let (serial, issued, expires) = (fields.u64()?, fields.u64()?, fields.u64()?);
-        let name = fields.name()?;
+        let name = fields.text(limits::OFFICE_NAME_BYTES)?;
         fields.end()?;
-        // There must always be a greater one, by which it is made void.
+        // An expulsion voids all smaller serials, so there must always be a greater one.
         if serial > limits::SERIAL {
             return Err(Rejected::Malformed);
         }
         Ok((Self { subject, role, serial, issued, expires, name }, issuer))
     }
 
-    /// Whether it holds at this time; clocks may differ by a day, but nothing is lengthened by that.
+    /// Checks that the certificate is valid at this time. Its start may lie in the future by as much as
+    /// clocks differ; its end is not moved by that.
     fn holds(&self, now: u64) -> Result<(), Rejected> {
         if self.issued > now.saturating_add(limits::CLOCK_SKEW.as_secs()) {
             return Err(Rejected::Future);
@@ -108,15 +112,15 @@ impl Certificate {
     }
 }
 
-/// What a node shows of itself: its certificate, and before it that of the registrar who signed it.
+/// The certificates that a node presents: its own, and before it the one of the registrar that signed it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain(pub Vec<Vec<u8>>);
 
 impl Chain {
-    /// Who it is of, if all of it is believed now.
+    /// Verifies the chain at this time. Returns the node's own certificate.
     ///
     /// # Errors
-    /// [`Rejected`]: the first reason why not.
+    /// [`Rejected`]: the first reason found.
     pub fn verify(&self, charter: &Charter, expelled: &Expelled, now: u64) -> Result<Certificate, Rejected> {
         let office = charter.id();
         match self.0.as_slice() {
@@ -125,7 +129,7 @@ impl Chain {
                 let registrar = verify_by_root(registrar, charter, office, expelled, now)?;
                 let (certificate, issuer) = Certificate::open(own, office)?;
                 let may = registrar.role == Role::Registrar && issuer == registrar.subject;
-                // Nobody makes of himself what the root has not made him.
+                // A registrar must not issue itself a certificate that the root did not give it.
                 let of_itself = certificate.subject == registrar.subject;
                 if !may || of_itself || certificate.role == Role::Registrar {
                     return Err(Rejected::Issuer);
@@ -141,7 +145,7 @@ impl Chain {
     }
 }
 
-/// What the root signed, only the root takes back.
+/// Verifies a certificate that the root signed. Only the root can revoke it.
 fn verify_by_root(
     bytes: &[u8],
     charter: &Charter,

@@ -1,19 +1,20 @@
-//! Invitations: what a newcomer needs to find a registrar, to know that it is one, and to be known by it.
+//! Invitations: the data with which a newcomer finds a registrar, recognises it, and is recognised by it.
 //!
 //! | field | bytes | |
 //! |---|---|---|
 //! | version | 1 | 1 |
-//! | office | 32 | its id |
-//! | secret | 16 | random; whoever knows it may join, as often and as long as the registrar says |
-//! | addresses | 1 | how many follow, at most [`limits::INVITE_ADDRS`] |
+//! | office | 32 | the office's id |
+//! | secret | 16 | random; a node that knows it may join, as often and as long as the registrar allows |
+//! | addresses | 1 | number of addresses, at most [`limits::INVITE_ADDRS`] |
 //! | each: length, address | 1, length | a multiaddr, binary |
-//! | check | 4 | the first bytes of the BLAKE3 of all before: a code that was cut off says so |
+//! | check | 4 | the first bytes of the BLAKE3 of all before: a code that was cut off is recognised |
 //!
-//! As text it is `swarm-join:` and these bytes in base64url without filling (RFC 4648).
+//! As text it is `swarm-join:` and these bytes in base64url without padding (RFC 4648).
 //!
-//! The registrar knows the secret's *name*, the first 16 bytes of its BLAKE3 in derive-key mode under [`NAME`]: the newcomer shows
-//! that first. Both then prove that they know the secret as members prove that they know the office's ([`super::secret`]), with
-//! this one in its place; and the registrar shows its certificate, which the office's id vouches for.
+//! The secret has a *name*: the first 16 bytes of its BLAKE3 in derive-key mode under [`NAME`]. The newcomer
+//! sends the name first, and the registrar looks the secret up by it. Then both prove that they know the
+//! secret, as members prove that they know the office's secret ([`super::secret`]). The registrar also
+//! presents its certificate, which the office's id in the invitation verifies.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,28 +22,30 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::OfficeId;
 use super::secret::{HandshakeSide, door};
-use super::{Fields, OfficeId, PublicKey, Rejected};
 use crate::limits;
+use crate::signed::{BadStatement, Fields, PublicKey, VERSION};
 
-/// Makes names of secrets.
+/// Derive-key context of the names of invitation secrets.
 pub const NAME: &str = "swarm 2026-11 office invitation v1";
 const SCHEME: &str = "swarm-join:";
-const VERSION: u8 = 1;
+/// Bytes of the check.
 const CHECK: usize = 4;
 
-/// What an invitation is known by, and proves. Never shown, wiped when it is dropped.
+/// The secret of an invitation, which admits its holder. It is never displayed, and its memory is wiped when
+/// it is dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct InviteSecret([u8; 16]);
 
 impl InviteSecret {
-    /// The secret made of these random bytes.
+    /// Returns the secret with these random bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// What it is called where it must not be known.
+    /// Returns the name of the secret. It may be sent in the open: it says nothing about the secret.
     #[must_use]
     pub fn name(&self) -> [u8; 16] {
         let mut name = [0; 16];
@@ -50,7 +53,7 @@ impl InviteSecret {
         name
     }
 
-    /// What one end of a connection shows the other.
+    /// Returns the proof that one end of a connection sends: see [`super::secret::OfficeSecret::door`].
     #[must_use]
     pub fn door(&self, end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
         door(&self.0, end, caller, called)
@@ -63,27 +66,40 @@ impl fmt::Debug for InviteSecret {
     }
 }
 
-/// What a code says.
+/// The content of an invitation.
+///
+/// ```
+/// use swarm_core::office::OfficeId;
+/// use swarm_core::office::invite::{Invite, InviteSecret};
+///
+/// let office = OfficeId::from_bytes([7; 32]);
+/// let invite = Invite { office, secret: InviteSecret::from_bytes([1; 16]), addrs: Vec::new() };
+/// let code = invite.to_string();
+/// assert!(code.starts_with("swarm-join:"));
+/// assert_eq!(code.parse::<Invite>(), Ok(invite));
+/// assert!(code[..code.len() - 1].parse::<Invite>().is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
-    /// To which office.
+    /// The office to join.
     pub office: OfficeId,
-    /// What opens it.
+    /// The secret that admits the newcomer.
     pub secret: InviteSecret,
-    /// Where its registrar may be: binary multiaddrs, untrusted.
+    /// Addresses at which the registrar may be: binary multiaddrs, untrusted.
     pub addrs: Vec<Vec<u8>>,
 }
 
-/// A text that is no invitation. It is not shown: it may be one in all but a letter.
+/// A text that is no invitation. The error does not contain the text, because it may be a real invitation
+/// with one wrong letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadInvite {
-    /// Something else.
+    /// The text begins otherwise.
     #[error("an invitation begins with \"{SCHEME}\"")]
     Scheme,
-    /// Cut off, or changed on its way.
+    /// The text was cut off or changed.
     #[error("the invitation is cut off or damaged: copy all of it")]
     Damaged,
-    /// A later format.
+    /// The version is a later one.
     #[error("the invitation is of a later version: a newer swarm made it")]
     Version,
 }
@@ -116,8 +132,8 @@ impl Invite {
         if blake3::hash(body).as_bytes()[..CHECK] != *check {
             return Err(BadInvite::Damaged);
         }
-        let damaged = |_: Rejected| BadInvite::Damaged;
-        let mut fields = Fields(body);
+        let damaged = |_: BadStatement| BadInvite::Damaged;
+        let mut fields = Fields::new(body);
         fields.version().map_err(|_| BadInvite::Version)?;
         let office = OfficeId(fields.array().map_err(damaged)?);
         let secret = InviteSecret(fields.array().map_err(damaged)?);
@@ -138,7 +154,7 @@ impl Invite {
     }
 }
 
-/// As it is pasted. Addresses beyond the limits are left out.
+/// Writes the invitation as text. Addresses beyond the limits are left out.
 impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = Zeroizing::new(BASE64URL_NOPAD.encode(&self.encode()));
@@ -149,7 +165,7 @@ impl fmt::Display for Invite {
 impl FromStr for Invite {
     type Err = BadInvite;
 
-    /// Spaces around the text are ignored: they come with copying.
+    /// Reads an invitation. Spaces around the text are ignored, because copying may add them.
     fn from_str(text: &str) -> Result<Self, BadInvite> {
         let text = text.trim().strip_prefix(SCHEME).ok_or(BadInvite::Scheme)?;
         if text.len() > limits::INVITE_BYTES {

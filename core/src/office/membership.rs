@@ -1,24 +1,24 @@
-//! A member in a session, and what it vouches for.
+//! The identity of a member in a session, and vouchers as they are passed on.
 
 use super::certificate::{Certificate, Chain};
 use super::voucher::Believed;
 
-/// A member in a session.
+/// The identity that a peer proved when it was admitted to the office.
 #[derive(Debug, Clone)]
 pub struct Membership {
-    /// The certificate that the member has shown.
+    /// The peer's own certificate.
     pub certificate: Certificate,
-    /// The statements that lead from the root key to the certificate.
+    /// The chain that proves the certificate.
     pub chain: Chain,
 }
 
-/// A voucher that is believed, as it is passed on.
+/// A believed voucher, with the bytes that prove it to other members.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Vouched {
-    /// The statement of the voucher.
+    /// The content of the voucher.
     pub believed: Believed,
     /// The bytes of the voucher.
     pub voucher: Vec<u8>,
-    /// The statements that lead from the root key to the voucher's signer.
+    /// The certificates of its issuer.
     pub chain: Chain,
 }

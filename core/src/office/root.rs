@@ -1,13 +1,14 @@
-//! The root's key where it is kept: behind a password on the registrar's disk, and as a text on paper.
+//! The two forms in which the root's key is kept: locked with a password on a registrar's disk, and as a text
+//! on paper.
 //!
-//! On the disk it is locked as the key of a share is ([`crate::content::share`]), with the office's id in the place of the share's.
-//! The text is `swarm-root:` and base64url without filling (RFC 4648) of:
+//! On disk it is locked like the key of a share ([`crate::content::share`]), with the office's id in place of
+//! the share's. The text is `swarm-root:` and base64url without padding (RFC 4648) of:
 //!
 //! | field | bytes | |
 //! |---|---|---|
 //! | version | 1 | 1 |
-//! | office | 32 | its id |
-//! | seed | 32 | of the key |
+//! | office | 32 | the office's id |
+//! | seed | 32 | the seed of the key |
 //! | check | 4 | the first bytes of the BLAKE3 of all before |
 
 use std::str::FromStr;
@@ -15,15 +16,16 @@ use std::str::FromStr;
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::{Charter, OfficeId, Signer, VERSION};
+use super::{Charter, OfficeId};
 use crate::content::seal::ShareKey;
 use crate::content::share::{Fragment, LOCKED, UnlockError, lock, unlock};
 use crate::id::ContentId;
+use crate::signed::{Signer, VERSION};
 
 const SCHEME: &str = "swarm-root:";
 const LEN: usize = 1 + 32 + 32 + 4;
 
-/// The seed of a root's key. Never shown, wiped when it is dropped.
+/// The seed of a root's key. It is never displayed, and its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct RootSeed([u8; 32]);
 
@@ -34,22 +36,22 @@ impl std::fmt::Debug for RootSeed {
 }
 
 impl RootSeed {
-    /// The seed of these random bytes.
+    /// Returns the seed with these random bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// What signs with it.
+    /// Returns the root's key.
     #[must_use]
     pub fn signer(&self) -> Signer {
         Signer::from_seed(&self.0)
     }
 
-    /// Locked with a password; `salt` and `nonce` are random.
+    /// Locks the seed with a password. `salt` and `nonce` must be random.
     ///
     /// # Errors
-    /// No memory.
+    /// There is no memory for the password hash.
     pub fn lock(
         &self,
         office: OfficeId,
@@ -64,7 +66,7 @@ impl RootSeed {
         }
     }
 
-    /// Opens what [`RootSeed::lock`] made.
+    /// Opens the bytes that [`RootSeed::lock`] returned.
     ///
     /// # Errors
     /// [`UnlockError`].
@@ -75,7 +77,7 @@ impl RootSeed {
         if seed.signer().public() == charter.root { Ok(seed) } else { Err(UnlockError::Password) }
     }
 
-    /// As it is written down.
+    /// Returns the text that a person writes down.
     #[must_use]
     pub fn backup(&self, office: OfficeId) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
@@ -88,30 +90,30 @@ impl RootSeed {
     }
 }
 
-/// A text that is no backup of a root.
+/// A text that is no backup of a root key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadBackup {
-    /// Something else.
+    /// The text begins otherwise.
     #[error("a backup of an office's root begins with \"{SCHEME}\"")]
     Scheme,
-    /// Cut off, or mistyped.
+    /// The text was cut off or mistyped.
     #[error("the backup is cut off or has a mistake in it: compare it with what was written down")]
     Damaged,
 }
 
-/// What a backup says.
+/// The content of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
-    /// Of which office.
+    /// The office's id.
     pub office: OfficeId,
-    /// The key.
+    /// The seed of the root's key.
     pub seed: RootSeed,
 }
 
 impl FromStr for Backup {
     type Err = BadBackup;
 
-    /// Spaces and line ends in the text are ignored: it was on paper.
+    /// Reads a backup. Spaces and line ends are ignored, because the text was typed from paper.
     fn from_str(text: &str) -> Result<Self, BadBackup> {
         let text: Zeroizing<String> = Zeroizing::new(text.split_whitespace().collect());
         let text = text.strip_prefix(SCHEME).ok_or(BadBackup::Scheme)?;
@@ -121,6 +123,6 @@ impl FromStr for Backup {
             return Err(BadBackup::Damaged);
         }
         let array = |at: usize| -> [u8; 32] { body[at..at + 32].try_into().unwrap_or([0; 32]) };
-        Ok(Self { office: OfficeId(array(1)), seed: RootSeed(array(33)) })
+        Ok(Self { office: OfficeId::from_bytes(array(1)), seed: RootSeed(array(33)) })
     }
 }

@@ -1,43 +1,50 @@
-//! What all members of an office know and nobody else: 32 random bytes, by which they recognise each other. It is no key to
-//! anything that is fetched and makes nobody a member; who had to leave may know it until it is changed.
+//! The secret of an office: 32 random bytes that all members know, and by which they recognise each other.
+//!
+//! The secret encrypts nothing that is fetched, and makes nobody a member. An expelled member may know it
+//! until it is changed.
 //!
 //! | field | bytes | |
 //! |---|---|---|
-//! | version, office | 1, 32 | see [`super`] |
+//! | version, office | 1, 32 | see [`crate::signed`] |
 //! | epoch | 4 | grows with every change |
 //! | issued | 8 | |
 //! | secret | 32 | |
-//! | issuer, signature | 32, 64 | the root's, or of a registrar |
+//! | issuer, signature | 32, 64 | of the root, or of a registrar |
 //!
-//! It is told to members only, in their sessions. The greatest counts: by epoch, then time, then bytes, so that two registrars who
-//! change it at once agree in the end.
+//! It is told to members only, in their sessions. The greatest secret counts: by epoch, then time, then
+//! bytes. So two registrars that change it at the same time agree in the end.
 //!
-//! What is made of it, each by BLAKE3 in derive-key mode under a name of its own, so that nothing seen of one says anything of
-//! another:
+//! Three keys are derived from it by BLAKE3 in derive-key mode, each under a context of its own, so that
+//! nothing seen of one says anything about another:
 //!
-//! | name | what for |
+//! | context | use |
 //! |---|---|
-//! | `swarm 2026-11 office door v1` | a key; a node at the door shows the keyed BLAKE3 of the byte 0 (who called) or 1 (who was called), the caller's key and the called one's |
-//! | `swarm 2026-11 office lan v1` | a key that announcements on the local network are encrypted with |
-//! | `swarm 2026-11 office tracker v1` | a key; trackers are told the keyed BLAKE3 of an id in place of what is made of the id alone |
+//! | `swarm 2026-11 office door v1` | a key for proofs in the handshake, see below |
+//! | `swarm 2026-11 office lan v1` | the key that encrypts announcements on the local network |
+//! | `swarm 2026-11 office tracker v1` | a key for names at trackers, see below |
+//!
+//! A proof is the keyed BLAKE3 of the byte 0 (of the caller) or 1 (of the called node), the caller's public
+//! key and the called node's. Trackers are told the keyed BLAKE3 of an id in place of a key derived from the
+//! id alone.
 
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{OfficeId, PublicKey, Rejected, SECRET, Signer, begin, open, sign};
+use super::{OfficeId, Rejected, SECRET};
 use crate::id::ContentId;
+use crate::signed::{PublicKey, Signer, begin, open, sign};
 
 const DOOR: &str = "swarm 2026-11 office door v1";
 const LAN: &str = "swarm 2026-11 office lan v1";
 const TRACKER: &str = "swarm 2026-11 office tracker v1";
 
-/// See the module's text. Never shown, wiped when it is dropped.
+/// The secret of an office. It is never displayed, and its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Zeroize, ZeroizeOnDrop)]
 pub struct OfficeSecret {
-    /// Which it is.
+    /// The number of the secret: it grows with every change.
     pub epoch: u32,
-    /// Since when.
+    /// Time of issue, in seconds since 1970.
     pub issued: u64,
     secret: [u8; 32],
 }
@@ -48,64 +55,65 @@ impl fmt::Debug for OfficeSecret {
     }
 }
 
-/// Which end of a connection.
+/// An end of a connection. The numbers are part of the proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeSide {
-    /// Who called.
+    /// The node that dialled.
     Caller,
-    /// Who was called.
+    /// The node that was dialled.
     Called,
 }
 
 impl OfficeSecret {
-    /// A secret of random bytes.
+    /// Returns a secret with these random bytes.
     #[must_use]
     pub const fn new(epoch: u32, issued: u64, secret: [u8; 32]) -> Self {
         Self { epoch, issued, secret }
     }
 
-    /// Its bytes, signed: for members alone.
+    /// Returns the signed bytes of the secret. Only members may see them.
     #[must_use]
     pub fn sign(&self, office: OfficeId, issuer: &Signer) -> Vec<u8> {
-        let mut bytes = begin(office);
+        let mut bytes = begin(office.as_bytes());
         bytes.extend(self.epoch.to_le_bytes());
         bytes.extend(self.issued.to_le_bytes());
         bytes.extend(self.secret);
         sign(bytes, SECRET, issuer)
     }
 
-    /// Reads it, with who signed it. Whether that one may is not asked.
+    /// Reads a secret and checks its signature. Returns it with its signer. Whether that signer may issue it
+    /// is not checked.
     ///
     /// # Errors
     /// [`Rejected`].
     pub fn open(bytes: &[u8], office: OfficeId) -> Result<(Self, PublicKey), Rejected> {
-        let (mut fields, issuer) = open(bytes, SECRET, office)?;
+        let (mut fields, issuer) = open(bytes, SECRET, office.as_bytes())?;
         let (epoch, issued, secret) = (fields.u32()?, fields.u64()?, fields.array()?);
         fields.end()?;
         Ok((Self { epoch, issued, secret }, issuer))
     }
 
-    /// What one end of a connection shows the other before anything else is said: nobody else could, and both are who they
-    /// are by the handshake before.
+    /// Returns the proof that one end of a connection sends before anything else. Only a node that knows the
+    /// secret can make it. It is bound to both keys, which the TLS handshake has proven before.
     #[must_use]
     pub fn door(&self, end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
         door(&self.secret, end, caller, called)
     }
 
-    /// What announcements on the local network are encrypted with.
+    /// Returns the key that encrypts announcements on the local network.
     #[must_use]
     pub fn lan_key(&self) -> [u8; 32] {
         blake3::derive_key(LAN, &self.secret)
     }
 
-    /// What trackers are told in place of an id.
+    /// Returns the key under which trackers know an id.
     #[must_use]
     pub fn tracker_key(&self, id: ContentId) -> [u8; 32] {
         *blake3::keyed_hash(&blake3::derive_key(TRACKER, &self.secret), id.as_bytes()).as_bytes()
     }
 }
 
-/// The same with what an invitation has in place of the secret.
+/// Returns the proof for a secret of an office or of an invitation.
 pub(super) fn door(secret: &[u8], end: HandshakeSide, caller: PublicKey, called: PublicKey) -> [u8; 32] {
     let key = blake3::derive_key(DOOR, secret);
     let said = [&[end as u8][..], caller.as_bytes(), called.as_bytes()].concat();

@@ -1,110 +1,92 @@
-//! What a member believes of its office: who had to leave, and the secrets. Told from member to member, and only ever added to.
+//! The statements that a member believes about its office: expulsions and secrets.
 //!
-//! A statement that a registrar signed is told together with the certificate that makes it a registrar, which the root signed.
-//! It is believed if the registrar was one when it made the statement, by the statement's own word (nobody who was made to leave by the
-//! root is believed anything more), so that what was said long ago still holds for who joins today.
+//! Statements travel from member to member, and are only ever added. A statement that a registrar signed
+//! travels together with the certificate, signed by the root, that makes its signer a registrar. It is
+//! believed if the signer was a registrar at the time that the statement itself names. So a newcomer believes
+//! old statements, too. A registrar that the root has expelled is not believed any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
 
 use super::certificate::{Certificate, Chain, Role};
 use super::expulsion::{Expelled, ExpulsionList, Void};
 use super::secret::OfficeSecret;
-use super::{Charter, OfficeId, PublicKey, Rejected, Signer};
+use super::{Charter, OfficeId, Rejected};
 use crate::limits;
+use crate::signed::{PublicKey, Signer, Statement, Topic};
 
-/// What a statement is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum About {
-    /// Who had to leave: an [`ExpulsionList`].
-    Expulsion,
-    /// An [`OfficeSecret`].
-    Secret,
-}
-
-/// A statement as it is passed on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
-    /// What kind it is.
-    pub about: About,
-    /// The certificate of the registrar that signed it; empty if that was the root.
-    pub by: Vec<u8>,
-    /// It.
-    pub statement: Vec<u8>,
-}
-
-/// What came of hearing a statement.
+/// The effect of a statement that was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Update {
-    /// It was known.
+    /// Nothing is new.
     Nothing,
-    /// Somebody had to leave.
+    /// Certificates became void.
     Expulsion,
-    /// Secrets are others than before.
+    /// The known secrets changed.
     Secret,
 }
 
-/// See the module's text.
+/// The statements that a member believes about its office.
 #[derive(Debug, Clone)]
 pub struct TrustState {
     charter: Charter,
     office: OfficeId,
     expelled: Expelled,
-    /// The newest list of each issuer.
+    /// The newest list of each issuer, with its number.
     lists: BTreeMap<PublicKey, (u64, Statement)>,
-    /// The greatest first.
+    /// The known secrets, the greatest first. At most [`limits::OFFICE_SECRETS`].
     secrets: Vec<(OfficeSecret, Statement)>,
 }
 
 impl TrustState {
-    /// Nothing yet.
+    /// Returns the state of an office about which nothing was heard yet.
     #[must_use]
     pub fn new(charter: Charter) -> Self {
         let office = charter.id();
         Self { charter, office, expelled: Expelled::default(), lists: BTreeMap::new(), secrets: Vec::new() }
     }
 
-    /// Of which office.
+    /// Returns the office's charter.
     #[must_use]
     pub const fn charter(&self) -> &Charter {
         &self.charter
     }
 
-    /// Its id.
+    /// Returns the office's id.
     #[must_use]
     pub const fn office(&self) -> OfficeId {
         self.office
     }
 
-    /// Who had to leave.
+    /// Returns all expulsions that are believed.
     #[must_use]
     pub const fn expelled(&self) -> &Expelled {
         &self.expelled
     }
 
-    /// Forgets what has no effect any longer.
+    /// Forgets expulsions that have no effect any more.
     pub fn forget(&mut self, now: u64) {
         self.expelled.forget(now);
     }
 
-    /// What was believed in an earlier run of who had to leave: it stays, whatever becomes of those who said it.
+    /// Adds the expulsions of an earlier run. They stay, whatever becomes of their issuers.
     pub fn recall(&mut self, expelled: &Expelled) {
         self.expelled.join(expelled);
     }
 
-    /// The secrets that are known, the one that counts first.
+    /// Returns the known secrets. The first one is the office's secret now.
     pub fn secrets(&self) -> impl Iterator<Item = &OfficeSecret> {
         self.secrets.iter().map(|(secret, _)| secret)
     }
 
-    /// Everything that another member should hear.
+    /// Returns all statements that other members should hear: lists, then secrets, the newest last.
     pub fn all(&self) -> impl Iterator<Item = &Statement> {
-        // Older ones first: whoever stops listening knows the less important ones.
+        // A member that learns a secret must know by then which members must not be told it, so lists come
+        // first. Older secrets come before newer ones: a peer whose session ends midway has learned the less
+        // important ones.
         self.lists.values().map(|(_, told)| told).chain(self.secrets.iter().rev().map(|(_, told)| told))
     }
 
-    /// Whose certificates these are, if they hold now.
+    /// Verifies a chain at this time. Returns the certificate of the node that presents it.
     ///
     /// # Errors
     /// [`Rejected`].
@@ -112,14 +94,14 @@ impl TrustState {
         chain.verify(&self.charter, &self.expelled, now)
     }
 
-    /// A statement that somebody passed on.
+    /// Believes a statement that another node passed on, if its signer may make it. Returns what is new.
     ///
     /// # Errors
-    /// [`Rejected`]: nothing of it counts.
+    /// [`Rejected`]: the statement has no effect.
     pub fn hear(&mut self, told: &Statement, now: u64) -> Result<Update, Rejected> {
-        match told.about {
-            About::Expulsion => self.hear_list(told, now),
-            About::Secret => self.hear_secret(told, now),
+        match told.topic {
+            Topic::Expulsion => self.hear_list(told, now),
+            Topic::Secret => self.hear_secret(told, now),
         }
     }
 
@@ -129,7 +111,8 @@ impl TrustState {
         }
         let (list, issuer) = ExpulsionList::open(&told.statement, self.office)?;
         let by_root = self.may_state(issuer, &told.by, list.issued, now)?;
-        // Also of an older one: its issuer may have begun anew from an even older one, and know less today than it did.
+        // An older list counts as well: its issuer may have restarted from a state that is older still, so
+        // that its newest list lacks entries.
         let news = self.expelled.believe(&list, by_root);
         if self.lists.get(&issuer).is_none_or(|(number, _)| *number < list.number) {
             self.lists.insert(issuer, (list.number, told.clone()));
@@ -159,7 +142,8 @@ impl TrustState {
         Ok(Update::Secret)
     }
 
-    /// Whether this issuer could make a statement then; true if it is the root.
+    /// Checks that this issuer was allowed to make a statement at the time `issued`. Returns true if it is
+    /// the root.
     fn may_state(
         &self,
         issuer: PublicKey,
@@ -181,9 +165,12 @@ impl TrustState {
         Ok(false)
     }
 
-    /// The list of this issuer with more on it, signed. It takes up all that any registrar said, so that it alone is enough for who
-    /// joins later, and nobody comes back because who made him leave has had to leave himself; the root's but for what a registrar
-    /// says of `registrars`, which does not count. What has no effect any longer is left out.
+    /// Returns the issuer's next expulsion list. `by` is the certificate that makes the issuer a registrar;
+    /// it is left out for the root. `more` are the new entries.
+    ///
+    /// The list merges the entries of every registrar, so that a newcomer needs only this list, and so that
+    /// an expulsion survives the expulsion of the registrar that made it. The root's list ignores entries of
+    /// registrars about `registrars`, because those have no effect. Expired entries are dropped.
     #[must_use]
     pub fn expel(
         &self,
@@ -196,8 +183,8 @@ impl TrustState {
         let issuer = signer.public();
         let by_root = issuer == self.charter.root;
         let mut entries: BTreeMap<PublicKey, Void> = more.iter().copied().collect();
-        // What matters most comes first, and of what only others say at most half: nobody can fill a list so that nobody else has
-        // room on it.
+        // The issuer's own entries come first, and entries that only others made take at most half of the
+        // list. So no registrar can fill the lists of others with its entries.
         let read = |told: &Statement| {
             ExpulsionList::open(&told.statement, self.office).ok().map(|(list, _)| list.entries)
         };
@@ -226,19 +213,24 @@ impl TrustState {
                 entries.entry(subject).or_insert(void).widen(void);
             }
         }
-        // By the clock as well: an issuer that has forgotten its last list still makes a newer one.
+        // The clock is a lower bound, so that an issuer that has lost its last list still makes a newer one.
         let number = self.lists.get(&issuer).map_or(0, |(number, _)| number.saturating_add(1)).max(now);
         let list = ExpulsionList { number, issued: now, entries };
         let by = if by_root { Vec::new() } else { by.to_vec() };
-        Statement { about: About::Expulsion, by, statement: list.sign(self.office, signer) }
+        Statement { topic: Topic::Expulsion, by, statement: list.sign(self.office, signer) }
     }
 
-    /// A new secret of these random bytes, signed.
+    /// Returns the statement of the next secret, with these random bytes. `by` is the certificate that makes
+    /// the signer a registrar; it is left out for the root.
     #[must_use]
     pub fn renew_secret(&self, signer: &Signer, by: &[u8], random: [u8; 32], now: u64) -> Statement {
         let epoch = self.secrets().next().map_or(0, |newest| newest.epoch.saturating_add(1));
         let by = if signer.public() == self.charter.root { Vec::new() } else { by.to_vec() };
         let secret = OfficeSecret::new(epoch, now, random);
-        Statement { about: About::Secret, by, statement: secret.sign(self.office, signer) }
+        Statement { topic: Topic::Secret, by, statement: secret.sign(self.office, signer) }
     }
 }
+
+#[cfg(test)]
+#[path = "trust_tests.rs"]
+mod tests;

@@ -1,51 +1,56 @@
-//! Who may be offered what: without a voucher nothing is offered in an office, and nothing is taken.
+//! Vouchers: signed statements that say which members may be offered a blob. Without a voucher nothing is
+//! offered in an office, and nothing is taken.
 //!
 //! | field | bytes | |
 //! |---|---|---|
-//! | version, office | 1, 32 | see [`super`] |
+//! | version, office | 1, 32 | see [`crate::signed`] |
 //! | issued | 8 | |
-//! | ids | 1 | how many follow, 1 to [`limits::VOUCHER_IDS`]: of a directory or a share its own and that of its files' bytes |
+//! | ids | 1 | number of ids, 1 to [`limits::VOUCHER_IDS`] |
 //! | each id | 32 | ascending |
-//! | members | 4 | how many follow, at most [`limits::VOUCHER_MEMBERS`]; 0: all of the office |
-//! | each member | 32 | its key, ascending |
-//! | issuer, signature | 32, 64 | of who published it |
+//! | members | 4 | number of members, at most [`limits::VOUCHER_MEMBERS`]; 0: the whole office |
+//! | each member | 32 | the member's key, ascending |
+//! | issuer, signature | 32, 64 | of the publisher |
 //!
-//! It goes from holder to holder with the certificates of its issuer. Those must have held when it was made, by its own word, and
-//! nobody must have taken them back. For all of the office it takes a publisher; for those it names, any member.
+//! A voucher for a directory or a share names its own id and that of its files' bytes.
+//!
+//! A voucher goes from holder to holder with the certificates of its issuer. They must have been valid when
+//! it was made, by its own time, and must not have been revoked since. A voucher for the whole office needs a
+//! publisher; any member may issue one for members that it names.
 
 use std::collections::BTreeSet;
 
 use super::certificate::{Chain, Role};
 use super::trust::TrustState;
-use super::{OfficeId, PublicKey, Rejected, Signer, VOUCHER, begin, open, sign};
+use super::{OfficeId, Rejected, VOUCHER};
 use crate::id::ContentId;
 use crate::limits;
+use crate::signed::{PublicKey, Signer, begin, open, sign};
 
-/// For whom.
+/// The members that may be offered a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum For {
-    /// All of the office.
+    /// The whole office.
     All,
-    /// These, and who issued it.
+    /// These members, and the issuer.
     Members(BTreeSet<PublicKey>),
 }
 
-/// What it says.
+/// The content of a voucher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voucher {
-    /// When it was made.
+    /// Time of issue, in seconds since 1970.
     pub issued: u64,
-    /// Of what.
+    /// The ids of the blobs.
     pub ids: BTreeSet<ContentId>,
-    /// For whom.
+    /// The members that may be offered them.
     pub members: For,
 }
 
 impl Voucher {
-    /// Its bytes, signed.
+    /// Returns the signed bytes of the voucher.
     #[must_use]
     pub fn sign(&self, office: OfficeId, issuer: &Signer) -> Vec<u8> {
-        let mut bytes = begin(office);
+        let mut bytes = begin(office.as_bytes());
         bytes.extend(self.issued.to_le_bytes());
         bytes.push(self.ids.len() as u8);
         self.ids.iter().for_each(|id| bytes.extend(id.as_bytes()));
@@ -56,7 +61,8 @@ impl Voucher {
         sign(bytes, VOUCHER, issuer)
     }
 
-    /// Reads it, with who signed it. Whether that one may is not asked.
+    /// Reads a voucher and checks its signature. Returns it with its signer. Whether that signer may issue it
+    /// is checked by [`Believed::read`].
     ///
     /// # Errors
     /// [`Rejected`].
@@ -64,7 +70,7 @@ impl Voucher {
         if bytes.len() > limits::VOUCHER_BYTES {
             return Err(Rejected::Malformed);
         }
-        let (mut fields, issuer) = open(bytes, VOUCHER, office)?;
+        let (mut fields, issuer) = open(bytes, VOUCHER, office.as_bytes())?;
         let issued = fields.u64()?;
         let count = usize::from(fields.u8()?);
         if !(1..=limits::VOUCHER_IDS).contains(&count) {
@@ -84,7 +90,7 @@ impl Voucher {
         }
         let mut members = BTreeSet::new();
         for _ in 0..count {
-            let member = PublicKey(fields.array()?);
+            let member = PublicKey::from_bytes(fields.array()?);
             if members.last().is_some_and(|last| *last >= member) {
                 return Err(Rejected::Malformed);
             }
@@ -96,18 +102,18 @@ impl Voucher {
     }
 }
 
-/// A voucher that is believed.
+/// A voucher whose issuer may make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Believed {
     voucher: Voucher,
-    /// Who issued it.
+    /// The issuer's key.
     pub issuer: PublicKey,
-    /// What the issuer is called.
+    /// The issuer's name.
     pub name: String,
 }
 
 impl Believed {
-    /// Reads a voucher and looks whether its issuer may make it.
+    /// Reads a voucher and checks that its issuer may make it.
     ///
     /// # Errors
     /// [`Rejected`].
@@ -126,13 +132,13 @@ impl Believed {
         Ok(Self { voucher, issuer, name: certificate.name })
     }
 
-    /// Whether it is about this.
+    /// True if the voucher covers this id.
     #[must_use]
     pub fn is_of(&self, id: ContentId) -> bool {
         self.voucher.ids.contains(&id)
     }
 
-    /// Whether it is for this member.
+    /// True if this member may be offered the blob.
     #[must_use]
     pub fn is_for(&self, member: PublicKey) -> bool {
         match &self.voucher.members {
@@ -141,7 +147,7 @@ impl Believed {
         }
     }
 
-    /// Whom it names; none for all.
+    /// Returns the members that the voucher names, `None` if it is for the whole office.
     #[must_use]
     pub const fn members(&self) -> Option<&BTreeSet<PublicKey>> {
         match &self.voucher.members {

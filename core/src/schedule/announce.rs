@@ -1,5 +1,6 @@
-//! News for the neighbours: what is here, and what we would take of them. Told together a few times a second, and to one
-//! neighbour at once before it is offered something, so that its answer is up to date.
+//! News for the neighbours: the chunks that are here, and the chunks that this node would take from each of
+//! them. News are sent together a few times a second, and to one neighbour at once before it is offered
+//! something, so that its answer is up to date.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::content::bitmap::Bitmap;
 use crate::limits;
 
 impl Scheduler {
-    /// Tells all neighbours if it is time.
+    /// Sends news to all neighbours if they are due.
     pub(super) fn tell_due(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         self.read_on(blob, now);
         let reads = self.blobs.get(&blob).is_some_and(|b| b.reading.is_some());
@@ -23,7 +24,7 @@ impl Scheduler {
         }
     }
 
-    /// Tells all neighbours now.
+    /// Sends news to all neighbours now.
     pub(super) fn tell_all(&mut self, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         for peer in b.links.keys().copied().collect::<Vec<_>>() {
@@ -34,7 +35,7 @@ impl Scheduler {
 }
 
 impl BlobSchedule {
-    /// Tells one neighbour what it does not know yet.
+    /// Sends one neighbour the news that it does not know yet.
     pub(super) fn tell(&mut self, peer: PeerKey, blob: BlobKey, out: &mut Vec<Output>) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         if link.taker.is_some() && link.told_have != self.have {
@@ -58,13 +59,13 @@ impl BlobSchedule {
         }
     }
 
-    /// What we would take of a neighbour: not what it owes us already; and one outside our site is told only what is ours
-    /// to import.
+    /// Returns the chunks that this node would take from a neighbour, without those that the neighbour owes
+    /// already. A neighbour outside the site is told only the chunks that this node is to import.
     fn need_of(&self, link: &PeerBlob) -> Cow<'_, Bitmap> {
         let Some(need) = self.need().filter(|_| !self.paused) else {
             return Cow::Owned(Bitmap::new(self.have.len()));
         };
-        // What is wanted nobody owes; what is late somebody does.
+        // Nobody owes a wanted chunk, but somebody owes each late one.
         let late = self.late.is_some() && !link.owed.is_empty();
         let need = if late { Cow::Owned(need.without(&link.owed)) } else { need };
         match self.border.as_ref().filter(|_| !link.local) {

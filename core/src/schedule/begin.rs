@@ -1,11 +1,13 @@
-//! Chunks that come without being asked for: their holder sends them with its first words (see `Input::Pushed`).
+//! Chunks that arrive without a request: their holder sends them with its first messages (see
+//! `Input::Pushed`).
 
 use super::{BlobKey, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 
 impl Scheduler {
-    /// A holder begins: it has these chunks, and sends those of `coming`. Each of them that is wanted counts as asked for
-    /// ([`Output::Request`]) before the holder hears what else is needed of it.
+    /// Handles a holder that has these chunks and already sends those of `coming`. Each of them that is
+    /// wanted counts as requested ([`Output::Request`]) before the holder hears which other chunks are
+    /// needed.
     pub(super) fn begins(
         &mut self,
         (peer, blob): (PeerKey, BlobKey),

@@ -1,4 +1,5 @@
-//! One blob: what is here, who takes it of us, who holds it, and what they were told.
+//! The state of one blob: its chunks here, its takers, its holders, and the news that each of them has been
+//! told.
 
 use std::collections::BTreeMap;
 
@@ -11,51 +12,55 @@ use super::{BlobKey, Now, Output, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 
-/// One blob that is fetched, given, or both.
+/// The state of one blob that is fetched, given, or both.
 #[derive(Debug)]
 pub(super) struct BlobSchedule {
     pub(super) geometry: Geometry,
-    /// Verified chunks.
+    /// The verified chunks.
     pub(super) have: Bitmap,
-    /// While it is fetched.
+    /// The choice of chunks, while the blob is fetched.
     pub(super) picker: Option<Picker>,
-    /// What is here may be given.
+    /// True if the chunks that are here may be given to others.
     pub(super) share: bool,
-    /// While ours may be the only copy.
+    /// The spread of first copies, while this node may have the only one.
     pub(super) seed: Option<Seed>,
     pub(super) links: BTreeMap<PeerKey, PeerBlob>,
-    /// While it is fetched by others of our site too.
+    /// The gateways of the site, while other nodes of it take part too.
     pub(super) border: Option<Border>,
-    /// There are news since they were last told.
+    /// True if there is news since the neighbours were last told.
     pub(super) news: bool,
     pub(super) told: Now,
-    /// While somebody reads along.
+    /// The place of a reader, while somebody reads along.
     pub(super) reading: Option<ReadPosition>,
-    /// At the end, or next for a reader: chunks on their way for too long.
+    /// Chunks that have been under way for too long: at the end of the blob, or next for a reader. `None` at
+    /// other times.
     pub(super) late: Option<Bitmap>,
     pub(super) hedged: u64,
-    /// How often requests were taken back since a chunk came, for their holders were so slow.
+    /// The number of times since a chunk last came that requests were taken back because their holder was
+    /// slow.
     pub(super) crawls: u32,
-    /// The same, for their holders were silent.
+    /// The number of times since a chunk last came that requests were taken back because their holder was
+    /// silent.
     pub(super) stalls: u32,
     pub(super) paused: bool,
     pub(super) complete: bool,
 }
 
-/// What one peer and one blob have to do with each other.
+/// The state between one peer and one blob.
 #[derive(Debug)]
 pub(super) struct PeerBlob {
-    /// It is of our site.
+    /// True if the peer is of this node's site.
     pub(super) local: bool,
-    /// It takes of us.
+    /// The giving side, if the peer takes the blob from this node.
     pub(super) taker: Option<Taker>,
-    /// What it was told is here.
+    /// The chunks that the peer was told are here.
     pub(super) told_have: Bitmap,
-    /// It holds some: what it knows we would take of it. A request says by itself that we take that chunk no more.
+    /// The chunks that the peer knows this node would take from it; `None` if it holds nothing. A request
+    /// removes its chunk without being told.
     pub(super) told_need: Option<Bitmap>,
-    /// It holds some, and knows that somebody reads along.
+    /// True if the peer, as a holder, knows that somebody reads along.
     pub(super) told_reads: bool,
-    /// What it was asked for, and owes us.
+    /// The chunks that were requested from the peer and have not come.
     pub(super) owed: Bitmap,
 }
 
@@ -81,7 +86,7 @@ impl BlobSchedule {
         }
     }
 
-    /// Somebody of our site has to do with it.
+    /// Returns true if a node of this site takes or holds the blob.
     pub(super) fn has_local(&self) -> bool {
         self.links.values().any(|l| l.local)
     }
@@ -109,7 +114,7 @@ impl BlobSchedule {
         self.links.entry(peer).or_insert_with(none)
     }
 
-    /// A holder is asked for a chunk.
+    /// Records that a chunk was requested from a holder.
     pub(super) fn asked_of(&mut self, peer: PeerKey, chunk: u32) {
         self.news = true;
         let Some(link) = self.links.get_mut(&peer) else { return };
@@ -119,7 +124,7 @@ impl BlobSchedule {
         }
     }
 
-    /// And owes it no longer.
+    /// Records that a holder no longer owes a chunk.
     pub(super) fn owes_not(&mut self, peer: PeerKey, chunk: u32) {
         self.news = true;
         if let Some(link) = self.links.get_mut(&peer) {
@@ -130,7 +135,7 @@ impl BlobSchedule {
         }
     }
 
-    /// A chunk is here now.
+    /// Records that a chunk is here.
     pub(super) fn here(&mut self, chunk: u32) {
         if self.have.get(chunk) {
             return;
@@ -142,7 +147,7 @@ impl BlobSchedule {
         }
     }
 
-    /// A taker has, or is being sent, a chunk.
+    /// Records that a taker has a chunk or is being sent it.
     pub(super) fn takes(&mut self, peer: PeerKey, chunk: u32) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let (local, Some(taker)) = (link.local, &mut link.taker) else { return };
@@ -165,7 +170,7 @@ impl BlobSchedule {
         }
     }
 
-    /// A taker says how what it would take of us has changed.
+    /// Takes in a taker's changes of the chunks that it would take from this node.
     pub(super) fn needs(&mut self, peer: PeerKey, add: &Bitmap, drop: &Bitmap, now: Now) {
         let have = &self.have;
         let Some(link) = self.links.get_mut(&peer) else { return };
@@ -173,7 +178,8 @@ impl BlobSchedule {
         if !std::mem::replace(&mut taker.known, true) {
             taker.taken = Bitmap::full(have.len()).without(add);
             taker.useful = have.and(add).count();
-            // One outside says what is its own to import: the rest it may have or not.
+            // A taker outside the site needs only the chunks that it imports itself; nothing is known of the
+            // others.
             let taken = if local { taker.taken.clone() } else { Bitmap::new(have.len()) };
             taken.iter().for_each(|c| self.count_claim(peer, c, 1));
             return;
@@ -198,7 +204,8 @@ impl BlobSchedule {
 }
 
 impl PeerBlob {
-    /// What it is known to have or be sent. One outside says only what is its own to import.
+    /// Returns the chunks that the peer is known to have or be sent. A peer outside the site says only which
+    /// chunks it imports itself, so nothing is known of it.
     pub(super) fn claims(&self) -> Option<&Bitmap> {
         let taker = self.taker.as_ref().filter(|t| t.known && self.local)?;
         Some(&taker.taken)

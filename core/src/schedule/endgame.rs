@@ -1,4 +1,5 @@
-//! The last chunks: when nothing is left that nobody was asked for, those that take long are asked of a second holder.
+//! The last chunks: when each missing chunk is requested from somebody, those that take long are requested
+//! from a second holder.
 
 use std::time::Duration;
 
@@ -6,11 +7,12 @@ use super::{BlobKey, Now, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// A chunk is late when it takes this many times longer than chunks took lately.
+/// A chunk is late when it takes this many times as long as chunks took lately.
 const LATE: u32 = 2;
 
 impl Scheduler {
-    /// Which chunks are late, now that all others are here or on their way: holders are told that we would take them.
+    /// Finds the late chunks at the end of a blob, when all others are here or on their way, and those next
+    /// for a reader. The holders are told that this node would take them.
     pub(super) fn find_late(&mut self, now: Now) {
         let patience = |local| (self.taking.service(local) * LATE).max(limits::HEDGE_AFTER);
         let patience = [patience(false), patience(true)];
@@ -40,18 +42,21 @@ impl Scheduler {
         }
     }
 
-    /// The late chunk that this holder has and that was asked for longest ago, within the byte budget.
-    /// O(chunks in flight), which is bounded, and only at the end of a blob.
+    /// Returns the late chunk, with its size in bytes, that this holder has and whose request is oldest,
+    /// within the byte budget. O(chunks in flight), which is bounded, and only at the end of a blob or for a
+    /// reader.
     pub(super) fn hedge(&mut self, peer: PeerKey, blob: BlobKey) -> Option<(u32, u64)> {
         let b = self.blobs.get_mut(&blob)?;
-        // A second copy of one who has let us down before would be the last: it must be better than who has the first.
+        // A second copy from a holder that has failed before would be the last one, so it must be better than
+        // the holder of the first.
         let holder = self.peers.get(&peer)?;
         let owes = |owner: &PeerKey| self.peers.get(owner).is_some_and(super::Holder::has_delivered);
         let trusted = holder.is_trusted();
         if !trusted && !holder.has_delivered() {
             return None;
         }
-        // Across the border only what is ours to import: the others of our site would ask for it, too.
+        // Across the border only this node's own imports count: the other nodes of the site would request the
+        // rest too.
         let far = b.links.get(&peer).is_some_and(|link| !link.local);
         let mine = b.border.as_ref().filter(|_| far).map(super::Border::mine);
         let (late, picker) = (b.late.as_mut()?, b.picker.as_mut()?);
@@ -71,12 +76,12 @@ impl Scheduler {
     }
 }
 
-/// Hedging may cost at most this many bytes of a blob of `len` bytes.
+/// Returns the bytes that hedging may cost at most for a blob of `len` bytes.
 fn budget(len: u64) -> u64 {
     (len / 1000 * limits::HEDGE_PER_MILLE).max(limits::HEDGE_BYTES_MIN)
 }
 
-/// An average that follows: an eighth of each new value.
+/// Returns a moving average, to which each new value contributes an eighth.
 pub(super) fn smooth(old: Duration, new: Duration) -> Duration {
     if old.is_zero() { new } else { (old * 7 + new) / 8 }
 }

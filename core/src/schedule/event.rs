@@ -1,4 +1,4 @@
-//! What the scheduler is told and what it tells.
+//! The inputs and outputs of the scheduler.
 
 use std::time::Duration;
 
@@ -6,91 +6,91 @@ use super::{Beat, BlobKey, ChunkOrder, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 
-/// Why a request ended without its chunk.
+/// The reason why a request ended without its chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFailure {
     /// The bytes did not verify: the holder is dishonest or broken.
     Bad,
     /// The holder has too much to do.
     Busy,
-    /// The holder has not got it.
+    /// The holder does not have the chunk.
     Missing,
-    /// We could not write it: nobody's fault on the wire.
+    /// This node could not write the chunk, which is not the holder's fault.
     Local,
 }
 
-/// What happened.
+/// An event that the scheduler is told of.
 #[derive(Debug)]
 pub enum Input {
-    /// A session with a peer is up. `near` is 0 for this machine, 1 for the LAN, more for farther.
+    /// A session with a peer has begun.
     PeerUp {
         /// The session.
         peer: PeerKey,
-        /// Distance class.
+        /// The distance class: 0 for this machine, 1 for the LAN, more for farther.
         near: u8,
-        /// The site it is of, if not ours.
+        /// The site of the peer; `None` if it is this node's own.
         elsewhere: Option<u64>,
     },
     /// A round trip to a peer was measured.
     RoundTrip {
         /// The session.
         peer: PeerKey,
-        /// How long it took.
+        /// The measured time.
         took: Duration,
     },
-    /// It is gone.
+    /// A session has ended.
     PeerDown {
         /// The session.
         peer: PeerKey,
     },
-    /// This blob is here, whole or in part, for whoever asks.
+    /// This blob is here, whole or in part, and may be given to others.
     Serve {
-        /// A number for it.
+        /// The number of the blob, chosen by the driver.
         blob: BlobKey,
-        /// Its chunks.
+        /// The geometry of its chunks.
         geometry: Geometry,
-        /// What is there.
+        /// The chunks that are here.
         have: Bitmap,
-        /// It was published here: ours may be the only copy.
+        /// True if the blob was published here, so that this node may have the only copy.
         origin: bool,
     },
-    /// It can no longer be had of us.
+    /// This blob is no longer given to anybody.
     Withdraw {
         /// The blob.
         blob: BlobKey,
     },
-    /// Fetch this blob.
+    /// This blob is to be fetched.
     Want {
-        /// A number for it.
+        /// The number of the blob, chosen by the driver.
         blob: BlobKey,
-        /// Its chunks.
+        /// The geometry of its chunks.
         geometry: Geometry,
-        /// What is there already.
+        /// The chunks that are here already.
         have: Bitmap,
-        /// What else not to fetch.
+        /// Further chunks that are not to be fetched.
         skip: Option<Bitmap>,
-        /// In which order.
+        /// The order in which to request them.
         order: ChunkOrder,
     },
-    /// No longer fetch it: done or given up.
+    /// This blob is no longer to be fetched, because it is complete or given up.
     Unwant {
         /// The blob.
         blob: BlobKey,
     },
-    /// Fetch nothing of it for now (the disk is full), or go on.
+    /// Requests for this blob pause (because the disk is full), or go on.
     Pause {
         /// The blob.
         blob: BlobKey,
-        /// Pause or go on.
+        /// True if to pause.
         paused: bool,
     },
-    /// What a peer has of a blob, in full.
+    /// A peer holds chunks of a blob. This replaces all that was known of it.
     Holder {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Every chunk it has.
+        /// Every chunk that the holder has.
         have: Bitmap,
     },
     /// A holder has these chunks, and sends some of them without being asked.
@@ -99,12 +99,12 @@ pub enum Input {
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Its chunks.
+        /// Every chunk that the holder has.
         have: Bitmap,
-        /// Chunks that are on their way.
+        /// The chunks that are on their way.
         coming: Vec<u32>,
     },
-    /// What a peer has in addition.
+    /// A holder has further chunks.
     HolderMore {
         /// The session.
         peer: PeerKey,
@@ -113,68 +113,69 @@ pub enum Input {
         /// The new chunks.
         add: Bitmap,
     },
-    /// It has nothing of it any longer.
+    /// A holder has nothing of the blob any more.
     HolderGone {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
     },
-    /// A peer takes this blob of us, and was told what is here.
+    /// A peer takes this blob from this node, and was told which chunks are here.
     Interested {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
     },
-    /// It does not any longer.
+    /// A peer no longer takes this blob.
     NotInterested {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
     },
-    /// Which chunks a taker would take of us: changes to what it said before (at first: to nothing).
+    /// A taker has changed which chunks it would take from this node. The first change is counted from the
+    /// empty set.
     NeedDelta {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Chunks it would take now.
+        /// The chunks that the taker would take now.
         add: Bitmap,
-        /// Chunks it has, or is being sent.
+        /// The chunks that the taker has, or is being sent.
         drop: Bitmap,
     },
-    /// A taker reads along: it takes chunks in order.
+    /// A taker reads along: it takes the chunks in order.
     Reads {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
     },
-    /// A holder has a place of its uplink for us.
+    /// A holder offers a place of its uplink.
     Granted {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// For how many chunks.
+        /// The number of chunks that the grant is for.
         count: u32,
-        /// The chunk it would rather send.
+        /// The chunk that the holder would rather send.
         hint: Option<u32>,
     },
-    /// A taker has no use for some of its grants.
+    /// A taker declines some of its grants.
     GrantDeclined {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// For how many chunks.
+        /// The number of granted chunks.
         count: u32,
-        /// It is busy; else it needs nothing that we have.
+        /// True if the taker is only busy; otherwise it needs nothing that is here.
         busy: bool,
     },
-    /// A taker asks for a chunk.
+    /// A taker requests a chunk.
     Requested {
         /// The session.
         peer: PeerKey,
@@ -183,7 +184,8 @@ pub enum Input {
         /// The chunk.
         chunk: u32,
     },
-    /// A chunk goes to a taker together with the grant of it ([`Output::Grant`]), as if it had asked.
+    /// A chunk goes to a taker together with the grant for it ([`Output::Grant`]), as if the taker had
+    /// requested it.
     Pushed {
         /// The session.
         peer: PeerKey,
@@ -192,16 +194,16 @@ pub enum Input {
         /// The chunk.
         chunk: u32,
     },
-    /// What [`Output::Send`] said was sent, or (`whole` is false) need not be any longer.
+    /// A chunk of an [`Output::Send`] has been sent, or need no longer be.
     Sent {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// All of it went out.
+        /// True if all of the chunk was sent.
         whole: bool,
     },
-    /// Some bytes of a requested chunk arrived.
+    /// Some bytes of a requested chunk have arrived.
     Bytes {
         /// The session.
         peer: PeerKey,
@@ -209,19 +211,19 @@ pub enum Input {
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
-        /// How many since the last time.
+        /// The number of bytes since the last such event.
         bytes: u64,
     },
-    /// A chunk is verified and written. `peer` is `None` when it came from this machine's own disk.
+    /// A chunk is verified and written.
     Verified {
-        /// The session that delivered it.
+        /// The session that delivered the chunk; `None` if it came from this machine's own disk.
         peer: Option<PeerKey>,
         /// The blob.
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
     },
-    /// A request ended without its chunk.
+    /// A request has ended without its chunk.
     Failed {
         /// The session.
         peer: PeerKey,
@@ -229,26 +231,26 @@ pub enum Input {
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
-        /// Why.
+        /// The reason.
         why: RequestFailure,
     },
-    /// A neighbour of our site tells which nodes of it fetch across its border, and their beats.
+    /// A neighbour of this site has sent beats of the site's gateways.
     Gateways {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The last beat of each.
+        /// The latest beat of each gateway that the neighbour knows.
         beats: Vec<Beat>,
     },
     /// Time has passed.
     Tick,
 }
 
-/// What to do.
+/// An order to the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Ask this holder for this chunk, against its grant.
+    /// Requests this chunk from this holder, against its grant.
     Request {
         /// The session.
         peer: PeerKey,
@@ -257,18 +259,18 @@ pub enum Output {
         /// The chunk.
         chunk: u32,
     },
-    /// Tell this holder that some of its grants are not used.
+    /// Tells this holder that some of its grants are not used.
     Refuse {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// For how many chunks.
+        /// The number of granted chunks.
         count: u32,
-        /// For now only; else it has nothing we need.
+        /// True if this node is only busy; otherwise the holder has nothing that is needed.
         busy: bool,
     },
-    /// It need not send it any longer.
+    /// Takes a request to this holder back.
     Cancel {
         /// The session.
         peer: PeerKey,
@@ -277,18 +279,18 @@ pub enum Output {
         /// The chunk.
         chunk: u32,
     },
-    /// Offer this taker a place of our uplink.
+    /// Offers this taker a place of the uplink.
     Grant {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// For how many chunks.
+        /// The number of chunks that the grant is for.
         count: u32,
-        /// The chunk it should ask for if it can.
+        /// The chunk that the taker should request if it can.
         hint: Option<u32>,
     },
-    /// Send this taker the chunk it asked for, and tell with [`Input::Sent`].
+    /// Sends this taker the chunk that it requested. The driver reports the end with [`Input::Sent`].
     Send {
         /// The session.
         peer: PeerKey,
@@ -297,7 +299,7 @@ pub enum Output {
         /// The chunk.
         chunk: u32,
     },
-    /// Tell this taker that it is not sent the chunk.
+    /// Tells this taker that the chunk is not sent.
     Decline {
         /// The session.
         peer: PeerKey,
@@ -305,10 +307,10 @@ pub enum Output {
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
-        /// [`RequestFailure::Busy`] or [`RequestFailure::Missing`].
+        /// The reason: [`RequestFailure::Busy`] or [`RequestFailure::Missing`].
         why: RequestFailure,
     },
-    /// Tell this taker that these chunks are here now.
+    /// Tells this taker that these chunks are here now.
     Have {
         /// The session.
         peer: PeerKey,
@@ -317,43 +319,43 @@ pub enum Output {
         /// The new chunks.
         add: Bitmap,
     },
-    /// Tell this holder how what we would take of it has changed.
+    /// Tells this holder of changes in the set of chunks that this node would take from it.
     Need {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// Chunks we would take now.
+        /// The chunks that this node would take now.
         add: Bitmap,
-        /// Chunks that are here or on their way.
+        /// The chunks that are here or on their way.
         drop: Bitmap,
     },
-    /// Tell this holder that we take chunks in order.
+    /// Tells this holder that this node takes the chunks in order.
     Reads {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
     },
-    /// Tell this neighbour which nodes of our site fetch across its border.
+    /// Sends this neighbour the beats of the site's gateways.
     Gateways {
         /// The session.
         peer: PeerKey,
         /// The blob.
         blob: BlobKey,
-        /// The last beat of each.
+        /// The latest beat of each gateway.
         beats: Vec<Beat>,
     },
-    /// This peer sent bytes that are not what they claim to be: close the session and ban it.
+    /// Closes the session of this peer and bans it: it sent bytes that are not the chunk.
     Ban {
         /// The session.
         peer: PeerKey,
-        /// The blob it lied about.
+        /// The blob that the bytes were claimed to be of.
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
     },
-    /// Every wanted chunk is here.
+    /// Reports that every wanted chunk is here.
     Complete {
         /// The blob.
         blob: BlobKey,

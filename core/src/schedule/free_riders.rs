@@ -1,42 +1,44 @@
-//! Who gives, and who only takes: what is left of our uplink goes to those who pass on what they get.
+//! Peers that give, and peers that only take. The rest of the uplink goes to peers that pass on the chunks
+//! they get.
 //!
-//! Nobody has to give as much as it takes: links differ, and who is behind has nothing that others need. A peer is a *taker
-//! only* once it has had some chunks of us, could have given (it holds what we want, or does not own up to what it got of
-//! us), and did not. A node with first copies sees itself whether a chunk that it gave to one neighbour alone turns up
-//! at another. Takers only are served when nobody else wants anything; a delivered chunk clears the name.
+//! No peer has to give as much as it takes: links differ, and a peer that is behind has nothing that others
+//! need. A peer is a *taker only* once it has had some chunks from this node, could have given some (it holds
+//! chunks that are wanted, or does not admit that it has those it got), and did not. A node with first copies
+//! sees for itself whether a chunk that it gave to one neighbour alone turns up at another. Takers only are
+//! served when no other peer wants anything. A delivered chunk makes the peer a giver again.
 
 use super::{BlobKey, BlobSchedule, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 
 /// Chunks for a peer that has not given anything yet.
 const TRIAL: u32 = 4;
-/// Chunks from one gift to the next for a peer that has.
+/// Chunks between one gift and the next for a peer that has given.
 const BETWEEN: u32 = 32;
 
-/// What one peer was given, and gave.
+/// The balance of chunks that one peer was given and that it gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Credit {
-    /// Chunks sent to it since it last gave something.
+    /// Chunks sent to the peer since it last gave something.
     since: u32,
     proved: bool,
     only_takes: bool,
 }
 
 impl Credit {
-    /// Nothing was given, either way.
+    /// The balance of a new peer.
     pub(super) const NEW: Self = Self { since: 0, proved: false, only_takes: false };
 
-    /// A chunk went out to it.
+    /// Records a chunk that was sent to the peer.
     pub(super) const fn sent(&mut self) {
         self.since = self.since.saturating_add(1);
     }
 
-    /// It gave something, to us or to somebody else.
+    /// Records that the peer gave something, to this node or to another.
     pub(super) const fn gave(&mut self) {
         (self.since, self.proved, self.only_takes) = (0, true, false);
     }
 
-    /// See the module's text.
+    /// Returns true if the peer only takes, as of the last [`Scheduler::judge`].
     pub(super) const fn only_takes(&self) -> bool {
         self.only_takes
     }
@@ -47,7 +49,8 @@ impl Credit {
 }
 
 impl Scheduler {
-    /// Looks who only takes. A peer that has not had much of us, or gave lately, costs nothing.
+    /// Decides which peers only take. A peer that has not had much from this node, or gave lately, costs no
+    /// time.
     pub(super) fn judge(&mut self) {
         for (peer, holder) in &mut self.peers {
             let credit = &mut holder.credit;
@@ -55,7 +58,8 @@ impl Scheduler {
         }
     }
 
-    /// A neighbour has, or is being sent, a chunk: whoever alone was given it by us has passed it on.
+    /// Records that a neighbour has, or is being sent, these chunks. A peer that alone was given one of them
+    /// by this node has passed it on.
     pub(super) fn passed_on(&mut self, to: PeerKey, blob: BlobKey, drop: &Bitmap) {
         let Some(seed) = self.blobs.get_mut(&blob).and_then(|b| b.seed.as_mut()) else { return };
         for chunk in drop.iter() {
@@ -67,7 +71,7 @@ impl Scheduler {
     }
 }
 
-/// What a peer does with this blob is no proof that it gives, and it might have been.
+/// Returns true if nothing that the peer does with this blob proves that it gives, though it could.
 fn could_give(b: &BlobSchedule, peer: PeerKey) -> bool {
     let Some(taker) = b.links.get(&peer).and_then(|link| link.taker.as_ref()) else { return false };
     match (&b.seed, &b.picker) {

@@ -1,9 +1,9 @@
-//! The giving side: whom to offer the next free place of our uplink.
+//! The giving side: whom to offer the next free place of the uplink.
 //!
-//! A *grant* tells a taker that there is a place for it now; it answers with the chunk it wants most at that moment, or
-//! declines. So no request waits long before it is served, nothing is sent twice, and the uplink of a node that has
-//! anything somebody needs is never idle. Places are few ([`limits::UPLOAD_SLOTS`]): a chunk is sent fast and can be
-//! passed on, instead of many being half sent.
+//! A *grant* tells a taker that there is a place for it now. The taker answers with the chunk that it wants
+//! most at that moment, or declines. So no request waits long before it is served, nothing is sent twice, and
+//! the uplink of a node that has needed chunks is never idle. Places are few ([`limits::UPLOAD_SLOTS`]): then
+//! a chunk is sent fast and can be passed on, instead of many being half sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,70 +16,69 @@ use crate::content::bitmap::Bitmap;
 use crate::limits;
 use crate::random::Random;
 
-/// One peer that takes a blob from us.
+/// One peer that takes a blob from this node.
 #[derive(Debug)]
 pub(super) struct Taker {
-    /// Chunks it has, or is being sent, or would not take of us.
+    /// Chunks that the taker has, or is being sent, or would not take from this node.
     pub(super) taken: Bitmap,
-    /// Chunks we have and it would take.
+    /// Number of chunks that are here and that the taker would take.
     pub(super) useful: u32,
-    /// It has said what it would take.
+    /// True if the taker has said which chunks it would take.
     pub(super) known: bool,
-    /// Grants it has not answered.
+    /// Grants that the taker has not answered.
     grants: VecDeque<Grant>,
     live: u32,
-    /// Grants it has not answered in time: their places were given away, but a late answer is taken. Answers come in order, so
-    /// the next one is to these.
+    /// Grants not answered in time. Their places were given away, but the next answer is for these.
     late: VecDeque<Grant>,
-    /// Of those before them only the number of chunks is kept. They are answered before all others.
+    /// Number of chunks of still older grants, which are answered before all others.
     oldest: u32,
-    /// Requests it may make without a grant.
+    /// Requests that the taker may make without a grant.
     free: u32,
-    /// Chunks it has asked for and that are not yet sent.
+    /// Number of chunks that the taker has requested and that are not yet sent.
     asked: u32,
-    /// When one was sent, or the first of these asked for.
+    /// Time when such a chunk was last sent, or the first of them was requested.
     progress: Now,
-    /// It reads along: it is offered chunks in order.
+    /// True if the taker reads along: then it is offered chunks in order.
     pub(super) reads: bool,
-    /// It does not read what it is sent: see [`Scheduler::pass_over_stuck`].
+    /// True if the taker does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
     stuck: bool,
     pause_until: Now,
-    /// When it last came to have something, of whomever.
+    /// Time when the taker last gained a chunk, from any peer.
     pub(super) moved: Now,
-    /// Chunks sent to it.
+    /// Number of chunks sent to the taker.
     pub(super) sent: u32,
 }
 
 /// A grant that was answered.
 struct AnsweredGrant {
-    /// When it was given out.
+    /// Time of the grant.
     since: Now,
-    /// Its place was given to somebody else meanwhile.
+    /// True if the place of the grant had been given to another taker.
     late: bool,
 }
 
-/// A place of our uplink that was offered.
+/// An offered place of the uplink.
 #[derive(Debug)]
 struct Grant {
     since: Now,
-    /// For how many chunks.
+    /// Number of chunks that the grant is for.
     count: u32,
-    /// The first copy it is for: promised, until there is an answer.
+    /// The first copy that the grant is for, which is promised until there is an answer.
     hint: Option<u32>,
 }
 
-/// What the whole node gives, to its site and to all others apart: what fills the uplink must not keep a thin line between
-/// sites waiting, nor the other way round.
+/// The chunks that the node gives to its site and to all others, apart: a full uplink must not keep a thin
+/// line between sites waiting, nor the other way round.
 #[derive(Debug)]
 pub(super) struct Giving {
     lanes: [Lane; 2],
-    /// Whose turn it is.
+    /// The blob whose turn it is.
     turn: BlobKey,
-    /// When the first of those that declined may be offered something again.
+    /// Time when the first taker that declined may be offered something again.
     wake: Option<Now>,
 }
 
-/// A seed that gives only what is scarce looks so often for somebody who needs some of that.
+/// Draws of a taker by a seed that gives only scarce chunks, until one needs such a chunk.
 const DRAWS: usize = 4;
 
 impl Giving {
@@ -87,7 +86,7 @@ impl Giving {
         Self { lanes: [Lane::new(), Lane::new()], turn: BlobKey(0), wake: None }
     }
 
-    /// Bytes per second sent, while there was something to send.
+    /// Returns the bytes sent per second, while there was something to send.
     pub(super) const fn rate(&self) -> u64 {
         self.lanes[0].rate + self.lanes[1].rate
     }
@@ -106,7 +105,7 @@ impl Giving {
 }
 
 impl Grant {
-    /// What it promised is promised no longer.
+    /// Ends the promise of the first copy.
     fn release(&mut self, seed: Option<&mut Seed>) {
         if let (Some(seed), Some(chunk)) = (seed, self.hint.take()) {
             seed.shift(chunk, -1);
@@ -115,7 +114,7 @@ impl Grant {
 }
 
 impl Taker {
-    /// Until it has said what it needs, it is taken to need all of the `useful` chunks that are here.
+    /// Returns a taker that needs all of the `useful` chunks that are here, until it says what it needs.
     pub(super) fn new(chunks: u32, useful: u32) -> Self {
         Self {
             taken: Bitmap::new(chunks),
@@ -125,7 +124,7 @@ impl Taker {
             live: 0,
             late: VecDeque::new(),
             oldest: 0,
-            // A single chunk is asked for at once: it proves what the blob is.
+            // A single chunk is requested at once, because it proves what the blob is.
             free: u32::from(chunks == 1),
             asked: 0,
             progress: Duration::ZERO,
@@ -141,15 +140,15 @@ impl Taker {
         self.live + self.asked
     }
 
-    /// Could use one more grant.
+    /// Returns true if the taker could use one more grant.
     fn is_open(&self, now: Now, most: u32) -> bool {
         self.useful > self.live && now >= self.pause_until && self.load() < most && !self.stuck
     }
 }
 
-/// One taker, its lane, and what of its blob a word of it touches.
+/// One taker, its lane, and the parts of its blob that its messages change.
 struct Dealing<'a> {
-    /// Bytes of a chunk.
+    /// Size of a chunk in bytes.
     size: u64,
     have: &'a Bitmap,
     seed: &'a mut Option<Seed>,
@@ -159,7 +158,7 @@ struct Dealing<'a> {
 }
 
 impl Scheduler {
-    /// Gives away what places are free.
+    /// Grants all free places.
     pub(super) fn give(&mut self, now: Now, out: &mut Vec<Output>) {
         let mut turns = self.blobs.len();
         while turns > 0 {
@@ -173,7 +172,7 @@ impl Scheduler {
         }
     }
 
-    /// One grant of this blob, if there is room and a taker.
+    /// Gives out one grant of this blob, if there is room and a taker.
     fn grant_one(&mut self, blob: BlobKey, local: bool, now: Now, out: &mut Vec<Output>) -> bool {
         let Some(b) = self.blobs.get_mut(&blob) else { return false };
         let chunk = b.geometry.chunk_size();
@@ -214,14 +213,14 @@ impl Scheduler {
         taker.live += count;
         lane.granted += u64::from(count) * chunk;
         if let (Some(seed), Some(chunk)) = (&mut b.seed, hint) {
-            // Promised is as good as there, until it says otherwise.
+            // A promised chunk counts as a copy, until the taker says otherwise.
             seed.shift(chunk, 1);
         }
         out.push(Output::Grant { peer, blob, count, hint });
         true
     }
 
-    /// What is kept of a taker, and what its words change.
+    /// Returns the state of a taker, and all that its messages change.
     fn dealing(&mut self, peer: PeerKey, blob: BlobKey) -> Option<Dealing<'_>> {
         let b = self.blobs.get_mut(&blob)?;
         let link = b.links.get_mut(&peer)?;
@@ -235,7 +234,7 @@ impl Scheduler {
         })
     }
 
-    /// A taker asks for a chunk against its grants; or it is sent one as if it had, which tells nothing of its distance.
+    /// Handles a request against the taker's grants. If not `by_itself`, it is a push: it shows no distance.
     pub(super) fn asked(
         &mut self,
         (peer, blob, chunk): (PeerKey, BlobKey, u32),
@@ -247,7 +246,8 @@ impl Scheduler {
         let has = chunk < of.have.len() && of.have.get(chunk);
         let heard = by_itself.then_some(now);
         let answer = of.taker.answered(1, of.size, of.lane, of.seed.as_mut(), heard);
-        // Whoever keeps grants to use them all at once has at most what is free, and one chunk at a time beyond that.
+        // A taker that keeps grants to use them all at once gets at most the free room, and beyond that one
+        // chunk at a time.
         let is_room = of.taker.asked == 0 || of.lane.has_room(of.size, slots(of.seed.as_ref()));
         let granted = answer.filter(|answer| has && (!answer.late || is_room));
         let Some(AnsweredGrant { since, .. }) = granted else {
@@ -261,7 +261,7 @@ impl Scheduler {
         of.taker.asked += 1;
         let mut alone = false;
         if let Some(seed) = of.seed {
-            // What a taker outside goes on to have we do not hear: a copy that left is a copy there.
+            // A taker outside the site does not tell what it has: a copy that left counts as a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
             } else if of.local {
@@ -281,7 +281,7 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    /// A taker declines grants.
+    /// Handles a taker's refusal of grants.
     pub(super) fn refused(
         &mut self,
         peer: PeerKey,
@@ -293,7 +293,8 @@ impl Scheduler {
     ) {
         let Some(Dealing { size, seed, local, lane, taker, .. }) = self.dealing(peer, blob) else { return };
         taker.answered(count, size, lane, seed.as_mut(), Some(now));
-        // What it needs it has just told: no need is nothing to remember, but not a reason to ask again at once either.
+        // Its needs are in its last news. No need is nothing to remember, but no reason to ask again at once
+        // either.
         let quarter =
             if busy && lane.rate > 0 { (size / 4).saturating_mul(1_000_000) / lane.rate } else { 0 };
         let again = if local { lane.turnaround / 2 } else { lane.turnaround * 2 };
@@ -304,7 +305,7 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    /// A chunk has gone out, or need not any longer.
+    /// Records that a chunk was sent, or need no longer be.
     pub(super) fn sent(
         &mut self,
         peer: PeerKey,
@@ -317,7 +318,7 @@ impl Scheduler {
         if taker.asked > 0 {
             taker.asked -= 1;
             if taker.stuck {
-                // What it takes back is no sign that it reads.
+                // A request that is taken back is no sign that the taker reads.
                 if whole || taker.asked == 0 {
                     taker.stuck = false;
                     lane.takes(u64::from(taker.asked) * size, now, now);
@@ -329,7 +330,7 @@ impl Scheduler {
                 taker.progress = now;
                 lane.sent(size, now);
                 taker.sent += 1;
-                // Of a seed's chunks those count that it can see passed on: see `asked`.
+                // Of a seed's chunks only those count that it can see passed on: see `asked`.
                 if seed.is_none()
                     && let Some(holder) = self.peers.get_mut(&peer)
                 {
@@ -340,7 +341,7 @@ impl Scheduler {
         self.give(now, out);
     }
 
-    /// Grants that were not answered in time are worth nothing to the one who has them: their places go to others.
+    /// Gives the places of grants that were not answered in time to others: such grants are of no use.
     pub(super) fn expire_grants(&mut self, now: Now) {
         self.giving.wake = self.giving.wake.filter(|at| *at > now);
         for b in self.blobs.values_mut() {
@@ -367,8 +368,8 @@ impl Scheduler {
         }
     }
 
-    /// Who does not read what it asked for holds no place of our uplink: others are given it. What it asked for goes out when it
-    /// reads on, and until then it is offered nothing.
+    /// Frees the places of takers that do not read what they requested, for others. Their chunks are sent
+    /// when they read on, and until then they are offered nothing.
     pub(super) fn pass_over_stuck(&mut self, now: Now) {
         for b in self.blobs.values_mut() {
             let size = b.geometry.chunk_size();
@@ -383,7 +384,7 @@ impl Scheduler {
         }
     }
 
-    /// A taker is gone, with all it was granted and had asked for.
+    /// Forgets a taker, with all its grants and requests.
     pub(super) fn forget_taker(&mut self, peer: PeerKey, blob: BlobKey, now: Now) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let size = b.geometry.chunk_size();
@@ -404,8 +405,8 @@ impl Scheduler {
 }
 
 impl Taker {
-    /// A grant was not answered in time. What it promised is so for a while yet: the answer is most likely on its way, and who
-    /// were promised the same would have it leave us twice.
+    /// Records that a grant was not answered in time. Its promise holds for a while: the answer is most
+    /// likely on its way, and a second promise of that chunk would let it leave this node twice.
     fn is_late(&mut self, grant: Grant, mut seed: Option<&mut Seed>) {
         self.late.push_back(grant);
         let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
@@ -418,8 +419,8 @@ impl Taker {
         }
     }
 
-    /// Answers `count` granted chunks, oldest first. Yields the last of these grants; none if there were none, not even late
-    /// ones. `heard` is the time at which the taker's answer came, if it has answered itself.
+    /// Answers `count` granted chunks, oldest first. Returns the last of these grants, or `None` if there was
+    /// not even a late one. `heard` is the time of the taker's answer, if it has answered itself.
     fn answered(
         &mut self,
         mut count: u32,
@@ -438,7 +439,8 @@ impl Taker {
                 && let Some(grant) = grants.front_mut()
             {
                 let part = count.min(grant.count);
-                // A late answer tells nothing of the distance: whoever keeps grants would seem to be far away.
+                // A late answer tells nothing of the distance: a taker that keeps grants would seem to be far
+                // away.
                 if live && let Some(now) = heard {
                     lane.answered(grant.since, now);
                 }
@@ -461,13 +463,13 @@ impl Taker {
     }
 }
 
-/// Chunks that may be on their way out at once.
+/// Returns the number of chunks that may be on their way out at once.
 const fn slots(seed: Option<&Seed>) -> u64 {
     if seed.is_some() { limits::SEED_SLOTS } else { limits::UPLOAD_SLOTS }
 }
 
-/// The taker for the next place: of two at random, the one that has no grant yet, else has less (two choices spread well,
-/// and nobody herds).
+/// Returns the taker for the next place: of two at random the one without a grant, else with fewer chunks.
+/// Two choices spread well (Mitzenmacher 2001), and no herd forms.
 fn choose(
     b: &super::BlobSchedule,
     local: bool,

@@ -1,4 +1,4 @@
-//! One peer as a source: how fast it is, how much it may owe us, whether it has stopped.
+//! One peer as a source of chunks: its speed, the bytes that it may owe, and whether it has stopped.
 
 use std::time::Duration;
 
@@ -6,50 +6,51 @@ use super::Now;
 use super::free_riders::Credit;
 use crate::limits;
 
-/// The rate is measured over windows of this length.
+/// The length of the windows over which the rate is measured.
 const WINDOW: Duration = Duration::from_millis(200);
-/// Before the first byte, this long is patience enough: no honest holder needs it for a first answer on a network that
+/// The patience before the first byte. No honest holder needs longer for a first answer on a network that has
 /// just carried a handshake and an offer.
 const FIRST_BYTE: Duration = Duration::from_secs(3);
-/// After that many silences in a row the pause stops growing.
+/// The number of silences in a row after which the pause stops growing.
 const DOUBLINGS: u32 = 5;
-/// Chunks it may owe before anything is known of it.
+/// The chunks that a holder may owe before anything is known of it.
 const FIRST_CHUNKS: u64 = 4;
-/// Seconds of its own rate a holder may owe.
+/// The seconds of its own rate that a holder may owe.
 const AHEAD: u64 = 2;
 
-/// See the module's text.
+/// A peer as a source of chunks, for all blobs together.
 #[derive(Debug)]
 pub struct Holder {
     near: u8,
     elsewhere: Option<u64>,
-    /// Bytes asked for and not yet here.
+    /// Bytes that were requested and have not come.
     out: u64,
     requests: usize,
     window: u64,
     rate: u64,
     measured: (Now, u64),
-    /// The round trip, the least lately.
+    /// The round trip: about the shortest one lately.
     distance: Duration,
     delivered_any: bool,
-    /// When the last whole chunk came.
+    /// The time when the last whole chunk came.
     delivered: Now,
-    /// Since when it owes us something.
+    /// The time since which the peer owes something.
     owes_since: Now,
-    /// The last byte, or the first request after none were out.
+    /// The time of the last byte, or of the first request after there was none.
     progress: Now,
     pause_until: Now,
     silences: u32,
-    /// How often in a row it lost its requests because it was so slow.
+    /// The number of times in a row that the peer lost its requests because it was slow.
     crawls: u32,
-    /// When it last offered or sent us anything.
+    /// The time when the peer last offered or sent anything.
     served: Now,
-    /// What it was given, and gave.
+    /// The balance of chunks that the peer was given and that it gave.
     pub(super) credit: Credit,
 }
 
 impl Holder {
-    /// A holder nothing is known of.
+    /// Returns a holder of which nothing is known. `near` is its distance class, `elsewhere` its site if that
+    /// is another one.
     #[must_use]
     pub const fn new(near: u8, elsewhere: Option<u64>, now: Now) -> Self {
         Self {
@@ -73,102 +74,107 @@ impl Holder {
         }
     }
 
-    /// Distance class, 0 is nearest.
+    /// Returns the distance class; 0 is nearest.
     #[must_use]
     pub const fn near(&self) -> u8 {
         self.near
     }
 
-    /// It is of our site.
+    /// Returns true if the peer is of this node's site.
     #[must_use]
     pub const fn is_local(&self) -> bool {
         self.elsewhere.is_none()
     }
 
-    /// The site it is of, if not ours.
+    /// Returns the site of the peer; `None` if it is this node's own.
     #[must_use]
     pub const fn elsewhere(&self) -> Option<u64> {
         self.elsewhere
     }
 
-    /// Bytes per second, smoothed; 0 before the first measurement.
+    /// Returns the smoothed rate in bytes per second; 0 before the first measurement.
     #[must_use]
     pub const fn rate(&self) -> u64 {
         self.rate
     }
 
-    /// Bytes asked for and not yet here.
+    /// Returns the bytes that were requested from the peer and have not come.
     #[must_use]
     pub const fn outstanding(&self) -> u64 {
         self.out
     }
 
-    /// When it last delivered a whole chunk: what was asked for before has had its turn since then.
+    /// Returns the time when the peer last delivered a whole chunk. A chunk that was requested earlier has
+    /// had its turn since then.
     #[must_use]
     pub const fn delivered_at(&self) -> Now {
         self.delivered
     }
 
-    /// It owes us something, and no whole chunk has come for long.
+    /// Returns true if the peer owes something and no whole chunk has come for [`limits::REQUEST_TIMEOUT`].
     #[must_use]
     pub fn lags(&self, now: Now) -> bool {
         self.requests > 0 && now.saturating_sub(self.delivered.max(self.owes_since)) > limits::REQUEST_TIMEOUT
     }
 
-    /// It has delivered something.
+    /// Returns true if the peer has delivered at least a byte.
     #[must_use]
     pub const fn is_proven(&self) -> bool {
         self.delivered_any
     }
 
-    /// It has delivered a whole chunk.
+    /// Returns true if the peer has delivered a whole chunk.
     #[must_use]
     pub const fn has_delivered(&self) -> bool {
         !self.delivered.is_zero()
     }
 
-    /// It has offered or sent us something lately, or is new.
+    /// Returns true if the peer has offered or sent something lately, or is new.
     #[must_use]
     pub fn is_there(&self, now: Now) -> bool {
         now.saturating_sub(self.served) < limits::REQUEST_TIMEOUT
     }
 
-    /// The same, and it owes us nothing that it was silent about.
+    /// Returns true if the peer has offered or sent something lately, or is new, and has not lost its
+    /// requests by silence since.
     #[must_use]
     pub fn is_of_use(&self, now: Now) -> bool {
         self.silences == 0 && self.is_there(now)
     }
 
-    /// It offers a place of its uplink.
+    /// Records that the peer offers a place of its uplink.
     pub const fn offered(&mut self, now: Now) {
         self.served = now;
     }
 
-    /// The round trip; zero before it is known.
+    /// Returns the round trip; zero before it is known.
     #[must_use]
     pub const fn distance(&self) -> Duration {
         self.distance
     }
 
-    /// A round trip was measured. The least counts, and is believed a little less each time: paths change.
+    /// Takes in a measured round trip. The shortest one counts, but each new one raises it by up to an
+    /// eighth, because paths change.
     pub fn is_away(&mut self, round_trip: Duration) {
         let believed = self.distance + self.distance / 8;
         self.distance = if believed.is_zero() { round_trip } else { round_trip.min(believed) };
     }
 
-    /// Of the bytes it owes, those that can be expected soon.
+    /// Returns those of the owed bytes that can be expected soon.
     #[must_use]
     pub fn soon(&self) -> u64 {
         if self.rate == 0 { self.out } else { self.out.min(self.rate * AHEAD) }
     }
 
-    /// It has not lost its requests since it last sent something. Who has is asked for one chunk at a time.
+    /// Returns true if the peer has not lost its requests since it last sent something. A holder that has is
+    /// asked for one chunk at a time.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
         self.silences == 0 && self.crawls == 0
     }
 
-    /// Another request is allowed now. One always is, whatever its size.
+    /// Returns true if another request of `size` bytes is allowed now. While none is open, one of any size
+    /// is.
     #[must_use]
     pub fn may_ask(&self, size: u64, now: Now) -> bool {
         let window = self.window.max(FIRST_CHUNKS * size).max(under_way(limits::START_RATE, self.distance));
@@ -177,7 +183,7 @@ impl Holder {
                 || self.is_trusted() && self.out < window && self.requests < limits::REQUESTS_PER_PEER)
     }
 
-    /// A request goes out.
+    /// Records a request.
     pub const fn asked(&mut self, size: u64, now: Now) {
         if self.requests == 0 {
             (self.progress, self.owes_since) = (now, now);
@@ -187,13 +193,13 @@ impl Holder {
         self.requests += 1;
     }
 
-    /// A request has ended, with or without its chunk.
+    /// Records the end of a request, with or without its chunk.
     pub const fn ended(&mut self, size: u64) {
         self.out = self.out.saturating_sub(size);
         self.requests = self.requests.saturating_sub(1);
     }
 
-    /// Bytes of an answer arrived.
+    /// Takes in bytes of an answer.
     pub fn received(&mut self, bytes: u64, now: Now) {
         (self.progress, self.served) = (now, now);
         self.silences = 0;
@@ -207,7 +213,8 @@ impl Holder {
         }
     }
 
-    /// A whole chunk verified: the window grows by as much, up to some seconds of the measured rate.
+    /// Records a whole verified chunk. The window grows by as many bytes, up to some seconds of the measured
+    /// rate.
     pub fn delivered(&mut self, size: u64, now: Now) {
         (self.progress, self.delivered) = (now, now);
         self.crawls = 0;
@@ -216,7 +223,8 @@ impl Holder {
         self.window = (self.window + size).min(most).clamp(size, limits::REQUEST_BYTES_PER_PEER);
     }
 
-    /// Asked for something and silent for too long: so many times the usual patience, which is no less than `usual`.
+    /// Returns true if the peer owes something and has been silent for `times` times the usual patience,
+    /// which is at least `usual`.
     #[must_use]
     pub fn is_stalled(&self, times: u32, usual: Duration, now: Now) -> bool {
         let patience = if self.delivered_any { limits::REQUEST_TIMEOUT / 4 } else { FIRST_BYTE };
@@ -225,7 +233,7 @@ impl Holder {
         self.requests > 0 && now.saturating_sub(self.progress) > patience * times
     }
 
-    /// It lost its requests: small window, and a pause that doubles each time.
+    /// Records that the peer lost its requests: the window becomes small, and the pause doubles each time.
     pub fn stalled(&mut self, now: Now) {
         self.window = limits::CHUNK_MIN;
         self.pause_until =
@@ -233,21 +241,22 @@ impl Holder {
         self.silences += 1;
     }
 
-    /// The same, for it sent so slowly that another will have to: one chunk at a time, after a long pause.
+    /// Records that the peer lost its requests because it was so slow that another holder is asked instead.
+    /// It is asked for one chunk at a time, after a long pause.
     pub fn crawled(&mut self, now: Now) {
         self.stalled(now);
         self.pause_until = now + limits::REQUEST_TIMEOUT * (1 << self.crawls.min(DOUBLINGS));
         self.crawls += 1;
     }
 
-    /// It said that it has too much to do.
+    /// Records that the peer declined because it has too much to do.
     pub fn back_off(&mut self, now: Now) {
         self.window = (self.window / 2).max(limits::CHUNK_MIN);
         self.pause_until = now + Duration::from_millis(250);
     }
 }
 
-/// Bytes that are under way at a rate (bytes per second) during some time.
+/// Returns the bytes that are under way at a rate (bytes per second) during some time.
 pub(super) fn under_way(rate: u64, time: Duration) -> u64 {
     (u128::from(rate) * time.as_micros() / 1_000_000) as u64
 }

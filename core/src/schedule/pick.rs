@@ -1,4 +1,4 @@
-//! The state of a blob's chunks while it is fetched, and which to ask for next.
+//! The states of a blob's chunks while it is fetched, and the choice of the next one to request.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,33 @@ use super::{ChunkOrder, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::random::Random;
 
-/// One chunk. The only way from one to another are the methods of [`Picker`].
+/// The state of one chunk. Only the methods of [`Picker`] change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
-    /// Not to be fetched.
+    /// The chunk is not to be fetched.
     Skipped,
-    /// To be fetched, and nobody is asked.
+    /// The chunk is to be fetched, and requested from nobody.
     Wanted,
-    /// This many holders are asked.
+    /// The chunk is requested from this many holders.
     InFlight(u8),
-    /// Verified.
+    /// The chunk is verified.
     Have,
 }
 
-/// What a holder has: whole holders are counted, not entered chunk by chunk.
+/// The chunks of a holder. Holders of all chunks are counted, not entered chunk by chunk.
 #[derive(Debug)]
 enum Holding {
     Whole,
     Part(Bitmap),
 }
 
-/// The chunks of one blob. Exactly those in `Wanted` are listed by rarity; a copy is a neighbour that has a part of the
-/// blob and this chunk among it, or is being sent it.
+/// The chunks of one blob. Exactly the chunks in state `Wanted` are listed by rarity. A copy of a chunk is a
+/// neighbour that has a part of the blob and either has this chunk or is being sent it.
 #[derive(Debug)]
 pub struct Picker {
     order: ChunkOrder,
     state: Vec<ChunkState>,
-    /// Chunks not yet here and not skipped.
+    /// The number of chunks that are neither here nor skipped.
     missing: u32,
     rarity: Rarity,
     holders: BTreeMap<PeerKey, Holding>,
@@ -41,7 +41,7 @@ pub struct Picker {
 }
 
 impl Picker {
-    /// All chunks but those in `have` and `skip` are wanted.
+    /// Returns a picker that wants all chunks except those in `have` and `skip`.
     #[must_use]
     pub fn new(have: &Bitmap, skip: Option<&Bitmap>, order: ChunkOrder, random: &mut Random) -> Self {
         let n = have.len();
@@ -60,31 +60,31 @@ impl Picker {
         Self { order, missing: shuffled.len() as u32, rarity, holders: BTreeMap::new(), whole: 0, state }
     }
 
-    /// Nothing is missing.
+    /// Returns true if no chunk is missing.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// Chunks not yet here and not skipped.
+    /// Returns the number of chunks that are neither here nor skipped.
     #[must_use]
     pub const fn missing(&self) -> u32 {
         self.missing
     }
 
-    /// The chunk is neither here nor skipped.
+    /// Returns true if the chunk is neither here nor skipped.
     #[must_use]
     pub fn is_missing(&self, chunk: u32) -> bool {
         matches!(self.state[chunk as usize], ChunkState::Wanted | ChunkState::InFlight(_))
     }
 
-    /// Chunks that are missing and that nobody was asked for.
+    /// Returns the chunks that are missing and requested from nobody.
     #[must_use]
     pub const fn wanted(&self) -> &Bitmap {
         self.rarity.listed()
     }
 
-    /// Whether this peer has every chunk.
+    /// Returns true if this peer has every chunk.
     #[must_use]
     pub fn peer_has_all(&self, peer: PeerKey) -> bool {
         match self.holders.get(&peer) {
@@ -94,7 +94,7 @@ impl Picker {
         }
     }
 
-    /// Chunks that are wanted and that some of these peers have.
+    /// Returns the wanted chunks that at least one of these peers has.
     pub fn wanted_of(&self, peers: impl Iterator<Item = PeerKey>) -> Bitmap {
         let mut of = Bitmap::new(self.wanted().len());
         for peer in peers {
@@ -107,12 +107,12 @@ impl Picker {
         self.wanted().and(&of)
     }
 
-    /// A peer has something that is wanted.
+    /// Returns true if this peer has a chunk that is wanted.
     pub(super) fn has_wanted(&self, peer: PeerKey) -> bool {
         !self.wanted_of(std::iter::once(peer)).is_empty()
     }
 
-    /// Chunks this peer says that it has.
+    /// Returns the number of chunks that this peer claims to have.
     pub(super) fn count_of(&self, peer: PeerKey) -> u32 {
         match self.holders.get(&peer) {
             Some(Holding::Whole) => self.wanted().len(),
@@ -121,25 +121,25 @@ impl Picker {
         }
     }
 
-    /// Copies known of a chunk, at neighbours with a part of the blob.
+    /// Returns the number of known copies of a chunk, at neighbours with a part of the blob.
     #[must_use]
     pub fn copies(&self, chunk: u32) -> u16 {
         self.rarity.copies(chunk)
     }
 
-    /// Peers with some of it.
+    /// Returns the number of peers that hold some of the blob.
     #[must_use]
     pub fn holders(&self) -> usize {
         self.holders.len()
     }
 
-    /// Whether this peer has any of it.
+    /// Returns true if this peer holds some of the blob.
     #[must_use]
     pub fn holds(&self, peer: PeerKey) -> bool {
         self.holders.contains_key(&peer)
     }
 
-    /// Whether this peer has this chunk.
+    /// Returns true if this peer has this chunk.
     #[must_use]
     pub fn peer_has(&self, peer: PeerKey, chunk: u32) -> bool {
         match self.holders.get(&peer) {
@@ -149,13 +149,14 @@ impl Picker {
         }
     }
 
-    /// A wanted chunk is held by nobody connected.
+    /// Returns true if no connected peer holds some wanted chunk.
     #[must_use]
     pub fn lacks_holder(&self) -> bool {
         self.whole == 0 && self.rarity.lacks_copy()
     }
 
-    /// Sets what a peer has, in place of what was known. `claims` is what it is being sent besides.
+    /// Sets the chunks that a peer has, in place of those known before. `claims` are the chunks that it is
+    /// being sent besides.
     pub fn holder(&mut self, peer: PeerKey, have: Bitmap, claims: Option<&Bitmap>) {
         self.remove_holder(peer, claims);
         if have.is_full() {
@@ -170,7 +171,7 @@ impl Picker {
         self.holders.insert(peer, Holding::Part(have));
     }
 
-    /// Adds to what a peer has.
+    /// Adds to the chunks that a peer has.
     pub fn holder_more(&mut self, peer: PeerKey, add: &Bitmap, claims: Option<&Bitmap>) {
         match self.holders.remove(&peer) {
             Some(Holding::Whole) => drop(self.holders.insert(peer, Holding::Whole)),
@@ -187,7 +188,7 @@ impl Picker {
         }
     }
 
-    /// A peer turned out not to have a chunk.
+    /// Records that a peer turned out not to have a chunk.
     pub fn holder_lost(&mut self, peer: PeerKey, chunk: u32, claims: Option<&Bitmap>) {
         let mut have = match self.holders.get(&peer) {
             Some(Holding::Whole) => Bitmap::full(self.wanted().len()),
@@ -198,7 +199,7 @@ impl Picker {
         self.holder(peer, have, claims);
     }
 
-    /// Forgets what a peer has.
+    /// Forgets the chunks that a peer has.
     pub fn remove_holder(&mut self, peer: PeerKey, claims: Option<&Bitmap>) {
         match self.holders.remove(&peer) {
             Some(Holding::Whole) => self.whole -= 1,
@@ -212,7 +213,7 @@ impl Picker {
         }
     }
 
-    /// A peer is being sent a chunk (or, with -1, no longer).
+    /// Records that a peer is being sent a chunk (`by` is 1), or no longer is (-1).
     pub fn claimed(&mut self, peer: PeerKey, chunk: u32, by: i16) {
         if let Some(Holding::Part(bits)) = self.holders.get(&peer)
             && !bits.get(chunk)
@@ -221,7 +222,7 @@ impl Picker {
         }
     }
 
-    /// The chunk is verified. False if it was before.
+    /// Records that the chunk is verified. Returns false if it was before.
     pub fn have(&mut self, chunk: u32) -> bool {
         let state = std::mem::replace(&mut self.state[chunk as usize], ChunkState::Have);
         self.rarity.unlist(chunk);
@@ -229,7 +230,7 @@ impl Picker {
         state != ChunkState::Have
     }
 
-    /// One holder less is asked for it.
+    /// Records that the chunk is requested from one holder fewer.
     pub fn released(&mut self, chunk: u32) {
         match self.state[chunk as usize] {
             ChunkState::InFlight(1) => {
@@ -241,15 +242,15 @@ impl Picker {
         }
     }
 
-    /// One holder more is asked for a chunk that is in flight (a hedge).
+    /// Records that a chunk in flight is requested from one more holder (a hedge).
     pub fn doubled(&mut self, chunk: u32) {
         if let ChunkState::InFlight(n) = self.state[chunk as usize] {
             self.state[chunk as usize] = ChunkState::InFlight(n + 1);
         }
     }
 
-    /// A chunk to ask this holder for, now in flight: `first` if it can be that one, else by the blob's order.
-    /// `allowed` narrows what may be asked of it.
+    /// Chooses a chunk to request from this holder, and marks it as in flight: `first` if that chunk is
+    /// possible, else by the blob's order. `allowed` narrows the choice.
     pub fn pick(
         &mut self,
         peer: PeerKey,
@@ -269,8 +270,9 @@ impl Picker {
         Some(chunk)
     }
 
-    /// The same for a reader, of the chunks that lie `ahead` of it: the first of these `rather` that can be; of a holder of
-    /// everything, one that no neighbour has or is sent; else the next.
+    /// Chooses a chunk for a reader among those that lie `ahead` of it, and marks it as in flight. It is the
+    /// first of the two `rather` that is possible; else, from a holder of all chunks, one that no neighbour
+    /// has or is being sent; else the next one.
     pub fn pick_next(
         &mut self,
         peer: PeerKey,
@@ -292,7 +294,7 @@ impl Picker {
         let wanted = self.wanted();
         let (of, least) = match self.holders.get(&peer)? {
             Holding::Whole => (wanted, 0),
-            // It has it itself: there is at least that copy.
+            // This holder itself has each of these chunks, so there is at least one copy.
             Holding::Part(bits) => (bits, 1),
         };
         let narrowed = allowed.map(|a| a.and(of));

@@ -1,43 +1,44 @@
-//! Chunks by how many copies of them are known, so that the rarest is found without sorting.
+//! Chunks by their number of known copies, so that the rarest one is found without sorting.
 
 use crate::content::bitmap::Bitmap;
 use crate::random::Random;
 
-/// Chunks looked at in the buckets before the bitmaps are searched instead: a peer with few chunks would make the walk
-/// long, and a peer with many is served within a few looks.
+/// Chunks that are tried in the buckets before the bitmaps are searched instead. For a peer with few chunks
+/// the walk would be long, and for a peer with many it ends after a few.
 const LOOKS: usize = 24;
 
-/// Copies known of each chunk of a blob; those that are *listed* can be found by rarity. Every step is O(1).
+/// The known copies of each chunk of a blob. Chunks that are *listed* can be found by rarity. Every step is
+/// O(1).
 #[derive(Debug)]
 pub struct Rarity {
     copies: Vec<u16>,
     listed: Bitmap,
-    /// Listed chunks by `copies`; `at` is a chunk's place in its bucket.
+    /// The listed chunks by `copies`. `at` is the place of each chunk in its bucket.
     buckets: Vec<Vec<u32>>,
     at: Vec<u32>,
 }
 
 impl Rarity {
-    /// `chunks` chunks, none listed, no copies known.
+    /// Returns a set of `chunks` chunks, none of them listed, without known copies.
     #[must_use]
     pub fn new(chunks: u32) -> Self {
         let n = chunks as usize;
         Self { copies: vec![0; n], listed: Bitmap::new(chunks), buckets: vec![Vec::new()], at: vec![0; n] }
     }
 
-    /// The chunks that are listed.
+    /// Returns the chunks that are listed.
     #[must_use]
     pub const fn listed(&self) -> &Bitmap {
         &self.listed
     }
 
-    /// Copies known of a chunk.
+    /// Returns the number of known copies of a chunk.
     #[must_use]
     pub fn copies(&self, chunk: u32) -> u16 {
         self.copies[chunk as usize]
     }
 
-    /// Some listed chunk has no known copy.
+    /// Returns true if some listed chunk has no known copy.
     #[must_use]
     pub fn lacks_copy(&self) -> bool {
         self.buckets.first().is_some_and(|b| !b.is_empty())
@@ -54,7 +55,7 @@ impl Rarity {
         self.at[chunk as usize] = bucket.len() as u32 - 1;
     }
 
-    /// Takes a chunk off the list.
+    /// Removes a chunk from the list.
     pub fn unlist(&mut self, chunk: u32) {
         if !self.listed.get(chunk) {
             return;
@@ -68,7 +69,7 @@ impl Rarity {
         }
     }
 
-    /// One copy more, or less.
+    /// Adds `by` to the copies of a chunk.
     pub fn shift(&mut self, chunk: u32, by: i16) {
         let listed = self.listed.get(chunk);
         if listed {
@@ -81,8 +82,9 @@ impl Rarity {
         }
     }
 
-    /// The rarest listed chunk of a set, of equals any: exact within a bounded number of looks, else the rarest of a
-    /// sample. `least` is the fewest copies a chunk of the set can have.
+    /// Returns the rarest listed chunk of a set, any of several equals. The answer is exact within a bounded
+    /// number of tries, else it is the rarest chunk of a sample. `least` is the smallest number of copies
+    /// that a chunk of the set can have.
     pub fn rarest(&self, of: &Bitmap, least: usize, random: &mut Random) -> Option<u32> {
         let mut looks = LOOKS;
         for bucket in self.buckets.iter().skip(least).filter(|b| !b.is_empty()) {

@@ -1,9 +1,9 @@
 //! Reading along: somebody plays a blob, or pipes it on, while it arrives.
 //!
-//! Only what lies a few seconds ahead of the first missing chunk (the *head*) is asked for. The head itself is asked of
-//! anybody when nothing is here yet or when nobody has sent it for a while. Beyond it a reader takes the chunk that a
-//! publisher would rather send, else one that no neighbour has or is sent: so several readers of one place divide what the
-//! publisher sends, and give it to each other in time.
+//! Only chunks within a few seconds of the first missing one (the *head*) are requested. The head itself is
+//! requested from any holder when nothing is here yet, or when nobody has sent it for a while. Of the others
+//! a reader takes the chunk that a publisher would rather send, else one that no neighbour has or is being
+//! sent. So several readers of one place divide what the publisher sends, and give it to each other in time.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,20 +14,21 @@ use super::{BlobKey, BlobSchedule, Now, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// A head that nobody was asked for is left to neighbours for this long, or twice what chunks take lately.
+/// The time for which a head that is requested from nobody is left to neighbours, if twice the time that
+/// chunks take lately is not longer.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// Chunks from the head on that are asked of a second holder when they are late.
+/// The chunks from the head on that are requested from a second holder when they are late.
 const URGENT: u32 = 2;
 
-/// Where a reader is in a blob.
+/// The place of a reader in a blob.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadPosition {
     /// The first chunk that is not here.
     head: u32,
     since: Now,
-    /// Chunks from the head on that are asked for.
+    /// The number of chunks, from the head on, that are requested.
     ahead: u32,
-    /// The head is asked of anybody.
+    /// True if the head is requested from any holder.
     hurry: bool,
 }
 
@@ -36,7 +37,7 @@ impl ReadPosition {
         Self { head: 0, since: now, ahead: limits::READ_CHUNKS, hurry: true }
     }
 
-    /// Of these chunks, those that lie ahead.
+    /// Returns those of these chunks that lie ahead.
     pub(super) fn ahead_of(&self, chunks: &Bitmap) -> Bitmap {
         let mut ahead = Bitmap::new(chunks.len());
         let end = self.head.saturating_add(self.ahead).min(chunks.len());
@@ -44,17 +45,17 @@ impl ReadPosition {
         ahead
     }
 
-    /// The head, if anybody may be asked for it.
+    /// Returns the head, if it may be requested from any holder.
     pub(super) fn urgent(&self) -> Option<u32> {
         self.hurry.then_some(self.head)
     }
 
-    /// A chunk that is asked of a second holder when it is late.
+    /// Returns true for a chunk that is requested from a second holder when it is late.
     pub(super) const fn is_near(&self, chunk: u32) -> bool {
         chunk < self.head + URGENT
     }
 
-    /// Goes on to the first chunk that is not here.
+    /// Moves the head to the first chunk that is not here.
     fn follow(&mut self, picker: &Picker, ahead: u32, patience: Duration, now: Now) {
         let before = self.head;
         while self.head < picker.wanted().len() && !picker.is_missing(self.head) {
@@ -83,7 +84,8 @@ impl Scheduler {
 }
 
 impl BlobSchedule {
-    /// What we would take: what nobody was asked for (of that, when somebody reads along, what lies ahead), and what is late.
+    /// Returns the chunks that this node would take: those requested from nobody (of these only the ones
+    /// ahead, when somebody reads along) and late ones. `None` if the blob is not fetched.
     pub(super) fn need(&self) -> Option<Cow<'_, Bitmap>> {
         let wanted = self.picker.as_ref()?.wanted();
         Some(match (&self.reading, &self.late) {

@@ -1,8 +1,9 @@
-//! Learning what an id is before anything of it is scheduled: kind, length and hash list, each proven.
+//! Learning what an id is, before anything of it is scheduled: kind, length and hash list, each proven.
 //!
-//! Peers' offers are claims. One claim at a time is tried: its hash list, which proves id and length, is fetched; of a blob
-//! of one chunk, which has no list, the chunk. A peer whose claim fails is banned; beside one that does not answer in
-//! time the next is asked too. A lie costs one list, or one small chunk, whatever length was claimed.
+//! Offers of peers are claims. One claim at a time is tried, by fetching the hash list, which proves id and
+//! length. A blob of one chunk has no list; its chunk is fetched instead. A peer whose claim fails is banned.
+//! While a peer does not answer in time, the next one is asked too. A lie costs one list, or one small chunk,
+//! whatever length was claimed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,44 +13,45 @@ use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
 use crate::limits;
 
-/// A claim without an answer for this long gives way to the next.
+/// The time after which a claim without an answer gives way to the next.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What a peer says an id is.
+/// A peer's claim of what an id is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentClaim {
-    /// File or directory.
+    /// The claimed kind.
     pub kind: ContentKind,
-    /// Its chunks, from the claimed length.
+    /// The geometry that follows from the claimed length.
     pub geometry: Geometry,
 }
 
-/// What to do.
+/// An order to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Ask this peer for the hash list.
     AskList(PeerKey, ContentClaim),
-    /// Ask this peer for its only chunk.
+    /// Ask this peer for the only chunk.
     AskChunk(PeerKey, ContentClaim),
-    /// This peer lied: ban it.
+    /// Ban this peer, because its claim was false.
     Liar(PeerKey),
     /// The claim is proven.
     Proven(ContentClaim),
 }
 
-/// See the module's text.
+/// The claims about one id, and their trial.
 #[derive(Debug, Default)]
 pub struct Learner {
     claims: BTreeMap<PeerKey, ContentClaim>,
-    /// What each peer was asked to prove, and has not answered: what it claims meanwhile changes nothing about that.
+    /// The claim that each peer was asked to prove and has not answered. A new claim of the peer does not
+    /// change it.
     asked: BTreeMap<PeerKey, ContentClaim>,
-    /// Whom we wait for, and since when.
+    /// The peer whose answer is awaited, and since when.
     trying: Option<(PeerKey, Now)>,
     last: Option<PeerKey>,
 }
 
 impl Learner {
-    /// A peer claims something.
+    /// Takes in a peer's claim. Returns the step to take, if there is one.
     pub fn claim(&mut self, peer: PeerKey, claim: ContentClaim, now: Now) -> Option<Step> {
         if self.claims.len() < limits::CLAIMS || self.claims.contains_key(&peer) {
             self.claims.insert(peer, claim);
@@ -57,14 +59,14 @@ impl Learner {
         if self.trying.is_none() { self.next(now) } else { None }
     }
 
-    /// What this peer was asked to prove.
+    /// Returns the claim that this peer was asked to prove.
     #[must_use]
     pub fn asked(&self, peer: PeerKey) -> Option<ContentClaim> {
         self.asked.get(&peer).copied()
     }
 
-    /// A peer's answer, its list or its only chunk, was checked against the id and what it was asked to prove. However late
-    /// it comes: what is proven is proven.
+    /// Takes in the result of checking a peer's answer, its list or its only chunk, against the id and the
+    /// claim that it was asked to prove. A late answer counts too: a proof is a proof.
     pub fn answered(&mut self, peer: PeerKey, ok: bool) -> Option<Step> {
         let claim = self.asked.remove(&peer)?;
         if ok {
@@ -77,7 +79,7 @@ impl Learner {
         Some(Step::Liar(peer))
     }
 
-    /// A peer has gone, or no longer has it.
+    /// Records that a peer has gone, or no longer has the content.
     pub fn lost(&mut self, peer: PeerKey, now: Now) -> Option<Step> {
         self.claims.remove(&peer);
         self.asked.remove(&peer);
@@ -87,7 +89,7 @@ impl Learner {
         if self.trying.is_none() { self.next(now) } else { None }
     }
 
-    /// Time has passed. Call again until it returns `None`.
+    /// Handles the passing of time. The caller repeats it until it returns `None`.
     pub fn tick(&mut self, now: Now) -> Option<Step> {
         match self.trying {
             Some((_, since)) if now.saturating_sub(since) < PATIENCE => None,
@@ -95,13 +97,13 @@ impl Learner {
         }
     }
 
-    /// Peers that claim to have it.
+    /// Returns the number of peers that claim to have the content.
     #[must_use]
     pub fn claims(&self) -> usize {
         self.claims.len()
     }
 
-    /// Starts with the next claim, going round; not with those whose answer is still to come.
+    /// Starts with the next claim, going round, without peers whose answer is still to come.
     fn next(&mut self, now: Now) -> Option<Step> {
         use std::ops::Bound::{Excluded, Unbounded};
         let idle = |(peer, _): &(&PeerKey, &ContentClaim)| !self.asked.contains_key(peer);

@@ -1,13 +1,16 @@
-//! Who fetches what across the border of a site, so that each byte crosses it once.
+//! The gateways of a site, which divide the chunks to fetch from outside, so that each byte crosses the
+//! border once.
 //!
-//! Nodes of one site that know a holder outside are *candidates*; the first few of them, in an order drawn by lot, are the
-//! *gateways* (rendezvous hashing, Thaler and Ravishankar 1998). Every chunk has one gateway as its importer: the others
-//! wait until a neighbour has it. Candidates make themselves known by a beat that neighbours pass on; one whose beat stops
-//! is forgotten and its chunks have another importer at once. A gateway with nothing left of its own helps with what
-//! nobody near has, one rank after the other.
+//! Nodes of one site that know a holder outside are *candidates*. The first few of them, in an order drawn by
+//! lot, are the *gateways* (rendezvous hashing, Thaler and Ravishankar 1998). Every chunk has one gateway as
+//! its importer; the other nodes wait until a neighbour has it. Candidates make themselves known by beats
+//! that neighbours pass on. A candidate whose beats stop is forgotten, and its chunks have another importer
+//! at once. A gateway with nothing left of its own helps with chunks that nobody near has, one rank after the
+//! other.
 //!
-//! A beat says how old it is, and nobody passes on one that is too old: else what one has forgotten another would tell it
-//! again, for ever. Beats are claims: whoever has waited in vain for long imports for itself, whoever was elected.
+//! A beat says how old it is, and nobody passes on one that is too old: otherwise nodes would tell each other
+//! for ever of a candidate that each of them had forgotten. Beats are claims. A node that has waited in vain
+//! for long imports for itself, whoever was elected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,69 +19,72 @@ use super::Now;
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// A candidate's name within its site.
+/// The random name of a candidate within its site.
 pub type Tag = u64;
 
-/// A candidate makes itself known.
+/// The beat of a candidate, its sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {
-    /// Its name.
+    /// The tag of the candidate.
     pub tag: Tag,
-    /// Grows with every beat.
+    /// The number of the beat. Each beat of a candidate has a higher one.
     pub number: u32,
-    /// It knows a holder outside that has all of the blob: others' chunks are not to be had everywhere.
+    /// True if the candidate knows a holder outside that has every chunk. Another candidate cannot get all
+    /// chunks of its share.
     pub whole: bool,
-    /// How long ago it was made, the time it travelled aside.
+    /// The age of the beat, without the time that it travelled.
     pub age: Duration,
 }
 
 impl Beat {
-    /// How old it is `now` that was heard `at`.
+    /// Returns the age at `now` of a beat that was heard at `at`.
     fn age_at(&self, at: Now, now: Now) -> Duration {
         self.age + now.saturating_sub(at)
     }
 }
 
-/// The number of a beat grows by one in this time: less than from one beat to the next.
+/// The time in which the number of beats grows by one. It is shorter than the interval between two beats.
 const BEAT_NUMBER: Duration = Duration::from_millis(100);
 
-/// What a node sees of a blob it fetches.
+/// A node's view of a blob that it fetches.
 pub(super) struct SiteView<'a, Near: Fn(u32) -> bool> {
-    /// What is wanted and can be had outside the site: who knows of any is a candidate.
+    /// The chunks that are wanted and can be had outside the site. A node that knows of any is a candidate.
     pub(super) outside: &'a Bitmap,
-    /// Of one who has all.
+    /// True if one holder outside has every chunk.
     pub(super) whole: bool,
-    /// Whether somebody near has a chunk or is sent it.
+    /// Returns true if a node near has the chunk or is being sent it.
     pub(super) near: Near,
-    /// Chunks that are not here yet.
+    /// The number of chunks that are not here yet.
     pub(super) missing: u32,
-    /// Bytes of a chunk.
+    /// The size of a chunk in bytes.
     pub(super) size: u64,
-    /// Neighbours of our site.
+    /// The number of neighbours of this site.
     pub(super) neighbours: u32,
 }
 
-/// The gateways of our site for one blob, as far as we know.
+/// The gateways of this node's site for one blob, as far as it knows them.
 #[derive(Debug)]
 pub(super) struct Border {
     me: Tag,
     since: Option<Now>,
-    /// The last beat of each and when it was heard.
+    /// The latest beat of each candidate, and the time when that beat was heard.
     candidates: BTreeMap<Tag, (Beat, Now)>,
-    /// Our beat, while we are a candidate.
+    /// The number and time of this node's own beat, while it is a candidate.
     beat: Option<(u32, Now)>,
     gateways: Vec<Tag>,
-    /// Chunks that are ours to import: those of which at most `rank` other gateways come before us.
+    /// The chunks that this node is to import: those of which at most `rank` other gateways come before it.
     mine: Bitmap,
     rank: u32,
-    /// Since when we have nothing of our own to ask for, and how many chunks nobody near had then.
+    /// The time since which this node has nothing of its own to request, and the number of chunks that nobody
+    /// near had then.
     idle: Option<(Now, usize)>,
-    /// The fewest chunks we ever missed, and since when: without any progress for long we import for ourselves.
+    /// The fewest chunks that were ever missing, and the time since which that is so. Without progress for
+    /// long this node imports for itself.
     progress: (u32, Now),
     alone: Option<Now>,
-    /// `mine` has changed since somebody asked.
+    /// True if `mine` has changed since it was last asked for.
     moved: bool,
-    /// Neighbours are to be told of new beats.
+    /// True if neighbours are to be told of new beats.
     news: bool,
     told: Now,
 }
@@ -102,19 +108,20 @@ impl Border {
         }
     }
 
-    /// What may be asked of a holder outside the site.
+    /// Returns the chunks that may be requested from a holder outside the site.
     pub(super) const fn mine(&self) -> &Bitmap {
         &self.mine
     }
 
-    /// Whether what is ours has changed since the last call.
+    /// Returns whether [`Border::mine`] has changed since the last call.
     pub(super) const fn take_moved(&mut self) -> bool {
         std::mem::replace(&mut self.moved, false)
     }
 
-    /// Chunks we may be owed from outside: our share of what keeps the site's line busy, while holders of so many `sites` are
-    /// known, whose lines may be busier than ours.
-    /// Who imports for itself takes little at a time: the line may only be slow.
+    /// Returns the number of chunks that this node may be owed from outside: its share of the chunks that
+    /// keep the site's line busy. `sites` is the number of other sites with known holders, whose lines may be
+    /// busier than this one's. A node that imports for itself takes one at a time, because the line may only
+    /// be slow.
     pub(super) fn share(&self, sites: usize) -> u64 {
         if self.alone.is_some() {
             return 1;
@@ -123,13 +130,15 @@ impl Border {
         all.div_ceil(self.gateways.len().max(1) as u64)
     }
 
-    /// Beats, forgets who does not, and looks whether it is time to help.
+    /// Sends a beat if it is time, forgets silent candidates, elects the gateways, and decides whether to
+    /// help or to import alone.
     pub(super) fn tick(&mut self, me: Tag, view: &SiteView<'_, impl Fn(u32) -> bool>, now: Now) {
         self.since.get_or_insert(now);
         self.me = me;
         let SiteView { outside, whole, .. } = view;
         if !outside.is_empty() && self.beat.is_none_or(|(_, at)| now >= at + limits::GATEWAY_BEAT) {
-            // By the clock: who stops to fetch and begins again goes on from where it was.
+            // The number follows the clock, so that a node that stops to fetch and begins again goes on from
+            // its last number.
             let number = (now.as_millis() / BEAT_NUMBER.as_millis()) as u32;
             self.beat = Some((number, now));
             self.candidates.insert(me, (Beat { tag: me, number, whole: *whole, age: Duration::ZERO }, now));
@@ -141,7 +150,7 @@ impl Border {
         self.despair(view, now);
     }
 
-    /// Takes in what a neighbour knows.
+    /// Takes in the beats that a neighbour knows.
     pub(super) fn heard(&mut self, beats: &[Beat], now: Now) {
         let young = |beat: &&Beat| beat.tag != self.me && beat.age <= limits::GATEWAY_SILENCE;
         for beat in beats.iter().filter(young) {
@@ -153,18 +162,19 @@ impl Border {
         for last in self.ranked().into_iter().skip(2 * limits::GATEWAYS) {
             self.candidates.remove(&last.tag);
         }
-        // Who is elected is looked up at the next tick: a crowd of beats costs one division, not one each.
+        // The gateways are elected at the next tick, so a crowd of beats costs one division of the chunks,
+        // not one each.
     }
 
-    /// The candidates, first those that can have everything, else by lot.
+    /// Returns the beats of the candidates: first those that can have every chunk, then by lot.
     fn ranked(&self) -> Vec<Beat> {
         let mut ranked: Vec<Beat> = self.candidates.values().map(|(beat, _)| *beat).collect();
         ranked.sort_unstable_by_key(|beat| (!beat.whole, mix(beat.tag), beat.tag));
         ranked
     }
 
-    /// What neighbours are told, if there is anything new. While the first gateways are being found there is no time to
-    /// lose; later all news of a while travel together.
+    /// Returns the beats to tell neighbours, if there is anything new. While the first gateways are being
+    /// found, news go out at once; later all news of a while travel together.
     pub(super) fn take_news(&mut self, now: Now) -> Option<Vec<Beat>> {
         let hurry = self.since.is_none_or(|since| now.saturating_sub(since) < limits::GATEWAY_SETTLE * 2);
         if !self.news || !(hurry || now >= self.told + limits::GATEWAY_BEAT / 2) {
@@ -184,7 +194,7 @@ impl Border {
             return;
         }
         let ranked = self.ranked();
-        // Where some can have everything, the others wait.
+        // If some candidates can have every chunk, the others wait.
         let same = |beat: &&Beat| beat.whole == ranked[0].whole;
         let gateways: Vec<Tag> =
             ranked.iter().filter(same).take(limits::GATEWAYS).map(|beat| beat.tag).collect();
@@ -195,7 +205,7 @@ impl Border {
         }
     }
 
-    /// Our chunks: those of which at most `rank` other gateways come before us.
+    /// Computes this node's chunks: those of which at most `rank` other gateways come before it.
     fn divide(&mut self) {
         let n = self.mine.len();
         self.mine = if self.alone.is_some() { Bitmap::full(n) } else { Bitmap::new(n) };
@@ -212,13 +222,14 @@ impl Border {
         }
     }
 
-    /// Where nothing has come for long that could be had outside, those who should import it do not, and we do.
+    /// Lets this node import for itself if nothing has come for long that could be had outside: then those
+    /// that should import it do not.
     fn despair(&mut self, view: &SiteView<'_, impl Fn(u32) -> bool>, now: Now) {
         if view.missing < self.progress.0 || view.outside.is_empty() {
             self.progress = (view.missing.min(self.progress.0), now);
         }
-        // On a thin line a chunk takes its time, and more so when each gateway fetches one. And not all despair at once, but
-        // one after the other: the first may bring it in for the others.
+        // On a thin line a chunk takes its time, and more so when each gateway fetches one. Nodes despair one
+        // after the other, not all at once: the first may bring the chunks in for the others.
         let chunk = Duration::from_micros(view.size * 1_000_000 / limits::THIN_LINE);
         let turn = (mix(self.me ^ 1) % 1000) as u32 * (view.neighbours + 1);
         let waits = chunk * limits::GATEWAYS as u32 + limits::IMPORT_DESPAIR / 1000 * turn;
@@ -233,8 +244,8 @@ impl Border {
         }
     }
 
-    /// With nothing of our own left to ask for, and no chunk coming near that nobody near had: one rank more, each time we
-    /// have waited. When all gateways fail, any candidate may import.
+    /// Adds a rank, after each time of waiting, if this node has nothing of its own to request and no chunk
+    /// comes near that nobody near had. When all gateways fail, any candidate may import.
     fn help(&mut self, outside: &Bitmap, near: impl Fn(u32) -> bool, now: Now) {
         if self.gateways.is_empty() || outside.is_empty() || outside.and(&self.mine).count() > 0 {
             self.idle = None;
@@ -260,7 +271,7 @@ impl Border {
     }
 }
 
-/// Spreads the bits of a number (the finisher of SplitMix64).
+/// Spreads the bits of a number (the finaliser of SplitMix64, see [`crate::random`]).
 const fn mix(x: u64) -> u64 {
     let z = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,5 @@
-//! First copies: a node that has what nobody else has yet says which chunk, so that none leaves twice before all have.
+//! First copies: a node with chunks that no other node has says which one it would send, so that no chunk
+//! leaves twice before all have left once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,18 +10,19 @@ use crate::content::bitmap::Bitmap;
 use crate::limits;
 use crate::random::Random;
 
-/// What a seed knows of its neighbourhood: how many have, or are being sent, each chunk.
+/// A seed's view of its neighbourhood: the number of neighbours that have, or are being sent, each chunk.
 #[derive(Debug)]
 pub(super) struct Seed {
     spread: Rarity,
-    /// Chunks that one neighbour alone was given.
+    /// Chunks that were given to one neighbour alone.
     alone: BTreeMap<u32, PeerKey>,
-    /// Chunks that our neighbours have come to have or be sent, of the present measurement, and per second.
+    /// Start and count of the present measurement of the chunks that neighbours come to have or be sent.
+    /// `intake` is that number per second.
     meter: (Now, u32),
     intake: u64,
 }
 
-/// The neighbours' intake is measured over at least this long.
+/// The least time over which the neighbours' intake is measured.
 const METER: Duration = Duration::from_millis(500);
 
 impl Seed {
@@ -34,25 +36,27 @@ impl Seed {
         Self { spread, alone: BTreeMap::new(), meter: (Now::ZERO, 0), intake: 0 }
     }
 
-    /// A neighbour has a chunk, is being sent it, or was promised it (or, with -1, no longer).
+    /// Records that a neighbour has a chunk, is being sent it, or was promised it (`by` is 1), or no longer
+    /// (-1).
     pub(super) fn shift(&mut self, chunk: u32, by: i16) {
         self.spread.shift(chunk, by);
     }
 
-    /// The chunk this taker gets if that leaves us for the first time (or few have it).
+    /// Returns the chunk that this taker should get, if that chunk leaves this node for the first time (or
+    /// few neighbours have it).
     pub(super) fn assign(&self, taken: &Bitmap, random: &mut Random) -> Option<u32> {
         let needed = self.spread.listed().without(taken);
         let chunk = self.spread.rarest(&needed, 0, random)?;
         (usize::from(self.spread.copies(chunk)) < limits::SCARCE_COPIES).then_some(chunk)
     }
 
-    /// The same for one who reads along: the first chunk that nobody has.
+    /// Returns the first chunk that no neighbour has, for a taker that reads along.
     pub(super) fn next_for(&self, taken: &Bitmap) -> Option<u32> {
         let needed = self.spread.listed().without(taken);
         needed.iter().find(|chunk| self.spread.copies(*chunk) == 0)
     }
 
-    /// Neighbours have come to have, or be sent, so many chunks more.
+    /// Records that neighbours have come to have, or be sent, so many chunks more.
     pub(super) fn taken(&mut self, chunks: u32, now: Now) {
         self.meter.1 += chunks;
         let elapsed = now.saturating_sub(self.meter.0);
@@ -63,15 +67,16 @@ impl Seed {
         }
     }
 
-    /// What has copies enough is better left to those who have it: of all that our neighbours take, what we can give, so
-    /// many bytes per second, is a small part. `chunk`: bytes.
+    /// Returns true if chunks with enough copies are better left to their other holders, because this node's
+    /// `rate` (bytes per second) is a small part of what its neighbours take in. `chunk` is the size of a
+    /// chunk in bytes.
     pub(super) fn rests(&self, rate: u64, chunk: u64, now: Now) -> bool {
         let lately = now.saturating_sub(self.meter.0) < limits::SEED_REST;
         lately && rate > 0 && rate.saturating_mul(limits::SEED_SHARE) < self.intake.saturating_mul(chunk)
     }
 
-    /// A taker of our site is about to be sent a chunk.
-    /// True if it is the only one.
+    /// Records that a taker of this site is about to be sent a chunk. Returns true if it is the only one to
+    /// have it.
     pub(super) fn gives(&mut self, peer: PeerKey, chunk: u32) -> bool {
         let alone = self.spread.copies(chunk) == 0;
         if alone {
@@ -82,7 +87,8 @@ impl Seed {
         alone
     }
 
-    /// A neighbour has a chunk, or is being sent it, not by us: who passed it on, if one alone can have.
+    /// Records that a neighbour has a chunk, or is being sent it, not by this node. Returns the peer that
+    /// passed it on, if only one can have.
     pub(super) fn passed_on(&mut self, chunk: u32, to: PeerKey) -> Option<PeerKey> {
         self.alone.remove(&chunk).filter(|by| *by != to)
     }

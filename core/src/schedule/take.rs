@@ -1,59 +1,54 @@
-//! The taking side: what to ask for when a holder has a place for us, and what becomes of it.
+//! The taking side: which chunk to request when a holder has a place for this node, and the end of a request.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::endgame::smooth;
 use super::holders::{Holder, under_way};
 use super::uplink::START_TRIPS;
-use super::{BlobKey, Now, Output, PeerBlob, PeerKey, RequestFailure, Scheduler};
+use super::{BlobKey, Now, Output, PeerBlob, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// How much the whole node takes.
+/// The chunks that the whole node takes.
 #[derive(Debug)]
 pub(super) struct Taking {
-    /// Bytes per second, smoothed.
+    /// The smoothed rate in bytes per second.
     rate: u64,
     meter: (Now, u64),
-    /// The highest rate of this and of the last few measurements, and how many are left until it is forgotten.
+    /// The highest rate of this and of the last few measurements, and the number of measurements until it is
+    /// forgotten.
     peak: (u64, u32),
-    /// The first request after a long time in which none was open, and the last bytes that came.
+    /// The time of the first request after a long time without one, and that of the last bytes.
     began: Option<Now>,
     latest: Now,
-    /// From a request to its verified chunk, smoothed: of our site, and of all others. What crosses a thin line waits there.
+    /// The smoothed time from a request to its verified chunk, for this node's site and for all others.
+    /// Chunks wait at a thin line between sites.
     service: [Duration; 2],
-    /// Grants from outside our site that wait for room: its line is thin, and a grant takes long to come.
+    /// Grants from outside the site that wait for room: the site's line is thin, and a grant takes long to
+    /// come.
     held: VecDeque<(PeerKey, BlobKey, u32)>,
 }
 
-/// Why a grant is not used (yet).
+/// The reason why a grant is not used now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unused {
-    /// We are owed enough for now.
+    /// Enough chunks are owed for now.
     Busy,
-    /// Nothing that it has is needed.
+    /// The holder has no chunk that is needed.
     NoNeed,
-    /// It is used as soon as there is room.
+    /// The grant is used as soon as there is room.
     Hold,
 }
 
-/// The rate is measured over at least this long.
+/// The least time over which the rate is measured.
 const METER: Duration = Duration::from_millis(100);
-/// A peak of the rate counts for so many measurements.
+/// The number of measurements for which a peak of the rate counts.
 const PEAK_FOR: u32 = 10;
-/// After a pause of this length, earlier measurements count no longer.
+/// A pause after which earlier measurements no longer count.
 const FRESH_AFTER: Duration = Duration::from_secs(10);
-/// A pause of this length is not part of a measurement, when nothing was asked for in it.
+/// A pause that is not part of a measurement, if nothing was requested in it.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A holder may be silent for this many times as long as chunks took lately.
-const SILENCE: u32 = 2;
-/// A chunk that takes this many times longer than chunks took lately is asked of another holder...
-const CRAWL: u32 = 8;
-/// ...and each time that this happens without any other chunk coming, of the next one twice as late, so many times.
-const CRAWLS: u32 = 6;
-/// A chunk that would take longer than this is not waited for: on any line that is of use, a chunk takes less.
-const HOPELESS: Duration = Duration::from_secs(900);
 
 impl Taking {
     pub(super) fn new() -> Self {
@@ -62,7 +57,7 @@ impl Taking {
         Self { rate: 0, meter, peak: (0, 0), began: None, latest: Duration::ZERO, service, held }
     }
 
-    /// Something is asked for while so many bytes are `owed`.
+    /// Records a request, made while so many bytes are `owed`.
     pub(super) fn asks(&mut self, owed: u64, now: Now) {
         let idle = now.saturating_sub(self.latest);
         if owed > 0 {
@@ -76,7 +71,8 @@ impl Taking {
         }
     }
 
-    /// Keeps a grant until there is room. What is not kept must be declined: each grant is answered, in order.
+    /// Keeps a grant until there is room. Returns the grants that are not kept, which must be declined,
+    /// because each grant is answered, in order.
     fn hold(&mut self, peer: PeerKey, blob: BlobKey, mut count: u32) -> Vec<(PeerKey, BlobKey, u32)> {
         let mut declined = Vec::new();
         if let Some(at) = self.held.iter().position(|(p, b, _)| (*p, *b) == (peer, blob)) {
@@ -97,12 +93,13 @@ impl Taking {
         self.service[if local { 0 } else { 1 }]
     }
 
-    /// Bytes per second, smoothed.
+    /// Returns the smoothed rate in bytes per second.
     pub(super) const fn rate(&self) -> u64 {
         self.rate
     }
 
-    /// How often neighbours are told news: after about as many bytes.
+    /// Returns the interval at which neighbours are told news: the time in which about [`limits::NEWS_BYTES`]
+    /// arrive.
     pub(super) fn news_every(&self) -> Duration {
         let micros = limits::NEWS_BYTES * 1_000_000 / self.rate.max(1);
         Duration::from_micros(micros).clamp(limits::NEWS_EVERY_MIN, limits::NEWS_EVERY_MAX)
@@ -123,10 +120,11 @@ impl Taking {
         }
     }
 
-    /// What may be on its way at once, of chunks of this size, when some more is asked of a holder at this `distance`: a few
-    /// chunks, and twice what arrives during a round trip, so that the window grows as long as that makes the rate grow
-    /// (as the window of BBR does, Cardwell et al. 2016). While connections grow from nothing, what is measured lags behind: a
-    /// start is given for so long.
+    /// Returns the bytes that may be under way at once, for chunks of `size` bytes, when more is requested
+    /// from a holder at this `distance` (a round trip): a few chunks, and twice what arrives during a round
+    /// trip. So the window grows as long as that makes the rate grow, as BBR's does (Cardwell et al. 2016). A
+    /// `first_copy` doubles the few chunks. While connections grow from nothing, measurements lag behind, and
+    /// a start is added.
     fn window(&self, size: u64, first_copy: bool, distance: Duration) -> u64 {
         let chunks = if first_copy { 2 * limits::TAKE_CHUNKS } else { limits::TAKE_CHUNKS };
         let start = under_way(limits::START_RATE, distance);
@@ -139,7 +137,7 @@ impl Taking {
 }
 
 impl Scheduler {
-    /// A holder has a place for us.
+    /// Handles a holder's grant.
     pub(super) fn granted(
         &mut self,
         peer: PeerKey,
@@ -151,7 +149,7 @@ impl Scheduler {
     ) {
         for used in 0..count {
             let taken = self.take(peer, blob, hint, now);
-            // An offer of what we do not need is none.
+            // A grant of a blob that is not needed does not count as an offer.
             if taken != Err(Unused::NoNeed)
                 && let Some(holder) = self.peers.get_mut(&peer)
             {
@@ -174,7 +172,8 @@ impl Scheduler {
                         b.asked_of(peer, chunk);
                     }
                     out.push(Output::Request { peer, blob, chunk });
-                    // The rest of a larger grant goes on from there: neighbours are written together. A reader knows better.
+                    // A larger grant goes on from this chunk, because neighbouring chunks are written
+                    // together. A reader has an order of its own.
                     let reads = self.blobs.get(&blob).is_some_and(|b| b.reading.is_some());
                     hint = (!reads).then_some(chunk + 1);
                 }
@@ -191,7 +190,7 @@ impl Scheduler {
         self.tell_due(blob, now, out);
     }
 
-    /// Uses what grants wait for room, as far as there is any.
+    /// Uses grants that wait for room, as far as there is any.
     fn use_held(&mut self, now: Now, out: &mut Vec<Output>) {
         for _ in 0..self.taking.held.len() {
             let Some((peer, blob, count)) = self.taking.held.pop_front() else { return };
@@ -201,7 +200,7 @@ impl Scheduler {
         }
     }
 
-    /// The chunk to ask this holder for, and its size.
+    /// Returns the chunk to request from this holder, and its size in bytes.
     fn take(
         &mut self,
         peer: PeerKey,
@@ -223,7 +222,7 @@ impl Scheduler {
         let first_copy = hint.is_some_and(|c| c < picker.wanted().len() && picker.wanted().get(c));
         let holder = self.peers.get(&peer).ok_or(Unused::NoNeed)?;
         if let Some(border) = b.border.as_ref().filter(|_| !holder.is_local()) {
-            // Who lags is not what keeps the line busy.
+            // A holder that lags does not keep the line busy.
             let counts = |holder: &Holder| !holder.is_local() && !holder.lags(now);
             let far = self.inflight.bytes_of(|p| self.peers.get(&p).is_some_and(counts));
             let holders = b.links.iter().filter(|(_, link)| link.told_need.is_some());
@@ -243,7 +242,7 @@ impl Scheduler {
             return Err(Unused::Busy);
         }
         let local = holder.is_local();
-        // For a reader what is late comes before what lies ahead.
+        // For a reader late chunks come before those that lie ahead.
         if late && let Some(hedge) = self.hedge(peer, blob) {
             return Ok(hedge);
         }
@@ -265,7 +264,7 @@ impl Scheduler {
         self.hedge(peer, blob).ok_or(Unused::NoNeed)
     }
 
-    /// What a peer has.
+    /// Sets the chunks that a holder has.
     pub(super) fn holds(&mut self, peer: PeerKey, blob: BlobKey, have: Bitmap) {
         let local = self.is_local(peer);
         let Some(b) = self.blobs.get_mut(&blob) else { return };
@@ -280,7 +279,7 @@ impl Scheduler {
         }
     }
 
-    /// What it has in addition.
+    /// Adds to the chunks that a holder has.
     pub(super) fn holds_more(&mut self, peer: PeerKey, blob: BlobKey, add: &Bitmap) {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let claims = b.links.get(&peer).and_then(PeerBlob::claims);
@@ -289,7 +288,7 @@ impl Scheduler {
         }
     }
 
-    /// It has nothing any longer.
+    /// Handles a holder that has nothing of the blob any more.
     pub(super) fn gone(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         self.forget_holder(peer, blob, now, out);
     }
@@ -343,7 +342,8 @@ impl Scheduler {
             *service = smooth(*service, now.saturating_sub(since));
         }
         let mut owners = self.inflight.owners(blob, chunk);
-        // Who delivered it comes last: what the others sent of it is what asking twice has cost.
+        // The peer that delivered the chunk comes last: bytes that the others sent of it are the cost of the
+        // second request.
         owners.sort_by_key(|owner| Some(*owner) == peer);
         for owner in owners {
             self.end_request(owner, blob, chunk);
@@ -369,173 +369,6 @@ impl Scheduler {
         self.check_complete(blob, out);
     }
 
-    pub(super) fn failed(
-        &mut self,
-        peer: PeerKey,
-        blob: BlobKey,
-        chunk: u32,
-        why: RequestFailure,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) {
-        let was_asked = self.end_request(peer, blob, chunk);
-        match why {
-            // It declines what it was not asked for (any longer).
-            RequestFailure::Busy | RequestFailure::Missing if !was_asked => return,
-            RequestFailure::Bad => {
-                out.push(Output::Ban { peer, blob, chunk });
-                return self.peer_down(peer, now, out);
-            }
-            RequestFailure::Busy => {
-                if let Some(holder) = self.peers.get_mut(&peer) {
-                    holder.back_off(now);
-                }
-            }
-            RequestFailure::Missing => {
-                let Some(b) = self.blobs.get_mut(&blob) else { return };
-                let claims = b.links.get(&peer).and_then(PeerBlob::claims);
-                if let Some(picker) = &mut b.picker {
-                    picker.holder_lost(peer, chunk, claims);
-                }
-            }
-            RequestFailure::Local => {}
-        }
-        self.tell_all(blob, now, out);
-    }
-
-    /// A holder that has sent nothing for too long, or so little that others are faster, loses its requests; it may give again
-    /// after a pause that doubles.
-    pub(super) fn drop_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
-        for peer in self.stalled(now) {
-            let mut touched = Vec::new();
-            for (blob, chunk) in self.inflight.of_peer(peer) {
-                self.end_request(peer, blob, chunk);
-                out.push(Output::Cancel { peer, blob, chunk });
-                touched.push(blob);
-            }
-            touched.dedup();
-            for blob in touched {
-                if let Some(b) = self.blobs.get_mut(&blob) {
-                    b.stalls += 1;
-                }
-                self.tell_all(blob, now, out);
-            }
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.stalled(now);
-            }
-        }
-        self.drop_drips(now, out);
-        let mut slow = self.crawling(now);
-        for (peer, blob, chunk) in slow.iter().copied() {
-            self.end_request(peer, blob, chunk);
-            out.push(Output::Cancel { peer, blob, chunk });
-        }
-        slow.sort_unstable();
-        slow.dedup_by_key(|(peer, ..)| *peer);
-        for (peer, blob, _) in slow {
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.crawled(now);
-            }
-            if let Some(b) = self.blobs.get_mut(&blob) {
-                b.crawls += 1;
-            }
-            self.tell_all(blob, now, out);
-        }
-    }
-
-    /// A holder that sends a byte now and then, so that a chunk of it would take hours, loses all that it was asked for. It is
-    /// no sign that others are slow.
-    fn drop_drips(&mut self, now: Now, out: &mut Vec<Output>) {
-        let mut drips = BTreeSet::new();
-        for (key, b) in &self.blobs {
-            let Some(picker) = &b.picker else { continue };
-            for (chunk, request) in self.inflight.requests(*key).filter(|(_, request)| request.got > 0) {
-                let local = self.is_local(request.peer);
-                let delivered = self.peers.get(&request.peer).map_or(Duration::ZERO, Holder::delivered_at);
-                let age = now.saturating_sub(request.since.max(delivered));
-                let takes = age * request.size as u32 / request.got as u32;
-                let other = |peer: &PeerKey| *peer != request.peer && picker.peer_has(*peer, chunk);
-                if age > limits::REQUEST_TIMEOUT
-                    && takes > HOPELESS.max(self.taking.service(local) * CRAWL)
-                    && b.links.keys().any(other)
-                {
-                    drips.insert((request.peer, *key));
-                }
-            }
-        }
-        for (peer, blob) in drips {
-            for (_, chunk) in self.inflight.of_peer(peer).into_iter().filter(|(of, _)| *of == blob) {
-                self.end_request(peer, blob, chunk);
-                out.push(Output::Cancel { peer, blob, chunk });
-            }
-            if let Some(holder) = self.peers.get_mut(&peer) {
-                holder.crawled(now);
-            }
-            self.tell_all(blob, now, out);
-        }
-    }
-
-    /// Holders that have been silent for too long. Where no chunk comes whomever we ask, the line may be full of what others
-    /// take: patience doubles with every second request taken back in vain, so that one of them is waited for; and where each
-    /// chunk takes long, it is as long as that from the start.
-    fn stalled(&self, now: Now) -> Vec<PeerKey> {
-        let patience = |peer: PeerKey| {
-            let asked = self.inflight.of_peer(peer);
-            let vain = asked.iter().filter_map(|(blob, _)| self.blobs.get(blob)).map(|b| b.stalls + b.crawls);
-            1 << (vain.max().unwrap_or(0) / 2).min(CRAWLS)
-        };
-        let usual = |holder: &Holder| self.taking.service(holder.is_local()) * SILENCE;
-        let silent = self.peers.iter().filter(|(_, h)| h.is_stalled(1, usual(h), now));
-        let stalled = silent.filter(|(peer, h)| h.is_stalled(patience(**peer), usual(h), now));
-        stalled.map(|(key, _)| *key).collect()
-    }
-
-    /// Chunks that will take so long that another holder is the better choice: one who has delivered something, or at last
-    /// anybody who says that it has them.
-    fn crawling(&self, now: Now) -> Vec<(PeerKey, BlobKey, u32)> {
-        let mut crawling = Vec::new();
-        for (key, b) in &self.blobs {
-            let Some(picker) = &b.picker else { continue };
-            for (chunk, request) in self.inflight.requests(*key) {
-                let Some(holder) = self.peers.get(&request.peer) else { continue };
-                let usual = self.taking.service(holder.is_local()) * CRAWL;
-                // Where all are slow, ever more patience: else none of them would ever be done.
-                let patience =
-                    limits::REQUEST_TIMEOUT.max(usual) * (1 << (b.crawls + b.stalls / 2).min(CRAWLS));
-                // While an earlier one was on its way this one waited.
-                let age = now.saturating_sub(request.since.max(holder.delivered_at()));
-                let slow = || age * request.size as u32 / (request.got as u32).max(1) > patience * 2;
-                let better = |peer: &PeerKey| {
-                    *peer != request.peer
-                        && picker.peer_has(*peer, chunk)
-                        && (age > patience * 3
-                            || self.peers.get(peer).is_some_and(|h| h.has_delivered() && h.is_there(now)))
-                };
-                if age > patience && slow() && b.links.keys().any(better) {
-                    crawling.push((request.peer, *key, chunk));
-                }
-            }
-        }
-        crawling
-    }
-
-    /// Takes one request out of every book; the chunk is wanted again if nobody else was asked for it. False if there was none.
-    fn end_request(&mut self, peer: PeerKey, blob: BlobKey, chunk: u32) -> bool {
-        let twice = self.inflight.copies(blob, chunk) > 1;
-        let Some(request) = self.inflight.remove(peer, blob, chunk) else { return false };
-        if let Some(holder) = self.peers.get_mut(&peer) {
-            holder.ended(request.size);
-        }
-        if let Some(b) = self.blobs.get_mut(&blob) {
-            b.owes_not(peer, chunk);
-            if twice {
-                // What did not come has cost nothing.
-                b.hedged = b.hedged.saturating_sub(request.size.saturating_sub(request.got));
-            }
-        }
-        true
-    }
-
     pub(super) fn check_complete(&mut self, blob: BlobKey, out: &mut Vec<Output>) {
         if let Some(b) = self.blobs.get_mut(&blob)
             && b.picker.as_ref().is_some_and(super::Picker::is_complete)
@@ -546,9 +379,9 @@ impl Scheduler {
     }
 }
 
-/// One more chunk of this holder fits the window. Those that are slow count for what they deliver soon, and all that have
-/// delivered nothing yet share half of it (of the one `near`, when somebody has delivered something): neither keeps the fast
-/// from giving.
+/// Returns true if one more chunk of this holder fits the window. Slow holders count for the bytes that they
+/// deliver soon. All holders that have delivered nothing yet share half of the window (of `near`, the window
+/// at no distance, once any holder has delivered a chunk). So neither keep the fast ones from giving.
 fn has_room(
     peers: &BTreeMap<PeerKey, Holder>,
     total: u64,

@@ -1,5 +1,5 @@
-//! One way out of a node, to its site or to all others: how fast it is, how far its takers' answers are, and so how much may
-//! be granted or sent at once.
+//! One way out of a node, to its site or to all others. Its speed and the distance of its takers' answers
+//! determine how much may be granted or sent at once.
 
 use std::time::Duration;
 
@@ -7,68 +7,73 @@ use super::Now;
 use super::holders::under_way;
 use crate::limits;
 
-/// See the module's text.
+/// One way out of the node. Its takers share its speed.
 #[derive(Debug)]
 pub(super) struct Lane {
     /// Bytes of grants that have not been answered.
     pub(super) granted: u64,
-    /// Bytes asked for and not yet sent.
+    /// Bytes that were requested and have not been sent.
     pub(super) asked: u64,
-    /// Bytes per second while there was something to send; 0 before it was measured. While the line runs dry now and then it
-    /// may be more.
+    /// Bytes per second while there was something to send; 0 before it was measured. The line can do more if
+    /// it ran dry now and then.
     pub(super) rate: u64,
-    /// The line was measured while it was full.
+    /// True if the line was measured while it was full.
     known: bool,
-    /// The first chunk that was asked for since the rate was last unknown, and the latest thing that was heard.
+    /// The time of the first request since the rate was last unknown, and that of the latest event.
     began: Option<Now>,
     latest: Now,
-    /// Bytes sent since, of the present measurement.
+    /// Start of the present measurement of the rate, and the bytes sent since.
     meter: (Now, u64),
-    /// During that there was nothing to send for a while.
+    /// True if there was nothing to send for a while during the present measurement.
     dry: bool,
-    /// When the rate was last measured.
+    /// The time when the rate was last measured.
     measured: Now,
-    /// When a whole chunk last went out.
+    /// The time when a whole chunk was last sent.
     last_sent: Now,
-    /// From a grant to its answer, the least lately: distance, not queues.
+    /// The shortest time lately from a grant to its answer. It shows distance, not queues.
     pub(super) turnaround: Duration,
     turnaround_next: (Duration, Now),
-    /// Grants are given out for so many eighths of a turnaround: see [`Lane::starved`].
+    /// The time ahead for which chunks are granted, in eighths of a turnaround. [`Lane::starved`] adapts it.
     reach: u32,
-    /// Since when nothing was left to send.
+    /// The time since which nothing is left to send.
     empty_since: Now,
-    /// How long that was while answers were on their way, since the reach was last reviewed.
+    /// The time for which nothing was left to send while answers were on their way, since the reach was last
+    /// reviewed.
     idle: Duration,
     reviewed: Now,
 }
 
-/// Round trips after which a connection has grown from nothing to what the path carries: TCP doubles what is under way from one
-/// to the next, from ten packets to 14 MB. Until then what is measured lags behind what will be.
+/// Round trips until a connection has grown from nothing to what the path carries. TCP doubles the bytes
+/// under way from one to the next, from ten packets to 14 MB. Until then a measurement lags behind the rate
+/// to come.
 pub(super) const START_TRIPS: u32 = 10;
-/// The rate is measured over at least this long.
+/// The least time over which the rate is measured.
 const METER: Duration = Duration::from_millis(100);
-/// Beyond what a chunk takes on a thin line, a pause of this length between two chunks is not the line's.
+/// Beyond the time of a chunk on a thin line, a pause of this length between two chunks is not due to the
+/// line.
 const GAP: Duration = Duration::from_secs(1);
-/// The rate is forgotten when nothing was measured for this long: a line that was cut is not slow.
+/// The time after which the rate is forgotten if nothing was measured: a line that was cut is not slow.
 const RATE_FOR: Duration = Duration::from_secs(10);
-/// The least and the most eighths of a turnaround that grants are given out for. Some of what is granted is declined, and a
-/// packet that is lost holds up all that is behind it for a turnaround.
+/// Least and most reach, in eighths of a turnaround. Some grants are declined, and a lost packet holds up all
+/// bytes behind it for a turnaround.
 const REACH: std::ops::RangeInclusive<u32> = 16..=48;
-/// The reach is reviewed so often.
+/// The interval at which the reach is reviewed.
 const REVIEW_EVERY: Duration = Duration::from_millis(250);
-/// The least turnaround is forgotten after this.
+/// The time after which the shortest turnaround is forgotten.
 const TURNAROUND_FOR: Duration = Duration::from_secs(5);
-/// See [`Lane::patience`].
+/// The patience with a grant while no turnaround is known: an answer from the other side of the world takes
+/// as long.
 const FIRST_PATIENCE: Duration = Duration::from_millis(500);
-/// A taker to whom nothing has gone for so many times longer than all that waits in its lane should take is stuck...
+/// A taker is stuck if nothing was sent to it for this many times as long as all bytes in its lane take.
 const STUCK: u32 = 4;
-/// ...but not before this long...
+/// The least time after which a taker is stuck. The time by [`STUCK`] is added to it.
 const STUCK_LEAST: Duration = Duration::from_secs(2);
-/// ...or this and what all of it takes on a thin line, while nothing goes out to others either: all of the line may be slow.
+/// The least time after which a taker is stuck while nothing is sent to other takers either. The time that
+/// all bytes in its lane take on a thin line is added to it: the whole line may be slow.
 const STUCK_UNKNOWN: Duration = Duration::from_secs(5);
-/// Beyond the turnaround, this much work is kept in store: a node answers within it even when it is busy.
+/// Work that is kept in store beyond the turnaround: a node answers within this time even when it is busy.
 const SLACK: Duration = Duration::from_millis(8);
-/// One grant carries about this much work, so that many small chunks do not each cost a message.
+/// The work that one grant carries, about, so that many small chunks do not each cost a message.
 pub(super) const GRANT_FOR: Duration = Duration::from_millis(2);
 
 impl Lane {
@@ -93,8 +98,8 @@ impl Lane {
         }
     }
 
-    /// Bytes that may be granted or asked for at once, of a blob with chunks of `chunk` bytes: the slots, and what goes out
-    /// until a grant is answered.
+    /// Returns the bytes that may be granted or requested at once, for a blob with chunks of `chunk` bytes:
+    /// those of the slots, and those that are sent until a grant is answered.
     pub(super) fn budget(&self, chunk: u64, slots: u64) -> u64 {
         let ahead = under_way(self.rate, self.turnaround * self.reach / 8 + SLACK);
         let first = under_way(limits::START_RATE, self.turnaround).max(limits::FIRST_WINDOW);
@@ -104,13 +109,14 @@ impl Lane {
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
     }
 
-    /// One more chunk fits the budget.
+    /// Returns true if one more chunk fits the budget.
     pub(super) fn has_room(&self, chunk: u64, slots: u64) -> bool {
         self.granted + self.asked + chunk <= self.budget(chunk, slots)
     }
 
-    /// A grant given out at `since` is answered after nothing was left to send: had more been granted, the line had not
-    /// been idle. The reach grows while that is often so, and shrinks slowly when it is not.
+    /// Adapts the reach when a grant of time `since` is answered. If nothing was left to send before the
+    /// answer, more grants would have kept the line busy. The reach grows while that is often so, and shrinks
+    /// slowly while it is not.
     fn starved(&mut self, since: Now, now: Now) {
         if self.asked == 0 && self.rate > 0 {
             self.idle += now.saturating_sub(since.max(self.empty_since).max(self.reviewed));
@@ -126,7 +132,7 @@ impl Lane {
         }
     }
 
-    /// Chunks one grant is for.
+    /// Returns the number of chunks that one grant is for.
     pub(super) fn quantum(&self, chunk: u64) -> u32 {
         let work = under_way(self.rate, GRANT_FOR);
         (work.min(limits::RUN_BYTES) / chunk).max(1) as u32
@@ -144,17 +150,18 @@ impl Lane {
         self.turnaround_next.0 = self.turnaround_next.0.min(took);
     }
 
-    /// How long a grant may wait for its answer. Before anything is known, as long as it takes round the world.
+    /// Returns the time that a grant may wait for its answer.
     pub(super) fn patience(&self) -> Duration {
         if self.turnaround.is_zero() { FIRST_PATIENCE } else { self.turnaround * 3 + limits::GRANT_PATIENCE }
     }
 
-    /// A chunk was asked for, against a grant of `since`.
+    /// Records a request for a chunk, against a grant of time `since`.
     pub(super) fn takes(&mut self, bytes: u64, since: Now, now: Now) {
         self.starved(since, now);
         self.latest = now;
         if self.asked == 0 {
-            // A pause of a few turnarounds is one that more grants had filled; a longer one is for want of takers.
+            // More grants would have filled a pause of a few turnarounds; a longer pause comes from a lack of
+            // takers.
             let pause = now.saturating_sub(self.empty_since);
             self.dry = pause <= self.turnaround * 3 + METER && self.meter.1 > 0;
             if !self.dry {
@@ -167,7 +174,7 @@ impl Lane {
         self.asked += bytes;
     }
 
-    /// Bytes asked for went out, or need not any longer.
+    /// Records that requested bytes were sent, or need no longer be.
     pub(super) const fn gone(&mut self, bytes: u64, now: Now) {
         self.asked = self.asked.saturating_sub(bytes);
         if self.asked == 0 {
@@ -175,7 +182,7 @@ impl Lane {
         }
     }
 
-    /// How long a taker to whom nothing went since then may have to wait, at worst.
+    /// Returns the longest wait of a taker to which nothing was sent since `since`.
     pub(super) fn longest(&self, since: Now) -> Duration {
         let micros = |rate: u64| Duration::from_micros(self.asked.saturating_mul(1_000_000) / rate);
         if self.rate > 0 && self.last_sent > since {
@@ -186,7 +193,8 @@ impl Lane {
     }
 
     pub(super) fn sent(&mut self, bytes: u64, now: Now) {
-        // Since then those whom it is for read nothing, or the line was cut: that is no sign of how fast it is.
+        // In such a gap the takers read nothing, or the line was cut, so it says nothing about the line's
+        // speed.
         let gap = now.saturating_sub(self.last_sent.max(self.meter.0));
         if gap > GAP + Duration::from_micros(bytes * 1_000_000 / limits::THIN_LINE) {
             self.meter = (now, 0);
@@ -196,8 +204,8 @@ impl Lane {
         let elapsed = now.saturating_sub(self.meter.0);
         if elapsed >= METER && self.meter.1 > 2 * bytes {
             let sample = (u128::from(self.meter.1) * 1_000_000 / elapsed.as_micros()) as u64;
-            // It follows up at once, so that what is granted may double from one turnaround to the next, and down only when
-            // the line was full.
+            // The rate goes up at once, so that grants may double from one turnaround to the next, and down
+            // only if the line was full.
             self.rate = match sample > self.rate {
                 true => sample,
                 false if self.dry => self.rate,

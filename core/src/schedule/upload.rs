@@ -1,37 +1,37 @@
-//! The requests of one peer that wait to be answered: first come, first served, under the limits it was told.
+//! The requests of one peer that wait to be answered: first come, first served, up to a limit.
 
 use std::collections::VecDeque;
 
 use crate::limits;
 
-/// One chunk (or hash list) a peer asked for.
+/// One chunk (or hash list) that a peer requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// The peer's number for the blob.
     pub blob: u32,
-    /// The chunk's number, or what the wire says for the hash list.
+    /// The number of the chunk, or the wire's number for the hash list.
     pub chunk: u32,
 }
 
-/// What became of a request.
+/// The result of queuing a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueOutcome {
-    /// It waits for its turn.
+    /// The request waits for its turn.
     Waits,
-    /// It waits already.
+    /// A request for this chunk waits already.
     Twice,
-    /// As many wait as may: an honest peer keeps below.
+    /// The queue is full. An honest peer keeps below its limit.
     Full,
 }
 
-/// See the module's text.
+/// The queue of one peer's requests.
 #[derive(Debug, Default)]
-pub struct Uploads {
+pub struct RequestQueue {
     queue: VecDeque<Asked>,
 }
 
-impl Uploads {
-    /// Takes a request in, unless [`limits::REQUESTS_PER_PEER`] wait.
+impl RequestQueue {
+    /// Adds a request, unless [`limits::REQUESTS_PER_PEER`] wait.
     pub fn push(&mut self, asked: Asked) -> QueueOutcome {
         if self.queue.contains(&asked) {
             return QueueOutcome::Twice;
@@ -43,24 +43,24 @@ impl Uploads {
         QueueOutcome::Waits
     }
 
-    /// Takes a request back. True if it was waiting.
+    /// Removes a request. Returns true if it was waiting.
     pub fn cancel(&mut self, asked: Asked) -> bool {
         let before = self.queue.len();
         self.queue.retain(|a| *a != asked);
         self.queue.len() != before
     }
 
-    /// Forgets all requests of one blob.
+    /// Removes all requests of one blob.
     pub fn close(&mut self, blob: u32) {
         self.queue.retain(|a| a.blob != blob);
     }
 
-    /// The next to answer.
+    /// Removes and returns the request to answer next.
     pub fn pop(&mut self) -> Option<Asked> {
         self.queue.pop_front()
     }
 
-    /// Nothing waits.
+    /// Returns true if no request waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn bounded_and_cancellable() {
-        let mut uploads = Uploads::default();
+        let mut uploads = RequestQueue::default();
         for chunk in 0..limits::REQUESTS_PER_PEER as u32 {
             assert_eq!(uploads.push(Asked { blob: 1, chunk }), QueueOutcome::Waits);
         }

@@ -1,4 +1,4 @@
-//! What hung in one of 50,000 bad days of the simulator, each as few inputs as show it.
+//! Situations that hung in one of 50,000 bad days of the simulator, each reduced to few inputs.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -10,7 +10,7 @@ fn ms(ms: u64) -> Now {
     Duration::from_millis(ms)
 }
 
-/// A scheduler, what it said last, and a blob of some small chunks.
+/// A scheduler, its last outputs, and a blob of some small chunks.
 struct Desk {
     scheduler: Scheduler,
     geometry: Geometry,
@@ -36,7 +36,8 @@ impl Desk {
         self.scheduler.handle(input, now, &mut self.out);
     }
 
-    /// It has all, and this peer needs all. Yields the chunks that are granted.
+    /// Makes the scheduler have all chunks, and this peer need them. Returns the number of chunks that are
+    /// granted.
     fn gives_to(&mut self, peer: PeerKey, now: Now) -> usize {
         let (blob, geometry, have) = (BLOB, self.geometry, self.full());
         self.tell(Input::Serve { blob, geometry, have, origin: false }, now);
@@ -47,7 +48,7 @@ impl Desk {
         before + self.grants()
     }
 
-    /// It wants all, and these peers have all.
+    /// Makes the scheduler want all chunks, and these peers have them.
     fn takes_from(&mut self, peers: &[PeerKey], order: ChunkOrder, now: Now) {
         let (blob, geometry) = (BLOB, self.geometry);
         self.tell(Input::Want { blob, geometry, have: self.none(), skip: None, order }, now);
@@ -75,7 +76,8 @@ impl Desk {
     }
 }
 
-/// A line that was cut for long looked slow for ever: whoever declined once was offered nothing for minutes.
+/// A line that had been cut for long looked slow for ever: a taker that declined once was offered nothing for
+/// minutes.
 #[test]
 fn a_line_that_was_cut_is_not_taken_for_slow() {
     let peer = PeerKey(1);
@@ -86,7 +88,7 @@ fn a_line_that_was_cut_is_not_taken_for_slow() {
     }
     for (number, at) in (0..4).zip([30, 80, 130, 60_000]) {
         desk.tell(Input::Sent { peer, blob: BLOB, whole: true }, ms(at));
-        assert!(number < 3 || desk.scheduler.upload_rate() > 100_000, "{}", desk.scheduler.upload_rate());
+        assert!(number < 3 || desk.scheduler.giving.rate() > 100_000, "{}", desk.scheduler.giving.rate());
     }
     desk.tell(Input::GrantDeclined { peer, blob: BLOB, count: 1, busy: true }, ms(60_010));
     let soon = (0..20).any(|step| {
@@ -96,7 +98,7 @@ fn a_line_that_was_cut_is_not_taken_for_slow() {
     assert!(soon, "it is offered something again within two seconds");
 }
 
-/// Whoever keeps grants to use them all at once filled a thin line behind which all others waited.
+/// A taker that kept grants to use them all at once filled a thin line, and all others waited behind it.
 #[test]
 fn kept_grants_are_used_one_at_a_time() {
     let (hoarder, other) = (PeerKey(1), PeerKey(2));
@@ -108,7 +110,7 @@ fn kept_grants_are_used_one_at_a_time() {
     }
     assert!(kept > limits::LATE_GRANTS as usize, "{kept} grants were not answered");
     desk.gives_to(other, ms(20_000));
-    // The other one answers at once, until the line has as much as it may.
+    // The other taker answers at once, until the line has as much as it may.
     let mut chunk = 0;
     for at in (20_000..22_000).step_by(20) {
         desk.tell(Input::Tick, ms(at));
@@ -128,7 +130,8 @@ fn kept_grants_are_used_one_at_a_time() {
     assert!(sent as u64 <= most, "{sent} chunks are sent to it at once, where {most} fit the line");
 }
 
-/// Behind a full line each chunk takes longer than patience: asked of one after the other, it never came.
+/// Behind a full line each chunk takes longer than patience: requested from one holder after the other, it
+/// never came.
 #[test]
 fn patience_grows_while_nothing_comes() {
     let peers = [PeerKey(1), PeerKey(2), PeerKey(3)];
@@ -153,8 +156,8 @@ fn patience_grows_while_nothing_comes() {
     assert!(longest > ms(60_000), "it waits {longest:?} at most");
 }
 
-/// Where a thin line is shared with many, each chunk takes longer than an ordinary silence: half of them were taken back and
-/// crossed the line for nothing.
+/// On a thin line that many share, each chunk takes longer than an ordinary silence: half of the chunks were
+/// taken back and crossed the line for nothing.
 #[test]
 fn silence_is_measured_by_what_chunks_take() {
     let (holder, other) = (PeerKey(1), PeerKey(2));
@@ -182,7 +185,7 @@ fn silence_is_measured_by_what_chunks_take() {
     assert!((0..60_000).step_by(100).any(gives_up), "it does not wait for ever");
 }
 
-/// A dripping holder had all the chunks, and one that was silent once and gives again got none of them.
+/// A dripping holder had all the chunks, and a holder that was silent once and gives again got none of them.
 #[test]
 fn a_newcomer_is_not_asked_for_everything() {
     let (known, new) = (PeerKey(1), PeerKey(2));
@@ -214,7 +217,7 @@ fn windows_follow_the_distance() {
     assert!(asked(ms(1)) <= limits::FIRST_WINDOW, "{}", asked(ms(1)));
 }
 
-/// Chunks that go out with their grants are no sign that the taker is near: how much it is granted follows its answers.
+/// Pushed chunks are no sign that the taker is near: the size of its grants follows its answers.
 #[test]
 fn what_is_pushed_tells_nothing_of_the_distance() {
     let peer = PeerKey(1);
@@ -232,8 +235,8 @@ fn what_is_pushed_tells_nothing_of_the_distance() {
     assert!((granted as u64 + more) * CHUNK >= limits::START_RATE * 150 / 1000 / 2, "{granted}, {more} more");
 }
 
-/// After a pause of the whole line, answers to hundreds of old grants were taken for answers to the first new ones: the taker
-/// seemed to be near, and was granted little.
+/// After a pause of the whole line, answers to hundreds of old grants were taken for answers to the first new
+/// ones: the taker seemed to be near, and was granted little.
 #[test]
 fn late_answers_tell_nothing_of_newer_grants() {
     let peer = PeerKey(1);
@@ -256,7 +259,8 @@ fn late_answers_tell_nothing_of_newer_grants() {
     assert!(turnaround >= ms(150), "{turnaround:?}");
 }
 
-/// What a holder sends unasked is asked of nobody, whatever the order, and the holder hears that it is not needed.
+/// A chunk that a holder sends unasked is requested from nobody, in any order, and the holder hears that it
+/// is not needed.
 #[test]
 fn what_comes_unasked_counts_as_asked_for() {
     let peer = PeerKey(1);
@@ -279,7 +283,7 @@ fn what_comes_unasked_counts_as_asked_for() {
     }
 }
 
-/// A reader's order holds towards a publisher, too, whatever that would rather send.
+/// A reader's order holds towards a publisher too, whatever chunk that would rather send.
 #[test]
 fn a_reader_asks_for_what_lies_ahead() {
     let (publisher, neighbour) = (PeerKey(1), PeerKey(2));

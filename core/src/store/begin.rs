@@ -71,21 +71,10 @@ impl Store {
         let here = self.record(id);
         let domains = domains_of(here.as_ref(), &begin)?;
         let said = here.as_ref().and_then(|r| r.audience).or_else(|| self.audience(begin.of?));
-        // The record of a complete blob stays until the copy is complete: what the request says of the blob may
-        // be false.
+        // The record of a complete blob stays until the copy is complete: what the request says of the blob
+        // may be false.
         let is_copy = here.as_ref().is_some_and(|r| r.state == StoredState::Complete);
-        // Bytes that were fetched sealed cannot go on as plain bytes, nor the other way round.
-        let (before, other) = match here.filter(|_| !is_copy) {
-            Some(before) if before.seal != begin.seal => {
-                if before.of != begin.of {
-                    return Err(StoreError::User(format!(
-                        "{id} is being fetched as something else: swarm rm it first"
-                    )));
-                }
-                (None, Some(before))
-            }
-            before => (before, None),
-        };
+        let (before, other) = earlier_run(here.filter(|_| !is_copy), &begin)?;
         let seal = shares::sealer(&self.inner.layout, begin.seal, begin.of)?;
         disk::create_dir_all(&dir)?;
         if let Some(other) = other {
@@ -208,6 +197,27 @@ impl Store {
             let _ = fs::remove_file(self.inner.layout.data(ours.id, false));
         }
         Ok(())
+    }
+}
+
+/// Tells the two uses of an unfinished record apart: (the download that this one goes on with, the download
+/// whose bytes it cannot use). Bytes that were fetched sealed cannot go on as plain bytes, nor the other way
+/// round.
+///
+/// # Errors
+/// The blob is being fetched as part of something else.
+fn earlier_run(here: Option<Record>, begin: &Begin) -> Result<(Option<Record>, Option<Record>), StoreError> {
+    match here {
+        Some(before) if before.seal != begin.seal => {
+            if before.of != begin.of {
+                let id = before.id;
+                return Err(StoreError::User(format!(
+                    "{id} is being fetched as something else: swarm rm it first"
+                )));
+            }
+            Ok((None, Some(before)))
+        }
+        before => Ok((before, None)),
     }
 }
 

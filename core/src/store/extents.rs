@@ -13,7 +13,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use super::beneath::Folder;
 use super::disk::{self, DiskError};
-use super::local::Sources;
+use super::local::runs::LocalFiles;
 use super::own::{Own, ROOT};
 use super::survey::{Spot, WritePlan};
 use crate::content::bitmap::Bitmap;
@@ -39,7 +39,7 @@ enum PlainBytes {
     },
     Tree(Box<Tree>),
     /// Other files that may have the bytes, and the number of the attempt.
-    Spread(Arc<Sources>, usize),
+    Spread(Arc<LocalFiles>, usize),
 }
 
 /// The regular files of a tree that are not empty, in manifest order: each begins where the one before ends.
@@ -87,7 +87,7 @@ impl Extents {
     }
 
     /// Returns the bytes of other files that may have those of the blob.
-    pub(super) fn spread(sources: Arc<Sources>, attempt: usize) -> Self {
+    pub(super) fn spread(sources: Arc<LocalFiles>, attempt: usize) -> Self {
         Self { plain: PlainBytes::Spread(sources, attempt), seal: None }
     }
 

@@ -1,13 +1,11 @@
 //! Chunks from local files: before a peer is asked for a chunk, it is put together from files that may have
 //! its bytes, and used if its hash is right.
 
+pub(super) mod runs;
+
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use super::beneath::Folder;
-use super::disk::DiskError;
 use super::extents::Extents;
 use super::record::{BlobLocation, Record, StoredState};
 use super::{Begin, Store, StoreError, WriteTarget, laid, shares};
@@ -17,22 +15,7 @@ use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::limits;
-use crate::platform::read_exact_at;
-
-/// Files that may have the bytes of a blob.
-#[derive(Debug, Default)]
-pub(super) struct Sources {
-    folders: Vec<Folder>,
-    pieces: Vec<LocalRun>,
-}
-
-/// A run of bytes of the blob, and the files that may have exactly these.
-#[derive(Debug)]
-struct LocalRun {
-    start: u64,
-    size: u64,
-    at: Vec<(usize, String)>,
-}
+use runs::{LocalFiles, LocalRun};
 
 /// Finds chunks of one blob among the local files.
 #[derive(Debug)]
@@ -65,72 +48,6 @@ impl Finder {
     }
 }
 
-impl Sources {
-    /// Reads from the files of this attempt: for each run another file, as far as there are several.
-    pub(super) fn read_at(&self, attempt: usize, offset: u64, buffer: &mut [u8]) -> Result<(), DiskError> {
-        let end = offset + buffer.len() as u64;
-        let first = self.pieces.partition_point(|p| p.start + p.size <= offset);
-        for piece in self.pieces[first..].iter().take_while(|p| p.start < end) {
-            let (from, to) = (offset.max(piece.start), end.min(piece.start + piece.size));
-            let (folder, name) = match piece.at.get(attempt).or_else(|| piece.at.last()) {
-                Some((folder, name)) => (&self.folders[*folder], name),
-                None => return Err(DiskError::new("find", Path::new(""), io::ErrorKind::NotFound)),
-            };
-            let part = &mut buffer[(from - offset) as usize..(to - offset) as usize];
-            let read = folder.read(name).and_then(|file| read_exact_at(&file, part, from - piece.start));
-            read.map_err(|e| folder.error("read", name, e))?;
-        }
-        Ok(())
-    }
-
-    fn folder(&mut self, path: &Path) -> Option<usize> {
-        if let Some(known) = self.folders.iter().position(|folder| folder.path() == path) {
-            return Some(known);
-        }
-        self.folders.push(Folder::open(path).ok()?);
-        Some(self.folders.len() - 1)
-    }
-
-    /// Removes missing files of runs longer than a chunk, since each of many chunks would find that out anew.
-    fn prune(&mut self, chunk: u64) {
-        let folders = &self.folders;
-        for piece in self.pieces.iter_mut().filter(|piece| piece.size > chunk) {
-            piece.at.retain(|(folder, name)| folders[*folder].read(name).is_ok());
-        }
-    }
-
-    /// Adds a file that may have the bytes of these runs.
-    fn add(&mut self, pieces: &[usize], folder: Option<usize>, name: &str) {
-        let Some(folder) = folder else { return };
-        for piece in pieces {
-            let at = &mut self.pieces[*piece].at;
-            let new = (folder, name.to_owned());
-            if at.len() < limits::SOURCES && !at.contains(&new) {
-                at.push(new);
-            }
-        }
-    }
-
-    fn add_file(&mut self, pieces: &[usize], path: &Path) {
-        if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-            let folder = self.folder(parent);
-            self.add(pieces, folder, name);
-        }
-    }
-
-    /// Adds all files of a directory that lie in this folder under their own names.
-    fn add_tree(&mut self, manifest: &Manifest, root: &Path) {
-        let Some(folder) = self.folder(root) else { return };
-        let mut piece = 0;
-        for (entry, _, size) in manifest.file_offsets() {
-            if size > 0 {
-                self.add(&[piece], Some(folder), &entry.path);
-                piece += 1;
-            }
-        }
-    }
-}
-
 impl Store {
     /// Finds the files that may have bytes of a blob that is about to be fetched: at its destination,
     /// wherever it or its directory was put or begun before, and those of other contents that have the same
@@ -140,7 +57,7 @@ impl Store {
     /// [`StoreError::NoKey`] for a share whose key is not here.
     pub fn finder(&self, begin: &Begin) -> Result<Finder, StoreError> {
         let id = begin.list.id();
-        let mut sources = Sources::default();
+        let mut sources = LocalFiles::default();
         let mut wanted: BTreeMap<ContentId, Vec<usize>> = BTreeMap::new();
         let place = self.record(id).map(|record| record.place);
         match &begin.target {
@@ -190,7 +107,7 @@ impl Store {
     }
 
     /// Adds the same files in other contents.
-    fn add_others(&self, sources: &mut Sources, wanted: &BTreeMap<ContentId, Vec<usize>>) {
+    fn add_others(&self, sources: &mut LocalFiles, wanted: &BTreeMap<ContentId, Vec<usize>>) {
         let mut trees = 0;
         for record in self.records() {
             let whole = record.kind == ContentKind::File

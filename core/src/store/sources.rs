@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::disk::{PrintablePath, Stamp};
@@ -226,12 +227,26 @@ impl Store {
         Ok(StoredState::Complete)
     }
 
-    /// Marks a complete record as no longer complete. True if that is new; it is then logged, once.
+    /// Marks a complete record as no longer complete. True if that is new; it is then logged, once: of
+    /// several threads that find the same loss, the one that changes the record reports it.
     pub fn mark(&self, id: ContentId, state: StoredState) -> bool {
-        let Some(record) = self.record(id).filter(|r| r.state != StoredState::Partial && r.state != state)
-        else {
-            return false;
+        let differs = |record: &Record| record.state != StoredState::Partial && record.state != state;
+        let Some(record) = self.record(id).filter(differs) else { return false };
+        let mut was = None;
+        let marked = |present: Option<Record>| {
+            let present = present.filter(differs)?;
+            was = Some(present.state);
+            Some(Record { state, ..present })
         };
+        let saved = if self.inner.read_only {
+            self.replace_in_memory(id, marked);
+            Ok(())
+        } else {
+            self.replace(id, marked)
+        };
+        if saved.is_ok() && was.is_none() {
+            return false;
+        }
         let path = PrintablePath(
             path_of(&record).unwrap_or_else(|| self.inner.layout.data(id, record.seal.is_some())),
         );
@@ -241,15 +256,18 @@ impl Store {
             }
             _ => tracing::error!(%id, %path, "what is shared has changed: it is shared no longer"),
         }
-        let was = record.state;
-        let marked = Record { state, ..record };
-        if self.inner.read_only {
-            // A read-only store remembers it for this run only.
-            self.inner.meta.put(&marked);
-        } else if let Err(error) = self.save(&marked) {
+        if let Err(error) = saved {
             tracing::warn!(%id, %error, "that cannot be remembered");
         }
-        was == StoredState::Complete
+        was.unwrap_or(record.state) == StoredState::Complete
+    }
+
+    /// Replaces the record of `id` in the index of a read-only store, which forgets it at the end of the run.
+    fn replace_in_memory(&self, id: ContentId, make: impl FnOnce(Option<Record>) -> Option<Record>) {
+        let _alone = self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = make(self.inner.meta.get(id)) {
+            self.inner.meta.put(&record);
+        }
     }
 
     /// Opens a blob for reading. A missing or replaced source is marked; the second value is true if that is
@@ -393,156 +411,4 @@ fn typed(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-    use crate::content::path::Rules;
-    use crate::store::Import;
-    use crate::store::record::Domain;
-
-    struct World {
-        home: tempfile::TempDir,
-        store: Store,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let home = tempfile::tempdir().unwrap();
-            let store = Store::open(&home.path().join("home"), None, false).unwrap();
-            Self { home, store }
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.home.path().join(name)
-        }
-
-        fn publish(&self, name: &str) -> Record {
-            let path = self.path(name);
-            let import = Import {
-                path: &path,
-                name: name.to_owned(),
-                copy: false,
-                take: false,
-                rules: Rules::Portable,
-                symlinks: false,
-                skipped_homes: None,
-                audience: None,
-                domain: Domain::Public,
-                progress: &|_, _| {},
-                cancel: &AtomicBool::new(false),
-            };
-            self.store.import(&import).unwrap()
-        }
-
-        fn settle(&self, id: ContentId) -> Settled {
-            self.store.settle(&self.store.record(id).unwrap(), &AtomicBool::new(false)).unwrap()
-        }
-
-        fn said(&self, id: ContentId) -> String {
-            let said = self.store.troubles(&[self.store.record(id).unwrap()], 1);
-            said.into_iter().next().unwrap().1
-        }
-
-        fn state(&self, id: ContentId) -> StoredState {
-            self.store.record(id).unwrap().state
-        }
-    }
-
-    #[test]
-    fn a_file_that_goes_is_missing_and_heals_when_it_comes_back() {
-        let world = World::new();
-        fs::write(world.path("a"), b"some bytes").unwrap();
-        let id = world.publish("a").id;
-        assert_eq!(world.settle(id), Settled::As(StoredState::Complete));
-        fs::rename(world.path("a"), world.path("elsewhere")).unwrap();
-        assert!(world.store.glance(&world.store.record(id).unwrap()));
-        assert_eq!(world.state(id), StoredState::Missing);
-        let said = world.said(id);
-        assert!(said.contains("is gone") && said.contains(&format!("swarm verify {}", id.short())), "{said}");
-        assert_eq!(world.settle(id), Settled::As(StoredState::Missing));
-        // Another file of that length.
-        fs::write(world.path("a"), b"same bytes").unwrap();
-        assert_eq!(world.settle(id), Settled::As(StoredState::Changed));
-        fs::rename(world.path("elsewhere"), world.path("a")).unwrap();
-        assert!(world.store.verify(id, &|_| {}, &AtomicBool::new(false)).unwrap().1.is_empty());
-        assert_eq!(world.state(id), StoredState::Complete);
-        fs::remove_file(world.path("a")).unwrap();
-        assert_eq!(world.settle(id), Settled::Lost(StoredState::Missing));
-        fs::write(world.path("a"), b"some bytes").unwrap();
-        assert_eq!(world.settle(id), Settled::Healed);
-        assert_eq!(world.settle(id), Settled::As(StoredState::Complete));
-    }
-
-    #[test]
-    fn what_is_edited_is_found_by_its_length_or_by_reading_and_what_is_only_touched_stays() {
-        let world = World::new();
-        for (name, edit, expected) in [
-            ("longer", b"some more bytes".as_slice(), Settled::Lost(StoredState::Changed)),
-            ("other", b"same bytes".as_slice(), Settled::Lost(StoredState::Changed)),
-            ("touched", b"some bytes".as_slice(), Settled::As(StoredState::Complete)),
-        ] {
-            fs::write(world.path(name), format!("some bytes{name}")).unwrap();
-            let id = world.publish(name).id;
-            fs::write(world.path(name), [edit, name.as_bytes()].concat()).unwrap();
-            assert_eq!(world.settle(id), expected, "{name}");
-            let same = matches!(world.store.look(&world.store.record(id).unwrap(), true), Sight::Same);
-            assert_eq!(same, name == "touched", "{name}: what was read is not read again");
-        }
-    }
-
-    #[test]
-    fn a_folder_names_its_files_that_are_gone_or_others() {
-        let world = World::new();
-        fs::create_dir(world.path("tree")).unwrap();
-        for name in ["a", "b", "c", "d", "e"] {
-            fs::write(world.path(&format!("tree/{name}")), format!("file {name}")).unwrap();
-        }
-        let dir = world.publish("tree");
-        let payload = dir.payload.unwrap().id;
-        assert!(world.store.is_whole(dir.id));
-        let now = SystemTime::now() + Duration::from_secs(1);
-        fs::File::options().write(true).open(world.path("tree/a")).unwrap().set_modified(now).unwrap();
-        assert_eq!(world.settle(payload), Settled::As(StoredState::Complete));
-        fs::write(world.path("tree/a"), "fuel a").unwrap();
-        assert_eq!(world.settle(payload), Settled::Lost(StoredState::Changed));
-        assert!(!world.store.is_whole(dir.id));
-        assert_eq!(world.store.with_whole(payload), [payload, dir.id]);
-        for name in ["a", "b", "c", "d"] {
-            fs::remove_file(world.path(&format!("tree/{name}"))).unwrap();
-        }
-        let said = world.said(dir.id);
-        assert!(said.contains(": a, b, c and 1 more"), "{said}");
-    }
-
-    #[test]
-    fn a_path_that_is_published_again_belongs_to_its_new_id() {
-        let (world, cancel) = (World::new(), AtomicBool::new(false));
-        fs::write(world.path("v"), b"version 1").unwrap();
-        let first = world.publish("v");
-        assert!(world.store.superseded(&world.path("v"), &first, &cancel).is_empty());
-        fs::write(world.path("v"), b"version 2").unwrap();
-        let second = world.publish("v");
-        let old = world.store.superseded(&world.path("v"), &second, &cancel);
-        assert_eq!(old.iter().map(|r| r.id).collect::<Vec<_>>(), [first.id]);
-        assert_eq!(
-            (world.state(first.id), world.state(second.id)),
-            (StoredState::Changed, StoredState::Complete)
-        );
-        let said = world.said(first.id);
-        assert!(said.contains(&format!("shared as {}", second.id.short())), "{said}");
-        // A folder that gains a file still has all files it had.
-        fs::create_dir(world.path("t")).unwrap();
-        fs::write(world.path("t/a"), b"a").unwrap();
-        let first = world.publish("t");
-        fs::write(world.path("t/b"), b"b").unwrap();
-        let second = world.publish("t");
-        assert!(world.store.superseded(&world.path("t"), &second, &cancel).is_empty());
-        fs::write(world.path("t/a"), b"A").unwrap();
-        let third = world.publish("t");
-        assert_eq!(world.store.superseded(&world.path("t"), &third, &cancel).len(), 2);
-        assert!(!world.store.is_whole(first.id) && !world.store.is_whole(second.id));
-        assert!(world.store.is_whole(third.id));
-    }
-}
+mod tests;

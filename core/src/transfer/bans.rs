@@ -1,4 +1,5 @@
-//! Whom we keep away, for how long, and why. Bans outlive the process: they are kept in `HOME/bans`.
+//! Peers that this node keeps away, for how long, and why. Bans outlive the process: they are kept in
+//! `HOME/bans`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -14,13 +15,13 @@ use crate::net::address::ConnectionOrigin;
 use crate::net::connection_limits::Decided;
 use crate::store::Store;
 
-/// The file, under the home folder.
+/// Name of the file in the home folder.
 const FILE: &str = "bans";
 
-/// The file is written at most this often, however many are banned.
+/// Shortest interval between two writes of the file, however many peers are banned.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
-/// One ban. Times are seconds since 1970: they must mean the same to the next process.
+/// One ban. Times are seconds since 1970, because the next process must read them too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct BanEntry {
     peer: String,
@@ -30,33 +31,39 @@ struct BanEntry {
     until: u64,
 }
 
-/// See the module's text.
+/// The bans of one network. Bans of the last day are kept, so that repeated ones count.
 #[derive(Debug)]
 pub(crate) struct Bans {
+    /// All bans that are kept, the oldest first. At most [`limits::BANS`].
     entries: VecDeque<BanEntry>,
-    /// When each peer may come back.
+    /// The end of each peer's last ban, in seconds since 1970.
     in_force: HashMap<PeerId, u64>,
+    /// True if there are bans that are not in the file.
     unsaved: bool,
+    /// Time of the last write.
     saved: Instant,
+    /// The task that writes the file.
     saving: Option<JoinHandle<()>>,
 }
 
+/// Returns a time as seconds since 1970, 0 for an earlier one.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The moment that is `until` on the wall clock; at most the longest ban away, however wrong that clock is.
+/// Returns the moment at which the wall clock will show `until`. It is at most the longest ban away, however
+/// wrong the clock is.
 fn moment(until: u64, now: u64) -> Instant {
     Instant::now() + Duration::from_secs(until.saturating_sub(now)).min(limits::BAN_REPEATED)
 }
 
 impl Bans {
-    /// Those of an earlier run that are still in force, and what the gate must know of them.
+    /// Reads the bans of earlier runs. Returns them, and those that the network must enforce.
     pub(crate) fn load(store: &Store) -> (Self, Vec<Decided>) {
         let bytes = store.kept(FILE).unwrap_or_default();
         let mut entries: VecDeque<BanEntry> = serde_json::from_slice(&bytes).unwrap_or_default();
         let now = seconds(SystemTime::now());
-        // From the future is from a wrong clock.
+        // A ban from the future was made under a wrong clock.
         entries.retain(|e| e.at <= now && now - e.at < limits::BAN_REPEATED.as_secs());
         let mut bans = Self {
             entries: VecDeque::new(),
@@ -77,12 +84,14 @@ impl Bans {
         (bans, decided)
     }
 
-    /// Bans a peer; for how long depends on how often it happened within a day. The fifth id from one address of the
-    /// internet takes the address with it: ids are free there. On a local network many nodes may share one.
+    /// Bans a peer, for longer from its third ban within a day on. The ban of the fifth id of one address of
+    /// the internet is also a ban of the address, because new ids cost nothing. On a local network many nodes
+    /// may share an address, so it is never banned.
     pub(crate) fn ban(&mut self, peer: PeerId, ip: Option<IpAddr>, reason: String) -> Decided {
         self.ban_at(seconds(SystemTime::now()), peer, ip, reason)
     }
 
+    /// Bans a peer at a time in seconds since 1970.
     fn ban_at(&mut self, now: u64, peer: PeerId, ip: Option<IpAddr>, reason: String) -> Decided {
         let name = peer.to_string();
         let before = self.of_today(now).filter(|e| e.peer == name).count();
@@ -101,11 +110,12 @@ impl Bans {
         Decided { peer, ip: ip.filter(|ip| self.is_nest(*ip, now)), until: moment(until, now) }
     }
 
+    /// Returns the bans of the last day.
     fn of_today(&self, now: u64) -> impl Iterator<Item = &BanEntry> {
         self.entries.iter().filter(move |e| now.saturating_sub(e.at) < limits::BAN_REPEATED.as_secs())
     }
 
-    /// Whether so many ids of this address are banned that the address is.
+    /// Returns true if so many ids of an address are banned that the address is.
     fn is_nest(&self, ip: IpAddr, now: u64) -> bool {
         let ids: HashSet<&str> =
             self.of_today(now).filter(|e| e.ip == Some(ip)).map(|e| e.peer.as_str()).collect();
@@ -113,12 +123,12 @@ impl Bans {
             && ids.len() >= limits::BANNED_IDS_PER_IP
     }
 
-    /// Whether it is banned now.
+    /// Returns true if the peer is banned now.
     pub(crate) fn is_banned(&self, peer: &PeerId) -> bool {
         self.in_force.get(peer).is_some_and(|until| *until > seconds(SystemTime::now()))
     }
 
-    /// The bans in force.
+    /// Returns the bans in force, for `swarm peers`.
     pub(crate) fn rows(&self) -> Vec<BanRow> {
         let now = seconds(SystemTime::now());
         let in_force = self.entries.iter().filter(|e| e.until > now);
@@ -127,7 +137,7 @@ impl Bans {
         in_force.map(row).collect()
     }
 
-    /// Writes what is new, now and then, on a thread of its own.
+    /// Writes the file on a blocking thread if there is something new, at most every [`SAVE_EVERY`].
     pub(crate) fn save(&mut self, store: &Store) {
         let busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
         if self.unsaved && !busy && self.saved.elapsed() >= SAVE_EVERY {
@@ -137,7 +147,7 @@ impl Bans {
         }
     }
 
-    /// Writes what is new before the node ends.
+    /// Writes the file at once if there is something new. Called before the node ends.
     pub(crate) fn save_now(&mut self, store: &Store) {
         if std::mem::take(&mut self.unsaved) {
             write(store, &self.entries);
@@ -145,6 +155,7 @@ impl Bans {
     }
 }
 
+/// Writes the file. A failure is logged only: the bans still hold in this run.
 fn write(store: &Store, entries: &VecDeque<BanEntry>) {
     let written = serde_json::to_vec(entries).map_err(|e| e.to_string());
     let written = written.and_then(|bytes| store.keep(FILE, &bytes).map_err(|e| e.to_string()));

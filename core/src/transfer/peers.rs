@@ -7,6 +7,7 @@
 
 mod nearness;
 mod peer;
+mod web_seed_id;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ use crate::store::Blob;
 use crate::wire::{Message, PeerAddrs};
 pub(crate) use nearness::{class_at, is_near, same_site, site_of};
 pub(crate) use peer::Peer;
+pub(crate) use web_seed_id::WebSeedId;
 
 /// Time for which a peer that we dialled counts as useful before it has said what it has.
 const NEWCOMER: Duration = Duration::from_secs(2);
@@ -134,7 +136,7 @@ impl Peers {
     }
 
     /// Returns the office keys of the peers that are members.
-    pub(crate) fn members(&self) -> impl Iterator<Item = crate::office::PublicKey> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = crate::signed::PublicKey> {
         self.peers.values().filter_map(|peer| Some(peer.member.as_ref()?.certificate.subject))
     }
 
@@ -338,7 +340,7 @@ impl Peers {
             peer: p.id.to_string(),
             addr: p.addr.to_string(),
             class: p.class,
-            agent: p.hello.as_ref().map_or_else(String::new, |h| h.agent.chars().take(64).collect()),
+            agent: p.hello.as_ref().map_or_else(String::new, |h| h.agent.clone()),
             down: p.session.traffic.down(),
             up: p.session.traffic.up(),
             rtt_us: p.rtt.map(|d| d.as_micros() as u64),

@@ -1,17 +1,18 @@
-//! One session with a peer: tasks that move bytes and decide nothing.
+//! One session with a peer: tasks that move bytes. All decisions are the node's.
 //!
 //! ```text
-//! control stream -> control::read  -> node (everything but requests for the list, and cancels)
-//!                                  -> queue (those)
+//! control stream -> control::read  -> node (all messages but requests for a hash list)
+//!                                  -> queue (requests for a hash list)
 //! node           -> control::write -> control stream
 //! node           -> pending          <- receive::run <- data streams: verify, write, tell the node
 //! node           -> queue           -> send::run    -> data streams: read, verify
 //! ```
-//! Reading never waits for writing: each direction of each stream has its own task. All queues are bounded; a peer that
-//! lets one overflow is dropped.
+//! Reading never waits for writing: each direction of each stream has its own task. All queues are bounded,
+//! and a peer that lets one overflow is dropped.
 //!
-//! A session begins with one data stream. Over a distance it gets more, each on a connection of its own: one connection is
-//! bound by what the kernel buffers for it, grows from nothing once, and slows down for each packet that is lost.
+//! A session begins with one data stream. Over a distance it gets more, each on a connection of its own. One
+//! connection carries no more than the kernel buffers for it, begins with a few packets, and slows down for
+//! each packet that is lost.
 
 pub(crate) mod control;
 pub(crate) mod event;
@@ -47,7 +48,7 @@ use receive::Receiver;
 use send::Sender;
 use send_queue::{Number, SendQueue};
 
-/// How long the last words to a peer may take.
+/// Time that is given to the last messages to a peer before its connection is closed.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// An order to the tasks that receive.
@@ -55,7 +56,7 @@ pub(crate) type ReceiveCommand = exchange::ReceiveCommand<Arc<Blob>>;
 /// An order to the tasks that send.
 pub(crate) type SendCommand = exchange::SendCommand<Arc<Blob>>;
 
-/// The node's end of a session. Dropping it ends the tasks.
+/// The node's end of a session. Dropping it ends the tasks, but for the one that writes the last messages.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) outbox: mpsc::Sender<Message>,
@@ -65,10 +66,10 @@ pub(crate) struct Session {
     tasks: JoinSet<()>,
 }
 
-/// The way of a session's chunks.
+/// The way on which the chunks of a session come.
 #[derive(Debug)]
 enum Bytes {
-    /// Data streams.
+    /// Data streams of a peer.
     Streams(Box<DataStreams>),
     /// Requests to a web server.
     Web(mpsc::Sender<ReceiveCommand>),
@@ -82,11 +83,11 @@ struct DataStreams {
     tell: EventSender,
     shared: SessionContext,
     pace: Directions,
-    /// So many have there been.
+    /// Number of data streams in the life of the session.
     joined: usize,
 }
 
-/// What all sessions share.
+/// The parts of a node that all of its sessions share.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionContext {
     pub(crate) store: Store,
@@ -121,7 +122,8 @@ impl Session {
         let reader = control::read(control_in, tell.clone(), serves.clone(), measured);
         tasks.spawn(async move { ending.closed(reader.await).await });
         let ending = tell.clone();
-        // Not one of those that end with the session: it writes what waits, and ends when nobody has more to say.
+        // This task does not end with the session: it writes the messages that wait, and ends when all
+        // senders are gone.
         tokio::spawn(async move { ending.closed(control::write(control_out, messages).await).await });
         let (pending, queue, ending) =
             (Arc::new(PendingRequests::default()), Arc::new(SendQueue::default()), tell.clone());
@@ -133,8 +135,8 @@ impl Session {
         session
     }
 
-    /// Has chunks pass over this stream as well. Where there are as many as may be, it ends again without harm: the other end
-    /// may have begun to send on it.
+    /// Adds a data stream. If there are as many as may be, it carries chunks to this node only and ends
+    /// without harm: the other end may have begun to send on it.
     pub(crate) fn widen(&mut self, data: Stream) {
         let may = self.may_widen();
         let Bytes::Streams(streams) = &self.bytes else { return };
@@ -148,7 +150,8 @@ impl Session {
         }
     }
 
-    /// Tells whether it may have another data stream, after all that it has had.
+    /// Returns true if the session may have another data stream: it has not yet had
+    /// [`limits::DATA_STREAMS_EVER`].
     pub(crate) fn may_widen(&self) -> bool {
         matches!(&self.bytes, Bytes::Streams(streams) if streams.joined < limits::DATA_STREAMS_EVER)
     }
@@ -160,7 +163,7 @@ impl Session {
         }
     }
 
-    /// Data streams that carry chunks.
+    /// Returns the number of data streams that carry chunks.
     pub(crate) fn width(&self) -> usize {
         match &self.bytes {
             Bytes::Streams(streams) => streams.queue.streams(),
@@ -168,7 +171,7 @@ impl Session {
         }
     }
 
-    /// Notes what is asked for. False when there is no room for it.
+    /// Gives an order to the tasks that receive. Returns false if their queue is full.
     pub(crate) fn expect(&self, expect: ReceiveCommand) -> bool {
         match &self.bytes {
             Bytes::Streams(streams) => streams.pending.expect(expect),
@@ -177,8 +180,8 @@ impl Session {
         true
     }
 
-    /// Starts the tasks of a data stream; its number. The first one's end is that of the session, and so is an error of any.
-    /// Others end when both sides have closed them.
+    /// Starts the tasks of a data stream, and returns its number. The session ends when the first stream
+    /// ends, and at an error of any stream. The other streams end when both sides have closed them.
     fn carry(&mut self, data: Stream) -> Number {
         let Bytes::Streams(streams) = &mut self.bytes else { return 0 };
         streams.joined += 1;
@@ -215,7 +218,7 @@ impl Session {
 }
 
 impl Session {
-    /// Starts the session of a web seed: one task, in place of a peer.
+    /// Starts the session of a web seed: one task plays the peer.
     pub(crate) fn start_web(key: PeerKey, web: web::Web, shared: &SessionContext, near: Near) -> Self {
         let traffic = Arc::new(Traffic::default());
         let (outbox, messages) = mpsc::channel(limits::OUTBOX);
@@ -229,29 +232,48 @@ impl Session {
         tasks.spawn(async move {
             let ended = Box::pin(task.run()).await;
             tell.closed(ended).await;
-            // Nothing is read any longer: the node is to hear why, before it finds that out.
+            // The task reads no messages any longer. The node is to hear the reason before a message fails.
             tokio::time::sleep(LAST_WORDS).await;
         });
         Self { outbox, serves, traffic, bytes: Bytes::Web(expects), tasks }
     }
 }
 
-/// Why a session's task ended. Any of them ends the session.
+#[cfg(test)]
+impl Session {
+    /// Returns a session without tasks, and the messages that the peer is sent.
+    pub(crate) fn without_peer() -> (Self, mpsc::Receiver<Message>) {
+        let (outbox, messages) = mpsc::channel(limits::OUTBOX);
+        let (serves, _) = mpsc::channel(1);
+        let (expects, _) = mpsc::channel(1);
+        let session = Self {
+            outbox,
+            serves,
+            traffic: Arc::default(),
+            bytes: Bytes::Web(expects),
+            tasks: JoinSet::new(),
+        };
+        (session, messages)
+    }
+}
+
+/// The reason for which a task of a session ended. The end of any task ends the session, but for that of a
+/// further data stream that both sides have closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionEnd {
-    /// The connection.
+    /// The connection is lost.
     #[error("connection lost: {0}")]
     Lost(std::io::Error),
     /// The peer does not take part in sessions.
     #[error("{0}")]
     Refused(String),
-    /// The peer broke the rules.
+    /// The peer broke the protocol, and is banned.
     #[error("broke the protocol: {0}")]
     Protocol(String),
-    /// The node ended it.
+    /// The node ended the session.
     #[error("closed")]
     Node,
-    /// The peer ended it in order.
+    /// The peer ended the session in order.
     #[error("closed by the peer")]
     Peer,
 }
@@ -262,7 +284,7 @@ impl From<std::io::Error> for SessionEnd {
     }
 }
 
-/// A session's way to the node.
+/// The queue of events from a session to the node.
 #[derive(Debug, Clone)]
 pub(super) struct EventSender {
     pub(crate) key: PeerKey,
@@ -270,11 +292,15 @@ pub(super) struct EventSender {
 }
 
 impl EventSender {
-    /// Waits for room: a node that is behind slows its peers down.
+    /// Sends an event. Waits for room, so that a node that is behind slows its peers down.
+    ///
+    /// # Errors
+    /// [`SessionEnd::Node`] if the node is gone.
     pub(crate) async fn event(&self, event: SessionEvent) -> Result<(), SessionEnd> {
         self.events.send((self.key, event)).await.map_err(|_| SessionEnd::Node)
     }
 
+    /// Tells the node that a task has ended, and why.
     async fn closed(&self, result: Result<(), SessionEnd>) {
         let _ = self.event(SessionEvent::Closed(result.err().unwrap_or(SessionEnd::Peer))).await;
     }

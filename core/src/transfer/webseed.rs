@@ -1,15 +1,18 @@
 //! Web seeds: ranges of one file, read over HTTP from a server that a link names.
 //!
-//! Goals: no server is trusted for anything, so whoever calls verifies every byte; no link or redirect makes this machine
-//! speak to something that its owner keeps from the internet; nothing of ours goes out but the request; what a server
-//! sends costs a bounded amount of memory, and no server keeps a reader waiting for ever.
+//! Goals: No server is trusted, so the caller verifies every byte. No link and no redirect makes this machine
+//! speak to a service that its owner keeps from the internet. No data of this machine goes out but the
+//! request. The bytes of a server cost a bounded amount of memory, and no server keeps a reader waiting for
+//! ever.
 //!
-//! Each name is looked up by us, each address it has is looked at, and the connection goes to one of those: there is no
-//! second lookup that could say something else. Redirects are followed by us, and each target is looked at the same way.
+//! This module looks up each host name and checks each of its addresses, and connects to one of those: there
+//! is no second lookup that could give another answer. It follows redirects itself, and checks each target in
+//! this way.
 //!
-//! Absences: no proxies, no cookies, no credentials, no referer, no compression: bytes are taken as they are, whatever
-//! `Content-Encoding` claims, for a file `x.gz` is often served with one. No `If-Range`: a file that changed is found out
-//! by its bytes, and mirrors do not agree on tags. No HTTP/2: ranges in parallel are connections in parallel.
+//! Absences: no proxies, no cookies, no credentials, no referer. No compression: bytes are taken as they are,
+//! whatever `Content-Encoding` claims, because a file `x.gz` is often served with one. No `If-Range`: the
+//! bytes show whether a file has changed, and mirrors do not agree on tags. No HTTP/2: parallel ranges have
+//! parallel connections.
 
 mod address;
 mod answer;
@@ -32,128 +35,129 @@ use crate::limits;
 use address::WebSeedUrl;
 use connection::{AddressScope, Connections, HttpConnection, WebNetwork};
 
-/// Who we say we are.
+/// Name and version of this program, as servers are told.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("swarm/", env!("CARGO_PKG_VERSION")));
 
-/// Why nothing, or not everything, was read.
+/// The reason for which not all requested bytes were read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebSeedError {
-    /// The link's fault.
+    /// The link has a URL that is never requested.
     #[error("the address of the web seed cannot be used: {0}")]
     Url(&'static str),
-    /// The link's fault, the server's that redirects, or that of whoever answers for the name.
+    /// The link or a redirect leads to a host whose addresses are not of the internet.
     #[error("the web seed leads to {host}, which is not on the internet: nothing is fetched from there")]
     Forbidden {
-        /// The name or address.
+        /// The host's name or address.
         host: String,
     },
-    /// The server's fault.
+    /// The server redirects to a URL that is never requested, or too often.
     #[error("the web server sends us to another address that is not followed: {0}")]
     Redirect(&'static str),
-    /// The link's fault, or that of the line.
+    /// The name of the host has no address, or cannot be looked up.
     #[error("no address was found for the web server {host}: {error}")]
     NoSuchHost {
-        /// The name.
+        /// The host's name.
         host: String,
-        /// The resolver's answer.
+        /// The resolver's error.
         #[source]
         error: io::Error,
     },
-    /// The line's fault, or the server's.
+    /// No address of the host accepts a connection.
     #[error("the web server {host} cannot be reached: {error}")]
     Unreachable {
-        /// The name or address.
+        /// The host's name or address.
         host: String,
-        /// The last address' failure.
+        /// The error at the last address.
         #[source]
         error: io::Error,
     },
-    /// This machine's fault.
+    /// This machine has no list of trusted certificate authorities that can be read.
     #[error("the certificates that this machine trusts cannot be read: {0}")]
     NoAuthorities(String),
-    /// The server's fault, or this machine does not know whom to trust.
+    /// The server's certificate is not valid, or this machine does not trust its issuer.
     #[error("the certificate of the web server {host} {fault}")]
     Untrusted {
-        /// The name or address.
+        /// The host's name or address.
         host: String,
-        /// In words.
+        /// The fault of the certificate, in words.
         fault: &'static str,
     },
-    /// The server's fault, or that of the line.
+    /// The TLS handshake failed for another reason.
     #[error("no secure connection with the web server {host}: {error}")]
     NotSecured {
-        /// The name or address.
+        /// The host's name or address.
         host: String,
-        /// What went wrong.
+        /// The error of the handshake.
         #[source]
         error: io::Error,
     },
-    /// The server's fault, or that of the line.
+    /// The server, or the line to it, is too slow.
     #[error("the web server is slow: no {awaited} within {} s", within.as_secs_f32())]
     Slow {
-        /// What did not come.
+        /// The event that did not come.
         awaited: &'static str,
-        /// In this time.
+        /// The time in which it did not come.
         within: Duration,
     },
-    /// The server's fault, or that of the line.
+    /// The connection broke.
     #[error("the connection with the web server broke: {0}")]
     Lost(#[source] hyper::Error),
-    /// The server's fault.
+    /// The answer breaks the rules of HTTP, or is not for this request.
     #[error("the web server's answer makes no sense: {0}")]
     BadAnswer(&'static str),
-    /// The server cannot do it.
+    /// The server does not serve ranges.
     #[error("the web server gives files only as a whole, not in parts")]
     NoRanges,
-    /// The server cannot do it.
+    /// The server serves ranges without the length of the file.
     #[error("the web server does not say how long the file is")]
     NoLength,
-    /// The server, or whoever keeps files there, took it away.
+    /// The file is not on the server (any longer).
     #[error("the web server does not have the file (status {0})")]
     Missing(u16),
-    /// The server does not want to.
+    /// The server refuses the request, with this status.
     #[error("the web server refuses to give the file (status {0})")]
     Refused(u16),
-    /// The server has too much to do, or has had enough of us.
+    /// The server has too much to do, or gets too many requests from this machine.
     #[error("the web server is busy (status {status})")]
     Busy {
-        /// Its answer.
+        /// The status of the answer.
         status: u16,
-        /// It asks to be left alone for so long, [`limits::WEBSEED_WAIT`] at most.
+        /// The time for which the server asks for a pause, at most [`limits::WEBSEED_WAIT`]; `None` if it
+        /// does not.
         wait: Option<Duration>,
     },
-    /// The server's fault.
+    /// The server failed, with this status.
     #[error("the web server failed (status {0})")]
     Failed(u16),
-    /// Somebody changed the file.
+    /// The file on the server has another length than before.
     #[error("the file on the web server was {before} bytes long and is {now}")]
     Changed {
-        /// Told first.
+        /// The length in the first answer, in bytes.
         before: u64,
-        /// Told now.
+        /// The length in this answer, in bytes.
         now: u64,
     },
-    /// It is another file than was thought.
+    /// The file on the server is shorter than the requested range.
     #[error("the file on the web server ends before the bytes that were asked for")]
     PastEnd {
-        /// Where it ends, if the server says so.
+        /// The length of the file in bytes, if the server says it.
         length: Option<u64>,
     },
-    /// The server's fault, or that of the line.
+    /// The answer ended before all requested bytes had come.
     #[error("the web server sent {got} of {asked} bytes")]
     Short {
         /// Bytes that came.
         got: u64,
-        /// Bytes asked for.
+        /// Bytes that were requested.
         asked: u64,
     },
-    /// The server's fault.
+    /// The answer goes on after the requested bytes.
     #[error("the web server sent more bytes than it was asked for")]
     Long,
 }
 
 impl WebSeedError {
-    /// Whether it is no use to try again.
+    /// Returns true if another attempt would be of no use.
     pub(crate) const fn is_final(&self) -> bool {
         match self {
             Self::Url(_)
@@ -181,25 +185,26 @@ impl WebSeedError {
     }
 }
 
-/// One file at one web server. Reads may run side by side: each has a connection of its own then.
+/// One file on one web server. Several reads may run at once, each on a connection of its own.
 pub(crate) struct WebSeed {
     target: WebSeedUrl,
     reach: AddressScope,
     connections: Connections,
-    /// The file's, as told first.
+    /// Length of the file in bytes, from the first answer that says it.
     length: OnceLock<u64>,
 }
 
 impl WebSeed {
-    /// Connects to nothing yet. `private`: addresses that are not of the internet may be reached, because the owner of this
-    /// machine said so.
+    /// Returns the file at this URL, without a connection yet. `private` is true if the owner of this machine
+    /// allows addresses that are not of the internet.
     ///
     /// # Errors
-    /// [`WebSeedError::Url`] when this is no address that is ever asked.
+    /// [`WebSeedError::Url`] if this URL is never requested.
     pub(crate) fn new(url: &str, private: bool) -> Result<Self, WebSeedError> {
         Self::within(WebNetwork::system(), url, private)
     }
 
+    /// Returns the file at this URL, reached over this network.
     fn within(network: WebNetwork, url: &str, private: bool) -> Result<Self, WebSeedError> {
         Ok(Self {
             target: WebSeedUrl::parse(url, limits::WEBSEED_URL_BYTES).map_err(WebSeedError::Url)?,
@@ -209,10 +214,11 @@ impl WebSeed {
         })
     }
 
-    /// The length of the file; a server that tells it to this serves ranges.
+    /// Returns the length of the file in bytes. Asks the server for the first byte if it is not known: a
+    /// server that answers serves ranges.
     ///
     /// # Errors
-    /// [`WebSeedError`], whatever kept the server from telling.
+    /// [`WebSeedError`] if the server does not say the length.
     pub(crate) async fn len(&self) -> Result<u64, WebSeedError> {
         if self.length.get().is_none() {
             match self.read(0..1, |_| {}).await {
@@ -224,11 +230,11 @@ impl WebSeed {
         self.length.get().copied().ok_or(WebSeedError::NoLength)
     }
 
-    /// Reads exactly these bytes in order and hands each piece to `take` as it arrives, never more than was asked for. To
-    /// cancel, drop the future: the connection is closed.
+    /// Reads exactly these bytes in order, and hands each piece to `take` as it arrives. To cancel, drop the
+    /// future: it closes the connection.
     ///
     /// # Errors
-    /// [`WebSeedError`]; `take` may have got a part by then.
+    /// [`WebSeedError`] if not all bytes came. `take` may have got a part of them by then.
     pub(crate) async fn read(
         &self,
         range: Range<u64>,
@@ -253,7 +259,8 @@ impl WebSeed {
         Ok(())
     }
 
-    /// The first answer that is no redirect.
+    /// Requests a range and follows redirects. Returns the first answer that is no redirect, and its
+    /// connection.
     async fn ask(&self, range: &Range<u64>) -> Result<(HttpConnection, Response<Incoming>), WebSeedError> {
         let (mut followed, mut reach) = (None, self.reach);
         for _ in 0..=limits::WEBSEED_REDIRECTS {
@@ -269,7 +276,7 @@ impl WebSeed {
             let next = target.follow(location.as_bytes(), limits::WEBSEED_REDIRECT_BYTES);
             followed = Some(next.map_err(WebSeedError::Redirect)?);
             if connection.of_internet {
-                // Who is out there has no say about what is in here.
+                // A server on the internet must not send this machine to addresses of its local network.
                 reach = AddressScope::Internet;
             }
             drop(answer);
@@ -279,10 +286,12 @@ impl WebSeed {
     }
 }
 
+/// Returns true if this is the status of a redirect.
 const fn leads_on(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
+/// Returns the request for a range of bytes that is not empty.
 fn request(target: &WebSeedUrl, range: &Range<u64>) -> Request<String> {
     let mut request = Request::new(String::new());
     *request.uri_mut() = target.path().clone();
@@ -296,7 +305,8 @@ fn request(target: &WebSeedUrl, range: &Range<u64>) -> Request<String> {
     request
 }
 
-/// Hands on a body of exactly so many bytes.
+/// Hands the body of an answer to `take`. It must have exactly as many bytes as were `asked` for, and each
+/// piece must come within `patience`.
 async fn receive(
     mut body: Incoming,
     asked: u64,
@@ -307,9 +317,9 @@ async fn receive(
     loop {
         let next = timeout(patience, poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))).await;
         let piece = match next.map_err(|_| WebSeedError::Slow { awaited: "more", within: patience })? {
-            // What is not data is a trailer.
+            // A frame without data is a trailer.
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-            // hyper tells nobody an end that came too soon from a line that broke.
+            // hyper gives the same error for an end that came too soon and for a line that broke.
             Some(Err(_)) if got < asked => return Err(WebSeedError::Short { got, asked }),
             Some(Err(error)) => return Err(WebSeedError::Lost(error)),
             None if got < asked => return Err(WebSeedError::Short { got, asked }),

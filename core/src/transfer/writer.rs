@@ -1,4 +1,4 @@
-//! The threads that write verified chunks: a disk that takes its time slows its transfers down, never the node.
+//! The threads that write verified chunks, so that a slow disk slows its transfers down and not the node.
 
 use std::sync::Arc;
 
@@ -17,18 +17,21 @@ pub(crate) struct Write {
     pub(crate) target: Arc<Blob>,
     pub(crate) chunk: ChunkIndex,
     pub(crate) bytes: Vec<u8>,
+    /// The chunk's share of the bytes that may wait for the disk.
     pub(crate) room: Room,
-    /// Whom to tell, and as what.
+    /// The session that brought the chunk.
     pub(crate) from: PeerKey,
+    /// The node's handle for the blob in this session.
     pub(crate) blob: u32,
-    /// Bytes that were not told of yet.
+    /// Bytes of the chunk of which the node has not been told.
     pub(crate) fresh: u64,
-    /// Where the buffer goes for the next chunk, if there is room.
+    /// The queue to which the buffer goes for the next chunk, if there is room.
     pub(crate) spare: mpsc::Sender<Vec<u8>>,
 }
 
-/// To the threads that write. There are two, for a directory of small files costs more time in the kernel than its bytes do;
-/// the second is given only what the first has no room for, so that a slow transfer does not wake both for each chunk.
+/// The queues to the two threads that write. There are two because a directory of small files costs more time
+/// in the kernel than its bytes do. The second gets only the chunks for which the first has no room, so that
+/// a slow transfer does not wake both threads for each chunk.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     first: mpsc::Sender<Write>,
@@ -36,7 +39,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the threads; they end when the last handle is dropped.
+    /// Starts the threads. They end when the last handle is dropped.
     pub(crate) fn start(store: &Store, events: &mpsc::Sender<(PeerKey, SessionEvent)>) -> Self {
         let thread = || {
             let (writes, queue) = mpsc::channel(limits::WRITE_QUEUE / 2);
@@ -50,13 +53,14 @@ impl Writer {
         Self { first: thread(), second: thread() }
     }
 
-    /// Hands a chunk over; waits while the disk is far behind. False when the threads have ended.
+    /// Hands a chunk to the threads. Waits while the disk is far behind. Returns false if the threads have
+    /// ended.
     pub(crate) async fn write(&self, write: Write) -> bool {
         let write = match self.first.try_send(write) {
             Ok(()) => return true,
             Err(TrySendError::Full(write) | TrySendError::Closed(write)) => write,
         };
-        // Whichever has room first; one alone will do.
+        // The thread that has room first gets the chunk. It is no failure if only one of them runs.
         tokio::select! {
             biased;
             Ok(room) = self.first.reserve() => room.send(write),
@@ -67,6 +71,7 @@ impl Writer {
     }
 }
 
+/// Writes chunks and tells the node, until the last handle or the node is gone.
 fn run(store: &Store, mut queue: mpsc::Receiver<Write>, events: &mpsc::Sender<(PeerKey, SessionEvent)>) {
     while let Some(mut write) = queue.blocking_recv() {
         let outcome = put(store, &write.target, write.chunk, &mut write.bytes, write.room);

@@ -1,20 +1,23 @@
-//! What the nodes of the DHT agree on beside Kademlia itself (libp2p's `kad-dht` specification).
+//! Conventions that the nodes of the DHT share beside Kademlia itself (libp2p's `kad-dht` specification).
 //!
-//! There are provider records and no values. A record's key is [`key_of`] the content; its addresses are where the holder's
-//! sessions are reached, each with [`MARK`] behind it, and where the holder is a server of the DHT, if it is one, without.
+//! The DHT holds provider records and no values. The key of a record is [`key_of`] the content. Its addresses
+//! are those at which the holder's sessions are reached, each with [`MARK`] at its end, and, if the holder is
+//! a server of the DHT, those of that server without the mark.
 
 use crate::id::ContentId;
 
-/// The protocol's name: its nodes and keys have nothing to do with those of other DHTs.
+/// The protocol's name. A name of its own keeps its nodes and keys apart from those of other DHTs.
 pub const PROTOCOL: &str = "/swarm/kad/1";
 
-/// Marks an address at which sessions are reached, as `/sni/content` behind it: no server of the DHT is there.
+/// The host name in the `/sni/content` at the end of an address at which sessions are reached: no server of
+/// the DHT listens there.
 pub const MARK: &str = "content";
 
-/// The context of [`key_of`].
+/// The derive-key context of [`key_of`].
 const CONTEXT: &str = "swarm 2026-11 key of a content in the DHT";
 
-/// Under what a content is found. Whoever has its id can tell the key, and nobody the id from the key.
+/// Returns the key of a content in the DHT: BLAKE3 in derive-key mode of its id. The id leads to the key, but
+/// the key does not lead to the id.
 #[must_use]
 pub fn key_of(id: ContentId) -> [u8; 32] {
     blake3::derive_key(CONTEXT, id.as_bytes())

@@ -1,22 +1,22 @@
-//! Making a message one that its receiver takes: whoever sends more than is allowed is banned for it, however it came about.
+//! Messages cut to the limits of their receiver, which bans a sender that exceeds them, for whatever reason.
 
 use super::{Hello, Message, Offer, PeerAddrs};
 use crate::limits;
 
-/// The text, cut at a character so that it has at most so many bytes.
+/// Returns the text, cut between characters to at most `most` bytes.
 fn cut(mut text: String, most: usize) -> String {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.truncate(end.unwrap_or_default());
     text
 }
 
-/// A count in parts that one message may name.
+/// Splits a count of chunks into parts that one message may name.
 fn parts(count: u32) -> impl Iterator<Item = u32> {
     let most = limits::REQUESTS_PER_PEER as u32;
     (0..count.div_ceil(most)).map(move |part| most.min(count - part * most))
 }
 
-/// The peers in groups that one message may name, each with as many addresses as it may have.
+/// Splits peers into groups that one message may name, each peer with as many addresses as it may have.
 fn groups(peers: Vec<PeerAddrs>) -> impl Iterator<Item = Vec<PeerAddrs>> {
     let short = |bytes: &Vec<u8>| bytes.len() <= limits::ADDR_BYTES;
     let mut fit: Vec<PeerAddrs> = peers.into_iter().filter(|peer| short(&peer.peer)).collect();
@@ -45,7 +45,8 @@ impl Hello {
 }
 
 impl Message {
-    /// Makes of it as many messages as it takes, without what its receiver would not take.
+    /// Splits the message into as many messages as it takes, and leaves out the parts that its receiver would
+    /// refuse.
     #[must_use]
     pub fn fit(self) -> Vec<Self> {
         match self {
@@ -92,7 +93,7 @@ mod tests {
     use crate::id::ContentId;
     use crate::wire::{GatewayBeat, Have, VERSION};
 
-    /// Encodes and decodes all of it, as its receiver does.
+    /// Encodes and decodes all parts of a message, as its receiver does.
     fn taken(message: Message) -> Vec<Message> {
         let fit = message.fit();
         for message in &fit {

@@ -5,16 +5,16 @@ use crate::content::geometry::Geometry;
 use crate::content::tree;
 use crate::limits;
 
-/// Bytes of the length before a control frame.
+/// Length in bytes of the length field before a control frame.
 pub const PREFIX: usize = 4;
 
-/// Bytes of the header of a data frame.
+/// Length in bytes of the header of a data frame.
 pub const HEADER: usize = 16;
 
-/// The length of the control frame that follows.
+/// Returns the length in bytes of the control frame that follows this prefix.
 ///
 /// # Errors
-/// [`BadFrame`] before anything is allocated for it.
+/// [`BadFrame`] for a length of 0 or above [`limits::CONTROL_FRAME`], before anything is allocated for it.
 pub fn control_len(prefix: [u8; PREFIX]) -> Result<usize, BadFrame> {
     let len = u32::from_le_bytes(prefix);
     match len as usize {
@@ -24,21 +24,21 @@ pub fn control_len(prefix: [u8; PREFIX]) -> Result<usize, BadFrame> {
     }
 }
 
-/// The header of a data frame: a part of a chunk, or of the hash list.
+/// The header of a data frame, which carries a part of a chunk or of the hash list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataHeader {
-    /// The want it answers.
+    /// The want that the frame answers.
     pub blob: Handle,
-    /// Number of the chunk, or [`LIST`].
+    /// The number of the chunk, or [`LIST`].
     pub chunk: u32,
-    /// Where in the chunk these bytes belong.
+    /// The position of these bytes in the chunk or in the encoded list.
     pub offset: u32,
-    /// Bytes that follow.
+    /// The number of bytes that follow, 1 to [`limits::DATA_FRAME`].
     pub len: u32,
 }
 
 impl DataHeader {
-    /// As it travels.
+    /// Returns the header as it is sent: four `u32`, little endian.
     #[must_use]
     pub fn encode(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
@@ -51,7 +51,8 @@ impl DataHeader {
     /// Reads a header.
     ///
     /// # Errors
-    /// [`BadFrame::TooLong`] when the frame is larger than allowed, [`BadFrame::Empty`] when it carries nothing.
+    /// [`BadFrame::TooLong`] if the frame is larger than [`limits::DATA_FRAME`], [`BadFrame::Empty`] if it
+    /// carries no bytes.
     pub fn decode(bytes: [u8; HEADER]) -> Result<Self, BadFrame> {
         let word = |i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
         let header = Self { blob: word(0), chunk: word(4), offset: word(8), len: word(12) };
@@ -63,7 +64,9 @@ impl DataHeader {
     }
 }
 
-/// Bytes of what `chunk` names in a blob of this geometry: a chunk, or the list. `None` if there is no such chunk.
+/// Returns the length in bytes of a chunk, or of the encoded hash list for [`LIST`], in a blob of this
+/// geometry. Returns `None` for a chunk that does not exist. Only the fuzzers call it.
+#[doc(hidden)]
 #[must_use]
 pub fn item_len(geometry: Geometry, chunk: u32) -> Option<usize> {
     match chunk {

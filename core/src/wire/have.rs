@@ -1,28 +1,29 @@
-//! Which chunks somebody has, as it travels: whatever form is shortest.
+//! Have-maps as they are sent: sets of chunks, each in about its shortest form.
 
 use serde::{Deserialize, Serialize};
 
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 
-/// A set of chunks. Read it with [`Have::into_bitmap`], which refuses what does not fit the blob.
+/// A set of chunks in one of three encodings. [`Have::into_bitmap`] reads it and refuses a set that does not
+/// fit the blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Have {
     /// Every chunk.
     All,
-    /// Runs of (first, count), ascending, not touching.
+    /// Runs of (first, count): not empty, ascending and not touching each other.
     Runs(Vec<(u32, u32)>),
-    /// One bit a chunk, lowest bit first; spare bits are zero.
+    /// One bit for each chunk, lowest bit of the first byte first; spare bits are zero.
     Bits(Vec<u8>),
 }
 
-/// A set of chunks that does not fit its blob: only a broken or hostile peer sends one.
+/// A set of chunks that does not fit its blob. Only a broken or hostile peer sends one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a have-map that does not fit the blob")]
 pub struct Misfit;
 
 impl Have {
-    /// The shortest form of this set.
+    /// Returns a short form of this set: `All`, few runs, or bits.
     #[must_use]
     pub fn of(bitmap: &Bitmap) -> Self {
         if bitmap.is_full() {
@@ -35,7 +36,7 @@ impl Have {
             }
             runs.push(run);
         }
-        // A run takes up to six bytes in postcard; the bitmap wins when the set is ragged.
+        // A run takes up to six bytes in postcard; the bitmap is shorter when the set is ragged.
         if runs.len() * 6 > bitmap.len() as usize / 8 + 8 {
             Self::Bits(bitmap.to_bytes())
         } else {
@@ -43,7 +44,8 @@ impl Have {
         }
     }
 
-    /// No longer than the shortest form of a set ever is: what is read takes not much more room than what was sent.
+    /// Returns true if the set is no longer than a writer's form of a set ever is. So a set takes not much
+    /// more memory than it had bytes on the wire.
     pub(super) fn within_limits(&self) -> bool {
         match self {
             Self::All => true,
@@ -52,11 +54,11 @@ impl Have {
         }
     }
 
-    /// The set, for a blob of `chunks` chunks.
+    /// Converts the set to a bitmap of a blob with `chunks` chunks.
     ///
     /// # Errors
-    /// [`Misfit`] for a chunk that does not exist, a bitmap of another size, spare bits that are set, or runs that are
-    /// empty, out of order or touching.
+    /// [`Misfit`] for a chunk that does not exist, bits of another length, spare bits that are set, or runs
+    /// that are empty, out of order or touching.
     pub fn into_bitmap(self, chunks: u32) -> Result<Bitmap, Misfit> {
         match self {
             Self::All => Ok(Bitmap::full(chunks)),

@@ -1,15 +1,16 @@
-//! What a node and a tracker say to each other, byte by byte.
+//! The messages between a node and a tracker, as bytes.
 //!
-//! One substream of a connection, `/swarm/tracker/1`, carries frames as the control stream does: a `u32` of length (little
-//! endian, at most [`limits::CONTROL_FRAME`]) and a body in postcard. The node sends an [`Announce`], the tracker answers
-//! each with one [`TrackerAnswer`], in order.
+//! One stream of a connection, `/swarm/tracker/1`, carries frames of a `u32` length (little endian, 1 to
+//! [`limits::CONTROL_FRAME`]) and a body in postcard, without the byte of kind that control frames have. The
+//! node sends an [`Announce`], and the tracker answers each with one [`TrackerAnswer`], in order.
 //!
-//! A node has one set of swarms that it takes part in, and tells changes of it. [`Announce::base`] is the version of the set
-//! that the changes are to; a tracker that knows another one (it was started anew, or forgot the node) takes none of them in
-//! and says which it knows, 0 for none. The node then tells the whole set, from base 0, in as many messages as it takes. So
-//! a renewal is one small message, however large the set.
+//! A node keeps one set of the swarms that it takes part in, and announces changes of it. [`Announce::base`]
+//! is the version of the set that the changes apply to. A tracker that knows another version (because it was
+//! restarted, or forgot the node) applies none of the changes and answers with the version that it knows, 0
+//! for none. The node then announces the whole set, from base 0, in as many messages as it takes. So a
+//! renewal is one small message, however large the set is.
 //!
-//! A tracker is told of no names and no ids: a swarm is known there by its [`SwarmKey`].
+//! A tracker learns no names and no ids: it knows a swarm by its [`SwarmKey`].
 
 use serde::{Deserialize, Serialize};
 
@@ -17,96 +18,100 @@ use super::{BadFrame, PeerAddrs};
 use crate::id::ContentId;
 use crate::limits;
 
-/// The name of the protocol in the negotiation of a substream.
+/// The name of the protocol in the negotiation of a stream.
 pub const PROTOCOL: &str = "/swarm/tracker/1";
 
-/// For BLAKE3's key derivation.
+/// The derive-key context of [`key_of`].
 const CONTEXT: &str = "swarm 2026-11-22 what a tracker knows a content by";
 
-/// What a tracker knows a swarm by.
+/// The 32 bytes by which a tracker knows a swarm.
 pub type SwarmKey = [u8; 32];
 
-/// The key of a content that anybody may fetch. Whoever has the id can tell the key, and nobody the id from the key: what a
-/// tracker writes down says nothing to whoever reads it later. One that wants to know can go among the members, as anybody
-/// may who is introduced to them, and is then asked for the id.
+/// Returns the key of a content that anybody may fetch: BLAKE3 in derive-key mode of its id. The id leads to
+/// the key, but the key does not lead to the id, so a tracker's notes reveal nothing to a later reader. A
+/// tracker that wants to know the content can join its members, as anybody may who is introduced to them, and
+/// is then asked for the id.
 #[must_use]
 pub fn key_of(id: ContentId) -> SwarmKey {
     blake3::derive_key(CONTEXT, id.as_bytes())
 }
 
-/// What a node announces of one swarm.
+/// An entry of a node's set: one swarm that the node takes part in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnnouncedSwarm {
-    /// Which.
+    /// The key of the swarm.
     pub key: SwarmKey,
-    /// It has everything.
+    /// True if the node has everything.
     pub whole: bool,
 }
 
-/// A node's message.
+/// A node's message to a tracker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
-    /// The site it was told it belongs to.
+    /// The configured name of the node's site, at most [`limits::SITE_BYTES`].
     pub site: Option<String>,
-    /// Where it listens: multiaddrs, binary. The tracker adds the address that it sees.
+    /// Binary multiaddrs at which the node listens, at most [`limits::PEER_ADDRS`]. The tracker adds the
+    /// address that it sees.
     pub addrs: Vec<Vec<u8>>,
-    /// The version of its set that the changes are to; 0: to nothing.
+    /// The version of the node's set that the changes apply to; 0 stands for the empty set.
     pub base: u64,
-    /// The version after them.
+    /// The version of the set after the changes.
     pub version: u64,
-    /// Swarms that it takes part in now, or otherwise than before.
+    /// Swarms that the node takes part in now, or whose `whole` has changed. With `drop`, at most
+    /// [`limits::ANNOUNCE_CHANGES`].
     pub add: Vec<AnnouncedSwarm>,
-    /// Swarms that it takes part in no longer.
+    /// Swarms that the node no longer takes part in.
     pub drop: Vec<SwarmKey>,
-    /// Swarms of which it wants to meet members.
+    /// Swarms of which the node asks for members, at most [`limits::ANNOUNCE_ASKS`].
     pub ask: Vec<SwarmKey>,
-    /// It goes: forget it.
+    /// True if the node leaves and the tracker should forget it.
     pub leave: bool,
 }
 
-/// A tracker's answer.
+/// A tracker's answer to one announcement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackerAnswer {
-    /// The version of the node's set that the tracker knows now.
+    /// The version of the node's set that the tracker knows now; 0 for none.
     pub version: u64,
-    /// Seconds until the node should announce itself again; a good while after that it is forgotten.
+    /// Seconds until the node should announce itself again. The tracker forgets it after two and a half times
+    /// as long.
     pub interval: u32,
-    /// Seconds from one announcement to the next at least, in the long run.
+    /// The least time between two announcements in seconds, in the long run.
     pub pause: u32,
-    /// Where the announcement came from: a multiaddr, binary.
+    /// The binary multiaddr that the announcement came from.
     pub seen: Vec<u8>,
-    /// Members of the swarms it asked for.
+    /// Members of the swarms in [`Announce::ask`].
     pub found: Vec<Found>,
-    /// Why not all of the set was taken in, for a person.
+    /// The reason, for a person, why a part of the set was not applied; `None` if all of it was.
     pub refused: Option<String>,
 }
 
-/// Members of one swarm.
+/// The members of one swarm that a tracker names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// Which.
+    /// The key of the swarm.
     pub key: SwarmKey,
-    /// How many there are.
+    /// The number of members that the tracker knows.
     pub members: u64,
-    /// How many of them have everything.
+    /// The number of members that have everything.
     pub whole: u64,
-    /// Some of them.
+    /// Some of the members, at most [`limits::ANSWER_PEERS`].
     pub peers: Vec<PeerAddrs>,
 }
 
 impl Announce {
-    /// The frame's bytes, without the length before them.
+    /// Returns the bytes of the frame, without the length before them.
     ///
     /// # Errors
-    /// [`BadFrame`] for what could not be read again: a mistake of ours.
+    /// [`BadFrame`] if a receiver would refuse the frame, which is a mistake of this node.
     pub fn encode(&self) -> Result<Vec<u8>, BadFrame> {
         encode(self, Self::within_limits)
     }
 
-    /// Reads a frame.
+    /// Reads a frame, without the length before it.
     ///
     /// # Errors
-    /// [`BadFrame`]: no honest node sends this.
+    /// [`BadFrame`] for a frame that no honest node sends.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFrame> {
         decode(bytes, Self::within_limits)
     }
@@ -120,10 +125,11 @@ impl Announce {
 }
 
 impl TrackerAnswer {
-    /// The frame's bytes, without the length before them. Peers for which there is no room in a frame are left out.
+    /// Returns the bytes of the frame, without the length before them. While they do not fit a frame, half of
+    /// the peers of each swarm are left out.
     ///
     /// # Errors
-    /// [`BadFrame`] for what could not be read again: a mistake of ours.
+    /// [`BadFrame`] if a receiver would refuse the frame, which is a mistake of this tracker.
     pub fn encode(&mut self) -> Result<Vec<u8>, BadFrame> {
         loop {
             match encode(self, Self::within_limits) {
@@ -135,10 +141,10 @@ impl TrackerAnswer {
         }
     }
 
-    /// Reads a frame.
+    /// Reads a frame, without the length before it.
     ///
     /// # Errors
-    /// [`BadFrame`]: no honest tracker sends this.
+    /// [`BadFrame`] for a frame that no honest tracker sends.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFrame> {
         decode(bytes, Self::within_limits)
     }

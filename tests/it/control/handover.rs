@@ -43,7 +43,7 @@ fn what_was_published_beside_another_publish_outlives_it() {
     for id in [&second_id, &third_id] {
         carol.get(id, &["--peer", &alice.addr()]).success();
     }
-    // Whoever is the node now may even be killed.
+    // The process that is the node now may even be killed.
     let (node, other) = match second.err().contains("this process is the node now") {
         true => (second, third),
         false => (third, second),
@@ -107,7 +107,7 @@ fn what_is_held_or_seeded_beside_another_command_goes_on_and_programs_are_told()
     }
 }
 
-/// A command that is done does not wait for those that wait: they go on without it.
+/// A command that is done does not wait for commands that still wait: they go on without it.
 #[test]
 fn a_download_goes_on_in_its_own_process_when_the_node_is_done() {
     let (alice, bob) = (Home::new(), Home::new());

@@ -78,7 +78,7 @@ fn a_command_says_once_that_its_node_is_stopped_and_goes_on_with_it() {
     daemon.stop().success();
 }
 
-/// Ctrl-Z on a download, which is the node then.
+/// Ctrl-Z on a download that is the node of its store.
 #[test]
 fn a_download_that_is_suspended_is_named_and_goes_on() {
     let home = Home::new();
@@ -103,12 +103,12 @@ fn a_node_says_every_second_that_it_lives() {
         assert!(begun.elapsed() < PATIENCE, "{beats} beats");
     }
     daemon.stop().success();
-    // Who waits is told that this one ends, and that another one may go on.
+    // A command that waits is told that this node ends, and that another may go on.
     let last = std::iter::from_fn(|| Some(client.line()).filter(|line| !line.is_null())).last();
     assert_eq!(last.unwrap(), "leaving");
 }
 
-/// A process that has the lock of a store and answers as it is told, in place of a node.
+/// A process in place of a node: it has the lock of a store and answers as the test says.
 struct Other {
     _lock: File,
 }
@@ -153,7 +153,7 @@ fn a_node_of_another_version_is_told_from_one_that_hangs() {
     }
 }
 
-/// `verify`, say, has the store for hours and knows nobody: what is published then is not left to it.
+/// A command such as `verify` has the store for hours and is on no network: a publication is not left to it.
 #[test]
 fn what_needs_others_waits_for_a_process_that_is_not_on_the_network() {
     let home = Home::new();
@@ -170,7 +170,7 @@ fn what_needs_others_waits_for_a_process_that_is_not_on_the_network() {
     publish.interrupt().success();
 }
 
-/// A node that lives and whose disk does not answer is no dead one, and is not waited for without a word.
+/// A node whose disk does not answer is not taken for dead, and a command that waits for it says so.
 #[test]
 fn an_answer_that_does_not_come_is_spoken_of() {
     let (home, pid) = (Home::new(), std::process::id());
@@ -186,7 +186,8 @@ fn an_answer_that_does_not_come_is_spoken_of() {
     assert!(late.exits(5).err.contains(&named), "{}", late.err);
 }
 
-/// The time is over whatever is waited for: here for a line on standard input that does not come.
+/// `--timeout` ends a command whatever the command waits for, here a line on standard input that does not
+/// come.
 #[test]
 fn a_timeout_counts_from_the_first_moment() {
     let home = Home::new();

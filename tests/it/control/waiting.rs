@@ -8,7 +8,7 @@ use swarm_tests::fixture::{Home, KIB, MIB, PATIENCE, Process, b3, wait_until, wi
 
 use super::{Client, id};
 
-/// More than the node of an earlier version took in all.
+/// Count of clients: more than a node of an earlier version took in all.
 const MANY: usize = 200;
 
 #[test]
@@ -40,7 +40,7 @@ fn everybody_is_answered_whatever_waits() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // On a machine that is busy the node may be late with its own answer.
     assert!(matches!(late.sane().code, Some(3 | 5)), "{}", late.err);
-    // What somebody has comes, and who waits is told that the node lives.
+    // A blob that a peer has arrives, and clients that wait are told that the node lives.
     bob.get(theirs.link(), &[]).success();
     assert_eq!(b3(&bob.path("theirs.bin")), theirs.id());
     wait_until("one that waits hears of it", PATIENCE, || waiting[0].line()["event"]["event"] == "searching");

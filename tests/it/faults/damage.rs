@@ -1,11 +1,11 @@
-//! Disks that lie: D40 (bit rot in what was fetched) and D41 (a damaged index).
+//! Disks that lie: D40 (bit rot in fetched files) and D41 (a damaged index).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use swarm_tests::fixture::{Home, KIB, MIB, b3, damage, write_random};
 
-/// Ten chunks of 128, anywhere.
+/// Ten chunks of the 128, spread over the file.
 const BAD: [u64; 10] = [0, 7, 19, 31, 32, 64, 77, 100, 126, 127];
 
 #[test]
@@ -17,7 +17,8 @@ fn d40_rotten_chunks_are_found_not_served_and_healed() {
     for chunk in BAD {
         damage(&bob.path("f.bin"), chunk * 64 * KIB + 1000 + chunk);
     }
-    // From bob alone it cannot be had whole, and nothing of what is bad is taken. (Bob would introduce the publisher.)
+    // From bob alone it cannot be had whole, and nothing of what is bad is taken. (Bob would introduce the
+    // publisher.)
     seeder.stop().exits(0);
     let alone = carol.get(&id, &["--peer", &bob.addr(), "--timeout", "4s"]);
     assert!(matches!(alone.code, Some(3 | 5)), "{:?} {}", alone.code, alone.err);
@@ -78,7 +79,7 @@ fn d40_a_rotten_record_or_list_is_not_believed() {
     }
 }
 
-/// The files below a folder.
+/// Returns the files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -88,7 +89,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A way to spoil the index: for each of its files, given the length.
+/// A way to spoil the index: it is applied to each file, whose length it is given.
 type Spoil = fn(&Path, u64);
 
 #[test]
@@ -141,7 +142,8 @@ fn d41_a_spoilt_index_is_built_again() {
     home.run(["verify"]).success();
 }
 
-/// After a crash only what changed is read again; unless the index lost more than that, and then everything is.
+/// After a crash only the records that changed are read again. All are read if the index lost more than
+/// those.
 #[test]
 fn d41_a_killed_node_loses_no_record() {
     let home = Home::new();

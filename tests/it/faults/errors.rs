@@ -11,7 +11,7 @@ use swarm_tests::fixture::{
 
 use super::{all, check_nothing_wrong, check_store};
 
-/// It worked, or it failed and said that the disk did.
+/// Checks that a command succeeded, or failed with an error of the disk.
 fn by_name(ran: &Ran) {
     ran.sane();
     match ran.code {

@@ -7,7 +7,7 @@ use swarm_tests::fixture::{Home, KIB, MIB, PATIENCE, Process, Ran, Seeder, b3, i
 
 use super::{all, check_nothing_wrong, check_store};
 
-/// Calls, and a sample of when: the Nth of a thread.
+/// System calls, and a sample of the moments to kill at: the Nth such call of a thread.
 const GET: [(&str, &[u32]); 9] = [
     ("fsync", &[1, 3]),
     ("fdatasync", &[1, 2, 4]),
@@ -19,7 +19,7 @@ const GET: [(&str, &[u32]); 9] = [
     ("write", &[4]),
     ("mkdir", &[6]),
 ];
-/// The same for `publish`.
+/// System calls and the sample of moments for `publish`.
 const PUBLISH: [(&str, &[u32]); 7] = [
     ("fsync", &[2, 5]),
     ("fdatasync", &[1, 2, 4]),
@@ -29,20 +29,21 @@ const PUBLISH: [(&str, &[u32]); 7] = [
     ("write", &[6]),
     ("mkdir", &[8]),
 ];
-/// When everything is tried, a call that does not come this often is done with.
+/// Most numbers of a call that are tried when everything is tried.
 const MOST: u32 = 200;
 
-/// Runs `case(call, n)` for the sample, or for every N up to the first that was never reached. `case` says if it was.
+/// Runs `case(call, n)` for the sample, or for every N up to the first that the process does not reach.
+/// `case` returns true if it was reached.
 fn for_each(calls: &[(&'static str, &[u32])], mut case: impl FnMut(&'static str, u32) -> bool) {
     let mut reached = 0;
     for (call, sample) in calls {
         let numbers: Vec<u32> = if all() { (1..MOST).collect() } else { sample.to_vec() };
         let hit = |n: &&u32| case(call, **n);
-        // In full, the first that is never reached is the end; a sample is tried as it is.
+        // Without a sample, the first number that is not reached is the end.
         reached +=
             if all() { numbers.iter().take_while(hit).count() } else { numbers.iter().filter(hit).count() };
     }
-    // Most of the sample has to be there, or it is no sample any longer.
+    // If most of the sample is not reached, the numbers no longer fit the program.
     let wanted: usize = calls.iter().map(|(_, sample)| sample.len()).sum();
     assert!(reached * 3 >= wanted * 2, "only {reached} of {wanted} kills hit: take other numbers");
 }
@@ -76,7 +77,7 @@ fn d33_get_of_a_file() {
     });
 }
 
-/// A tree whose files share chunks, with what no chunk brings.
+/// Makes a tree of small files that share chunks, and an empty file and folder.
 fn tree(root: &Path) {
     fs::create_dir_all(root.join("a/b/empty")).unwrap();
     fs::write(root.join("a/nothing"), "").unwrap();

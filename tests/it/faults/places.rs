@@ -1,4 +1,5 @@
-//! Several at one place, and places that are not what they were: right bytes or an error, never wrong bytes.
+//! Several downloads to one place, and places that change meanwhile: right bytes or an error, never wrong
+//! bytes.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use swarm_tests::fixture::{Home, KIB, MIB, b3, listing, wait_until, write_random};
 
-/// Two stores fetch the same to the same place: neither touches what the other has not finished.
+/// Two stores fetch one blob to one place: neither touches a file that the other has not finished.
 #[test]
 fn two_stores_and_one_destination() {
     let (alice, bob, carol) = (Home::new(), Home::new(), Home::new());
@@ -27,7 +28,7 @@ fn two_stores_and_one_destination() {
     assert_eq!(b3(&dest), seeder.id());
 }
 
-/// What lies under the hidden name at the end is not what was fetched.
+/// Another file is put under the hidden name at the end of a download: it does not pass for the download.
 #[test]
 fn a_replaced_part_is_not_put_in_place() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -46,7 +47,7 @@ fn a_replaced_part_is_not_put_in_place() {
     assert_eq!(b3(&bob.path("out")), seeder.id());
 }
 
-/// Many gets through one node of what is here already, and of what is being fetched.
+/// Many `get`s through one node: of content that is here already, and of content that is being fetched.
 #[test]
 fn many_gets_of_one_thing_through_one_node() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -67,7 +68,7 @@ fn many_gets_of_one_thing_through_one_node() {
     daemon.stop().sane();
 }
 
-/// What was fetched and then deleted, moved or edited is fetched again.
+/// Content that was fetched and then deleted, moved or edited is fetched again.
 #[test]
 fn what_is_gone_is_fetched_again() {
     let (alice, bob) = (Home::new(), Home::new());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use swarm_tests::fixture::{Home, MIB, Process, b3, inject, wait_until};
 
-/// What a crash may cost.
+/// Bytes that a crash may cost.
 const LOSS: u64 = 16 * MIB;
 
 #[test]
@@ -73,7 +73,7 @@ fn another_destination_takes_over_what_was_there() {
     assert_eq!(left, 0, "nothing is left at the old place");
 }
 
-/// Killed at any step of the move, the next run finds what there was.
+/// After a kill at any step of the move, the next run finds all that was fetched.
 #[test]
 fn a_kill_while_another_destination_takes_over_loses_nothing() {
     let (alice, bob) = (Home::new(), Home::new());

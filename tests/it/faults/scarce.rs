@@ -9,7 +9,7 @@ use swarm_tests::fixture::{
 
 use super::all;
 
-/// The most memory that may ever be resident.
+/// Most memory, in KiB, that may ever be resident.
 const MEMORY_KIB: u64 = 256 * 1024;
 
 #[test]

@@ -1,4 +1,5 @@
-//! D42: people who edit what they have published. Never a bad byte; the publisher is told; others finish the job.
+//! D42: published files that are edited. No bad byte is served, the publisher is told, and other holders
+//! finish the downloads.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 
 use swarm_tests::fixture::{Home, KIB, MIB, b3, damage, fill, write_random};
 
-/// What somebody does to a published file.
+/// An edit of a published file.
 type Edit = fn(&Path);
 
 const EDITS: [(&str, Edit); 7] = [

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use swarm_tests::fixture::{Home, MIB, PATIENCE, Signal, b3, wait_until};
 
-/// How soon after the fault has gone things must move again without help.
+/// Time within which a download must go on without help once the fault has gone.
 const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
@@ -87,7 +87,7 @@ fn freeze(
     });
 }
 
-/// Lets it go on, and waits until more arrives than there was.
+/// Lets the holder go on, and waits until the download has grown.
 fn thaw(holder: &swarm_tests::fixture::Process, get: &swarm_tests::fixture::Process, before: u64) {
     holder.signal(Signal::CONT);
     let begun = Instant::now();

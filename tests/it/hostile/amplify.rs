@@ -1,4 +1,4 @@
-//! D49: nobody can have us send to a third party more than thrice what he sends himself.
+//! D49: no sender can make a node send a third party more than three times the bytes that the sender spends.
 
 use std::net::UdpSocket;
 use std::sync::mpsc;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use swarm_tests::fixture::{Home, PATIENCE, wait_until};
 
-/// The first packet of a real handshake, from somebody who never says more: as if its sender's address were forged.
+/// The first packet of a real handshake and nothing after it, as if the sender's address were forged.
 #[test]
 fn d49_a_first_packet_is_answered_with_thrice_its_bytes_at_most() {
     let (victim, caller) = (Home::new(), Home::new());

@@ -11,7 +11,7 @@ use swarm_tests::hostile::{Hostile, Out, Turn};
 
 use super::{Content, MIB, SLACK, Victim, banned, peers, timed_get};
 
-/// Flips one bit in the frames of which `which` says so; the hash list is left alone.
+/// Flips one bit in the frames for which `which` returns true. The hash list stays honest.
 fn corrupt(honest: Vec<Out>, which: impl Fn(&DataHeader) -> bool) -> Vec<Out> {
     let flip = |out| match out {
         Out::Data(header, mut bytes) if header.chunk != LIST && which(&header) => {
@@ -23,7 +23,7 @@ fn corrupt(honest: Vec<Out>, which: impl Fn(&DataHeader) -> bool) -> Vec<Out> {
     honest.into_iter().map(flip).collect()
 }
 
-/// The hostile one is fast, so it is asked for much; the honest ones set the time.
+/// The hostile peer is fast, so that many chunks are requested from it. The honest peers determine the time.
 fn corrupted(seed: u64, script: impl Fn(&Turn<'_>, Vec<Out>) -> Vec<Out> + Send + Sync + 'static) -> Hostile {
     let (first, second) = (Content::new(16 * MIB, seed), Content::new(16 * MIB, seed));
     let honest = [first.publish(&["--limit-up", "5M"]), second.publish(&["--limit-up", "5M"])];
@@ -71,7 +71,7 @@ fn d2_one_chunk_in_a_hundred_is_corrupt() {
     corrupted(2, move |_, honest| corrupt(honest, |_| sent.fetch_add(1, Ordering::Relaxed) % 100 == 60));
 }
 
-/// It is gone when the chunk is found to be bad, and would be back with the next one.
+/// The hostile peer ends the session before its chunk is found to be bad, and comes back with the next chunk.
 #[test]
 fn d1_a_seeder_that_corrupts_and_runs_is_banned_too() {
     let content = Content::new(4 * MIB, 15);
@@ -104,8 +104,8 @@ fn d3_seeders_that_claim_everything_and_answer_nothing() {
         Some(Message::List { .. } | Message::Request { .. }) => Vec::new(),
         _ => honest,
     });
-    // These send the hash list, and then keep every chunk to themselves: one says nothing, one begins to, one is always
-    // busy.
+    // These send the hash list, and then keep every chunk to themselves: one says nothing, one begins to, one
+    // is always busy.
     let after_the_list = move |answer: fn(u32, u32) -> Vec<Out>| {
         Hostile::listen(content.offerings(), move |turn, honest| match turn.heard {
             Some(Message::Request { blob, first, count }) => {
@@ -148,7 +148,7 @@ fn d6_one_seeder_at_a_kibibyte_a_second() {
     assert!(slow.sent() > 0, "the slow one was asked for nothing");
 }
 
-/// A frame as many of 1 KiB, one a second.
+/// Cuts a frame into frames of 1 KiB, one a second.
 fn drops(header: DataHeader, bytes: &[u8]) -> Vec<Out> {
     let parts = bytes.chunks(1024).enumerate();
     let one = |(number, part): (usize, &[u8])| {
@@ -159,10 +159,10 @@ fn drops(header: DataHeader, bytes: &[u8]) -> Vec<Out> {
     parts.flat_map(one).collect()
 }
 
-/// What one hostile peer of D11 sends in place of the chunks it is asked for.
+/// Frames that one hostile peer of D11 sends in place of the chunks that are requested.
 type Unwanted = fn(&DataHeader, &[u8]) -> Vec<Out>;
 
-/// Frames that fit nothing, by what is wrong with them.
+/// Frames that do not fit any request, each with the name of its fault.
 const UNWANTED: [(&str, Unwanted); 8] = [
     // The last of 129, of 100 bytes: a whole frame of it does not fit even if it was asked for.
     ("unrequested", |asked, bytes| vec![part(asked, |h| h.chunk = 128, bytes)]),
@@ -181,7 +181,8 @@ fn part(asked: &DataHeader, change: fn(&mut DataHeader), bytes: &[u8]) -> Out {
     Out::Data(header, bytes.to_vec())
 }
 
-/// Sends something unwanted in place of every chunk. The hash list is honest: without it no chunk would be asked for.
+/// Sends an unwanted frame in place of every chunk. The hash list is honest: without it no chunk would be
+/// requested.
 fn unwanted(content: &Content, what: Unwanted) -> Hostile {
     Hostile::listen(content.offerings(), move |_, honest| {
         let instead = |out| match out {

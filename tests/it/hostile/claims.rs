@@ -1,4 +1,4 @@
-//! Lies about what a peer has, and about what an id is.
+//! Lies about the chunks that a peer has, and about the content of an id.
 
 use blake3::hazmat::HasherExt as _;
 use swarm_core::content::geometry::Geometry;
@@ -23,12 +23,12 @@ fn offering(honest: Vec<Out>, change: impl Fn(&mut Offer)) -> Vec<Out> {
     honest.into_iter().map(changed).collect()
 }
 
-/// A peer that has some other set of chunks.
+/// A peer that claims another set of chunks.
 fn claiming(content: &Content, have: Have) -> Hostile {
     Hostile::listen(content.offerings(), move |_, honest| offering(honest, |offer| offer.have = have.clone()))
 }
 
-/// A peer that offers honestly and then says something more about it.
+/// A peer that offers honestly and then sends further messages about the blob.
 fn adding(content: &Content, more: impl Fn(u32) -> Vec<Out> + Send + Sync + 'static) -> Hostile {
     Hostile::listen(content.offerings(), move |turn, mut honest| {
         honest.extend(turn.wanted().into_iter().flat_map(&more));
@@ -84,7 +84,7 @@ fn d4_have_maps_that_cannot_be() {
     victim.ends_well();
 }
 
-/// A peer that says the id is something else, and proves it as well as it can.
+/// A peer that claims another kind or length for the id, and proves it as well as it can.
 fn lying(content: &Content, claim: (ContentKind, u64), list: Vec<u8>, last: Vec<u8>) -> Hostile {
     let script = move |turn: &Turn<'_>, honest: Vec<Out>| match turn.heard {
         Some(Message::List { blob }) => frames(*blob, LIST, &list),
@@ -94,8 +94,8 @@ fn lying(content: &Content, claim: (ContentKind, u64), list: Vec<u8>, last: Vec<
     Hostile::listen(content.offerings(), script)
 }
 
-/// Bytes as chunks of `size`, each by its chaining value: with half the true size, the list of content of twice the
-/// length that merges to the same id.
+/// Bytes as chunks of `size`, each by its chaining value: with half the true size, the list of content of
+/// twice the length that merges to the same id.
 fn values(bytes: &[u8], size: usize) -> Vec<u8> {
     let value = |(number, part): (usize, &[u8])| {
         let mut hasher = blake3::Hasher::new();

@@ -15,7 +15,7 @@ fn d5_connections_that_say_nothing_do_not_hold_up_a_get() {
     let seeder = content.publish(&["--limit-up", "2M"]);
     let baseline = timed_get(&content.id(), &[seeder.addr()]);
 
-    // Whoever fetches keeps its places for going out.
+    // A node that fetches keeps its places for outbound connections.
     let home = Home::new();
     let daemon = home.daemon(&["--peer", seeder.addr()]);
     let before = peak(&daemon);
@@ -37,13 +37,13 @@ fn d5_connections_that_say_nothing_make_room_in_time() {
     let content = Content::new(MIB, 55);
     let seeder = content.publish(&[]);
     let _crowd = silent(seeder.addr(), 200);
-    // All 64 places for handshakes are taken until the silent ones have had their time.
+    // All 64 places for handshakes are taken until the silent connections time out.
     let took = timed_get(&content.id(), &[seeder.addr()]);
     assert!(took <= limits::HANDSHAKE_TIMEOUT + Duration::from_secs(10), "{took:?}");
     seeder.stop().success();
 }
 
-/// Whether the other end still has this socket open.
+/// Returns true if the other end still has this socket open.
 fn is_open(mut socket: &std::net::TcpStream) -> bool {
     socket.set_nonblocking(true).expect("a socket's mode is set");
     matches!(socket.read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
@@ -78,7 +78,7 @@ fn d9_a_crowd_is_held_to_its_places_and_gives_them_back() {
     seeder.stop().success();
 }
 
-/// Whoever comes in does not use up the places for going out.
+/// Inbound connections do not use up the places for outbound ones.
 #[test]
 fn d9_idle_sessions_do_not_keep_a_node_from_going_out() {
     let content = Content::new(MIB, 98);

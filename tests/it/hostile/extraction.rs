@@ -1,4 +1,4 @@
-//! D15, the rest: links to outside that stand, or come to stand, where a tree or file is being put.
+//! D15, continued: links to outside that stand, or are put, where a tree or file is being written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ fn tree(seeder: &Home) -> Seeder {
 
 const FOLDERS: [&str; 3] = ["a", "b", "c"];
 
-/// A folder that must stay as it is, with names in it that the tree also has.
+/// A folder outside that must stay as it is. It has names in it that the tree also has.
 fn outside(home: &Home) -> PathBuf {
     let outside = home.path("outside");
     fs::create_dir(&outside).expect("a folder is made");
@@ -36,7 +36,7 @@ fn outside(home: &Home) -> PathBuf {
     outside
 }
 
-/// Where a tree or file is put together before it gets its name.
+/// Returns the hidden place where a tree or file is put together before it gets its name.
 fn hidden(home: &Home, dest: &Path, id: &str) -> PathBuf {
     fs::create_dir_all(home.store()).expect("a folder is made");
     let store = home.store().canonicalize().expect("it is there");
@@ -83,7 +83,7 @@ fn d15_links_that_stand_in_the_way() {
     }
 }
 
-/// The id under which the tree's bytes travel.
+/// Returns the id of the tree's payload.
 fn payload_id(alice: &Home) -> String {
     let mut bytes = blake3::Hasher::new();
     for folder in FOLDERS {
@@ -94,7 +94,7 @@ fn payload_id(alice: &Home) -> String {
     bytes.finalize().to_hex().to_string()
 }
 
-/// Exchanges whatever stands at `at` for a link and back, again and again.
+/// Replaces the file or folder at `at` by a link and puts it back, again and again.
 fn swap(at: &Path, link: &Path, stop: &AtomicBool, swaps: &AtomicU32) {
     while !stop.load(Ordering::Relaxed) {
         if renameat_with(CWD, link, CWD, at, RenameFlags::EXCHANGE).is_ok() {

@@ -1,4 +1,4 @@
-//! More messages than anybody needs, and addresses that are not those of peers.
+//! Floods of messages, and addresses that do not belong to peers.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use swarm_tests::hostile::{Hostile, Out};
 
 use super::{Content, GROWTH, MEMORY, MIB, Victim, peak, timed_get};
 
-/// How many messages are a flood.
+/// Count of messages in a flood.
 const MANY: u64 = 10_000;
 
 /// Runs of one chunk each, as many as a frame holds: the form that takes most room when read.
@@ -48,7 +48,7 @@ fn wants(number: u64) -> Vec<u8> {
     control(&Message::Want { blob: number as u32, id: id(number) })
 }
 
-/// Never more than a few at a time, and always others.
+/// Messages that want a blob and no longer want it: few wants are open at a time, and always others.
 fn whims(number: u64) -> Vec<u8> {
     let blob = number as u32;
     [control(&Message::Want { blob, id: id(number) }), control(&Message::Unwant { blob })].concat()
@@ -74,12 +74,12 @@ fn strangers(number: u64) -> Vec<u8> {
     control(&Message::Peers { blob: number as u32, peers: (0..20).map(|_| named(1, 9)).collect() })
 }
 
-/// A kind of a later version, as large as may be.
+/// A message of a later version's kind, as large as a frame allows.
 fn unknown(_: u64) -> Vec<u8> {
     framed(&vec![200; limits::CONTROL_FRAME])
 }
 
-/// A peer that nobody knows, at this address.
+/// A peer that does not exist, at this address.
 fn named(host: u16, port: u16) -> PeerAddrs {
     let [a, b] = host.to_be_bytes();
     let addr = Multiaddr::empty().with(Protocol::Ip4([127, 1, a, b].into())).with(Protocol::Tcp(port));
@@ -87,7 +87,7 @@ fn named(host: u16, port: u16) -> PeerAddrs {
     PeerAddrs { peer: peer.to_bytes(), addrs: vec![addr.to_vec()] }
 }
 
-/// Says hello and then nothing but this; reads what comes, or does not.
+/// Sends `Hello` and then only these messages. It reads the answers, or does not.
 fn flooding(addr: &str, what: fn(u64) -> Vec<u8>, times: u64, deaf: bool) -> Hostile {
     Hostile::dial(addr, Vec::new(), move |turn, mut honest| {
         if turn.is_start() {
@@ -131,7 +131,7 @@ fn floods_of_messages_cost_bounded_memory_and_hold_nobody_up() {
     seeder.stop().success();
 }
 
-/// The same against somebody who wants something: offers and have-maps then have something to be about.
+/// Floods against a node that wants a blob, so that offers and have-maps refer to one.
 #[test]
 fn floods_about_what_is_wanted_cost_bounded_memory() {
     let content = Content::new(4 * MIB, 71);
@@ -175,7 +175,7 @@ fn floods_about_what_is_wanted_cost_bounded_memory() {
     victim.ends_well();
 }
 
-/// Connections that came to a listener until nobody has come for a while.
+/// Counts the connections that come to a listener, until none has come for a while.
 fn callers(listener: &TcpListener) -> usize {
     listener.set_nonblocking(true).expect("a socket's mode is set");
     let (mut kept, mut last) = (Vec::new(), Instant::now());

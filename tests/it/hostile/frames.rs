@@ -10,7 +10,7 @@ use swarm_tests::hostile::{Hostile, Out, hello};
 
 use super::{Content, GROWTH, MIB, PROMPT, banned, peak, timed_get};
 
-/// Says hello, and then this.
+/// Sends `Hello`, and then these bytes.
 fn saying(addr: &str, words: Vec<Out>) -> Hostile {
     Hostile::dial(addr, Vec::new(), move |turn, mut honest| {
         if turn.is_start() {
@@ -75,7 +75,7 @@ fn sessions_that_begin_wrongly_end_at_once() {
     seeder.stop().success();
 }
 
-/// The numbers a dialler gives its streams.
+/// Numbers that a dialler gives its streams.
 fn odd(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| number * 2 + 1)
 }

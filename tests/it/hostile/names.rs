@@ -1,4 +1,4 @@
-//! Names and trees that no manifest may have: the table of the path policy, as seen from outside.
+//! Names and trees that no manifest may have: the table of the path policy, tested from outside.
 
 /// Whole paths, as bytes.
 pub(crate) const PATHS: &[&[u8]] = &[
@@ -59,7 +59,8 @@ pub(crate) const PATHS: &[&[u8]] = &[
     b"\xff",
     b"a\xc3",
     b"\xf4\x90\x80\x80",
-    // What looks like something else: U+061C, U+200B, U+200D, U+200F, U+202A, U+202E, U+2060, U+2066, U+2069, U+FEFF.
+    // What looks like something else: U+061C, U+200B, U+200D, U+200F, U+202A, U+202E, U+2060, U+2066, U+2069,
+    // U+FEFF.
     b"a\xd8\x9c",
     b"a\xe2\x80\x8b",
     b"a\xe2\x80\x8db",

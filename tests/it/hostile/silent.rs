@@ -9,8 +9,8 @@ use swarm_tests::hostile::{Hostile, Out};
 
 use super::{Content, MIB};
 
-/// A round trip less: whoever dials says at once what it wants, and the peer can answer with its first words. For those
-/// it has as long as for a connection.
+/// A dialler sends its wants before the peer's first message, which saves a round trip. The peer has as much
+/// time for that message as for a connection.
 #[test]
 fn what_is_wanted_is_said_before_the_peers_first_words() {
     let content = Content::new(MIB, 90);
@@ -24,7 +24,7 @@ fn what_is_wanted_is_said_before_the_peers_first_words() {
         panic!("{heard:?}")
     };
     assert!(wants(want), "{heard:?}");
-    // Friends may be silent for longer.
+    // A peer that has sent `Hello` may be silent for longer.
     wait_until("the session ends", PATIENCE, || silent.was_closed());
     let log = silent.logs().swap_remove(0);
     let took = log.ended.expect("an end").duration_since(log.began);

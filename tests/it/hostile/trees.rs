@@ -1,4 +1,4 @@
-//! Directories that would break out of their place.
+//! Directories that would write outside of their destination.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use swarm_tests::hostile::{Hostile, Offering};
 use super::names::{PATHS, TREES};
 use super::{GROWTH, MIB, Victim, peak};
 
-/// Fetches all of them at once; what was said of each that failed, by its id.
+/// Fetches all of them at once, and returns the message of each that failed, by its id.
 fn fetch(victim: &Victim, ids: &[String]) -> BTreeMap<String, Value> {
     let mut args = vec!["get", "--json", "-o", "into/"];
     args.extend(ids.iter().map(String::as_str));
@@ -23,7 +23,7 @@ fn fetch(victim: &Victim, ids: &[String]) -> BTreeMap<String, Value> {
     failed.map(|event| (event["target"].as_str().unwrap_or_default().to_owned(), event)).collect()
 }
 
-/// Every one of these manifests must be refused whole, by its own fault, and nothing may be written for it.
+/// Each of these manifests must be refused as a whole, for its own fault, and nothing may be written for it.
 fn refused(manifests: &[(String, Offering)], payloads: Vec<Offering>) {
     let ids: Vec<String> = manifests.iter().map(|(_, offering)| offering.id.to_string()).collect();
     let offerings = manifests.iter().map(|(_, offering)| offering.clone()).chain(payloads).collect();
@@ -60,7 +60,7 @@ fn refused(manifests: &[(String, Offering)], payloads: Vec<Offering>) {
     victim.ends_well();
 }
 
-/// All there is in a home but the store.
+/// Returns the files in a home, without the store.
 fn outside(home: &Home) -> Vec<String> {
     listing(home.dir()).into_iter().filter(|line| !line.starts_with("home")).collect()
 }

@@ -1,4 +1,4 @@
-//! D17: what peers call things, and what of it reaches a person.
+//! D17: names that peers choose, and the part of them that reaches a person.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use swarm_core::wire::Message;
 use swarm_tests::fixture::{Home, Process, fill, needs};
 use swarm_tests::hostile::{Hostile, Offering, Out};
 
-/// Names that act on terminals, paths and eyes.
+/// Names that control terminals, lead elsewhere as paths, or look like other names.
 const NAMES: [&str; 9] = [
     "\u{1b}]0;owned\u{7}\u{1b}[2Jreport.pdf",
     "line\nbreak\r\u{8}.txt",
@@ -21,13 +21,14 @@ const NAMES: [&str; 9] = [
     "a\u{9b}31mb\u{0}c",
 ];
 
-/// What no line on a screen may hold, whoever chose the words. Lines end, and colours of our own begin with ESC [.
+/// Returns true if a text holds a character sequence that no line on a screen may hold. Line ends are
+/// allowed, and so are the program's own colours, which begin with ESC [.
 fn acts(text: &str) -> bool {
     let foreign = ["\u{1b}]", "\u{1b}[2J", "\u{7}", "\u{202e}", "\u{9b}", "\u{0}", "\u{8}", "break\r"];
     foreign.iter().any(|sequence| text.contains(sequence))
 }
 
-/// A peer that offers some bytes under a name, and calls itself something too.
+/// A peer that offers some bytes under a name and gives itself a hostile name, too.
 fn naming(name: &str, seed: u64) -> (Hostile, String) {
     let offering = Offering::file(fill(100_000, seed)).named(name);
     let id = offering.id.to_string();
@@ -45,7 +46,7 @@ fn naming(name: &str, seed: u64) -> (Hostile, String) {
     (hostile, id)
 }
 
-/// The files in a home's folder.
+/// Returns the files in a home's folder.
 fn files(home: &Home) -> Vec<String> {
     let entries = std::fs::read_dir(home.dir()).expect("a folder to list").flatten();
     let mut names: Vec<String> = entries

@@ -1,4 +1,5 @@
-//! A directory that was moved away, deleted or edited: what is good is taken from here, the rest from peers.
+//! A directory that was moved away, deleted or edited: good chunks are taken from this machine, the rest from
+//! peers.
 
 use std::fs;
 
@@ -42,7 +43,7 @@ fn an_edit_is_named_and_restored_when_asked() {
     assert_eq!(bob.row(first.id()).unwrap()["state"], "complete");
 }
 
-/// Only the chunks that are bad come from peers; with all of them here nobody is asked.
+/// Only bad chunks come from peers. If all chunks are here, no peer is asked.
 #[test]
 fn good_bytes_are_not_fetched_again() {
     let (alice, bob, carol) = (Home::new(), Home::new(), Home::new());
@@ -91,7 +92,7 @@ fn a_directory_is_repaired_where_it_lies() {
     bob.run(["verify", "--repair", "--peer", first.addr()]).success();
     has_all(&bob.path("release"), &one.path("release"));
     assert_eq!(fs::read(bob.path("release/mine")).unwrap(), b"mine");
-    // A file that somebody has put in the place of one is his.
+    // A file that somebody put in the place of another stays.
     fs::remove_file(bob.path("release/same.bin")).unwrap();
     tree(&bob.path("release"), &[("same.bin", FIRST[5].1, 99)]);
     let before = listing(&bob.path("release"));

@@ -1,4 +1,4 @@
-//! Secret keys are never published, by whatever folder they lie in.
+//! Secret keys are never published, whatever folder they lie in.
 
 use std::fs;
 use std::os::unix::fs::symlink;

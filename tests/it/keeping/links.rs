@@ -1,4 +1,4 @@
-//! Nothing is written through a link, a second name, or what was put in the place of a file of ours.
+//! Nothing is written through a link, a hard link, or a file that replaced one of swarm's.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use swarm_tests::fixture::{Home, KIB, MIB, b3, damage, write_random};
 
-/// The hidden place of a download in this folder.
+/// Returns the hidden place of a download in this folder.
 fn hidden(home: &Home) -> PathBuf {
     let is_hidden = |path: &PathBuf| path.to_string_lossy().ends_with(".swarm-part");
     fs::read_dir(home.dir()).unwrap().flatten().map(|entry| entry.path()).find(is_hidden).unwrap()
 }
 
-/// `verify --repair` after somebody has put another file there: by a link, a second name, or instead.
+/// `verify --repair` after the file was replaced by a link, a hard link or another file.
 #[test]
 fn a_repair_writes_only_to_what_was_put_there() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -46,7 +46,7 @@ fn a_repair_writes_only_to_what_was_put_there() {
     assert_eq!((b3(&bob.path("f.bin")), b3(&bob.path("backup"))), (seeder.id().to_owned(), damaged));
 }
 
-/// A download that goes on does not write to what somebody has put in the place of its hidden file.
+/// A download that goes on does not write to a file that replaced its hidden file.
 #[test]
 fn a_resumed_download_writes_only_to_what_it_made() {
     let (alice, bob) = (Home::new(), Home::new());
@@ -84,7 +84,8 @@ fn a_resumed_download_writes_only_to_what_it_made() {
     }
 }
 
-/// `rm` of a download that is not complete takes away what swarm made, and leaves what somebody put among it.
+/// `rm` of an unfinished download removes the files that swarm made, and leaves those that somebody put among
+/// them.
 #[test]
 fn rm_leaves_what_others_put_into_the_hidden_folder() {
     let (alice, bob) = (Home::new(), Home::new());

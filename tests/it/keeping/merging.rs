@@ -1,4 +1,5 @@
-//! A folder that is there: files of the manifest are replaced when asked, and nothing else is touched.
+//! A destination that exists: files of the manifest are replaced if `--overwrite` says so, and nothing else
+//! is touched.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -93,10 +94,10 @@ fn a_folder_that_is_not_known_any_longer_is_not_taken_for_one_to_put_it_into() {
     has_all(&bob.path("live/release"), &two.path("release"));
 }
 
-/// The name that is in the way, and how it comes there.
+/// A name that is in the way, and the function that puts it there.
 type Way = (&'static str, fn(&Path));
 
-/// What is in the way and is never replaced is named before a byte is fetched.
+/// A file or folder that is in the way and is never replaced is named before a byte is fetched.
 #[test]
 fn what_stands_in_the_way_is_named() {
     let (_one, first, _two, _second) = versions();
@@ -144,7 +145,7 @@ fn two_contents_of_one_name_do_not_go_into_one_folder() {
     assert_eq!(left, 1, "{:?}", listing(&bob.path("both")));
 }
 
-/// FUSE, NFS and their like know no flags of a rename.
+/// File systems such as FUSE and NFS know no flags of a rename.
 #[test]
 fn file_systems_that_refuse_flags_will_do() {
     needs("strace", "strace");
@@ -169,7 +170,7 @@ fn file_systems_that_refuse_flags_will_do() {
     assert_eq!(fs::read(bob.path("lone")).unwrap(), b"of mine");
 }
 
-/// A hash list goes in the place of an earlier one, and of nothing else.
+/// A hash list replaces an earlier hash list, and no other file.
 #[test]
 fn a_hash_list_replaces_nothing_but_a_hash_list() {
     let alice = Home::new();
@@ -185,15 +186,15 @@ fn a_hash_list_replaces_nothing_but_a_hash_list() {
     assert!(fs::metadata(alice.path("f.bin.swarm")).unwrap().size() > 0);
 }
 
-/// What a person may have in a folder into which a version is put.
+/// Files that a person may have in a folder into which a version is put.
 fn own_files() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
     let names = ["mine", "docs/mine", "bin/x/y", "new/c.txt", "old/gone/own", "zz"];
     let one = (prop::sample::select(names.to_vec()), prop::collection::vec(any::<u8>(), 0..200));
     prop::collection::vec(one.prop_map(|(name, bytes)| (name.to_owned(), bytes)), 1..5)
 }
 
-/// Kills at any call that changes the folder: of each file the old bytes or the new ones are there, what is
-/// the person's is as it was, and the same command goes on.
+/// Kills at any call that changes the folder: each file has its old bytes or its new ones, the person's files
+/// are unchanged, and the command goes on when it is run again.
 #[test]
 fn a_kill_in_the_middle_of_a_merge_costs_nothing() {
     needs("strace", "strace");

@@ -58,7 +58,7 @@ fn a_part_is_known_and_shared_and_completed() {
     assert_eq!(bob.row(&id).unwrap()["state"], "complete");
 }
 
-/// An earlier run wanted more: what it began is not put in place.
+/// An earlier run wanted more files: those that it began are not put in place.
 #[test]
 fn what_was_not_asked_for_this_time_is_not_put_in_place() {
     let (alice, bob) = (Home::new(), Home::new());

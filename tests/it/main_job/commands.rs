@@ -1,4 +1,4 @@
-//! The commands that look and tidy, as people and as programs see them.
+//! Commands that show and tidy the store, as people and as programs see them.
 
 use std::fs;
 use std::time::Duration;

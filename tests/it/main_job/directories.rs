@@ -1,4 +1,4 @@
-//! Directories: restored as they were, down to what holds nothing.
+//! Directories: restored as they were, down to empty files and folders.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use swarm_tests::fixture::{Home, KIB, MIB, listing, write_random};
 
-/// A tree with everything that may travel.
+/// A tree with every kind of entry that a manifest may hold.
 fn tree(root: &Path) {
     for folder in ["empty", "deep/er/and/deeper", "deep/empty too", "Über uns/日本"] {
         fs::create_dir_all(root.join(folder)).unwrap();

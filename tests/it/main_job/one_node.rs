@@ -1,4 +1,4 @@
-//! One node per store: whoever comes first is it, everybody else is its client.
+//! One node for each store: the first process is the node, all others are its clients.
 
 use std::time::{Duration, Instant};
 
@@ -137,7 +137,7 @@ fn ctrl_c_while_waiting_is_prompt() {
     waiting.interrupt().exits(130);
 }
 
-/// Commands that only look have the store for a moment each: none of many at once is turned away.
+/// Commands that only read the store have it for a moment each: of many at once none is refused.
 #[test]
 fn commands_at_the_same_moment_wait_for_each_other() {
     let home = Home::new();

@@ -1,4 +1,4 @@
-//! Everybody who has a part helps the others.
+//! Every node that has a part of a blob gives it to the others.
 
 use std::fs;
 
@@ -85,8 +85,9 @@ fn limits_hold() {
     let (alice, bob, carol) = (Home::new(), Home::new(), Home::new());
     let file = alice.file("even.bin", 12 * MIB, 24);
     let seeder = alice.publish_with(&file, &["--limit-up", "4MiB"]);
-    // Three seconds' worth: a burst of a fifth of a second is allowed, and what is faster than that is not limited. How
-    // much slower it may be depends on what else the machine does, so only that it is not many times slower is held.
+    // Three seconds' worth: a burst of a fifth of a second is allowed, and what is faster than that is not
+    // limited. How much slower it may be depends on what else the machine does, so only that it is not many
+    // times slower is held.
     let fair = |ran: &Ran| {
         let ms = ran.success().event("done")["transfer_ms"].as_u64().unwrap();
         assert!((2_400..12_000).contains(&ms), "{ms} ms for what takes 3 s at the limit");

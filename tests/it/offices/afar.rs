@@ -1,4 +1,4 @@
-//! An office that is not in one place.
+//! An office whose members are at several places.
 
 use std::process::Command;
 
@@ -40,8 +40,8 @@ impl Place<'_> {
     }
 }
 
-/// Two members at home behind routers that let nobody in, and a tracker that is told of them what only members can make
-/// anything of. The registrar has gone.
+/// Two members at home behind routers that let no connection in, and a tracker that learns only keys that
+/// members alone understand. The registrar has gone.
 #[test]
 fn members_at_home_find_each_other_by_a_tracker() {
     let nat = Site::nat(Nat::PortRestricted, 1);
@@ -67,7 +67,7 @@ fn members_at_home_find_each_other_by_a_tracker() {
     let got = right.run(&["--json", "get", id, "-o", "out", "--timeout", "50s"]);
     got.success();
     assert_eq!(b3(&right.home.path("out")), b3(&file));
-    // Who is of no office and knows the id and the tracker finds nothing.
+    // A node of no office that knows the id and the tracker finds nothing.
     let stranger = place((3, 2));
     stranger.run(&["--json", "get", id, "-o", "out", "--timeout", "5s"]).exits(3);
 }

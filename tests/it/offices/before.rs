@@ -1,10 +1,10 @@
-//! Downloads that were begun before a node joined an office go on there, and are not offered elsewhere for that.
+//! Downloads that began before a node joined an office go on there, and are not offered elsewhere.
 
 use swarm_tests::fixture::{Lan, MIB, Process, b3, wait_until};
 
 use super::{Machine, PATIENCE};
 
-/// A registrar that has something in its office, and a machine that began to fetch the same in the network of all nodes.
+/// A registrar with a blob in its office, and a machine that began to fetch that blob in the public network.
 fn begun(lan: &Lan) -> (Vec<Machine<'_>>, String) {
     let mut machines: Vec<Machine<'_>> = (1..=3).map(|host| Machine::new(lan, host)).collect();
     machines[0].found("Acme");

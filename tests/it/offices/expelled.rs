@@ -1,4 +1,4 @@
-//! Who has to leave is cut off.
+//! Members that were expelled are cut off.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,8 @@ use swarm_tests::fixture::{Lan, MIB, wait_until};
 
 use super::{PATIENCE, office};
 
-/// An expelled laptop is cut off within 60 s while a transfer runs, and cannot return after a restart of everybody.
+/// An expelled laptop is cut off within 60 s while a transfer runs, and cannot return after all nodes have
+/// restarted.
 #[test]
 fn an_expelled_laptop_is_cut_off_and_stays_out() {
     let lan = Lan::new(4);
@@ -19,7 +20,7 @@ fn an_expelled_laptop_is_cut_off_and_stays_out() {
     let laptop = &machines[2];
     let getting = laptop.spawn(&["--json", "get", &id, "-o", "slow"]);
     getting.wait_for_progress(MIB);
-    // What the laptop knew before: it will not have heard of anything.
+    // The laptop's files from before, as if it had not heard of the expulsion.
     let copied = std::process::Command::new("cp")
         .arg("-a")
         .arg(laptop.home.store().join("offices"))
@@ -46,7 +47,7 @@ fn an_expelled_laptop_is_cut_off_and_stays_out() {
     let had = getting.event("progress").and_then(|now| now["done"].as_u64()).unwrap();
     assert!(had < 40 * MIB, "it was too late");
 
-    // Everybody begins anew, the laptop as if nothing had been said to it.
+    // All nodes restart, the laptop with its old files.
     let _ = getting.interrupt();
     for machine in &mut machines {
         machine.stop();
@@ -65,7 +66,8 @@ fn an_expelled_laptop_is_cut_off_and_stays_out() {
     assert_eq!(machines[2].office()["connected"], 0);
 }
 
-/// A member that was away when the secret was changed comes back, and hears of it; an invitation from before is void.
+/// A member that was away when the secret changed comes back and learns the new one. An invitation from
+/// before is void.
 #[test]
 fn who_was_away_comes_back() {
     let lan = Lan::new(4);
@@ -93,12 +95,13 @@ fn who_was_away_comes_back() {
     assert!(machines[2].gets(&id, 20, &[]));
 }
 
-/// Who was expelled and invited again is a member like any other, also when the secret changes while it is away.
+/// A member that was expelled and invited again is like any other, also when the secret changes while it is
+/// away.
 #[test]
 fn who_was_taken_in_again_is_a_member_like_others() {
     let lan = Lan::new(2);
     let mut machines = office(&lan, 2, "Acme");
-    // Who is not connected is told nothing, and finds shut doors.
+    // A member that is not connected hears nothing, and is refused everywhere.
     wait_until("they are connected", PATIENCE, || machines[0].office()["connected"] == 1);
     let expelled = machines[0].ask(&["office", "expel", "host2"]);
     assert_eq!(expelled["members"][0]["expelled"], true);

@@ -1,4 +1,4 @@
-//! Coming in, and going.
+//! Joining an office, and leaving it.
 
 use std::process::Command;
 
@@ -6,7 +6,8 @@ use swarm_tests::fixture::{Home, Lan, MIB, Process, wait_until};
 
 use super::{Machine, PATIENCE, ROOT, office};
 
-/// A service joins by its environment, also when the registrar is not there yet; it does not join twice.
+/// A service joins by an environment variable, also when the registrar is not there yet. It does not join
+/// twice.
 #[test]
 fn a_service_joins_unattended() {
     let lan = Lan::new(2);
@@ -41,7 +42,7 @@ fn a_service_joins_unattended() {
     let _ = daemon.interrupt();
 }
 
-/// Where no node stays, the command that invites opens the door itself, and ends when nobody else is invited.
+/// Without a node the command that invites admits the member itself, and ends when no invitation is left.
 #[test]
 fn an_invitation_opens_the_door_by_itself() {
     let lan = Lan::new(2);
@@ -59,7 +60,8 @@ fn an_invitation_opens_the_door_by_itself() {
     assert!(short.exits(0).err.contains("has expired"), "{}", short.err);
 }
 
-/// The root: a wrong password is said, a registrar takes the right one, and what was written down makes another registrar.
+/// The root key: a wrong password is reported, a registrar takes the right one, and the backup makes another
+/// registrar.
 #[test]
 fn the_root_makes_registrars() {
     let lan = Lan::new(4);
@@ -98,7 +100,7 @@ fn the_root_makes_registrars() {
     machines[0].ask(&["office", "renew"]);
     assert!(machines[0].office()["expires"].as_u64() >= before);
     machines[1].run(&["office", "renew"]).exits(1);
-    // And he may make the registrars leave.
+    // The root may expel the registrars.
     machines[2].ask(&["office", "expel", "host2", "--registrar"]);
     wait_until("the second registrar is out", PATIENCE, || {
         machines[1].office()["trouble"] == "this node was expelled"
@@ -110,7 +112,7 @@ fn the_root_makes_registrars() {
     });
 }
 
-/// Who leaves keeps no key and offers nothing any longer.
+/// A member that leaves keeps no key and offers nothing any longer.
 #[test]
 fn who_leaves_has_left() {
     let lan = Lan::new(4);
@@ -127,7 +129,7 @@ fn who_leaves_has_left() {
     // The others do without it.
     machines[0].ask(&["allow", &id, "nobody"]);
     assert!(!machines[2].gets(&id, 4, &[]));
-    // Who comes back and publishes it again offers it to the office, and to nobody else.
+    // A member that comes back and publishes it again offers it to the office alone.
     let code = machines[0].invite(&["--role", "publisher"]);
     machines[1].join(&code).success();
     let again = machines[1].publish(&machines[1].home.path("out"), &["--serve", "lan"]);
@@ -137,7 +139,7 @@ fn who_leaves_has_left() {
     assert!(!stranger.gets(&id, 4, &[]));
 }
 
-/// Neither passwords nor invitations nor the root are in what is logged, listed or said.
+/// Passwords, invitations and the root key are in no log, list or message.
 #[test]
 fn secrets_stay_where_they_belong() {
     let lan = Lan::new(2);

@@ -1,4 +1,4 @@
-//! Who may offer what to whom.
+//! Roles: which member may offer content, and to whom.
 
 use swarm_tests::fixture::{Lan, MIB};
 
@@ -17,7 +17,7 @@ fn only_publishers_offer_to_all_and_members_to_those_they_name() {
     refused.exits(1);
     let id = machines[1].publish(&file, &["--to", "host3"]);
     assert!(machines[2].gets(&id, 20, &[]));
-    // Neither the publisher nor who has it now gives it to another.
+    // Neither the publisher nor the node that has it now gives it to another member.
     assert!(!machines[3].gets(&id, 4, &[]));
     assert!(!machines[0].gets(&id, 4, &[]));
     let status = machines[2].ask(&["status"]);
@@ -26,7 +26,7 @@ fn only_publishers_offer_to_all_and_members_to_those_they_name() {
     let file = machines[0].home.file("update", MIB, 2);
     let all = machines[0].publish(&file, &[]);
     assert!(machines[3].gets(&all, 20, &[]));
-    // What is said of a content holds here, too.
+    // The audience of a blob holds in an office, too.
     machines[0].ask(&["allow", &all, "nobody"]);
     machines[3].ask(&["allow", &all, "nobody"]);
     assert!(!machines[1].gets(&all, 4, &[]));
@@ -35,7 +35,7 @@ fn only_publishers_offer_to_all_and_members_to_those_they_name() {
     machines[3].run(&["allow", &all, "anyone"]).exits(1);
 }
 
-/// A folder and a share go through an office as a file does.
+/// A folder and a share pass through an office as a file does.
 #[test]
 fn folders_and_shares_are_of_an_office_too() {
     let lan = Lan::new(3);

@@ -1,4 +1,4 @@
-//! An office, and somebody on the same switch who is not of it.
+//! An office, and a stranger on the same switch.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -15,10 +15,11 @@ use swarm_tests::fixture::{Capture, Lan, MIB, b3, wait_until};
 use super::{Machine, PATIENCE, office};
 
 const MDNS: u16 = 5353;
-/// A line that stands in the file that is published.
+/// A line of the file that is published.
 const TITLE: &[u8] = b"Quarterly figures, not for anybody else";
 
-/// What a stranger at the door of a node gets: how many bytes, by then it is closed. `says` is what it says first.
+/// Connects to a node as a stranger and sends `says`. Returns how many bytes came until the node closed the
+/// connection.
 fn knock(lan: &Lan, host: u8, addr: &str, says: Option<&[u8]>) -> usize {
     let addr: Multiaddr = addr.parse().unwrap();
     lan.inside(host, || {
@@ -63,7 +64,8 @@ fn knock(lan: &Lan, host: u8, addr: &str, says: Option<&[u8]>) -> usize {
     })
 }
 
-/// Packets of the local network's discovery: all of one length, and beyond what all have in common nothing of one is in another.
+/// Checks packets of local discovery: all have one length, and beyond the parts that all have in common no
+/// part of one is in another.
 fn tell_nothing(packets: &[Vec<u8>]) {
     assert!(packets.len() > 10, "only {} announcements", packets.len());
     assert!(packets.iter().all(|packet| packet.len() == packets[0].len()), "lengths tell them apart");
@@ -79,7 +81,7 @@ fn tell_nothing(packets: &[Vec<u8>]) {
     }
 }
 
-/// A socket of host 11 that speaks to all on the switch.
+/// Opens a socket of host 11 that sends to all hosts on the switch.
 fn speaker() -> UdpSocket {
     let at = std::net::Ipv4Addr::new(10, 77, 0, 11);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
@@ -88,7 +90,7 @@ fn speaker() -> UdpSocket {
     socket.into()
 }
 
-/// Sends what was captured again, from here.
+/// Sends captured packets again, from this host.
 fn replay(lan: &Lan, host: u8, packets: &[Vec<u8>]) {
     lan.inside(host, || {
         let socket = speaker();
@@ -98,7 +100,7 @@ fn replay(lan: &Lan, host: u8, packets: &[Vec<u8>]) {
     });
 }
 
-/// Whether anybody but the stranger itself began a TCP or QUIC connection with it.
+/// Returns true if another host than the stranger began a TCP or QUIC connection with it.
 fn called(capture: &Capture, host: u8) -> bool {
     let to = [10, 77, 0, host];
     capture.frames().iter().any(|frame| {
@@ -110,7 +112,8 @@ fn called(capture: &Capture, host: u8) -> bool {
     })
 }
 
-/// It gets nothing: not by calling, not by an invitation of its own making, not in the network of all nodes.
+/// Checks that the stranger gets nothing: not by dialling, not by a forged invitation, not in the public
+/// network.
 fn tries_to_come_in(lan: &Lan, machines: &[Machine<'_>], id: &str, addrs: &[&str]) {
     let stranger = Machine::new(lan, 11);
     for addr in addrs {
@@ -136,7 +139,7 @@ fn tries_to_come_in(lan: &Lan, machines: &[Machine<'_>], id: &str, addrs: &[&str
     assert!(!stranger.gets(id, 4, &[]));
 }
 
-/// Half announcements and rubbish for everybody, and connections on which nothing is said to one.
+/// Sends half announcements and random bytes to all hosts, and opens silent connections to one.
 fn floods(lan: &Lan, addr: &str, packets: &[Vec<u8>]) -> Vec<TcpStream> {
     let target: Multiaddr = addr.parse().unwrap();
     let port = target.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
@@ -158,7 +161,7 @@ fn floods(lan: &Lan, addr: &str, packets: &[Vec<u8>]) -> Vec<TcpStream> {
     })
 }
 
-/// The content did not pass in the open, and nothing of the office did.
+/// Checks that neither the content nor anything of the office passed in the open.
 fn saw_nothing(capture: &Capture, office: &Value, id: &str) {
     assert!(capture.bytes() > 9 * (3 << 20), "the switch was not seen: {} bytes", capture.bytes());
     let office_id = data_encoding::HEXLOWER.decode(office["id"].as_str().unwrap().as_bytes()).unwrap();
@@ -177,7 +180,8 @@ fn saw_nothing(capture: &Capture, office: &Value, id: &str) {
     }
 }
 
-/// D50 with QUIC and multicast kept, D51: an office of ten, and a stranger that captures, floods, replays and tries to join.
+/// D50 with QUIC and multicast, and D51: an office of ten, and a stranger that captures, floods, replays and
+/// tries to join.
 #[test]
 fn d50_a_stranger_on_the_same_switch_learns_nothing() {
     let lan = Lan::new(11);
@@ -218,7 +222,7 @@ fn d50_a_stranger_on_the_same_switch_learns_nothing() {
         packets.into_iter().filter(|p| p.windows(13).any(|w| w == b"_swarm-member")).collect();
     let own: Vec<Vec<u8>> = announced.iter().filter(|p| p.len() > 400).cloned().collect();
     tell_nothing(&own);
-    // What it plays back sends nobody to it, and has nobody say where he is.
+    // Its replayed packets bring no member to dial it, and no member to answer.
     for machine in &mut machines[1..] {
         machine.stop();
     }
@@ -240,7 +244,7 @@ fn d50_a_stranger_on_the_same_switch_learns_nothing() {
     assert!(before.len() < all.len(), "the member asked nobody");
 }
 
-/// Two offices on one switch, a node that is of both, and content for all beside them.
+/// Two offices on one switch, a node in both, and public content beside them.
 #[test]
 fn two_offices_never_see_each_other() {
     let lan = Lan::new(5);

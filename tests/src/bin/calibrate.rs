@@ -8,9 +8,10 @@
 //! calibrate fetch MULTIADDR [BYTES [ROUNDS [WRITE]]]
 //! ```
 //!
-//! BYTES per round (default 1 GiB), ROUNDS (3), WRITE bytes per write (256 KiB, at most 1 MiB). Sizes may end in K, M
-//! or G (powers of 1024). Speed is in MB/s, CPU in seconds per GB of payload, user and system together, of the whole
-//! process; MB and GB are powers of ten. Each end is one current-thread runtime, as the product's bulk tasks are.
+//! BYTES per round (default 1 GiB), ROUNDS (3), WRITE bytes per write (256 KiB, at most 1 MiB). Sizes may end
+//! in K, M or G (powers of 1024). Speed is in MB/s, CPU in seconds per GB of payload, user and system
+//! together, of the whole process; MB and GB are powers of ten. Each end is one current-thread runtime, as
+//! the product's bulk tasks are.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -42,7 +43,7 @@ const REQUEST: usize = 16;
 /// The answer at the end of a round: CPU nanoseconds of the sender, u64, big end first.
 const RECEIPT: usize = 8;
 
-/// What a run measures.
+/// Parameters of a run.
 #[derive(Clone, Copy)]
 struct Plan {
     bytes: u64,
@@ -50,7 +51,7 @@ struct Plan {
     write: u64,
 }
 
-/// What one round measured.
+/// Results of one round.
 struct Round {
     seconds: f64,
     sender_cpu: f64,
@@ -210,8 +211,8 @@ fn show(round: &Round, bytes: u64) -> String {
     )
 }
 
-/// Runs a connection in a task of its own, as libp2p does. Outbound streams are asked for with a reply channel,
-/// inbound ones arrive in the receiver; the task ends when the connection does.
+/// Runs a connection in a task of its own, as libp2p does. Outbound streams are asked for with a reply
+/// channel, inbound ones arrive in the receiver; the task ends when the connection does.
 fn drive(
     mut muxer: StreamMuxerBox,
 ) -> (mpsc::Sender<oneshot::Sender<SubstreamBox>>, mpsc::Receiver<SubstreamBox>) {

@@ -1,6 +1,6 @@
-//! How long a store with many blobs takes to open: `manyblobs [COUNT [FOLDER]]`, 100,000 in a temporary folder by
-//! default. Prints seconds for an orderly reopen, for one after a crash, when the index lacks what changed last, and for
-//! one after a power cut, when it is built from all records.
+//! How long a store with many blobs takes to open: `manyblobs [COUNT [FOLDER]]`, 100,000 in a temporary
+//! folder by default. Prints seconds for an orderly reopen, for one after a crash, when the index lacks what
+//! changed last, and for one after a power cut, when it is built from all records.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

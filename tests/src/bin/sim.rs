@@ -5,8 +5,10 @@
 //! sim --table --small          the same with at most 100 hosts
 //! sim --table --seed 7         with other coin flips
 //! sim --table --only crash     those whose name contains this
-//! sim --hosts 8 --rate 50 --size 64 --latency 30   one network like the testbed's: hosts, Mbit/s, MiB, ms one way
-//! sim --readers 3 --film 4000 --link 6000 --size 64   a publisher and readers of a film: kbit/s of the film and of each link
+//! sim --hosts 8 --rate 50 --size 64 --latency 30
+//!                              one network like the testbed's: hosts, Mbit/s, MiB, ms one way
+//! sim --readers 3 --film 4000 --link 6000 --size 64
+//!                              a publisher and readers of a film: kbit/s of the film and of each link
 //! sim --faults 2000            so many small worlds in which much goes wrong
 //! sim --faults 1 --seed 7      that of one seed, ...
 //! sim --faults 1 --seed 7 --trace   ... with every message

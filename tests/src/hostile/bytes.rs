@@ -31,7 +31,7 @@ pub fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// What an entry of a handmade manifest is.
+/// An entry of a handmade manifest.
 #[derive(Debug, Clone)]
 pub enum Node {
     /// A file of so many bytes, by its own word.

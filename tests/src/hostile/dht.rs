@@ -32,8 +32,8 @@ struct Behaviour {
     identify: identify::Behaviour,
 }
 
-/// Servers of the DHT nearer to a content's key than chance would have them, that name each other and holders that are none,
-/// and forget what they are told.
+/// Servers of the DHT nearer to a content's key than chance would have them, that name each other and holders
+/// that are none, and forget what they are told.
 #[derive(Debug)]
 pub struct Sybils {
     addrs: Vec<String>,
@@ -142,8 +142,8 @@ fn sybil(key: &Keypair, record: [u8; 32]) -> Swarm<Behaviour> {
     Swarm::new(transport, behaviour, local, config)
 }
 
-/// Tells a server of the DHT, from wherever this thread is, that so many new identities hold this content, and one of them so
-/// many others beside.
+/// Tells a server of the DHT, from wherever this thread is, that so many new identities hold this content,
+/// and one of them so many others beside.
 ///
 /// # Panics
 /// When the server cannot be reached.

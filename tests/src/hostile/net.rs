@@ -22,7 +22,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The streams of a session, in the order in which an honest dialler opens them.
 pub(super) const PROTOCOLS: [&str; 2] = ["/swarm/chunk/1/data", "/swarm/chunk/1/control"];
-/// What every negotiation begins with; from the multistream-select spec.
+/// First message of every negotiation; from the multistream-select spec.
 const MULTISTREAM: &str = "/multistream/1.0.0";
 
 /// Streams of the other end that wait to be taken.
@@ -30,7 +30,7 @@ const STREAMS: usize = 64;
 
 /// A connection that runs in a task of its own until this goes away.
 pub(super) struct Connection {
-    /// Who is at the other end.
+    /// Peer at the other end.
     pub(super) peer: PeerId,
     open: AsyncSender<oneshot::Sender<SubstreamBox>>,
     /// Streams the other end opened. Ends with the connection.

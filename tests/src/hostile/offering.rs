@@ -1,4 +1,4 @@
-//! What a hostile peer pretends to have, and what an honest one would say of it.
+//! Content that a hostile peer claims to have, and the answers of an honest peer that has it.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::Out;
 pub struct Offering {
     /// Its id.
     pub id: ContentId,
-    /// What the id names.
+    /// Kind of content that the id names.
     pub kind: ContentKind,
     /// The name it is offered under.
     pub name: Option<String>,
@@ -74,7 +74,7 @@ impl Offering {
         Self { id: list.id(), kind, name: None, geometry, list: list.encode(), bytes: Bytes::Last(bytes) }
     }
 
-    /// The same under a name.
+    /// Returns the offering under a name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
@@ -149,14 +149,14 @@ pub fn frames(blob: u32, chunk: u32, bytes: &[u8]) -> Vec<Out> {
     parts.map(frame).collect()
 }
 
-/// What one honest end of a session knows: which number means what.
+/// State of an honest end of a session: the blob of each handle.
 #[derive(Debug, Default)]
 pub(super) struct Honest {
     wants: std::collections::BTreeMap<u32, usize>,
 }
 
 impl Honest {
-    /// What an honest node says in return.
+    /// Returns the answers of an honest node.
     pub(super) fn answer(&mut self, offerings: &[Offering], heard: Option<&Message>) -> Vec<Out> {
         let Some(heard) = heard else { return vec![Out::Control(hello())] };
         match heard {

@@ -74,7 +74,7 @@ impl Frame {
     }
 }
 
-/// What a raw connection came to.
+/// Results of a raw connection.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Frames that came back.
@@ -93,14 +93,14 @@ impl Seen {
     }
 }
 
-/// What to do on a raw connection.
+/// Plan of a raw connection.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Written again and again, `times` times.
+    /// Bytes that are written `times` times.
     pub bytes: Vec<u8>,
-    /// See `bytes`.
+    /// Count of writes of `bytes`.
     pub times: usize,
-    /// Whether anything is read, ever.
+    /// True if answers are read.
     pub reads: bool,
     /// How long to stay when all is written, or when no more can be.
     pub stay: Duration,

@@ -18,7 +18,7 @@ use super::{Log, Out, Shared, Turn, bytes};
 /// Answers that wait to be written: more than anybody asks for at once.
 const QUEUE: usize = 1 << 16;
 
-/// Whoever was cut off reads what had arrived, unless it does not want to.
+/// Time to read messages that had arrived when the other end closed the session.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// More turns of the runtime than a connection needs to write a chunk.
 const TURNS: usize = 64;
@@ -151,7 +151,8 @@ async fn write(mut stream: WriteHalf<SubstreamBox>, mut outs: Receiver<Out>, boo
             Out::Deaf => {}
             Out::Hangup => {
                 stream.flush().await?;
-                // The connection is a task of this same thread: after some turns it has written what it was given.
+                // The connection is a task of this same thread: after some turns it has written what it was
+                // given.
                 for _ in 0..TURNS {
                     tokio::task::yield_now().await;
                 }

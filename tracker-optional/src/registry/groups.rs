@@ -1,4 +1,4 @@
-//! The members of one swarm in one site: who comes, who goes, and who stands for the others.
+//! The members of one swarm in one site: they come and go, and some of them are gateways.
 
 use std::hash::Hash;
 
@@ -40,7 +40,8 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         let Some(group) = self.group_mut(swarm, site) else { return };
         let mut hole = at;
         if at < group.gateways {
-            // The last gateway fills the gap among them, the last member that behind them.
+            // The last gateway fills the gap among the gateways, and the last member fills the gap behind
+            // them.
             group.gateways -= 1;
             group.members.swap(at as usize, group.gateways as usize);
             hole = group.gateways;
@@ -58,12 +59,12 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// Nobody of a site takes part in a swarm any longer.
+    /// Removes a site without members from a swarm.
     fn drop_site(&mut self, swarm: u32, site: u64) {
         let Some(gathering) = self.swarms.get_mut(swarm) else { return };
         let Some(others) = &mut gathering.others else { return };
         if gathering.site == site {
-            // Another one takes its place.
+            // Another site takes its place.
             if let Some(other) = others.pop() {
                 gathering.site = other;
                 gathering.first = self.groups.remove(&(swarm, other)).unwrap_or_default();
@@ -81,7 +82,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// A member stands somewhere else in its group.
+    /// Records the new place of a member in its group.
     pub(super) fn place(&mut self, member: Member, at: u32) {
         let of = self.nodes.get_mut(member.node).and_then(|node| node.entries.get_mut(member.entry as usize));
         if let Some(of) = of {
@@ -89,7 +90,7 @@ impl<N: Eq + Hash + Clone> Registry<N> {
         }
     }
 
-    /// Whether a node is one of its site's gateways for a swarm; it becomes one while there are few.
+    /// Returns true if a node is one of its site's gateways for a swarm. It becomes one while there are few.
     pub(super) fn gateway(&mut self, number: u32, key: &SwarmKey, swarm: u32, site: u64) -> bool {
         let Some(at) = self
             .entry_of(number, key)

@@ -160,18 +160,15 @@ fn unit(len: u64) -> (&'static str, u64) {
 
 #[cfg(test)]
 mod tests {
-    use swarm_core::distance::Distance;
-
     use super::*;
     use crate::table;
 
     fn copied(number: usize, verified: bool) -> Copied {
         let peers: Vec<String> = ["p", "1", "2", "3", "4", "5"].map(str::to_owned).to_vec();
-        let source = |peer: &str, bytes| SourceRow {
-            peer: peer.into(),
-            publisher: peer == "p",
-            class: Distance::Host,
-            bytes,
+        let source = |peer: &str, bytes: u64| -> SourceRow {
+            let fields =
+                serde_json::json!({"peer": peer, "publisher": peer == "p", "class": "host", "bytes": bytes});
+            serde_json::from_value(fields).expect("the fields of a source")
         };
         let sources =
             [source("p", 13 << 20), source("2", 50 << 20), source("2", 1 << 20), source("stranger", 7)];

@@ -1,40 +1,41 @@
-//! Whether what a manifest says is allowed. The same rules on both sides: over entries when publishing, over bytes when
-//! receiving.
+//! The rules for the content of a manifest. They are the same on both sides: over entries when publishing,
+//! over bytes when receiving.
 
 use super::codec::{EntryReader, Shape};
 use super::{FILE_BYTES, Flaw, MANIFEST_BYTES, MANIFEST_ENTRIES};
 use crate::content::path::{Rules, check_path, check_symlink_target, clip, fold_key, normal_key};
 use crate::id::ContentId;
 
-/// What two names share exactly if they are twins: a hash over the folded components. 128 bits, so honest names never
-/// collide; who makes some collide gets a manifest that is rejected.
+/// A hash over the folded components of a name, equal for two names exactly if they are twins. It has 128
+/// bits, so honest names never collide; a publisher who makes some collide gets a rejected manifest.
 type NameHash = [u8; 16];
 
-/// A name in the tree: an entry, or a directory that an entry implies. Each is seen once, since paths ascend and those
-/// below one directory therefore stand together.
+/// A name in the tree: an entry, or a directory that an entry implies. Each is visited once, because paths
+/// ascend and so the names below one directory stand together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct PathNode {
     key: NameHash,
-    /// The entry it was first seen at,
+    /// The number of the entry at which the name was first seen.
     entry: u32,
-    /// and how many components of that entry's path stand before this one.
+    /// The number of components of that entry's path before this one.
     depth: u32,
 }
 
-/// Goes over all entries in order and keeps what later ones must be compared with: [`PathNode`]s, not paths.
+/// A check of all entries in order. It keeps what later entries must be compared with: [`PathNode`]s, not
+/// paths.
 pub(super) struct Checker {
     rules: Rules,
     entries: u32,
     directories: usize,
     text: usize,
     sum: u64,
-    /// The path before, and the keys of its components from the top.
+    /// The path of the entry before, and the keys of that path's components from the top.
     path: String,
     keys: Vec<NameHash>,
     nodes: Vec<PathNode>,
 }
 
-/// Two names of one key.
+/// Two names with one key.
 pub(super) struct Clash(PathNode, PathNode);
 
 impl Checker {
@@ -82,7 +83,8 @@ impl Checker {
         self.note(path)
     }
 
-    /// Notes the names that this entry adds to the tree: itself, and the directories that the entry before is not in.
+    /// Records the names that this entry adds to the tree: its own, and those of the directories that the
+    /// entry before is not in.
     fn note(&mut self, path: &str) -> Result<(), Flaw> {
         let parents = path.matches('/').count();
         let old_parents = self.path.matches('/').count();
@@ -131,7 +133,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Two names that are twins or one name used twice, after the last entry.
+    /// Returns two names that are twins, or one name used twice, after the last entry.
     pub(super) fn clash(mut self) -> Option<Clash> {
         self.nodes.sort_unstable();
         let pair = self.nodes.windows(2).find(|pair| pair[0].key == pair[1].key)?;
@@ -140,7 +142,7 @@ impl Checker {
 }
 
 impl Clash {
-    /// What is wrong, given how to find an entry's path and whether it is an empty directory.
+    /// Returns the flaw. `at` returns the path of an entry, and whether it is an empty directory.
     pub(super) fn flaw(&self, at: impl Fn(usize) -> Option<(String, bool)>) -> Flaw {
         let place = |node: &PathNode| {
             let (path, empty_dir) = at(node.entry as usize).unwrap_or_default();
@@ -152,7 +154,7 @@ impl Clash {
         if first.name != second.name {
             return Flaw::Twins { first: first.name, second: second.name };
         }
-        // One name at two places: one of them is an entry itself, the other a directory above some entry.
+        // One name is used at two places: one is an entry itself, the other a directory above some entry.
         let (entry, below) = if first.is_entry { (first, second) } else { (second, first) };
         if entry.empty_dir {
             return Flaw::NotEmpty { parent: entry.name, child: below.path };
@@ -161,16 +163,16 @@ impl Clash {
     }
 }
 
-/// Where a node is, in words.
+/// The place of a node, for an error.
 struct NodeLocation {
     name: String,
-    /// Whether the node is the entry itself, and not a directory above it.
+    /// True if the node is the entry itself, and not a directory above it.
     is_entry: bool,
     empty_dir: bool,
     path: String,
 }
 
-/// The first pass of decoding: all that is to be checked, keeping no path but the last.
+/// Makes the first pass of decoding: checks everything, and keeps no path but the last.
 pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Flaw> {
     let (head, mut reader) = EntryReader::open(bytes)?;
     let mut checker = Checker::new(head.rules);
@@ -181,7 +183,7 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Flaw> {
     checker.clash().map_or(Ok(()), |clash| Err(clash.flaw(|entry| find(bytes, entry))))
 }
 
-/// Walks to an entry: only for the one error that is about two of them.
+/// Walks to an entry, only for the one error that is about two of them.
 fn find(bytes: &[u8], entry: usize) -> Option<(String, bool)> {
     let (_, mut reader) = EntryReader::open(bytes).ok()?;
     let mut shape = reader.next().ok()??;

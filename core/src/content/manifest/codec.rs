@@ -1,4 +1,4 @@
-//! The bytes of a manifest, one entry at a time: what they say, not whether it is allowed.
+//! The bytes of a manifest, read and written one entry at a time, without a judgement on their content.
 
 use super::{EntryKind, Flaw, Manifest, VERSION};
 use crate::content::path::{PathError, Rules, clip, utf8};
@@ -7,7 +7,7 @@ use crate::limits::{MANIFEST_BYTES, MANIFEST_ENTRIES, PATH_BYTES};
 
 const MAGIC: &[u8; 8] = b"swarmdir";
 const UNIX_NAMES: u8 = 1;
-/// The shortest entry: nothing shared, one byte of path, an empty directory.
+/// The shortest entry in bytes: nothing shared, one byte of path, an empty directory.
 const ENTRY_MIN: u64 = 4;
 
 const FILE: u8 = 0;
@@ -15,7 +15,7 @@ const EXECUTABLE: u8 = 1;
 const EMPTY_DIR: u8 = 2;
 const SYMLINK: u8 = 3;
 
-/// An entry without its path, borrowed from wherever it is.
+/// An entry without its path, borrowed from its owner.
 #[derive(Clone, Copy)]
 pub(super) enum Shape<'a> {
     File { size: u64, id: ContentId, executable: bool },
@@ -43,23 +43,23 @@ impl From<Shape<'_>> for EntryKind {
     }
 }
 
-/// What stands before the entries.
+/// The fields before the entries.
 pub(super) struct Head {
     pub(super) rules: Rules,
     pub(super) payload: ContentId,
     pub(super) payload_len: u64,
-    /// How many entries follow: not more than allowed, nor than the bytes could hold.
+    /// The number of entries that follow: no more than allowed, nor than the bytes could hold.
     pub(super) entries: usize,
 }
 
-/// Walks over the entries of an encoded manifest. It holds one path, whatever the bytes claim.
+/// A walk over the entries of an encoded manifest. It holds one path, whatever the bytes claim.
 pub(super) struct EntryReader<'a> {
     rest: &'a [u8],
     left: usize,
     path: Vec<u8>,
 }
 
-/// The version of a manifest that is one, but not of the version we know.
+/// Returns the version of a manifest, if it is one of another version than this code knows.
 pub(super) fn foreign_version(bytes: &[u8]) -> Option<u8> {
     bytes.strip_prefix(MAGIC)?.first().copied().filter(|&found| found != VERSION)
 }
@@ -92,7 +92,7 @@ impl<'a> EntryReader<'a> {
         Ok((Head { rules, payload, payload_len, entries: reader.left }, reader))
     }
 
-    /// The next entry, or nothing after the last one, which must be the end of the bytes.
+    /// Reads the next entry. Returns `None` after the last one, which must be the end of the bytes.
     pub(super) fn next(&mut self) -> Result<Option<Shape<'a>>, Flaw> {
         let Some(left) = self.left.checked_sub(1) else {
             return match self.rest.len() {
@@ -119,13 +119,13 @@ impl<'a> EntryReader<'a> {
         Ok(Some(shape))
     }
 
-    /// The path of the entry that [`EntryReader::next`] gave last.
+    /// Returns the path of the entry that [`EntryReader::next`] returned last.
     pub(super) fn path(&self) -> Result<&str, Flaw> {
         utf8(&self.path).map_err(|error| self.path_flaw(error))
     }
 
-    /// Replaces the path by the next one. Paths ascend and share all they can, so what is new starts with a greater
-    /// byte, or with any if the whole path before is shared.
+    /// Replaces the path by the next one. Paths ascend and share all the bytes they can, so the new part
+    /// starts with a greater byte, or with any byte if the whole path before is shared.
     fn read_path(&mut self) -> Result<(), Flaw> {
         let shared = self.varint()?;
         let bytes = self.varint()?;
@@ -192,7 +192,7 @@ impl<'a> EntryReader<'a> {
     }
 }
 
-/// Writes a manifest as it stands; [`Manifest::encode`] has checked it.
+/// Writes a manifest without checks, which [`Manifest::encode`] has made.
 pub(super) fn write(manifest: &Manifest) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);

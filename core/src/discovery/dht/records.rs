@@ -318,7 +318,8 @@ mod tests {
             records.tell(record(0), from("45.9.9.8"), now);
             records.tell(record(number), from("45.9.9.7"), now);
         }
-        // The last record of another key may have taken one of these places: 2 % of the store are of this key.
+        // The last record of another key may have taken one of these places: 2 % of the store are of this
+        // key.
         (0..10).for_each(|_| records.tell(record(0), from("45.9.9.8"), now));
         assert!(found(&records));
         assert_eq!(records.providers(&record(0).key).len(), limits::DHT_PROVIDERS);

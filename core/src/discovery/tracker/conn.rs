@@ -173,7 +173,7 @@ async fn resolve(address: &Multiaddr) -> Result<Vec<Multiaddr>, String> {
 
 /// Outcome of one announcement.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct TrackerReply {
     /// Number of the tracker, given to its link.
     pub(crate) tracker: u64,
     /// True if this answers an announcement; false if the connection was lost while there was nothing to say.
@@ -192,12 +192,12 @@ pub(crate) struct TrackerLink {
 }
 
 impl TrackerLink {
-    /// Starts the task. It takes one announcement at a time, and answers each with one [`Reply`].
+    /// Starts the task. It takes one announcement at a time, and answers each with one [`TrackerReply`].
     pub(crate) fn start(
         tracker: u64,
         address: Multiaddr,
         key: Keypair,
-        replies: mpsc::Sender<Reply>,
+        replies: mpsc::Sender<TrackerReply>,
     ) -> Self {
         let (announcements, asked) = mpsc::channel(1);
         let task = tokio::spawn(run(tracker, address, key, asked, replies)).abort_handle();
@@ -229,7 +229,7 @@ async fn run(
     address: Multiaddr,
     key: Keypair,
     mut asked: mpsc::Receiver<Announce>,
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<TrackerReply>,
 ) {
     let mut open: Option<TrackerConnection> = None;
     let mut idle = limits::TRACKER_IDLE;
@@ -246,7 +246,7 @@ async fn run(
                 // The tracker has ended or restarted: the sooner it hears of us again, the better.
                 reason = connection.closed() => {
                     open = None;
-                    if replies.send(Reply { tracker, asked: false, at: None, answer: Err(reason) }).await.is_err() {
+                    if replies.send(TrackerReply { tracker, asked: false, at: None, answer: Err(reason) }).await.is_err() {
                         return;
                     }
                     continue;
@@ -263,7 +263,7 @@ async fn run(
         if answer.is_err() {
             open = None;
         }
-        if replies.send(Reply { tracker, asked: true, at, answer }).await.is_err() {
+        if replies.send(TrackerReply { tracker, asked: true, at, answer }).await.is_err() {
             return;
         }
     }

@@ -46,7 +46,7 @@ pub struct DeskOptions {
 
 /// An announcement that waits for its answer.
 #[derive(Debug)]
-pub struct Call {
+pub struct AnnounceCall {
     /// Binary peer id of the node that announces, which it has proven.
     pub node: Vec<u8>,
     /// IP address of the node.
@@ -74,7 +74,7 @@ pub struct TrackerListener {
     /// Addresses at which the tracker is reached, with `/p2p/..`; more may come.
     pub listen: watch::Receiver<Vec<String>>,
     /// Announcements to be answered.
-    pub calls: mpsc::Receiver<Call>,
+    pub calls: mpsc::Receiver<AnnounceCall>,
     /// Counters of this listener.
     pub counts: Arc<Counts>,
     /// Connections that were refused, by reason.
@@ -173,7 +173,7 @@ struct ListenerTask {
     network: libp2p::Swarm<ListenerBehaviour>,
     addresses: watch::Sender<Vec<String>>,
     refusals: watch::Sender<Vec<(String, u64)>>,
-    sender: mpsc::Sender<Call>,
+    sender: mpsc::Sender<AnnounceCall>,
     counts: Arc<Counts>,
     rate: u32,
 }
@@ -232,7 +232,7 @@ impl ListenerTask {
 }
 
 /// Reads and answers announcements until the other end goes (`Ok`) or sends what no honest node sends.
-async fn converse(ready: Ready, calls: &mpsc::Sender<Call>, rate: u32) -> Result<(), String> {
+async fn converse(ready: Ready, calls: &mpsc::Sender<AnnounceCall>, rate: u32) -> Result<(), String> {
     let Ready { peer, from, mut stream } = ready;
     let Some(ip) = ip_of(&from) else { return Ok(()) };
     let (node, seen) = (peer.to_bytes(), from.to_vec());
@@ -250,7 +250,7 @@ async fn converse(ready: Ready, calls: &mpsc::Sender<Call>, rate: u32) -> Result
             buffer = Vec::new();
         }
         let (reply, answer) = oneshot::channel();
-        let call = Call { node: node.clone(), from: ip, seen: seen.clone(), announce, reply };
+        let call = AnnounceCall { node: node.clone(), from: ip, seen: seen.clone(), announce, reply };
         if calls.send(call).await.is_err() {
             return Ok(());
         }

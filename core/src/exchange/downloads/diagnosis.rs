@@ -17,7 +17,7 @@ pub struct HolderFacts {
     pub gives: bool,
 }
 
-/// What a web seed must know of a download.
+/// The state of a download, as far as a web seed needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lack {
     /// True once its length and hashes are known.

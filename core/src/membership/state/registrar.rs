@@ -1,4 +1,5 @@
-//! What a registrar does: take in, make leave, change the secret; some of it with the root.
+//! The work of a registrar: it invites, admits and expels members, and changes the secret. Some of it needs
+//! the root key.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use crate::api::status::MemberRow;
 use crate::content::path::cut;
 use crate::limits;
 use crate::membership::directory::DirectoryEntry;
+use crate::membership::error::OfficeError;
 use crate::membership::files::{self, Invitation};
 use crate::membership::join::Welcome;
 use crate::membership::random;
@@ -16,28 +18,35 @@ use crate::net::Multiaddr;
 use crate::office::certificate::{Certificate, Chain, Role};
 use crate::office::expulsion::Void;
 use crate::office::invite::{Invite, InviteSecret};
+use crate::office::is_name;
 use crate::office::root::RootSeed;
-use crate::office::trust::Statement;
-use crate::office::{PublicKey, Signer, is_name};
+use crate::signed::{PublicKey, Signer, Statement};
 use crate::store::DiskError;
 
-/// Who signs what needs a root or a registrar.
+/// A signer of statements that need the root or a registrar.
 pub(super) struct Pen<'a> {
+    /// The key that signs.
     pub(super) signer: &'a Signer,
-    /// What makes it a registrar; nothing of the root.
+    /// The certificate that makes the signer a registrar; empty for the root.
     pub(super) by: Vec<u8>,
 }
 
 impl OfficeState {
-    pub(super) fn pen<'a>(&'a self, root: Option<&'a Signer>) -> Result<Pen<'a>, String> {
+    /// Returns the signer: the root if it is given, else this node.
+    ///
+    /// # Errors
+    /// [`OfficeError::OtherRoot`], or [`OfficeError::NotRegistrar`] without a root.
+    pub(super) fn pen<'a>(&'a self, root: Option<&'a Signer>) -> Result<Pen<'a>, OfficeError> {
         match root {
             Some(signer) if signer.public() == self.book.charter().root => Ok(Pen { signer, by: Vec::new() }),
-            Some(_) => Err("that is not the root of this office".to_owned()),
+            Some(_) => Err(OfficeError::OtherRoot),
             None if self.is_registrar() => Ok(Pen { signer: &self.signer, by: self.chain.0[0].clone() }),
-            None => Err("only a registrar can do this, and this node is none".to_owned()),
+            None => Err(OfficeError::NotRegistrar),
         }
     }
 
+    /// Welcomes a newcomer that proved to know an invitation. The reply is `None` if the invitation does not
+    /// hold.
     pub(super) fn newcomer(
         &mut self,
         invite: [u8; 16],
@@ -58,20 +67,25 @@ impl OfficeState {
         self.stand(at);
     }
 
+    /// Admits a newcomer: uses its invitation and returns certificates for its key. A second visit with one
+    /// invitation does not count. `name` is the name that the newcomer would like to have.
+    ///
+    /// # Errors
+    /// The invitation does not hold, its root key is no longer in memory, or the disk fails.
     pub(super) fn take_in(
         &mut self,
         invite: [u8; 16],
         key: PublicKey,
         name: &str,
         at: u64,
-    ) -> Result<Chain, String> {
+    ) -> Result<Chain, OfficeError> {
         let mark = self.mark();
         let (role, known) = {
             let open = self.invites.get(&invite).filter(|i| i.expires > at && i.mark == mark);
-            let open = open.ok_or("its invitation has ended")?;
+            let open = open.ok_or(OfficeError::InvitationEnded)?;
             let known = open.used.contains(key.as_bytes());
             if !known && open.left == 0 {
-                return Err("its invitation was used up".to_owned());
+                return Err(OfficeError::InvitationUsedUp);
             }
             (open.role, known)
         };
@@ -82,7 +96,7 @@ impl OfficeState {
         let certificate = Certificate { subject: key, role, serial, issued: at, expires: at + secs, name };
         let chain = match role {
             Role::Registrar => {
-                let root = self.roots.get(&invite).ok_or("the root is locked")?.signer();
+                let root = self.roots.get(&invite).ok_or(OfficeError::RootLocked)?.signer();
                 Chain(vec![certificate.sign(self.book.office(), &root)])
             }
             Role::Member | Role::Publisher => {
@@ -90,19 +104,21 @@ impl OfficeState {
                 Chain(vec![pen.by, certificate.sign(self.book.office(), pen.signer)])
             }
         };
-        self.book.verify(&chain, at).map_err(|e| e.to_string())?;
+        self.book.verify(&chain, at)?;
         if let Some(open) = self.invites.get_mut(&invite)
             && !known
         {
             open.left -= 1;
             open.used.push(*key.as_bytes());
         }
-        self.keep_invites().map_err(|e| e.to_string())?;
+        self.keep_invites()?;
         self.members.met(&certificate, &chain, at);
+        self.answer_searches();
         Ok(chain)
     }
 
-    /// A name that no other member has: who is meant by a name must not depend on who was asked.
+    /// Returns a name that no other valid member has, the wanted one if possible. A name must mean the same
+    /// member on every node.
     fn free_name(&self, wanted: &str, key: PublicKey) -> String {
         let others = self.members.iter().filter(|(other, member)| {
             **other != key && !self.book.expelled().by_anybody(**other, member.serial)
@@ -119,68 +135,78 @@ impl OfficeState {
         name
     }
 
+    /// Writes the open invitations, except those of registrars, which end with the process.
     pub(super) fn keep_invites(&self) -> Result<(), DiskError> {
         let kept: Vec<Invitation> =
             self.invites.values().filter(|i| i.role != Role::Registrar).cloned().collect();
         files::keep_invites(&self.store, &kept)
     }
 
-    /// A new invitation. With the root for a registrar.
+    /// Makes an invitation for a role, a number of uses and a validity in seconds. Returns it as text. `root`
+    /// is needed for the role of a registrar.
+    ///
+    /// # Errors
+    /// This node may not invite, too many invitations are open, or the disk fails.
     pub(crate) fn invite(
         &mut self,
         (role, uses, secs): (Role, u32, u64),
         root: Option<RootSeed>,
         addrs: &[Multiaddr],
         at: u64,
-    ) -> Result<String, String> {
+    ) -> Result<String, OfficeError> {
         self.pen(None)?;
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.clone());
+        if let Some(trouble) = self.trouble {
+            return Err(trouble.into());
         }
         self.stand(at);
         if self.invites.len() >= limits::INVITES {
-            return Err(format!("{} invitations are open: wait until some have ended", limits::INVITES));
+            return Err(OfficeError::ManyInvitations);
         }
         let secret = random()?;
         let invite = InviteSecret::from_bytes(secret);
         let name = invite.name();
         if let Some(root) = root {
             if root.signer().public() != self.book.charter().root {
-                return Err("that is not the root of this office".to_owned());
+                return Err(OfficeError::OtherRoot);
             }
             self.roots.insert(name, root);
         } else if role == Role::Registrar {
-            return Err("inviting a registrar takes the root's password".to_owned());
+            return Err(OfficeError::InvitesRegistrar);
         }
         let (expires, mark) = (at + secs.min(limits::INVITE_SECS), self.mark());
         let invitation = Invitation { secret, role, left: uses.max(1), expires, mark, used: Vec::new() };
         self.invites.insert(name, invitation);
-        self.keep_invites().map_err(|e| e.to_string())?;
+        self.keep_invites()?;
         self.stand(at);
         let addrs = addrs.iter().map(Multiaddr::to_vec).collect();
         Ok(Invite { office: self.book.office(), secret: invite, addrs }.to_string())
     }
 
-    /// Makes somebody leave, and changes the secret. What others are to be told: first who had to leave, then the secret, which
-    /// he must not be told any longer.
+    /// Expels a member and changes the secret. Returns the member's row and the statements for others in
+    /// their order: first the list, then the secret, because the expelled member must not be told the secret.
+    ///
+    /// # Errors
+    /// It is not clear which member `who` means, it is this node, this node may not expel it, or the disk
+    /// fails.
     pub(crate) fn expel(
         &mut self,
         who: &str,
         root: Option<&RootSeed>,
         at: u64,
-    ) -> Result<(MemberRow, [Statement; 2]), String> {
+    ) -> Result<(MemberRow, [Statement; 2]), OfficeError> {
         let key = self.find(who)?;
         if key == self.own.subject {
-            return Err("that is this node itself: swarm office leave".to_owned());
+            return Err(OfficeError::ExpelsItself);
         }
         let known = self.members.get(key).cloned();
         let member = known.unwrap_or_else(|| DirectoryEntry::unknown(who));
         if member.role == Role::Registrar && root.is_none() {
-            return Err(format!("{} is a registrar: it takes the root's password", member.name));
+            return Err(OfficeError::ExpelsRegistrar(member.name));
         }
         let root = root.map(RootSeed::signer);
         let pen = self.pen(root.as_ref())?;
-        // Whatever other registrars have signed meanwhile, and by whatever clock.
+        // The entry must also void certificates that other registrars have signed meanwhile, by whatever
+        // clock.
         let below = member.serial.max(at).max(self.book.expelled().floor(key));
         let below = below.saturating_add(limits::SERIAL_AHEAD);
         let longest = if root.is_some() { limits::REGISTRAR_SECS } else { limits::MEMBER_SECS };
@@ -191,32 +217,38 @@ impl OfficeState {
         let secret = self.book.renew_secret(pen.signer, &pen.by, random()?, at);
         let told = [list, secret];
         for told in &told {
-            self.book.hear(told, at).map_err(|e| e.to_string())?;
+            self.book.hear(told, at)?;
         }
-        files::keep_book(&self.store, &self.book).map_err(|e| e.to_string())?;
+        files::keep_book(&self.store, &self.book)?;
         self.invites.clear();
         self.believed(at);
-        self.keep_invites().map_err(|e| e.to_string())?;
+        self.keep_invites()?;
         let row = self.row(&key, &member, &BTreeSet::new());
         Ok((row, told))
     }
 
-    /// Changes the secret.
-    pub(crate) fn rotate(&mut self, at: u64) -> Result<Statement, String> {
+    /// Changes the secret. Returns the statement for others.
+    ///
+    /// # Errors
+    /// This node is no registrar, or the disk fails.
+    pub(crate) fn rotate(&mut self, at: u64) -> Result<Statement, OfficeError> {
         let pen = self.pen(None)?;
         let told = self.book.renew_secret(pen.signer, &pen.by, random()?, at);
-        self.book.hear(&told, at).map_err(|e| e.to_string())?;
-        files::keep_book(&self.store, &self.book).map_err(|e| e.to_string())?;
+        self.book.hear(&told, at)?;
+        files::keep_book(&self.store, &self.book)?;
         self.believed(at);
-        self.keep_invites().map_err(|e| e.to_string())?;
+        self.keep_invites()?;
         Ok(told)
     }
 
-    /// The root makes this node a registrar, or goes on with that.
-    pub(crate) fn appoint(&mut self, root: &RootSeed, at: u64) -> Result<(), String> {
+    /// Makes this node a registrar, or renews its certificate as one, with the root key.
+    ///
+    /// # Errors
+    /// [`OfficeError::OtherRoot`].
+    pub(crate) fn appoint(&mut self, root: &RootSeed, at: u64) -> Result<(), OfficeError> {
         let signer = root.signer();
         if signer.public() != self.book.charter().root {
-            return Err("that is not the root of this office".to_owned());
+            return Err(OfficeError::OtherRoot);
         }
         let serial =
             at.max(self.own.serial.saturating_add(1)).max(self.book.expelled().floor(self.own.subject));

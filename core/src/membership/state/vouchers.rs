@@ -1,4 +1,5 @@
-//! Who may be offered what: what this node says of it, and what it was told.
+//! Vouchers in a session: those that this node issues, those that peers present, and those by which it
+//! serves.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,55 +8,63 @@ use std::time::{Duration, Instant};
 use super::{HolderProof, OfficeState};
 use crate::id::ContentId;
 use crate::limits;
-use crate::office::PublicKey;
+use crate::membership::error::OfficeError;
 use crate::office::certificate::{Chain, Role};
 use crate::office::membership::Vouched;
 use crate::office::voucher::{Believed, For, Voucher};
 use crate::schedule::PeerKey;
+use crate::signed::PublicKey;
 use crate::store::DiskError;
 
-/// What a peer delivered is written by then.
+/// Time for which the vouchers of a peer that has gone are remembered. By then all that it delivered is
+/// written.
 const GONE_FOR: Duration = Duration::from_secs(30);
 
 impl OfficeState {
-    /// Whether this node may offer something to these members, or to all; their keys.
-    pub(crate) fn may_offer(&self, to: &[String]) -> Result<For, String> {
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.clone());
+    /// Returns the keys of these members, or the whole office without any, if this node may offer blobs to
+    /// them.
+    ///
+    /// # Errors
+    /// This node is no valid member or no publisher, there are too many members, or a name is not clear.
+    pub(crate) fn may_offer(&self, to: &[String]) -> Result<For, OfficeError> {
+        if let Some(trouble) = self.trouble {
+            return Err(trouble.into());
         }
         if to.is_empty() {
             return match self.own.role {
-                Role::Member => Err("only a publisher may offer something to the whole office: name members with --to, or ask \
-                     a registrar to make this node a publisher"
-                    .to_owned()),
+                Role::Member => Err(OfficeError::NotPublisher),
                 Role::Publisher | Role::Registrar => Ok(For::All),
             };
         }
         if to.len() > limits::VOUCHER_MEMBERS {
-            return Err(format!("more than {} members", limits::VOUCHER_MEMBERS));
+            return Err(OfficeError::ManyMembers);
         }
-        let keys: Result<BTreeSet<PublicKey>, String> = to.iter().map(|name| self.find(name)).collect();
+        let keys: Result<BTreeSet<PublicKey>, OfficeError> = to.iter().map(|name| self.find(name)).collect();
         Ok(For::Members(keys?))
     }
 
-    /// Says who may be offered this, for all who will hold it.
-    pub(crate) fn vouch(&mut self, ids: &[ContentId], to: &[String], at: u64) -> Result<(), String> {
+    /// Issues a voucher for these blobs, which goes with them to every holder.
+    ///
+    /// # Errors
+    /// As for [`OfficeState::may_offer`], or the disk fails.
+    pub(crate) fn vouch(&mut self, ids: &[ContentId], to: &[String], at: u64) -> Result<(), OfficeError> {
         let members = self.may_offer(to)?;
         let voucher = Voucher { issued: at, ids: ids.iter().copied().collect(), members };
         let voucher = voucher.sign(self.book.office(), &self.signer);
         let chain = self.chain.clone();
-        let believed = Believed::read(&voucher, &chain, &self.book, at).map_err(|e| e.to_string())?;
+        let believed = Believed::read(&voucher, &chain, &self.book, at)?;
         let vouched = Arc::new(Vouched { believed, voucher, chain });
         for id in ids {
-            // What this node said of it before does not count any longer.
+            // It replaces this node's earlier voucher for the blob.
             let mut all = self.vouchers(*id, at);
             all.retain(|known| known.believed.issuer != self.own.subject);
             all.insert(0, Arc::clone(&vouched));
-            self.keep_vouchers(*id, all).map_err(|e| e.to_string())?;
+            self.keep_vouchers(*id, all)?;
         }
         Ok(())
     }
 
+    /// Writes the vouchers of a blob, at most [`limits::VOUCHERS`], and serves by them.
     fn keep_vouchers(&mut self, id: ContentId, mut all: Vec<Arc<Vouched>>) -> Result<(), DiskError> {
         all.truncate(limits::VOUCHERS);
         let kept: Vec<(&[u8], &Chain)> = all.iter().map(|v| (v.voucher.as_slice(), &v.chain)).collect();
@@ -64,7 +73,7 @@ impl OfficeState {
         Ok(())
     }
 
-    /// What says who may be offered this, as far as it is still believed. Of what is not here nothing is known.
+    /// Returns the valid vouchers of a blob that is here. There are none for a blob that is not here.
     pub(crate) fn vouchers(&mut self, id: ContentId, at: u64) -> Vec<Arc<Vouched>> {
         if let Some(known) = self.vouchers.get(&id) {
             return known.clone();
@@ -83,7 +92,8 @@ impl OfficeState {
         all
     }
 
-    /// A peer shows why it may offer us this; what is not for us, or not believed, counts as nothing shown.
+    /// Records the voucher that a peer presents for a blob. It is ignored if it is not valid, or not for this
+    /// node.
     pub(crate) fn shown(&mut self, peer: PeerKey, id: ContentId, voucher: Vec<u8>, chain: Chain, at: u64) {
         let same = |known: &HolderProof| known.vouched.voucher == voucher && known.vouched.chain == chain;
         if self.shown.get(&(peer, id)).is_some_and(same) {
@@ -96,15 +106,16 @@ impl OfficeState {
         }
     }
 
-    /// Whether this peer has shown why it may offer us this.
+    /// True if this peer has presented a voucher for the blob.
     pub(crate) fn has_shown(&self, peer: PeerKey, id: ContentId) -> bool {
         self.shown.contains_key(&(peer, id))
     }
 
-    /// A peer has given us some of this, so it did not only say that it may be offered: from now on we go by what it showed.
-    /// Anybody could write a voucher for what he was never given. True if that is new.
+    /// Records that a peer has given a chunk of the blob. From now on this node serves the blob by the
+    /// voucher that the peer presented. Vouchers of peers that gave nothing do not count, because anybody can
+    /// write a voucher for a blob that it never had. Returns true if the voucher is new.
     pub(crate) fn gave(&mut self, peer: PeerKey, id: ContentId, at: u64) -> bool {
-        // Asked of every chunk: only the first tells anything.
+        // This runs for every chunk, and only the first one makes a difference.
         let Some(shown) = self.shown.get_mut(&(peer, id)).filter(|shown| !shown.counts) else { return false };
         shown.counts = true;
         let vouched = Arc::clone(&shown.vouched);
@@ -119,12 +130,13 @@ impl OfficeState {
         true
     }
 
-    /// A peer has gone. What it delivered may still be on its way to the disk.
+    /// Records that a peer has gone. Its vouchers stay for a while, because chunks of it may still be on
+    /// their way to the disk.
     pub(crate) fn peer_down(&mut self, peer: PeerKey) {
         self.gone.push((Instant::now() + GONE_FOR, peer));
     }
 
-    /// Who has gone long enough ago has shown nothing.
+    /// Forgets the vouchers of peers that have gone long enough ago.
     pub(super) fn forget_gone(&mut self, now: Instant) {
         let over: Vec<PeerKey> =
             self.gone.iter().filter(|(at, _)| *at <= now).map(|(_, peer)| *peer).collect();
@@ -134,12 +146,12 @@ impl OfficeState {
         }
     }
 
-    /// A content is here no longer, or another than before.
+    /// Forgets the vouchers of a blob that is no longer here, or has changed. They are read again if needed.
     pub(crate) fn forget(&mut self, id: ContentId) {
         self.vouchers.remove(&id);
     }
 
-    /// The names of the members that something is for; none for all.
+    /// Returns the names of the members that may have a blob, `None` for the whole office.
     pub(crate) fn names(&mut self, id: ContentId, at: u64) -> Option<Vec<String>> {
         let mut keys = BTreeSet::new();
         for vouched in self.vouchers(id, at) {

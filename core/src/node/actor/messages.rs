@@ -1,54 +1,30 @@
-//! What peers say in their sessions, handed to whom it concerns.
+//! Events of sessions and messages of peers, each handed to the part of the node that decides about it.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
 
 use super::Actor;
-use crate::discovery::candidates::{AddressSource, PeerSource};
+use crate::discovery::candidates::PeerSource;
 use crate::discovery::dht::Provider;
-use crate::discovery::tracker::{self, Reply};
+use crate::discovery::tracker::{self, TrackerReply};
 use crate::distance::Distance;
-use crate::exchange::{Downloads, Effects, KnownPeers as _, Uploads, WantOutcome};
+use crate::exchange::{KnownPeers as _, WantOutcome};
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::address::{class_of, ip_of, is_one_host, is_relayed, split_peer};
 use crate::schedule::PeerKey;
+use crate::store::Sight;
 use crate::store::record::StoredState;
-use crate::store::{Blob, Sight};
 use crate::transfer::peers::{same_site, site_of};
-use crate::transfer::session::SessionEnd;
 use crate::transfer::session::event::{Outcome, SessionEvent};
+use crate::transfer::session::{SendCommand, SessionEnd};
 use crate::wire::{self, Hello, Message};
 
-/// A handle to a blob of the store.
-type Stored = Arc<Blob>;
-
-/// Time between two ticks while nothing is fetched or given.
-const IDLE_TICK: Duration = Duration::from_secs(1);
-
 impl Actor {
-    /// Lets downloads and uploads decide about an event, then carries out what they have decided.
-    pub(super) fn exchange<T>(
-        &mut self,
-        decide: impl FnOnce(&mut Downloads<Stored>, &mut Uploads<Stored>, &mut Effects<'_, Stored>) -> T,
-    ) -> T {
-        let mut effects = Effects::new(self.now(), &self.peers);
-        let decided = decide(&mut self.downloads, &mut self.uploads, &mut effects);
-        let effects = effects.into_list();
-        self.peers.carry_out(effects);
-        self.watchers.publish(&mut self.downloads);
-        decided
-    }
-
-    /// Returns the time at which downloads are due to look at the time.
-    pub(super) fn next_tick(&self) -> tokio::time::Instant {
-        tokio::time::Instant::now() + self.downloads.next_tick(self.now()).unwrap_or(IDLE_TICK)
-    }
-
+    /// Handles an event of a session.
     pub(super) fn session(&mut self, key: PeerKey, event: SessionEvent) {
-        // What a peer delivered before it went is as good as ever.
+        // A chunk that a peer delivered before its session ended counts.
         if self.peers.get(key).is_none() && !matches!(event, SessionEvent::Chunk { .. }) {
             return;
         }
@@ -88,6 +64,7 @@ impl Actor {
         }
     }
 
+    /// Handles a control message of a peer. A peer that says anything else before its `Hello` is banned.
     fn message(&mut self, key: PeerKey, message: Message) {
         let introduced = self.peers.get(key).is_some_and(|p| p.hello.is_some());
         match (message, introduced) {
@@ -114,11 +91,15 @@ impl Actor {
                     self.exchange(|_, uploads, fx| uploads.found(key, id, fx));
                 }
             }
-            // The session's own task keeps these.
-            (Message::List { .. } | Message::Cancel { .. }, true) => {}
+            // In the order of the requests that it takes back.
+            (Message::Cancel { blob, chunk }, true) => {
+                self.peers.serve(key, SendCommand::Cancel { blob, chunk });
+            }
+            // The session's own task answers this message.
+            (Message::List { .. }, true) => {}
             (
                 message @ (Message::StateDigest(_)
-                | Message::Statement { .. }
+                | Message::Statement(_)
                 | Message::Certified { .. }
                 | Message::Renew
                 | Message::Members { .. }
@@ -133,6 +114,7 @@ impl Actor {
         }
     }
 
+    /// Handles the `Hello` of a peer.
     fn introduced(&mut self, key: PeerKey, hello: Hello) {
         if hello.version != wire::VERSION {
             let (theirs, ours) = (hello.version, wire::VERSION);
@@ -143,18 +125,18 @@ impl Actor {
             );
         }
         if let Some(peer) = self.peers.get_mut(key) {
-            let names = (self.site.as_deref(), hello.site.as_deref());
+            let names = (self.settings.site.as_deref(), hello.site.as_deref());
             let local = same_site(names, &peer.addr, &self.listen.borrow());
             if local {
                 peer.class = peer.class.min(Distance::Site);
             }
             let elsewhere = (!local).then(|| site_of(names.1, &peer.addr));
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
-            peer.hello = Some(hello);
+            peer.introduce(hello);
             let (class, dialled) = (peer.class, peer.dialled);
             if dialled {
                 self.discovery.met(peer.id, &peer.addr, dialled, Instant::now());
-                self.barred.let_in(&peer.id, &self.store);
+                self.remembered.refusals.let_in(&peer.id, &self.store);
             }
             self.downloads.peer_up(key, class, elsewhere, self.now());
             if !dialled {
@@ -165,16 +147,17 @@ impl Actor {
         }
     }
 
-    /// Asks a peer the first questions, right behind our Hello if we dialled it: how far it is, and what it has of
-    /// what we want.
+    /// Sends a peer a ping and the wants of this node: right behind our `Hello` if we dialled the peer, else
+    /// after its `Hello`.
     pub(super) fn ask_first(&mut self, key: PeerKey) {
-        // Before any bulk is between: how much may be under way follows from it.
+        // The round trip is measured before any bulk, because the amount that may be under way follows from
+        // it.
         self.peers.ping(key, Instant::now());
-        let only = self.web_of(key);
+        let only = self.webs.content_of(key);
         self.exchange(|downloads, _, fx| downloads.ask_newcomer(key, only, fx));
     }
 
-    /// Bytes of what we give are not what they were, or not there any longer.
+    /// Marks a blob whose files have changed or are gone, and withdraws it.
     fn source_changed(&mut self, id: ContentId) {
         let gone = self
             .store
@@ -184,18 +167,23 @@ impl Actor {
         self.lost(id);
     }
 
-    /// A peer keeps us away from now on: whoever waits is told, and it is not dialled until then.
+    /// Handles the news that a peer has banned this node, for this many seconds. Clients that wait are told,
+    /// and the peer is not dialled before the ban ends.
     fn banned_by(&mut self, key: PeerKey, reason: &str, secs: u64) {
         let Some(peer) = self.peers.id_of(key) else { return };
-        self.barred.told(peer, reason, secs, &self.store);
-        let Some((until, said)) = self.barred.until(&peer).zip(self.barred.sentence(&peer)) else { return };
+        self.remembered.refusals.told(peer, reason, secs, &self.store);
+        let Some((until, said)) =
+            self.remembered.refusals.until(&peer).zip(self.remembered.refusals.sentence(&peer))
+        else {
+            return;
+        };
         tracing::warn!("{said}");
         self.downloads.notice(&said);
         self.peers.doom(key, said.clone(), false);
         self.discovery.bar(peer, until, said);
     }
 
-    /// Handles a holder's offer. In an office, an offer without a voucher is not taken.
+    /// Handles the offer of a holder. In an office an offer counts only with a voucher.
     fn offered(&mut self, key: PeerKey, offer: wire::Offer) {
         let taken = self.is_vouched(key, offer.blob);
         if self.exchange(|downloads, uploads, fx| downloads.offered(key, offer, taken, fx, uploads)) {
@@ -203,11 +191,13 @@ impl Actor {
         }
     }
 
+    /// Handles the want of a peer.
     fn want(&mut self, key: PeerKey, blob: u32, id: ContentId) {
         let admitted = self.admits(key, id);
         match self.exchange(|_, uploads, fx| uploads.want(key, (blob, id), admitted, fx)) {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
-            // Who may fetch nothing of us is told of nobody, whatever is here; others, to whom just this is denied, as if it were not.
+            // A peer that may fetch nothing of this node gets no introductions, whatever is here. A peer that
+            // is denied only this blob is treated as if the blob were not here.
             Some(WantOutcome::Denied) if self.admits_in_general(key) => {
                 self.exchange(|_, uploads, fx| uploads.introduce(key, id, &[], fx));
             }
@@ -222,23 +212,25 @@ impl Actor {
         }
     }
 
-    /// Whether this peer may fetch this of us.
+    /// Returns true if a peer may fetch a blob of this node.
     fn admits(&mut self, key: PeerKey, id: ContentId) -> bool {
         let access = self.access(id);
         let admitted = self.peers.facts(key).is_some_and(|peer| access.admits(&peer));
-        // What is not here is of nobody yet: who asks is introduced to others who do.
+        // A blob that is not here has no audience yet: peers that want it are introduced to each other.
         let unknown = access.office.as_ref().is_some_and(Vec::is_empty)
             && !self.uploads.is_open(id)
             && self.store.record(id).is_none();
         admitted || (unknown && self.admits_in_general(key))
     }
 
-    /// Whether it may fetch what nothing was said of.
+    /// Returns true if a peer may fetch blobs without an audience of their own.
     fn admits_in_general(&self, key: PeerKey) -> bool {
-        self.peers.get(key).is_some_and(|peer| self.audience.admits(peer.near, peer.member.is_some()))
+        self.peers
+            .get(key)
+            .is_some_and(|peer| self.settings.audience.admits(peer.near, peer.member.is_some()))
     }
 
-    /// Asks around for what we want and nobody is known to have.
+    /// Asks the peers to look for blobs that this node wants and of which no holder is known.
     pub(super) fn ask_around(&mut self, now: Instant) {
         let due = self.seeking.own(&self.downloads.searching(), now);
         for id in due {
@@ -249,7 +241,7 @@ impl Actor {
         self.seek();
     }
 
-    /// Asks those we know for what others want of us.
+    /// Asks the peers for blobs that other peers look for.
     pub(super) fn seek(&mut self) {
         let (ready, uploads) = (self.peers.ready(), &self.uploads);
         for (peer, id) in self.seeking.due(&ready, |id| uploads.wanters(id), Instant::now()) {
@@ -257,7 +249,8 @@ impl Actor {
         }
     }
 
-    /// A peer looks for something, for itself (`on`) or for another.
+    /// Handles a peer's question for a blob. If it is `on`, and the blob is not here, our peers are asked in
+    /// turn.
     fn sought(&mut self, key: PeerKey, id: ContentId, on: bool) {
         let admitted = self.admits(key, id);
         if !admitted && !self.admits_in_general(key) {
@@ -265,7 +258,7 @@ impl Actor {
         }
         let stored = || self.store.is_offered(id);
         if !admitted {
-            // As if it were not here.
+            // The peer is denied this blob, and is treated as if the blob were not here.
             if on {
                 self.seeking.begin(id, key, Instant::now());
                 self.seek();
@@ -278,6 +271,7 @@ impl Actor {
         }
     }
 
+    /// Handles the introductions of a holder.
     fn exchanged(&mut self, key: PeerKey, blob: u32, peers: Vec<wire::PeerAddrs>) {
         let Some(by) = self.peers.get(key).map(|p| (p.id, p.class)) else { return };
         if self.downloads.id_of(blob).is_some() {
@@ -285,7 +279,7 @@ impl Actor {
         }
     }
 
-    /// Peers that another one names.
+    /// Adds peers that another one names to the candidates for a dial.
     pub(super) fn named(&mut self, by: (PeerId, Distance), peers: Vec<wire::PeerAddrs>) {
         let own = *self.network.local_peer_id();
         for named in peers {
@@ -300,17 +294,17 @@ impl Actor {
         }
     }
 
-    /// A tracker has answered, or has not.
-    pub(super) fn tracked(&mut self, reply: Reply) {
+    /// Handles the answer of a tracker, or its absence.
+    pub(super) fn tracked(&mut self, reply: TrackerReply) {
         let now = Instant::now();
         let Some(tracker::NamedMembers { by, at, seen, linked, peers }) = self.trackers.heard(reply, now)
         else {
             return;
         };
-        seen.into_iter().for_each(|ip| self.reach.seen(ip));
+        seen.into_iter().for_each(|ip| self.nat.reach.seen(ip));
         let ip = at.as_ref().and_then(ip_of);
-        if let Some(relay) = at.and_then(|at| self.reach.relay(at)) {
-            // It is spoken with on a connection of its own, and has no sessions.
+        if let Some(relay) = at.and_then(|at| self.nat.reach.relay(at)) {
+            // The node speaks with the tracker on a connection of its own and has no session with it.
             let behaviour = self.network.behaviour_mut();
             behaviour.streams.leave(relay);
             behaviour.identify.with(relay);
@@ -331,7 +325,7 @@ impl Actor {
         self.release(now);
     }
 
-    /// A tracker or the DHT says that a peer has what we want.
+    /// Adds a peer that a tracker or the DHT names as a holder to the candidates for a dial.
     fn suggested(
         &mut self,
         peer: PeerId,
@@ -344,47 +338,33 @@ impl Actor {
         }
         let (relayed, direct): (Vec<Multiaddr>, Vec<Multiaddr>) = addrs.partition(is_relayed);
         self.discovery.tracked(&direct, peer, by, now);
-        if !relayed.is_empty() && self.held.len() < limits::DIAL_QUEUE {
-            self.held.push((peer, relayed, Some(by)));
+        if !relayed.is_empty() {
+            self.nat.hold(peer, relayed, Some(by));
         }
     }
 
-    /// Once a second, and when it has told something: what the DHT is to look for and to be told, and whom it has named.
+    /// Tells the DHT what to look for and what to announce, and dials the holders that it names. Called once
+    /// a second, and when the DHT has news.
     pub(super) fn tend_dht(&mut self, now: Instant) {
         let near = self.dht.widest();
-        // Who is elsewhere can do nothing with the addresses of a private network.
+        // Addresses of a private network are of no use to nodes elsewhere.
         let of_use =
             |addr: &&Multiaddr| ip_of(addr).is_some_and(|ip| is_one_host(ip) && class_of(ip) >= near);
         let listen = self.listen.borrow();
-        let all = self.reach.addresses().chain(&*listen).filter(of_use);
+        let all = self.nat.reach.addresses().chain(&*listen).filter(of_use);
         self.dht.addresses(all.take(limits::PEER_ADDRS).cloned().collect());
         drop(listen);
         self.dht.tend(self.downloads.room(&self.peers, self.now()) > 0, now);
         self.dht.save(&self.store, false);
         for Provider { peer, addrs } in self.dht.named(now) {
-            // Whoever named the way through a relay knows no better than that this relay exists.
+            // A node that names an address through a relay proves no more than that the relay exists.
             for way in addrs.iter().filter(|addr| is_relayed(addr)) {
-                if self.reach.relays().count() < limits::DHT_RELAYS {
+                if self.nat.reach.relays().count() < limits::DHT_RELAYS {
                     self.through(way, true);
                 }
             }
             self.suggested(peer, addrs.into_iter(), PeerSource::DHT, now);
             self.release(now);
-        }
-    }
-
-    /// Ways through relays are taken when we know where we are seen.
-    pub(super) fn release(&mut self, now: Instant) {
-        if self.held.is_empty() || !self.reach.is_seen(now) {
-            return;
-        }
-        for (peer, addrs, by) in std::mem::take(&mut self.held) {
-            match by {
-                Some(by) => self.discovery.tracked(&addrs, peer, by, now),
-                None => {
-                    addrs.iter().for_each(|a| self.discovery.found(a, Some(peer), AddressSource::Link, now))
-                }
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the network tells, and what is asked of it: sessions that begin and end, peers that are found and dialled.
+//! Events of libp2p, and dials: sessions that begin and end, peers that are found and dialled.
 
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, mdns};
 
 use super::Actor;
+use super::office::PeerAdmission;
 use crate::discovery::candidates::{AddressSource, Name};
 use crate::distance::Distance;
 use crate::limits;
@@ -22,6 +23,7 @@ use crate::transfer::session::{LAST_WORDS, Session};
 use crate::wire::{self, Hello, Message};
 
 impl Actor {
+    /// Handles an event of libp2p.
     pub(super) fn network_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         let now = Instant::now();
         match event {
@@ -42,7 +44,7 @@ impl Actor {
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 if self.not_widened(connection_id) {
                     tracing::debug!(%error, "no further connection");
-                } else if let Some(name) = self.dials.remove(&connection_id) {
+                } else if let Some(name) = self.dials.end(connection_id) {
                     self.discovery.failed(&name, in_short(&error), !self.downloads.is_idle(), now);
                 }
             }
@@ -51,26 +53,31 @@ impl Actor {
         }
     }
 
+    /// Handles the start or the end of a session, or of a further data stream.
     fn stream_event(&mut self, event: streams::StreamEvent) {
         let now = Instant::now();
         match event {
             streams::StreamEvent::Ready { peer, connection, endpoint, control, data } => {
-                self.dials.remove(&connection);
-                for relayed in self.reach.succeeded(peer).into_iter().filter(|id| *id != connection) {
+                self.dials.end(connection);
+                for relayed in self.nat.reach.succeeded(peer).into_iter().filter(|id| *id != connection) {
                     self.network.close_connection(relayed);
                 }
                 let addr = remote(&endpoint);
-                let Some(member) = self.membership(&peer) else {
-                    return self.network.behaviour_mut().streams.close(peer, connection);
+                let member = match self.admission(&peer) {
+                    PeerAdmission::Refused => {
+                        return self.network.behaviour_mut().streams.close(peer, connection);
+                    }
+                    PeerAdmission::NoOffice => None,
+                    PeerAdmission::Member(member) => Some(member),
                 };
                 self.discovery.connected(peer, &addr, endpoint.is_dialer(), now);
                 if !endpoint.is_dialer() {
-                    self.barred.let_in(&peer, &self.store);
+                    self.remembered.refusals.let_in(&peer, &self.store);
                 }
                 let class = class_at(&addr, &self.listen.borrow());
                 let key = self.peers.next_key();
                 let (outside, here) = (class > Distance::Lan, class == Distance::Host);
-                let near = Near { limited: self.limit_lan || outside, outside, here };
+                let near = Near { limited: self.settings.limit_lan || outside, outside, here };
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.member = member;
@@ -80,7 +87,7 @@ impl Actor {
                 self.peers.add(key, met);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
-                // Who dialled knows what it wants, and need not wait for the peer's first words.
+                // The dialler's wants do not depend on the peer's `Hello`, so they need not wait for it.
                 if endpoint.is_dialer() {
                     self.ask_first(key);
                 }
@@ -89,7 +96,7 @@ impl Actor {
             streams::StreamEvent::Closed { peer, connection, error, replaced } => {
                 tracing::debug!(%peer, ?error, "session ended");
                 let key = self.peers.key_of(&peer);
-                // A session that replaced it is none of its business.
+                // The connection may be an old one whose session was replaced by another: that one goes on.
                 if let Some(key) =
                     key.filter(|k| self.peers.get(*k).is_some_and(|p| p.connection == connection))
                 {
@@ -99,13 +106,14 @@ impl Actor {
                 }
             }
             streams::StreamEvent::Failed { peer, connection, reason } => {
-                let name = self.dials.remove(&connection).unwrap_or(Name::Peer(peer));
-                let reason = self.barred.sentence(&peer).unwrap_or(reason);
+                let name = self.dials.end(connection).unwrap_or(Name::Peer(peer));
+                let reason = self.remembered.refusals.sentence(&peer).unwrap_or(reason);
                 self.discovery.failed(&name, reason, !self.downloads.is_idle(), now);
             }
         }
     }
 
+    /// Returns the first message of this node in a session.
     fn hello(&self) -> Hello {
         let listen = self.listen.borrow();
         let ports = |read: fn(&Protocol<'_>) -> Option<u16>| {
@@ -120,18 +128,18 @@ impl Actor {
             agent: concat!("swarm/", env!("CARGO_PKG_VERSION")).to_owned(),
             tcp: ports(|p| if let Protocol::Tcp(port) = p { Some(*port) } else { None }),
             quic: ports(|p| if let Protocol::Udp(port) = p { Some(*port) } else { None }),
-            site: self.site.clone(),
+            site: self.settings.site.clone(),
             relayed: self.relayed_at(),
             dht: self.dht.ports(),
         }
     }
 
-    /// Ends the sessions that were found to be bad while the last event was dealt with.
+    /// Ends the sessions that were doomed while the last event was handled.
     pub(super) fn end_doomed(&mut self) {
         for doomed in self.peers.take_doomed() {
             let Some(id) = self.peers.id_of(doomed.key) else { continue };
             tracing::debug!(peer = %id, reason = %doomed.reason, ban = doomed.ban, "session ends");
-            self.web_down(doomed.key, &doomed.reason);
+            self.webs.down(doomed.key, &doomed.reason);
             let ban = doomed.ban;
             if ban {
                 let decided = self.peers.ban(id, doomed.key, doomed.reason.clone());
@@ -139,7 +147,7 @@ impl Actor {
                 self.peers.hint(doomed.key, Message::Banned { secs, reason: doomed.reason.clone() });
                 self.network.behaviour_mut().gate.ban(&decided);
             }
-            // Who is banned after it went may be back by now.
+            // A peer that is banned after its session ended may have another session by now.
             let key = if ban { self.peers.key_of(&id) } else { Some(doomed.key) };
             let Some((key, connection)) = key.and_then(|key| Some((key, self.peers.get(key)?.connection)))
             else {
@@ -154,7 +162,7 @@ impl Actor {
         }
     }
 
-    /// Whoever is banned is told why, if it listens; then its connection is closed.
+    /// Closes the connections of banned peers that have had the time to read why.
     pub(super) fn close_banned(&mut self) {
         let streams = &mut self.network.behaviour_mut().streams;
         self.closing.retain(|(since, peer, connection)| {
@@ -166,6 +174,7 @@ impl Actor {
         });
     }
 
+    /// Makes the dials that are due.
     pub(super) fn dial(&mut self) {
         let now = Instant::now();
         let for_others = self.seeking.room(self.peers.ready().len());
@@ -184,17 +193,18 @@ impl Actor {
                     DialOpts::unknown_peer_id().address(addr.clone()).allocate_new_port().build()
                 }
             };
-            self.dials.insert(opts.connection_id(), dial.name.clone());
             let connection = opts.connection_id();
+            self.dials.begin(connection, dial.name.clone());
             self.network.behaviour_mut().gate.decided(connection);
             if let Err(error) = self.network.dial(opts) {
-                self.dials.remove(&connection);
+                self.dials.end(connection);
                 self.discovery.failed(&dial.name, in_short(&error), !self.downloads.is_idle(), now);
             }
         }
     }
 }
 
+/// Returns the address of the other end of a connection, without its peer id.
 fn remote(endpoint: &ConnectedPoint) -> Multiaddr {
     let addr = match endpoint {
         ConnectedPoint::Dialer { address, .. } => address,

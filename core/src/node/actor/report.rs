@@ -1,4 +1,4 @@
-//! How things are on a network, for a person.
+//! Reports on the state of a network, for a person.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,20 @@ use crate::api::status::{BanRow, PeerRow, TrackerRow};
 use crate::exchange::{DownloadView, Facts};
 use crate::id::ContentId;
 
-/// A download and its surroundings.
+/// The state of a download and its surroundings, for `swarm why`.
 #[derive(Debug, Default)]
 pub(in crate::node) struct DownloadReport {
+    /// The state of the download; `None` if this network does not fetch the blob.
     pub(crate) facts: Option<Facts>,
-    /// Names of the holders in `facts`, in that order.
+    /// Names of the holders in `facts`, in their order.
     pub(crate) names: Vec<String>,
     /// Bans of this node by others, a sentence each.
     pub(crate) barred: Vec<String>,
-    /// What every way of finding others found.
+    /// Results of every way of finding others, a line each.
     pub(crate) routes: Vec<String>,
 }
 
-/// How things are on the network.
+/// The state of a network, for the status reports.
 #[derive(Debug)]
 pub(crate) struct NetworkReport {
     pub(crate) peer: PeerId,
@@ -30,21 +31,31 @@ pub(crate) struct NetworkReport {
     pub(crate) banned: Vec<BanRow>,
     /// Bans of this node by others.
     pub(crate) banned_by: Vec<BanRow>,
+    /// Reasons for which connections and requests were refused, with how often.
     pub(crate) refused: Vec<(String, u64)>,
+    /// Sentences that a person should read.
     pub(crate) notices: Vec<String>,
     pub(crate) trackers: Vec<TrackerRow>,
+    /// The state of the DHT in words; `None` if it is not used.
     pub(crate) dht: Option<String>,
+    /// Addresses at which this node is a server of the DHT.
     pub(crate) dht_serves: Vec<Multiaddr>,
+    /// The ways on which others reach this node, in words.
     pub(crate) reached: String,
+    /// The state of the router in words; `None` if it is not asked.
     pub(crate) router: Option<String>,
+    /// Payload bytes sent to peers since the start.
     pub(crate) uploaded: u64,
+    /// Payload bytes received from peers since the start.
     pub(crate) downloaded: u64,
     pub(crate) transfers: Vec<(ContentId, DownloadView)>,
+    /// Number of known holders of each blob that is being fetched.
     pub(crate) holders: BTreeMap<ContentId, u32>,
 }
 
 impl NetworkReport {
-    /// That of another network of the same node beside it.
+    /// Adds the report on another network of the same node. Peer id, addresses, trackers and DHT stay those
+    /// of the first network.
     pub(crate) fn join(&mut self, other: Self) {
         self.peers.extend(other.peers);
         self.banned.extend(other.banned);
@@ -66,6 +77,7 @@ impl NetworkReport {
 }
 
 impl Actor {
+    /// Returns the state of the network.
     pub(super) fn report(&mut self) -> NetworkReport {
         let (uploaded, downloaded) = self.peers.traffic();
         let behaviour = self.network.behaviour();
@@ -81,13 +93,13 @@ impl Actor {
             peers: self.peers.rows(|key| self.downloads.rate(key)),
             banned: self.peers.bans.rows(),
             refused,
-            banned_by: self.barred.rows(),
-            notices: self.barred.sentences(),
+            banned_by: self.remembered.refusals.rows(),
+            notices: self.remembered.refusals.sentences(),
             trackers: self.trackers.rows(),
             dht: self.dht.row(),
             dht_serves: self.dht.serves(),
-            reached: self.reach.state(&self.listen.borrow()),
-            router: self.mapped.as_ref().map(|mapped| mapped.borrow().state.clone()),
+            reached: self.nat.reach.state(&self.listen.borrow()),
+            router: self.nat.router(),
             uploaded,
             downloaded,
             transfers: views,
@@ -95,30 +107,31 @@ impl Actor {
         }
     }
 
-    /// Results of every way of finding others, a line each.
+    /// Returns the results of every way of finding others, a line each.
     pub(super) fn routes(&self) -> Vec<String> {
-        let mut routes = self.barred.sentences();
-        routes.extend(self.discovery.tried(self.mdns));
+        let mut routes = self.remembered.refusals.sentences();
+        routes.extend(self.discovery.tried(self.settings.mdns));
         routes.extend(self.trackers.tried());
         if self.office.is_none() {
             routes.push(self.dht.tried());
         }
-        routes.extend(self.web_routes());
+        routes.extend(self.webs.routes());
         routes
     }
 
+    /// Returns the state of a download and its surroundings.
     pub(super) fn why(&self, id: ContentId) -> DownloadReport {
         let facts = self.downloads.facts(id, self.now());
         let name =
             |key| self.peers.get(key).map_or_else(String::new, |p| format!("{} ({})", short(&p.id), p.addr));
         let names = facts.iter().flat_map(|f| &f.holders).map(|holder| name(holder.peer)).collect();
-        let barred = self.barred.sentences();
+        let barred = self.remembered.refusals.sentences();
         let routes = self.routes().into_iter().filter(|route| !barred.contains(route)).collect();
         DownloadReport { facts, names, barred, routes }
     }
 }
 
-/// The last digits of a peer's id: its first ones are everybody's.
+/// Returns the last 8 characters of a peer id. The first ones are the same for all peers.
 fn short(peer: &PeerId) -> String {
     let whole = peer.to_string();
     format!("..{}", whole.get(whole.len().saturating_sub(8)..).unwrap_or_default())

@@ -1,8 +1,9 @@
-//! More than one connection for sessions over a distance.
+//! Further connections for sessions over a distance.
 //!
-//! The end that dialled a session opens them, to the address at which it reached the peer, while much is to be moved.
-//! Few peers get them: where many give, there are many connections anyway. The other end accepts them while there are
-//! places to spare, in all and for the peer's address and subnet, and ends them when there are not.
+//! The end that dialled a session opens further connections to the address at which it reached the peer,
+//! while many bytes are to be moved. It opens none when chunks move over many connections with other peers
+//! anyway. The other end accepts them while there are places to spare, in all and for the peer's address and
+//! subnet, and ends them when there are not.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,22 +19,22 @@ use crate::net::address::{ip_of, is_relayed, subnet};
 use crate::schedule::PeerKey;
 use crate::transfer::peers::Peer;
 
-/// Round trip from which on one connection may not fill a fast line: 4 MiB, the most that Linux buffers for one, are then
-/// 50 MB/s at best. On shorter paths several connections only take from each other.
+/// Shortest round trip for which further connections are opened. Over longer paths one connection may not
+/// fill a fast line: 4 MiB, the most that Linux buffers for one, make 50 MB/s at best. On shorter paths
+/// several connections only take from each other.
 const FAR: Duration = Duration::from_millis(80);
-/// Bytes still to be moved for which more connections are worth their handshakes.
+/// Fewest bytes still to be moved for which further connections are worth their handshakes.
 const MUCH: u64 = 4 << 20;
-/// Connections over which chunks are moved, to all far peers together, that are enough.
+/// Connections with all peers over which chunks move that suffice together, so that none is added.
 const ENOUGH: usize = 8;
-/// Connections that could not be had, or that the other end has ended, are not tried again so soon.
+/// Time after which further connections are tried again with a peer that refused them or has ended them.
 const PAUSE: Duration = Duration::from_secs(60);
 
 impl Actor {
-    /// Opens further connections with a peer, if they are of use.
+    /// Opens further connections with a peer if they are of use.
     pub(super) fn widen(&mut self, key: PeerKey) {
         let now = Instant::now();
-        let under_way = |key| self.widening.values().filter(|of| **of == key).count();
-        let width = |(key, peer): (PeerKey, &Peer)| peer.session.width() + under_way(key);
+        let width = |(key, peer): (PeerKey, &Peer)| peer.session.width() + self.dials.further_of(key);
         let Some(peer) = self.peers.get(key).filter(|peer| self.is_far(key, peer, now)) else { return };
         let (id, addr, own) = (peer.id, peer.addr.clone(), width((key, peer)));
         let all = self.peers.iter().filter(|(key, _)| self.moves_much(*key)).map(width).sum();
@@ -43,7 +44,7 @@ impl Actor {
             let connection = options.connection_id();
             self.network.behaviour_mut().gate.decided(connection);
             self.network.behaviour_mut().streams.widen(connection);
-            self.widening.insert(connection, key);
+            self.dials.begin_further(connection, key);
             if let Err(error) = self.network.dial(options) {
                 tracing::debug!(peer = %id, %error, "no further connection");
                 self.not_widened(connection);
@@ -52,7 +53,7 @@ impl Actor {
         }
     }
 
-    /// Tells whether a peer is one with whom further connections are worth while.
+    /// Returns true if further connections with a peer are worth their cost.
     fn is_far(&self, key: PeerKey, peer: &Peer, now: Instant) -> bool {
         let is_tcp = peer.addr.iter().any(|part| matches!(part, Protocol::Tcp(_))) && !is_relayed(&peer.addr);
         peer.called
@@ -63,23 +64,24 @@ impl Actor {
             && self.moves_much(key)
     }
 
+    /// Returns true if at least [`MUCH`] bytes are still to be moved in a session, in either direction.
     fn moves_much(&self, key: PeerKey) -> bool {
         self.downloads.lacks_of(key) >= MUCH || self.uploads.taken_of(key) >= MUCH
     }
 
-    /// A dial for a further connection led nowhere. True if it was one.
+    /// Handles the failure of a dial. Returns true if it was for a further connection.
     pub(super) fn not_widened(&mut self, connection: ConnectionId) -> bool {
-        let Some(key) = self.widening.remove(&connection) else { return false };
+        let Some(key) = self.dials.end_further(connection) else { return false };
         if let Some(peer) = self.peers.get_mut(key) {
             peer.not_widened = Some(Instant::now());
         }
         true
     }
 
-    /// A further data stream has come about.
+    /// Adds a further data stream to the session with a peer.
     pub(super) fn widened(&mut self, peer: PeerId, connection: ConnectionId, data: Stream) {
-        let ours = self.widening.remove(&connection).is_some();
-        // Where there is no session, it is dropped: the connection ends.
+        let ours = self.dials.end_further(connection).is_some();
+        // Without a session the stream is dropped, and its connection ends.
         let Some(key) = self.peers.key_of(&peer) else { return };
         if let Some(peer) = self.peers.get_mut(key) {
             peer.session.widen(data);
@@ -92,13 +94,14 @@ impl Actor {
         }
     }
 
-    /// Tells whether so many have come in that each should have one connection.
+    /// Returns true if so many inbound connections exist that each peer should have only one.
     fn is_crowded(&self) -> bool {
         let counters = self.network.network_info();
         counters.connection_counters().num_established_incoming() as usize > limits::INBOUND / 2
     }
 
-    /// Ends further connections of peers that share an address or a subnet, where they would leave others no places.
+    /// Ends further connections of peers that share an address or a subnet with this one, if they take more
+    /// than half of the places there and several peers share those.
     fn share_places(&mut self, key: PeerKey) {
         let Some(ip) = self.peers.get(key).and_then(|peer| ip_of(&peer.addr)) else { return };
         let near = |of: IpAddr| (of == ip, subnet(of) == subnet(ip));
@@ -119,6 +122,7 @@ impl Actor {
         crowd.into_iter().for_each(|key| self.narrow(key));
     }
 
+    /// Ends the further connections of a session.
     fn narrow(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.session.width() > 1) {
             peer.session.narrow();
@@ -126,14 +130,14 @@ impl Actor {
         }
     }
 
-    /// Looks after all sessions: opens further connections where they are of use, ends them where they are not any longer.
+    /// Opens further connections in all sessions where they are of use, and ends them where they are not.
     pub(super) fn tend_widths(&mut self) {
         let crowded = self.is_crowded();
         for key in self.peers.those(|peer| peer.hello.is_some()) {
             let much = self.moves_much(key);
             let Some(peer) = self.peers.get_mut(key) else { continue };
             let width = peer.session.width();
-            // The other end wants none: it would end the next ones as well.
+            // The other end has ended further connections, and would end the next ones as well.
             if width < std::mem::replace(&mut peer.width, width) {
                 peer.not_widened = Some(Instant::now());
             }
@@ -146,7 +150,8 @@ impl Actor {
     }
 }
 
-/// Connections to open with a peer with which there are `own`, while chunks move over `all`.
+/// Returns the number of connections to open with a peer with which there are `own`, while chunks move over
+/// `all` connections.
 fn more(own: usize, all: usize) -> usize {
     limits::DATA_STREAMS.saturating_sub(own).min(ENOUGH.saturating_sub(all))
 }

@@ -1,4 +1,4 @@
-//! In which network a job is at work.
+//! Chooses the network that a job works in.
 
 use super::super::actor::NetworkCommand;
 use super::super::context::Context;
@@ -14,7 +14,7 @@ use crate::store::record::{Domain, Record, StoredState};
 /// Hex digits of an office's id in a link.
 const TAG: usize = 16;
 
-/// What a link says of the office that its content is of.
+/// Returns the tag of an office for links, the first digits of its id; `None` for the public network.
 pub(crate) fn tag(domain: Domain) -> Option<String> {
     match domain {
         Domain::Public => None,
@@ -22,13 +22,13 @@ pub(crate) fn tag(domain: Domain) -> Option<String> {
     }
 }
 
-/// Tells whether a link says where holders may be found.
+/// Returns true if a link says where holders may be found.
 fn leads(link: &Link) -> bool {
     !(link.peers.is_empty() && link.trackers.is_empty() && link.dht.is_empty() && link.webseeds.is_empty())
 }
 
 impl Context {
-    /// For something that is to be offered.
+    /// Returns the context for content to be offered.
     pub(in crate::node) fn for_offering(
         self,
         network: &Network,
@@ -36,7 +36,7 @@ impl Context {
     ) -> Result<Self, Failure> {
         let context = match network {
             Network::Public => self,
-            // Who says that anyone may have it has not published it into an office by mistake.
+            // Content for anyone was not meant for an office.
             Network::Usual | Network::Own if self.offices.is_empty() || serve == Some(Audience::Anyone) => {
                 self
             }
@@ -49,7 +49,7 @@ impl Context {
                 ..failure(Fault::User, "in an office only members can fetch, not anyone")
             }),
             (Domain::Public, Some(Audience::Office)) => {
-                // Says that there is none, or that several are.
+                // Fails with the reason: there is no office, or there are several.
                 context.in_office(None)?;
                 Err(failure(Fault::User, "--public and --serve office cannot be combined"))
             }
@@ -57,7 +57,8 @@ impl Context {
         }
     }
 
-    /// For something that is to be fetched. What is here stays where it is; a link that leads somewhere is believed.
+    /// Returns the context for content to be fetched. Content that is here stays in its network; otherwise a
+    /// link with hints decides.
     pub(in crate::node) fn for_fetching(self, network: &Network, link: &Link) -> Result<Self, Failure> {
         match (network, &link.office) {
             (Network::Public, _) => Ok(self),
@@ -71,18 +72,19 @@ impl Context {
         }
     }
 
-    /// Nobody has said in which network something is: not even its link.
+    /// Returns true if neither the command nor the link says in which network the content is.
     pub(crate) fn is_open(&self, network: &Network, link: &Link) -> bool {
         let said = match network {
             Network::Usual => leads(link),
-            // These hints are those of the command line, for wherever it is.
+            // The hints come from the command line, and hold for every network.
             Network::Own => false,
             Network::Public | Network::Office(_) => true,
         };
         !said && link.office.is_none()
     }
 
-    /// The offices in which something is to be looked for that was begun in the network of all nodes, and is not whole.
+    /// Returns the offices in which content is looked for as well that was begun in the public network and is
+    /// not complete.
     pub(in crate::node) fn offices_for(&self, id: ContentId) -> Vec<Self> {
         let begun = self.store.record(id).filter(|record| record.domains == [Domain::Public]);
         if begun.is_none() || self.store.is_whole(id) || self.domain != Domain::Public {
@@ -92,8 +94,8 @@ impl Context {
         usable.map(|office| self.clone().within(&office)).collect()
     }
 
-    /// Takes a download over from another network: it is of this one alone from then on, for what comes from the members of an
-    /// office is offered to nobody else.
+    /// Takes a download over from another network. It belongs to this network alone from then on, because
+    /// bytes from the members of an office are offered to nobody else.
     pub(in crate::node) async fn take_over(&self, id: ContentId) -> Result<(), Failure> {
         let elsewhere = |r: &Record| !r.domains.is_empty() && !r.is_of(self.domain);
         let Some(record) = self.store.record(id).filter(elsewhere) else { return Ok(()) };
@@ -121,7 +123,7 @@ impl Context {
         Ok(())
     }
 
-    /// This job in each network of the node.
+    /// Returns the context in each network of the node.
     pub(crate) fn networks(&self) -> Vec<Self> {
         let net = self.public.clone().or_else(|| self.net.clone().filter(|_| self.domain == Domain::Public));
         let public = Self { domain: Domain::Public, net, public: None, ..self.clone() };
@@ -129,12 +131,12 @@ impl Context {
         std::iter::once(public.clone()).chain(offices.iter().map(|o| public.clone().within(o))).collect()
     }
 
-    /// Names the network that this job is at work in, for people.
+    /// Returns the name of the job's network, for people.
     pub(in crate::node) fn network_name(&self) -> String {
         self.name_of(self.domain)
     }
 
-    /// Names a network of this node, for people.
+    /// Returns the name of a network of this node, for people.
     pub(crate) fn name_of(&self, domain: Domain) -> String {
         match domain {
             Domain::Public => "the public network".to_owned(),
@@ -149,14 +151,14 @@ impl Context {
         self.store.record(id).is_some_and(|record| !record.domains.is_empty())
     }
 
-    /// For something that is here.
+    /// Returns the context in the network of content that is here.
     pub(in crate::node) fn where_it_is(self, id: ContentId) -> Result<Self, Failure> {
         let Some(record) = self.store.record(id) else { return Ok(self) };
         match record.office() {
             None => Ok(self),
             Some(office) => match self.offices.get(office) {
                 Some(office) => Ok(self.within(&office)),
-                // Only the store is looked at.
+                // An offline node only looks at the store.
                 None if self.net.is_none() => Ok(self),
                 None => Err(failure(Fault::User, "it belongs to an office that cannot be used now")),
             },

@@ -1,7 +1,8 @@
-//! Fetching: from what a person typed to a file or tree in place.
+//! Fetches content: from an id or link to a file or tree in place.
 //!
-//! `learn` (what is it?) -> `begin` (where does it go?) -> `fetch` (the scheduler works) -> `prove` (read it once more) ->
-//! finish (one rename). A directory does this twice: for its manifest, into the store, and for its files' bytes.
+//! The stages are `learn` (length and kind), `begin` (place), `fetch` (the scheduler works), `prove` (bytes
+//! of an earlier run are read again) and finish (one rename). A directory goes through them twice: for its
+//! manifest, into the store, and for its files' bytes.
 
 mod follow;
 mod gather;
@@ -20,7 +21,7 @@ use super::super::network::{Net, blocking, failure};
 use super::super::teller::Teller;
 use super::{blob_row, resolve, store_failure};
 use crate::api::command::{Destination, Get, Network};
-use crate::api::event::{BlobRow, Done, Event, Failure, Fault};
+use crate::api::event::{BlobRow, BlobState, Done, Event, Failure, Fault};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
@@ -39,34 +40,34 @@ use crate::transfer::watchers::Owner;
 use follow::Known;
 use gather::Scale;
 
-/// Between two looks at what another job does.
+/// Time between two looks at another job.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Code that looks at the deadline itself knows better what was missing, and has so much longer.
+/// Extra time for code that looks at the deadline itself and knows better what was missing.
 const LATE: Duration = Duration::from_millis(150);
 
-/// One get, as it goes on.
+/// A running get.
 struct GetJob {
     context: Context,
     net: Net,
     get: Get,
     hints: Hints,
     name: Option<String>,
-    /// What opens it, if it is a share.
+    /// Key that opens the content, if it is a share.
     key: Option<ShareKey>,
     select: Select,
     events: Teller,
-    /// Nobody has said in which network it is.
+    /// True if neither the command nor the link says in which network the content is.
     anywhere: bool,
     started: Instant,
     deadline: Option<Instant>,
     uploaded_before: u64,
     uploaded: u64,
-    /// How progress is told where not all of a blob is fetched.
+    /// Scale of the progress if not all of a blob is fetched.
     scale: Option<Scale>,
-    /// Bytes of what is asked for that need not come from a peer.
+    /// Bytes of the requested content that need not come from a peer.
     here: u64,
-    /// While this lives, other jobs leave what this one fetches to it.
+    /// Token of this job: while it lives, other jobs leave the blobs that it fetches to this one.
     owner: Arc<Owner>,
 }
 
@@ -75,7 +76,8 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
     let link = resolve(&context.store, get.target.expose())?;
     let anywhere = context.is_open(&get.network, &link);
     let context = context.for_fetching(&get.network, &link)?;
-    // Of a node that is of an office it has to be said what others on the network may fetch.
+    // A node in an office serves nobody in the public network by default: content fetched there is for the
+    // LAN.
     let unsaid = (get.network == Network::Public && context.is_unsaid()).then_some(Audience::Lan);
     let get = Get { serve: get.serve.or(unsaid), ..get };
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
@@ -111,7 +113,7 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
         here: 0,
         owner: Arc::default(),
     };
-    // Whatever it is at then: a disk, say, may answer late or never.
+    // Ends the job at any stage: a disk, for example, may answer late or never.
     let late = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until((deadline + LATE).into()).await,
@@ -125,7 +127,7 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
     }
 }
 
-/// Fetches bad chunks of a blob again, in place; the files of a directory one by one.
+/// Fetches bad chunks of a blob again, in place; for a directory, file by file.
 pub(crate) async fn repair(
     context: &Context,
     blob: &Arc<Blob>,
@@ -138,18 +140,7 @@ pub(crate) async fn repair(
         _ => None,
     };
     let output = tree.as_ref().map_or(Destination::Store, |(root, _)| Destination::Path(root.clone()));
-    let get = Get {
-        target: blob.id().to_string().into(),
-        output,
-        overwrite: tree.is_some(),
-        delete: false,
-        exact: true,
-        timeout_ms: None,
-        include: Vec::new(),
-        exclude: Vec::new(),
-        serve: None,
-        network: Network::Usual,
-    };
+    let get = Get { overwrite: tree.is_some(), exact: true, output, ..Get::new(blob.id()) };
     let mut job = GetJob {
         context: context.clone(),
         net,
@@ -186,12 +177,12 @@ impl GetJob {
         self.choose_network(id).await?;
         self.say_who(id).await?;
         let done = self.bring(id).await?;
-        // What came to be known only now.
+        // Sets it again for records that the download made.
         self.say_who(id).await?;
         Ok(done)
     }
 
-    /// Who may fetch it of us, if that was said with this get: also of what was here before.
+    /// Sets the audience that the command gives, also on records that were here before.
     async fn say_who(&self, id: ContentId) -> Result<(), Failure> {
         let (store, audience) = (self.context.store.clone(), self.get.serve);
         let Some(record) = store.record(id).filter(|_| audience.is_some()) else { return Ok(()) };
@@ -227,13 +218,13 @@ impl GetJob {
                     if let Some(done) = self.take_from_store(id).await? {
                         return Ok(done);
                     }
-                    // It was not what the record says: it is fetched.
+                    // The bytes were not those of the record: they are fetched.
                 }
                 _ => {
                     if let Some(done) = self.fetch(id).await? {
                         return Ok(done);
                     }
-                    // Somebody else was at it and has ended, one way or the other: look again.
+                    // Another job fetched it and has ended, with success or not: look again.
                 }
             }
         }
@@ -242,7 +233,7 @@ impl GetJob {
     fn state(&self, id: ContentId) -> Option<StoredState> {
         let record = self.context.store.record(id)?;
         match record.payload.filter(|p| p.len > 0) {
-            // A directory is complete when its files' bytes are; what is known of its manifest is used either way.
+            // A directory is complete when its files' bytes are; its manifest is used in any state.
             Some(payload) => {
                 self.context.store.record(payload.id).map(|r| r.state).or(Some(StoredState::Partial))
             }
@@ -267,7 +258,7 @@ impl GetJob {
         })
     }
 
-    /// `None`: another job fetched the same meanwhile; look again.
+    /// Fetches content by its kind. `None` if another job fetched it meanwhile: look again.
     async fn fetch(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let Some(learned) = self.learn(id, None).await? else { return Ok(None) };
         match learned.list.kind() {
@@ -279,7 +270,8 @@ impl GetJob {
         }
     }
 
-    /// A blob to be fetched for this job: part `of` a directory or a share, or of its own.
+    /// Returns the request to begin a blob for this job: part `of` a directory or a share, or a blob of its
+    /// own.
     fn to_begin(
         &self,
         list: HashList,
@@ -300,7 +292,7 @@ impl GetJob {
         }
         let dest = self.destination(&name)?;
         let Some(_claim) = self.claim(dest.as_deref(), id).await? else { return Ok(None) };
-        // Another content may have come to be there just now.
+        // Other content may have been put there meanwhile.
         let dest = self.destination(&name).map(|_| dest)?;
         self.found(id, ContentKind::File, &name, len, None).await;
         let target = dest.clone().map_or(WriteTarget::Store, WriteTarget::File);
@@ -328,7 +320,8 @@ impl GetJob {
         Ok(Some(self.done(id, path, len, resumed, &view)))
     }
 
-    /// Only a file can be streamed, and a directory is held by being fetched to a place.
+    /// Refuses to put a directory into the store: only a file can be streamed, and a directory is held at a
+    /// place of its own.
     fn refuse_stream(&self) -> Result<(), Failure> {
         match self.get.output {
             Destination::Store => Err(failure(
@@ -343,7 +336,7 @@ impl GetJob {
         }
     }
 
-    /// What this node has given to others since the job began.
+    /// Counts the bytes that this node gave to others since the job began.
     async fn count_uploads(&mut self) {
         if let Some(report) = self.net.question(NetworkCommand::Report).await {
             self.uploaded = report.uploaded.saturating_sub(self.uploaded_before);
@@ -354,13 +347,13 @@ impl GetJob {
         sanitize_name(self.name.as_deref().or(learned.name.as_deref()).unwrap_or("download"))
     }
 
-    /// Names the destination of a file; `None` for the store.
+    /// Returns the destination of a file; `None` for the store.
     fn destination(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
         let name = sanitize_name(name);
         let dest = match &self.get.output {
             Destination::Store | Destination::Hold => return Ok(None),
             Destination::Into(folder) => folder.join(name),
-            // Into a folder that is there.
+            // A folder that exists takes the file.
             Destination::Path(path) if path.is_dir() && !self.get.exact => path.join(name),
             Destination::Path(path) => path.clone(),
         };
@@ -368,8 +361,9 @@ impl GetJob {
         Ok(Some(dest))
     }
 
-    /// Takes the destination: two contents do not go to one place. `None` if another job puts the same there and has had a
-    /// moment to end.
+    /// Claims the destination, because two contents cannot go to one place. The outer `None` means that
+    /// another job puts this content there and has had a moment to end; the inner one that there is nothing
+    /// to claim.
     async fn claim(
         &self,
         dest: Option<&Path>,
@@ -404,7 +398,7 @@ impl GetJob {
             have: 0,
             chunks: Geometry::new(len).map_or(0, |g| g.chunks()),
             files,
-            state: "downloading".to_owned(),
+            state: BlobState::Downloading,
             trouble: None,
             path: None,
             serve: self.get.serve,

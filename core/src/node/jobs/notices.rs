@@ -1,6 +1,6 @@
-//! Notices for a person: equal ones once, with their number.
+//! Notices for people: equal ones are shown once, with their number.
 
-/// Equal sentences once, with their number; the order stays.
+/// Merges equal sentences into one with their number, and keeps the order.
 pub(crate) fn counted(all: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut counted: Vec<(String, u64)> = Vec::new();
     for text in all {

@@ -1,4 +1,4 @@
-//! Jobs that are about offices.
+//! Jobs about offices: founding, inviting, joining, expelling and leaving.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroize as _;
 
 use super::super::actor::{MembershipCommand, NetworkCommand};
@@ -18,6 +18,7 @@ use crate::api::event::{Event, Failure, Fault};
 use crate::api::status::OfficeRow;
 use crate::content::share::{Hidden, UnlockError};
 use crate::limits;
+use crate::membership::error::OfficeError;
 use crate::membership::files::{self, OfficeFiles};
 use crate::membership::{join, now, random, signer};
 use crate::office::certificate::{Certificate, Chain, Role};
@@ -29,17 +30,16 @@ use crate::platform;
 use crate::store::Store;
 use crate::store::record::Domain;
 
-/// How long somebody who had to leave is told of to others before a command ends, where no node stays.
+/// Most time that a command tells members of an expulsion before it ends, if the node does not stay.
 const TELL_WITHIN: Duration = Duration::from_secs(15);
-/// Who has joined is a member whether or not it has met one.
+/// Time that a join waits for a first member. The node is a member whether or not it meets one.
 const MEET_WITHIN: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(50);
-/// How long others are asked who is called something.
+/// Time that other members are asked for the holder of a name.
 const WHO_WITHIN: Duration = Duration::from_secs(3);
-/// Others pass it on: so long it takes until they have read it.
+/// Time until members have read a message, which they then pass on.
 const SENT: Duration = Duration::from_millis(500);
 
-/// Runs one.
+/// Runs a command about offices.
 pub(crate) async fn run(context: Context, command: Command) -> Result<Event, Failure> {
     if context.store.is_read_only() && !matches!(command, Command::List | Command::Members { .. }) {
         return Err(failure(Fault::User, "the store is read-only: nothing can be changed"));
@@ -50,7 +50,7 @@ pub(crate) async fn run(context: Context, command: Command) -> Result<Event, Fai
         Command::Invite { office, role, uses, secs, file, password } => {
             let office = context.offices.find(office.as_deref())?;
             let root = unlock(&office, password).await?;
-            // Before there is an invitation that nobody has.
+            // Made first: otherwise an invitation could exist that nobody has.
             let file = file.map(|path| own_file(&path)).transpose()?;
             let ask = |reply| MembershipCommand::Invite { role, uses, secs, root, reply };
             let mut code = said(ask_office(&office, ask).await?)?;
@@ -94,31 +94,27 @@ pub(crate) async fn run(context: Context, command: Command) -> Result<Event, Fai
     }
 }
 
-/// Who is called something that this node has not met, others may know.
+/// Asks other members for the holders of names that this node has not met.
 pub(in crate::node) async fn ask_who(office: &JoinedOffice, names: &[String]) -> Result<(), Failure> {
     let until = Instant::now() + WHO_WITHIN;
-    for name in names {
-        loop {
-            let name = name.clone();
-            let known = ask_office(office, |reply| MembershipCommand::Who { name, reply }).await?;
-            if known || Instant::now() >= until {
-                break;
-            }
-            // Members may only just be found, who are asked next.
-            sleep(LOOK * 4).await;
+    for name in names.iter().cloned() {
+        // Without an answer in time, the command itself says that nobody is called so.
+        let search = ask_office(office, |reply| MembershipCommand::Search { name, reply });
+        if let Ok(answer) = timeout_at(until, search).await {
+            answer?;
         }
     }
     Ok(())
 }
 
-/// A new file that only its owner can read.
+/// Creates a file that only its owner can read.
 fn own_file(path: &Path) -> Result<(File, PathBuf), Failure> {
     let file = platform::create_new(path, 0o600);
     let failed = |e| failure(Fault::User, format!("cannot write {}: {e}", path.display()));
     Ok((file.map_err(failed)?, path.to_owned()))
 }
 
-/// All offices at a glance.
+/// Returns the rows of all offices.
 pub(crate) async fn rows(context: &Context) -> Vec<OfficeRow> {
     let mut rows = Vec::new();
     for office in context.offices.all() {
@@ -129,7 +125,7 @@ pub(crate) async fn rows(context: &Context) -> Vec<OfficeRow> {
     rows
 }
 
-/// Those that are here and do not run.
+/// Returns the offices that are here and do not run.
 fn broken(context: &Context) -> Vec<(OfficeId, String)> {
     if context.offices.with().is_none() {
         return Vec::new();
@@ -157,8 +153,8 @@ fn gone() -> Failure {
     failure(Fault::Interrupted, "the node stopped")
 }
 
-pub(crate) fn said<T>(answer: Result<T, String>) -> Result<T, Failure> {
-    answer.map_err(|why| failure(Fault::User, why))
+pub(crate) fn said<T>(answer: Result<T, OfficeError>) -> Result<T, Failure> {
+    answer.map_err(|why| failure(Fault::User, why.to_string()))
 }
 
 fn locked(error: UnlockError) -> Failure {
@@ -169,7 +165,7 @@ fn locked(error: UnlockError) -> Failure {
     failure(Fault::User, text)
 }
 
-/// The root's key, if a password is given.
+/// Unlocks the root's key, if a password is given.
 async fn unlock(office: &JoinedOffice, password: Option<Hidden>) -> Result<Option<RootSeed>, Failure> {
     let Some(password) = password else { return Ok(None) };
     let sealed = files::root(&office.store).ok_or_else(|| Failure {
@@ -184,7 +180,7 @@ async fn unlock(office: &JoinedOffice, password: Option<Hidden>) -> Result<Optio
     opened.await?.map(Some)
 }
 
-/// What this node is called where nobody says.
+/// Returns the given name of this node, or that of the machine.
 fn own_name(given: Option<String>) -> Result<String, Failure> {
     match given {
         Some(name) if is_name(&name) => Ok(name),
@@ -221,7 +217,7 @@ async fn init(
     Ok(Event::Founded { office: row(&office).await?, backup })
 }
 
-/// Everything that an office begins with.
+/// Makes all files that an office begins with.
 fn found(
     store: &Store,
     name: String,
@@ -259,7 +255,7 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
     let (store, keypair) = blocking(move || OfficeFiles::begin(&all, id)).await?.map_err(disk)?;
     let joined = join::join(&invite, &keypair, &name).await;
     if joined.is_err() && !context.store.offices().contains(&id) {
-        // Nothing is left behind that leads nowhere.
+        // The folder of an office that was not joined is deleted.
         let folder = store.clone();
         let _ = blocking(move || folder.delete_folder()).await;
     }
@@ -267,14 +263,14 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
         hint: Some("is the node of the registrar running, and can this machine reach it?".to_owned()),
         ..failure(Fault::NotFound, format!("no registrar admitted this node: {why}"))
     })?;
-    // Who joins again goes on with a new certificate.
+    // A node that joins again goes on with a new certificate.
     context.offices.close(id).await;
     let (at, chain) = (now(), joined.chain);
     let mut book = joined.book;
     let settled = blocking(move || {
         if let Ok(before) = OfficeFiles::load(&store, id) {
             for told in before.book.all() {
-                // What is not believed any longer is not kept.
+                // Statements that are not believed any more are not kept.
                 let _ = book.hear(told, at);
             }
         }
@@ -289,30 +285,26 @@ async fn join_office(context: Context, code: &Hidden, node: Option<String>) -> R
         ..super::super::actor::Hints::default()
     };
     office.net.ask(NetworkCommand::Meet(hints)).await;
-    // Where the registrar is will be remembered once it was met.
+    // The address of the registrar is remembered once the node has met it.
     wait_for_one(&office, MEET_WITHIN).await?;
     Ok(Event::Offices { offices: vec![row(&office).await?] })
 }
 
-/// Waits until a member is connected.
+/// Waits until a member is connected, and returns the number of connected members.
 async fn wait_for_one(office: &JoinedOffice, within: Duration) -> Result<u32, Failure> {
-    let until = Instant::now() + within;
-    loop {
-        let now = row(office).await?;
-        if now.connected > 0 || Instant::now() >= until {
-            return Ok(now.connected);
-        }
-        sleep(LOOK).await;
+    if let Ok(answer) = timeout(within, ask_office(office, MembershipCommand::AwaitMember)).await {
+        answer?;
     }
+    Ok(row(office).await?.connected)
 }
 
-/// Until somebody knows who passes it on.
+/// Waits until a member that passes the news on has it; returns the number of connected members.
 async fn tell(office: &JoinedOffice) -> Result<u32, Failure> {
     let members = ask_office(office, MembershipCommand::Members).await?;
     if members.iter().all(|member| member.own || member.expelled) {
         return Ok(0);
     }
-    // A node that stays tells them as they come.
+    // A node that stays tells members as they come.
     let within = if office.stays { MEET_WITHIN } else { TELL_WITHIN };
     let told = wait_for_one(office, within).await?;
     sleep(SENT).await;
@@ -325,7 +317,7 @@ async fn leave(context: Context, name: Option<&str>) -> Result<Event, Failure> {
     };
     let id = match (context.offices.find(name), broken(&context).into_iter().find(fits)) {
         (Ok(office), _) => office.id,
-        // Also one that cannot be used any longer.
+        // Also an office that cannot be used any more.
         (Err(_), Some((id, _))) => id,
         (Err(failed), None) => return Err(failed),
     };
@@ -333,7 +325,7 @@ async fn leave(context: Context, name: Option<&str>) -> Result<Event, Failure> {
     context.offices.close(id).await;
     let (all, domain) = (context.store.clone(), Domain::Office(id));
     let done = blocking(move || {
-        // Nothing of it is offered to anybody, ever again.
+        // Content of the office is never offered again.
         for record in all.records().into_iter().filter(|record| record.is_of(domain)) {
             all.leave(record.id, domain).map_err(super::store_failure)?;
         }

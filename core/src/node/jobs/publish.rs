@@ -1,4 +1,4 @@
-//! Publishing, and the link others fetch by.
+//! Publishes a file or directory, and makes the link for other nodes.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,11 +28,11 @@ use crate::store::record::{Domain, Record};
 use crate::store::{Import, Secret, Store, StoreError};
 use crate::transfer::webseed::WebSeed;
 
-/// Addresses a link carries: it is meant to be pasted.
+/// Most addresses in a link, which is meant to be pasted.
 const LINK_ADDRS: usize = 3;
-/// How long a publisher waits for what the web servers of his links have.
+/// Time that a publish waits for the answers of web seeds.
 const LOOK: Duration = Duration::from_secs(3);
-/// Progress is told every so many bytes.
+/// Bytes between two events of progress.
 const TELL_BYTES: u64 = 64 << 20;
 
 pub(crate) async fn publish(context: Context, publish: Publish, events: Teller) -> Result<Event, Failure> {
@@ -40,7 +40,8 @@ pub(crate) async fn publish(context: Context, publish: Publish, events: Teller) 
     let webseeds = check_webseeds(&publish)?;
     let to = publish.to.clone();
     may_offer(&context, &to).await?;
-    // Of a node that is of an office it has to be said what others on the network may fetch.
+    // A node in an office serves nobody in the public network by default: content published there is for the
+    // LAN.
     let unsaid = (context.domain == Domain::Public && context.is_unsaid()).then_some(Audience::Lan);
     let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
     let (domain, from) = (context.domain, publish.path.clone());
@@ -84,7 +85,8 @@ pub(crate) async fn publish(context: Context, publish: Publish, events: Teller) 
     Ok(Event::Published(Published { blob: row, link, took_ms, warnings }))
 }
 
-/// Takes back what was published from this path before and is not there any longer; a sentence each.
+/// Withdraws content that was published from this path before and is not there any more. Returns a sentence
+/// for each.
 async fn superseded(context: &Context, record: &Record, from: PathBuf) -> Result<Vec<String>, Failure> {
     let (store, by) = (context.store.clone(), record.clone());
     let old = blocking(move || store.superseded(&from, &by, &AtomicBool::new(false))).await?;
@@ -97,7 +99,8 @@ async fn superseded(context: &Context, record: &Record, from: PathBuf) -> Result
     Ok(said)
 }
 
-/// In an office only publishers offer something to all: said before anything is read.
+/// Checks that this node may offer content to these members, before anything is read. Only publishers of an
+/// office offer content to all.
 async fn may_offer(context: &Context, to: &[String]) -> Result<(), Failure> {
     let office = match context.domain {
         Domain::Office(id) => context.offices.get(id),
@@ -119,7 +122,7 @@ async fn may_offer(context: &Context, to: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Says to all members whom it is for.
+/// Signs a voucher, which tells all members whom the content is for.
 async fn vouch(
     context: &Context,
     id: ContentId,
@@ -132,13 +135,13 @@ async fn vouch(
     office::said(office::ask_office(&office, |reply| MembershipCommand::Vouch { ids, to, reply }).await?)
 }
 
-/// The hash list as it travels, for a web server to have beside the file.
+/// Writes the hash list as it travels, for a web server to have beside the file.
 async fn write_list(context: &Context, id: ContentId, path: PathBuf) -> Result<(), Failure> {
     let store = context.store.clone();
     blocking(move || store.write_list(id, &path)).await?.map_err(store_failure)
 }
 
-/// What cannot be a web seed is said before anything is read.
+/// Checks the web seeds before anything is read, and returns them.
 fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
     if publish.encrypt && (!publish.webseeds.is_empty() || publish.hash_list.is_some()) {
         let text = "--encrypt and --webseed cannot be combined: the web server holds the unencrypted file";
@@ -159,8 +162,8 @@ fn check_webseeds(publish: &Publish) -> Result<Vec<String>, Failure> {
     Ok(publish.webseeds.clone())
 }
 
-/// Whether each web seed has a file of this length now: getters verify all of it, and the publisher may still be about to put it
-/// there, so that this is only said.
+/// Returns a sentence for each web seed that has no file of this length now. These are only warnings: getters
+/// verify every byte, and the publisher may be about to put the file there.
 async fn look_at(webseeds: &[String], len: u64) -> Vec<String> {
     let look = async |url: &String| {
         let found = match WebSeed::new(url, true) {
@@ -222,7 +225,7 @@ fn import(
     Ok((record, warnings))
 }
 
-/// `swarm:<id>?name=..&peer=..&tracker=..` with the addresses a stranger is likeliest to reach.
+/// Returns `swarm:<id>?name=..&peer=..&tracker=..` with the addresses that a stranger is likeliest to reach.
 pub(crate) fn link(context: &Context, record: &Record, webseeds: Vec<String>) -> String {
     let id = record.id;
     let (mut peers, mut trackers, mut dht) = (Vec::new(), Vec::<String>::new(), Vec::new());
@@ -260,7 +263,7 @@ pub(crate) fn link(context: &Context, record: &Record, webseeds: Vec<String>) ->
     Link { id, name, peers, trackers, dht, webseeds, office, fragment }.to_string()
 }
 
-/// A new key, and what goes with it.
+/// Draws a new key and salt.
 fn secret() -> Result<Secret, StoreError> {
     let mut key = Zeroizing::new([0; KEY]);
     random(&mut *key)?;
@@ -273,7 +276,7 @@ fn random(bytes: &mut [u8]) -> Result<(), StoreError> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| StoreError::User("the system has no random numbers".into()))
 }
 
-/// From now on the link of this share has its key behind a password.
+/// Locks the key in the link of this share with a password from now on.
 fn lock_share(store: &Store, id: ContentId, password: &Hidden) -> Result<(), StoreError> {
     let key = store.share_key(id).ok_or(StoreError::NoKey)?;
     let (mut salt, mut nonce) = ([0; SALT], [0; NONCE]);

@@ -1,4 +1,5 @@
-//! Why a download waits or is slow, and what every way of finding holders found: one sentence each, for a person.
+//! Explains why a download waits or is slow, and what each way of finding holders found, in one sentence
+//! each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +17,11 @@ use crate::exchange::{Facts, Stage};
 use crate::id::ContentId;
 use crate::transfer::watchers::Owner;
 
-/// What is not being fetched is looked for so long.
+/// Time that content is looked for that is not being fetched.
 const LOOK_FOR: Duration = Duration::from_secs(5);
-/// A rate this near its limit is held back by it.
+/// Share of a limit from which a rate counts as held back by it.
 const AT_LIMIT: f64 = 0.85;
-/// Slower than this, a holder is worth a sentence of its own; bytes a second.
+/// Bytes per second below which a slow holder gets a sentence of its own.
 const SLOW: u64 = 1 << 20;
 
 pub(crate) async fn why(context: Context, text: &str, events: Teller) -> Result<Event, Failure> {
@@ -28,7 +29,7 @@ pub(crate) async fn why(context: Context, text: &str, events: Teller) -> Result<
     let networks = networks(&context, &link)?;
     look_at(&context, link.id).await;
     let record = context.store.record(link.id);
-    // Of a directory, its files are what takes long.
+    // The bytes of a directory's files take long, not its manifest.
     let id = record.as_ref().and_then(|r| r.payload).map_or(link.id, |payload| payload.id);
     let mut why = Vec::new();
     let lost = match &record {
@@ -41,7 +42,7 @@ pub(crate) async fn why(context: Context, text: &str, events: Teller) -> Result<
         why.push("complete on this machine".to_owned());
     }
     let mut routes = Vec::new();
-    // With one network there is nothing to tell apart.
+    // A node with one network need not name it.
     let several = !context.offices.is_empty();
     for one in networks {
         let (said, tried) = in_network(&one, (id, here), &link, &events).await?;
@@ -56,7 +57,8 @@ pub(crate) async fn why(context: Context, text: &str, events: Teller) -> Result<
     Ok(Event::Why(Diagnosis { id: id.to_string(), why, routes }))
 }
 
-/// The networks to ask: those in which it may be offered, is fetched, or would be looked for.
+/// Returns the networks to ask: those in which the content may be offered, is fetched, or would be looked
+/// for.
 fn networks(context: &Context, link: &Link) -> Result<Vec<Context>, Failure> {
     let Some(record) = context.store.record(link.id).filter(|r| !r.domains.is_empty()) else {
         return Ok(vec![context.clone().for_fetching(&Network::Usual, link)?]);
@@ -70,7 +72,7 @@ fn networks(context: &Context, link: &Link) -> Result<Vec<Context>, Failure> {
     Ok(all)
 }
 
-/// Says what holds it up in one network, and what every way of finding others found there.
+/// Explains what holds the download up in one network, and what each way of finding holders found there.
 async fn in_network(
     context: &Context,
     (id, here): (ContentId, bool),
@@ -123,7 +125,7 @@ async fn look(
     }
 }
 
-/// What a look around found.
+/// Returns a sentence on the holders that a look around found.
 fn found(facts: &Facts, names: &[String]) -> String {
     match names {
         [] => "no reachable peer has any of it".to_owned(),
@@ -133,7 +135,7 @@ fn found(facts: &Facts, names: &[String]) -> String {
     }
 }
 
-/// What holds a download up, the worst first; never nothing.
+/// Returns at least one sentence on what holds a download up, the worst first.
 fn sentences(facts: &Facts, names: &[String], limits: &Limits) -> Vec<String> {
     let mut all = Vec::new();
     if facts.paused {
@@ -168,7 +170,7 @@ fn sentences(facts: &Facts, names: &[String], limits: &Limits) -> Vec<String> {
     all
 }
 
-/// Whether it is our own limits that hold it back.
+/// Returns a sentence if this node's own limits hold the download back.
 fn held_back(now: u64, limits: &Limits) -> Option<String> {
     let down = limits.down.filter(|down| now as f64 >= *down as f64 * AT_LIMIT)?;
     Some(match &limits.rule {
@@ -178,7 +180,7 @@ fn held_back(now: u64, limits: &Limits) -> Option<String> {
     })
 }
 
-/// A rate as a person reads it.
+/// Formats a rate for people.
 fn rate(bytes: u64) -> String {
     match bytes {
         0..10_000 => format!("{bytes} B/s"),

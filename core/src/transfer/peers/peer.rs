@@ -12,6 +12,8 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
 
+use super::WebSeedId;
+use crate::content::path::cut;
 use crate::distance::Distance;
 use crate::limits;
 use crate::net::address::ip_of;
@@ -54,9 +56,9 @@ impl Lately {
 /// A peer with a running session.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Its identity, proven by the handshake; for a web seed, made from its address.
+    /// Its identity, proven by the handshake; for a web seed a stand-in, see [`WebSeedId`].
     pub(crate) id: PeerId,
-    /// The connection with the session's control stream; for a web seed, a number that no connection has.
+    /// The connection with the session's control stream; for a web seed a stand-in, see [`WebSeedId`].
     pub(crate) connection: ConnectionId,
     /// The address it is seen at.
     pub(crate) addr: Multiaddr,
@@ -136,6 +138,18 @@ impl Peer {
         }
     }
 
+    /// Returns the state of a web seed whose session has just started.
+    pub(crate) fn of_web_seed(id: WebSeedId, session: Session) -> Self {
+        Self::new(id.peer, id.connection, id.addr, Distance::Wan, session)
+    }
+
+    /// Keeps the first message of the peer, with at most [`limits::AGENT_BYTES`] of the name of its program:
+    /// a control frame could hold a thousand times as many.
+    pub(crate) fn introduce(&mut self, mut hello: Hello) {
+        hello.agent = cut(&hello.agent, limits::AGENT_BYTES).to_owned();
+        self.hello = Some(hello);
+    }
+
     /// Returns the shortest measured round trip: the one with the least queueing on the way.
     pub(crate) const fn nearest(&self) -> Option<Duration> {
         self.nearest
@@ -193,6 +207,31 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire;
+
+    #[test]
+    fn a_long_name_of_a_program_is_cut_at_a_character() {
+        let introduced = |agent: String| {
+            let (session, _messages) = Session::without_peer();
+            let connection = ConnectionId::new_unchecked(0);
+            let mut peer =
+                Peer::new(PeerId::random(), connection, Multiaddr::empty(), Distance::Wan, session);
+            peer.introduce(Hello {
+                version: wire::VERSION,
+                agent,
+                tcp: Vec::new(),
+                quic: Vec::new(),
+                site: None,
+                relayed: Vec::new(),
+                dht: Vec::new(),
+            });
+            peer.hello.map(|hello| hello.agent).unwrap_or_default()
+        };
+        assert_eq!(introduced("swarm/1.0".to_owned()), "swarm/1.0");
+        assert_eq!(introduced("a".repeat(60_000)), "a".repeat(limits::AGENT_BYTES));
+        let cut = introduced("a".to_owned() + &"ü".repeat(1000));
+        assert_eq!(cut, "a".to_owned() + &"ü".repeat(31), "63 bytes: the next character takes two");
+    }
 
     #[test]
     fn what_is_told_of_an_office_is_never_too_much_for_who_counts_it() {

@@ -1,26 +1,26 @@
-//! What a session tells the node.
+//! Events that a session reports to the node.
 
 use super::SessionEnd;
 pub(crate) use crate::exchange::Outcome;
 use crate::id::ContentId;
 use crate::wire::{Handle, Message};
 
-/// What a session tells the node.
+/// An event of a session.
 #[derive(Debug)]
 pub(crate) enum SessionEvent {
-    /// A control message that is the node's business.
+    /// A control message for the node.
     Message(Message),
-    /// The hash list that was asked for.
+    /// A requested hash list arrived. It is not checked yet.
     List { blob: Handle, bytes: Vec<u8> },
-    /// The only chunk of a blob that is being learned, if it verified.
+    /// The only chunk of a blob that is being learned arrived; `None` if it did not verify.
     Only { blob: Handle, bytes: Option<Vec<u8>> },
-    /// A part of a chunk arrived.
+    /// A part of a chunk arrived: this many bytes since the last event about it.
     Bytes { blob: Handle, chunk: u32, bytes: u64 },
-    /// A chunk arrived, with the bytes not yet told of.
+    /// The rest of a chunk arrived: this many bytes since the last event about it.
     Chunk { blob: Handle, chunk: u32, bytes: u64, outcome: Outcome },
-    /// A chunk the peer was to be sent went out, or (not `whole`) will not.
+    /// A chunk that the peer requested was sent `whole`, or will not be.
     Sent { blob: Handle, whole: bool },
-    /// A blob we serve no longer has the bytes it was verified with.
+    /// A blob that this node serves no longer has the bytes with which it was verified.
     SourceChanged(ContentId),
     /// The session is over.
     Closed(SessionEnd),

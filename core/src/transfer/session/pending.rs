@@ -1,11 +1,13 @@
-//! Chunks that were asked of one peer and have not arrived: shared by the tasks that read the session's data streams.
+//! Chunks that were requested of one peer and have not arrived. The tasks that read the session's data
+//! streams share them.
 //!
-//! The node notes here what it asks for, before it asks. A chunk may come on any stream, and comes whole on the one that
-//! brought its first bytes. While a task reads a frame, the chunk is in its hands; between frames it lies here, so that the
-//! node can cancel it at any time.
+//! The node notes each request here before it sends it. A chunk may come on any stream, and comes whole on
+//! the one that brought its first bytes. While a task reads a frame, it holds the chunk; between frames the
+//! chunk lies here, so that the node can cancel it at any time.
 //!
-//! A blob may be *begun*: its holder sends the list and a few chunks before it is asked for them, and so before the node knows
-//! how to check them. A stream that brings such a thing waits: the node says soon what it is, or that the beginning is over.
+//! A blob may be *begun*: its holder sends the hash list and a few chunks before they are requested, and so
+//! before the node knows how to check them. A stream that brings such bytes waits: the node soon says what
+//! they are, or that the beginning is over.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
@@ -21,49 +23,54 @@ use crate::store::Blob;
 use crate::wire::frame::DataHeader;
 use crate::wire::{Handle, LIST};
 
-/// A chunk, or the list, of a blob that was asked for.
+/// A handle, and the number of a chunk or [`LIST`].
 pub(super) type RequestKey = (Handle, u32);
 
-/// Use of a chunk, and how it is checked.
+/// The use of requested bytes, with the state of their check.
 pub(super) enum Purpose {
-    /// The hash list: checked by the node.
+    /// The hash list. The node checks it.
     List,
-    /// The only chunk of a blob, which proves it.
+    /// The only chunk of a blob, which proves the blob.
     Only(Box<ChunkCheck>),
     /// A chunk to be written.
     Write(Arc<Blob>, Box<ChunkCheck>),
 }
 
-/// A chunk as far as it has arrived.
+/// A chunk, or a hash list, as far as it has arrived.
 pub(super) struct Coming {
     pub(super) purpose: Purpose,
+    /// Length of all of it, in bytes.
     pub(super) size: usize,
+    /// Its buffer: empty before the first frame, then `size` bytes.
     pub(super) bytes: Vec<u8>,
+    /// Bytes that have arrived.
     pub(super) got: usize,
+    /// Bytes of which the node has been told.
     pub(super) reported: usize,
-    /// Tells requests of one chunk apart.
+    /// Number of the request. It tells requests for one chunk apart.
     request: u64,
 }
 
+/// A request that is not answered yet.
 struct PendingRequest {
     request: u64,
-    /// The stream that brings it, once that is known.
+    /// The stream that brings the answer, once that is known.
     stream: Option<Number>,
-    /// `None` while a task reads a frame of it.
+    /// The answer so far; `None` while a task reads a frame of it.
     coming: Option<Coming>,
 }
 
 /// The place of a frame that has begun to arrive.
 pub(super) enum Taken {
-    /// These bytes belong there.
+    /// The frame belongs to this chunk, at the offset `got`.
     Here(Coming),
-    /// Nobody wants them any longer.
+    /// The frame is of a request that was cancelled, or of a beginning that is over: no fault.
     Late,
-    /// Nobody asked for them, or they do not fit.
+    /// The frame was not requested, or does not fit the request: a fault.
     Stray,
 }
 
-/// See the [module](self).
+/// The requests of a session to its peer that are not answered yet, as the [module](self) describes.
 #[derive(Default)]
 pub(super) struct PendingRequests {
     state: Mutex<PendingState>,
@@ -73,14 +80,15 @@ pub(super) struct PendingRequests {
 #[derive(Default)]
 struct PendingState {
     entries: BTreeMap<RequestKey, PendingRequest>,
-    /// The latest last.
+    /// Requests that were cancelled, the latest last. At most twice [`limits::REQUESTS_PER_PEER`].
     cancelled: VecDeque<RequestKey>,
-    /// Blobs that are being begun: what comes of them may not be known yet.
+    /// Blobs that are being begun: bytes may come of them that the node does not know yet.
     begun: BTreeSet<Handle>,
-    /// Bytes that may still come of blobs of which the beginning is over.
+    /// Bytes that may still come of each blob whose beginning is over.
     late: BTreeMap<Handle, usize>,
+    /// Number of the last request.
     requests: u64,
-    /// There is, or was, more than one stream.
+    /// True if the session has, or had, more than one data stream.
     parallel: bool,
 }
 
@@ -91,7 +99,8 @@ impl std::fmt::Debug for PendingRequests {
 }
 
 impl PendingState {
-    /// A few frames of it may be under way. There is a bound: an old cancel is as good as forgotten.
+    /// Records that a request was cancelled: a few frames of the answer may still be under way. Beyond the
+    /// bound the oldest cancel is forgotten, because its frames have passed long ago.
     fn cancelled(&mut self, key: RequestKey) {
         if !self.cancelled.contains(&key) {
             if self.cancelled.len() >= 2 * limits::REQUESTS_PER_PEER {
@@ -104,16 +113,16 @@ impl PendingState {
 
 impl PendingRequests {
     fn state(&self) -> MutexGuard<'_, PendingState> {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock, so the lock is never poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells that chunks come on several streams from now on.
+    /// Records that chunks come on several streams from now on.
     pub(super) fn widen(&self) {
         self.state().parallel = true;
     }
 
-    /// Notes what the node asks for, or no longer wants.
+    /// Carries out an order of the node: records a request, a cancel, or a beginning.
     pub(super) fn expect(&self, expect: ReceiveCommand) {
         let mut state = self.state();
         let (key, purpose, size) = match expect {
@@ -124,7 +133,7 @@ impl PendingRequests {
             ReceiveCommand::Begun { blob, promised } => {
                 let begun = state.begun.remove(&blob);
                 if begun && promised {
-                    // Numbers ascend: the oldest goes.
+                    // Handles ascend, so the first entry is the oldest.
                     if state.late.len() >= limits::SESSION_BLOBS {
                         state.late.pop_first();
                     }
@@ -164,8 +173,8 @@ impl PendingRequests {
                 return;
             }
         };
-        // Asked for again after a cancel: frames of the cut answer may still come before those of the new one, so the key
-        // stays among the cancelled until the chunk is whole.
+        // If this is requested again after a cancel, frames of the answer that was cut off may still come
+        // before those of the new one. So the key stays among the cancelled ones until the chunk is whole.
         state.requests += 1;
         let request = state.requests;
         let coming = Some(Coming { purpose, size, bytes: Vec::new(), got: 0, reported: 0, request });
@@ -175,10 +184,11 @@ impl PendingRequests {
         }
     }
 
-    /// Finds the chunk to which a frame on this stream belongs. Waits while the node does not know it yet.
+    /// Returns the place of a frame on this stream. Waits while the frame is of a blob that is being begun
+    /// and the node does not know what it is.
     pub(super) async fn take(&self, header: DataHeader, stream: Number) -> Taken {
         loop {
-            // Before looking: what comes in between is not missed.
+            // Enabled before the look, so that no order in between is missed.
             let mut told = pin!(self.told.notified());
             told.as_mut().enable();
             if let Some(taken) = self.try_take(header, stream) {
@@ -188,7 +198,7 @@ impl PendingRequests {
         }
     }
 
-    /// Finds that chunk without waiting; `None` while the node does not know it yet.
+    /// Returns the place of a frame without waiting; `None` while the node does not know what it is.
     fn try_take(&self, header: DataHeader, stream: Number) -> Option<Taken> {
         let key = (header.blob, header.chunk);
         let mut state = self.state();
@@ -212,7 +222,7 @@ impl PendingRequests {
         Some(if late.is_some() || state.cancelled.contains(&key) { Taken::Late } else { Taken::Stray })
     }
 
-    /// Takes a chunk back from the task that has read a frame of it.
+    /// Takes a chunk back from the task that has read a frame of it. Returns all of it once it is whole.
     pub(super) fn give_back(&self, key: RequestKey, coming: Coming) -> Back {
         let mut state = self.state();
         let Some(entry) = state.entries.get_mut(&key).filter(|entry| entry.request == coming.request) else {
@@ -223,25 +233,25 @@ impl PendingRequests {
             return Back::Continues;
         }
         state.entries.remove(&key);
-        // On another stream, frames of a cut answer may come even later.
+        // With several streams, frames of an answer that was cut off may come even later on another one.
         if !state.parallel {
             state.cancelled.retain(|cancelled| *cancelled != key);
         }
         Back::Whole(coming)
     }
 
-    /// Tells whether a stream has brought a part of something that is still wanted.
+    /// Returns true if a stream has brought a part of a chunk that is still wanted.
     pub(super) fn is_part_way(&self, stream: Number) -> bool {
         self.state().entries.values().any(|entry| entry.stream == Some(stream))
     }
 }
 
-/// See [`PendingRequests::give_back`].
+/// The result of [`PendingRequests::give_back`].
 pub(super) enum Back {
-    /// All of it is there.
+    /// All bytes have arrived.
     Whole(Coming),
-    /// More is to come.
+    /// More bytes are to come.
     Continues,
-    /// It was cancelled meanwhile; this is its buffer.
+    /// The request was cancelled meanwhile. This is the buffer.
     Unwanted(Vec<u8>),
 }

@@ -1,4 +1,5 @@
-//! A data stream, inbound: frames into chunks, chunks verified and written. One copy from the transport's buffer.
+//! The receiving half of a data stream: frames become chunks, which are verified and written. The bytes are
+//! copied once, from the transport's buffer into the chunk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,14 +20,15 @@ use crate::transfer::writer::{Write, Writer};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{Handle, LIST};
 
-/// The node hears of a chunk's bytes in steps of this many, or after this long.
+/// Bytes of a chunk after which the node is told of them: enough to see that a slow holder is alive, at few
+/// events.
 const REPORT_BYTES: u64 = 256 << 10;
-/// See [`REPORT_BYTES`].
+/// Time after which the node is told of fewer bytes than [`REPORT_BYTES`].
 const REPORT_EVERY: Duration = Duration::from_millis(50);
-/// Buffers kept for the next chunks.
+/// Buffers that are kept for the next chunks.
 const SPARE: usize = 3;
 
-/// The task of one stream.
+/// The task that reads one data stream.
 pub(super) struct Receiver {
     pending: Arc<PendingRequests>,
     /// Number of the stream in its session.
@@ -36,13 +38,16 @@ pub(super) struct Receiver {
     limiter: Limiter,
     traffic: Arc<Traffic>,
     writes: Writer,
-    /// Buffers come back from the thread that writes.
+    /// The queue on which buffers come back from the thread that writes.
     returns: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
+    /// Number of frames that were not requested.
     stray: u32,
+    /// The last time the node was told of a part of a chunk.
     reported: Instant,
 }
 
 impl Receiver {
+    /// Returns the task for the stream with this number.
     pub(super) fn new(
         pending: Arc<PendingRequests>,
         number: Number,
@@ -65,7 +70,11 @@ impl Receiver {
         }
     }
 
-    /// Reads frames until the peer closes the stream or breaks the rules. Closing it in the midst of a chunk is an error.
+    /// Reads frames until the peer closes the stream.
+    ///
+    /// # Errors
+    /// [`SessionEnd::Lost`] if the stream breaks or ends within a chunk, [`SessionEnd::Protocol`] if a frame
+    /// is malformed or too many were not requested.
     pub(super) async fn run(mut self, mut stream: impl AsyncRead + Unpin) -> Result<(), SessionEnd> {
         let mut header = [0; HEADER];
         loop {
@@ -79,6 +88,7 @@ impl Receiver {
         }
     }
 
+    /// Reads the bytes of one frame to their place, or past them.
     async fn frame(
         &mut self,
         header: DataHeader,
@@ -91,7 +101,8 @@ impl Receiver {
             Taken::Late => return self.skip(len, stream).await,
             Taken::Stray => {
                 self.stray += 1;
-                // A chunk that goes on where it should not is broken for good: its request is as good as unanswered.
+                // A chunk whose frames do not follow each other never becomes whole: its request stays
+                // unanswered.
                 if self.stray >= limits::STRAY_FRAMES {
                     return Err(SessionEnd::Protocol("sent bytes that were not asked for".into()));
                 }
@@ -103,7 +114,8 @@ impl Receiver {
             bytes.resize(coming.size, 0);
             coming.bytes = bytes;
         }
-        // As much of it at once as may pass at once: what is read, the peer may send again.
+        // No more is read at once than the limiter lets pass: for bytes that are read, the peer may send
+        // others.
         for part in coming.bytes[coming.got..coming.got + len].chunks_mut(self.limiter.step()) {
             self.limiter.pass(part.len()).await;
             stream.read_exact(part).await?;
@@ -124,7 +136,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Bytes of a chunk that the node is to be told of now.
+    /// Returns the bytes of a chunk of which the node is to be told now; `None` if it is too early.
     fn due(&mut self, coming: &mut Coming, (_, chunk): RequestKey) -> Option<u64> {
         let fresh = (coming.got - coming.reported) as u64;
         let due = fresh >= REPORT_BYTES || self.reported.elapsed() >= REPORT_EVERY;
@@ -136,7 +148,7 @@ impl Receiver {
         Some(fresh)
     }
 
-    /// Reads past bytes that nobody wants.
+    /// Reads past bytes that are not wanted.
     async fn skip(
         &mut self,
         mut left: usize,
@@ -152,6 +164,7 @@ impl Receiver {
         Ok(())
     }
 
+    /// Hands on a chunk or a hash list that has arrived as a whole.
     async fn whole(&mut self, (blob, chunk): (Handle, u32), coming: Coming) -> Result<(), SessionEnd> {
         let fresh = (coming.got - coming.reported) as u64;
         let event = match &coming.purpose {
@@ -173,7 +186,7 @@ impl Receiver {
         self.tell.event(event).await
     }
 
-    /// To the thread that writes; waits while the disk is far behind.
+    /// Hands a verified chunk to the threads that write. Waits while the disk is far behind.
     async fn hand_over(
         &self,
         target: Arc<Blob>,
@@ -187,6 +200,7 @@ impl Receiver {
         if self.writes.write(write).await { Ok(()) } else { Err(SessionEnd::Node) }
     }
 
+    /// Keeps a buffer for a later chunk, if there is room.
     fn recycle(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             let _ = self.returns.0.try_send(bytes);

@@ -1,4 +1,5 @@
-//! A data stream, outbound: chunks read, verified, and sent in frames. One buffer a stream.
+//! The sending half of a data stream: chunks are read, verified, and sent in frames. Each stream has one
+//! buffer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
 use crate::wire::{LIST, Message, RefusalReason};
 
-/// The task of one stream.
+/// The task that writes one data stream.
 pub(super) struct Sender {
     pub(super) queue: Arc<SendQueue>,
     /// Number of the stream in its session.
@@ -28,24 +29,26 @@ pub(super) struct Sender {
     pub(super) traffic: Arc<Traffic>,
 }
 
-/// Offset of the chunk in its buffer, which begins with a page: not right behind the header. The kernel copies pages
-/// with `rep movsb`, and AMD's Zen 3 and 4 do that byte by byte when the target lies 1 to 31 bytes behind the source
-/// within a page (measured: 1.4 to 2 GB/s instead of 6.5 out of a file in memory).
+/// Offset of the chunk in its buffer, in bytes. The buffer begins with a page, and the chunk not right behind
+/// the header: the kernel copies pages with `rep movsb`, and AMD's Zen 3 and 4 do that byte by byte if the
+/// target lies 1 to 31 bytes behind the source within a page (measured: 1.4 to 2 GB/s instead of 6.5 out of a
+/// file in memory).
 const FRONT: usize = 128;
 
-/// A frame that takes longer is too long: what comes after it waits.
+/// Time to write a frame beyond which the next frames are shorter, because control messages wait behind a
+/// frame.
 const SLOW: Duration = Duration::from_millis(8);
 
-/// A chunk that is being sent, and the length of its pieces.
+/// A chunk that is being sent, and the length of its frames.
 struct Outgoing {
-    /// Room up to [`FRONT`], then the chunk; the header of each frame overwrites bytes already sent.
+    /// Room up to [`FRONT`], then the chunk. The header of each frame overwrites bytes that have been sent.
     buffer: Vec<u8>,
-    /// Bytes of a data frame.
+    /// Longest payload of a data frame, in bytes.
     frame: usize,
 }
 
 impl Sender {
-    /// Answers requests until the session ends, or the stream retires: it is closed then.
+    /// Answers requests until the session ends, or until the stream retires; then it closes the stream.
     pub(super) async fn run(self, mut stream: impl AsyncWrite + Unpin) -> Result<(), SessionEnd> {
         let mut out = Outgoing { buffer: Vec::new(), frame: limits::DATA_FRAME };
         loop {
@@ -67,6 +70,7 @@ impl Sender {
         }
     }
 
+    /// Reads a requested chunk and sends it, or declines the request.
     async fn answer(
         &self,
         asked: Asked,
@@ -96,6 +100,7 @@ impl Sender {
         sent(&self.tell, asked, whole).await
     }
 
+    /// Sends the chunk in the buffer, until it is whole or the peer cancels it.
     async fn frames(
         &self,
         asked: Asked,
@@ -127,7 +132,7 @@ impl Sender {
 }
 
 impl Outgoing {
-    /// Fills the buffer with the list or a verified chunk.
+    /// Fills the buffer with the hash list or with a chunk, which it verifies.
     fn load(&mut self, source: &Blob, chunk: u32) -> Result<(), ReadError> {
         if chunk == LIST {
             let list = source.list().encode();
@@ -142,7 +147,10 @@ impl Outgoing {
     }
 }
 
-/// Writes all, as long as the peer goes on reading.
+/// Writes all bytes.
+///
+/// # Errors
+/// [`SessionEnd::Lost`] if the stream breaks, or if the peer reads nothing for as long as `patience`.
 async fn write_all(
     stream: &mut (impl AsyncWrite + Unpin),
     mut bytes: &[u8],
@@ -150,7 +158,7 @@ async fn write_all(
 ) -> Result<(), SessionEnd> {
     while !bytes.is_empty() {
         let written = tokio::time::timeout(patience, stream.write(bytes)).await;
-        // No fault, perhaps: its disk may hang.
+        // Not a breach of the protocol: the peer's disk may hang.
         let unread = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "does not read what it asked for");
         match written.map_err(unread)?? {
             0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
@@ -167,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// A window: takes so many bytes.
+    /// A stream that takes this many bytes, and no more.
     struct Window(usize);
 
     impl AsyncWrite for Window {

@@ -17,7 +17,7 @@ use crate::wire::{Handle, LIST};
 
 const BLOB: Handle = 7;
 
-/// A store with a file of 3 MiB, which one end gives, and another into which the other end takes it.
+/// Two stores: one with a file of 3 MiB, which one end gives, and one into which the other end takes it.
 struct World {
     _home: tempfile::TempDir,
     given: Arc<Blob>,
@@ -66,7 +66,7 @@ impl World {
         ReceiveCommand::Chunk { blob: BLOB, chunk, target: Arc::clone(&self.taken) }
     }
 
-    /// The header of a frame with the whole of a chunk, or with the first or second half of it.
+    /// Returns the header of a frame with a whole chunk, or with its first (0) or second (1) half.
     fn header(&self, chunk: u32, half: Option<u32>) -> DataHeader {
         let size = self.given.geometry().size(self.given.geometry().chunk(chunk).unwrap()) as u32;
         let (offset, len) = half.map_or((0, size), |half| (half * size / 2, size / 2));
@@ -74,7 +74,7 @@ impl World {
     }
 }
 
-/// A task that reads a data stream, and what it tells.
+/// The state of a task that reads a data stream, and the events that it sends.
 struct Reading {
     pending: Arc<PendingRequests>,
     events: mpsc::Receiver<(PeerKey, SessionEvent)>,
@@ -102,7 +102,7 @@ impl Reading {
     }
 }
 
-/// A connection that takes a chunk at most before it has to be read.
+/// Returns the ends of a connection that buffers less than a chunk.
 async fn pipe() -> (TcpStream, TcpStream) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let there = listener.local_addr().unwrap();
@@ -265,7 +265,7 @@ async fn after_the_beginning_no_more_is_let_pass_than_can_have_been_under_way() 
         assert!(matches!(pending.take(header, 0).await, Taken::Late));
     }
     assert!(matches!(pending.take(header, 0).await, Taken::Stray));
-    // Who has promised nothing sends nothing.
+    // A peer that has promised nothing sends nothing.
     let pending = PendingRequests::default();
     pending.expect(ReceiveCommand::Beginning { blob: BLOB });
     pending.expect(ReceiveCommand::Begun { blob: BLOB, promised: false });
@@ -311,7 +311,7 @@ async fn the_first_stream_leaves_chunks_to_others_that_have_got_going() {
     assert_eq!(queue.join(), 3);
     assert!(sends(3, 401) && sends(0, 1), "not yet");
     assert!(sends(3, 2) && !sends(0, 1), "but now");
-    // Whoever waits for that is woken.
+    // A stream that waits for work is woken.
     let waits = tokio::spawn({
         let queue = Arc::clone(&queue);
         async move { matches!(queue.next(0).await, SendWork::Send(..)) }
@@ -339,4 +339,26 @@ async fn a_stream_that_retires_ends_after_its_chunk_and_others_go_on() {
     assert!(queue.goes_on(1) && queue.done(1, 1), "what it carries is carried to its end");
     assert!(matches!(queue.next(1).await, SendWork::Retire));
     assert!(matches!(queue.next(0).await, SendWork::Send(..)));
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_requested_twice_is_sent_once() {
+    let world = World::new();
+    let queue = SendQueue::default();
+    assert_eq!((queue.join(), queue.join()), (0, 1));
+    let request = || queue.take(SendCommand::Request { blob: BLOB, first: 4, count: 1 }).unwrap();
+    let is_dropped = |unanswered: &[_]| matches!(unanswered, [(asked, None)] if *asked == CHUNK_4);
+    const CHUNK_4: crate::schedule::upload::Asked = crate::schedule::upload::Asked { blob: BLOB, chunk: 4 };
+    queue.take(SendCommand::Open { blob: BLOB, source: Arc::clone(&world.given) }).unwrap();
+    assert!(request().is_empty());
+    assert!(is_dropped(&request()), "while it waits");
+    assert!(matches!(queue.try_next(1), Some(SendWork::Send(CHUNK_4, _))));
+    assert!(is_dropped(&request()), "while it is being sent");
+    assert!(queue.try_next(0).is_none(), "the other stream has nothing to send");
+    // A cancel takes the first request back, so that the next one counts.
+    assert!(queue.take(SendCommand::Cancel { blob: BLOB, chunk: 4 }).unwrap().is_empty());
+    assert!(request().is_empty());
+    assert!(matches!(queue.try_next(0), Some(SendWork::Send(CHUNK_4, _))));
+    assert!(queue.done(0, 1) && !queue.done(1, 1), "the second request was answered, the first was not");
+    assert!(request().is_empty(), "a chunk that was sent may be requested anew");
 }

@@ -1,8 +1,9 @@
-//! A web seed as a peer: a task in place of the other end of a session. It says what a holder of everything would say, and
-//! what it is asked for it reads from an HTTP server, chunk by chunk, verified like anybody's.
+//! A web seed as a peer: a task in place of the other end of a session. It sends the messages that a holder
+//! of the whole blob would send. Requested chunks it reads from an HTTP server, and verifies them like those
+//! of a peer.
 //!
-//! It is a holder of the last resort: it offers places only for chunks that nobody else is known to have, so that what many
-//! nodes fetch of one server is about one copy of the whole.
+//! It is a holder of the last resort: it grants only chunks that no peer is known to have. So many nodes
+//! together fetch about one copy of the blob from one server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,56 +28,64 @@ use crate::transfer::webseed::{WebSeed, WebSeedError};
 use crate::transfer::writer::{Write, Writer};
 use crate::wire::{self, Handle, Have, Hello, Message, Offer, RefusalReason};
 
-/// Chunks read at once: one is under way while another is asked for.
+/// Chunks that are read at once: the server works at one while the request for another is under way.
 const PARALLEL: usize = 3;
-/// Requests that fail one after another before it is left alone.
+/// Requests that fail one after another before the session ends.
 const FAILURES: u32 = 3;
-/// How often it looks what there is to do.
+/// Interval at which the task reports progress and looks for work.
 const LOOK: Duration = Duration::from_millis(50);
-/// After a refusal it offers nothing for this long.
+/// Pause before the next grant after the node refused one. After a failed request the pause is longer.
 const REFUSED: Duration = Duration::from_millis(500);
-/// So long it takes until those who want the same have met and agreed on who fetches what from outside.
+/// Time in which the nodes of a site that want the same blob meet and agree on who fetches which chunk from
+/// outside.
 const MEETING: Duration = Duration::from_secs(1);
-/// Its hash list is asked of the server when no peer has told it for so long.
+/// Time after which the server is asked for the hash list, if no peer has sent it by then.
 const LIST_AFTER: Duration = Duration::from_secs(2);
-/// What the hash list is called there, behind the name of the file.
+/// Ending of the file with the hash list on the server, behind the URL of the blob.
 const LIST_NAME: &str = ".swarm";
 
-/// See the module's text.
+/// A web seed of one blob.
 pub(crate) struct Web {
     pub(crate) url: String,
+    /// True if the server may have an address that is not of the internet.
     pub(crate) private: bool,
     pub(crate) id: ContentId,
     pub(crate) lack: watch::Receiver<Lack>,
 }
 
-/// The node's ends of the channels of a session.
+/// The ends of the node's channels to a session.
 pub(super) struct Ends {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) expected: mpsc::Receiver<ReceiveCommand>,
-    /// Nothing is ever served to a server.
+    /// Kept open and never read: a server requests nothing.
     pub(super) _serves: mpsc::Receiver<SendCommand>,
 }
 
-/// A chunk that is being read.
+/// A chunk that is being read from the server.
 struct ChunkRead {
     task: AbortHandle,
+    /// Bytes that have arrived.
     got: Arc<AtomicU64>,
+    /// Bytes of which the node has been told.
     told: u64,
 }
 
-/// What became of one.
+/// The result of reading a chunk.
 enum Read {
-    /// Its event is on the way.
+    /// The chunk was handed to the threads that write. They tell the node.
     Done,
+    /// The only chunk of a blob that is being learned; `None` if it did not verify.
     Only(Option<Vec<u8>>),
+    /// The chunk did not verify.
     Bad,
+    /// The server did not send the chunk.
     Failed(WebSeedError),
 }
 
+/// The task that plays the peer.
 pub(super) struct WebSession {
     web: Web,
-    /// There from the beginning of [`Self::run`] on.
+    /// The file on the server; `None` before [`Self::run`] begins.
     seed: Option<Arc<WebSeed>>,
     ends: Ends,
     tell: EventSender,
@@ -84,25 +93,37 @@ pub(super) struct WebSession {
     writes: Writer,
     limiter: Limiter,
     traffic: Arc<Traffic>,
-    /// The node's number for what it wants.
+    /// The node's handle for the blob; `None` while the node does not want it.
     handle: Option<Handle>,
+    /// Length of the file on the server, in bytes, once it is known.
     len: Option<u64>,
+    /// The hash list, if the server was asked for it and has it.
     list: Option<Vec<u8>>,
+    /// Start of the session.
     since: Instant,
+    /// True once the server was asked for the hash list.
     looked_for_list: bool,
+    /// True once the node has the offer for its present want.
     offered: bool,
+    /// Orders of the node for the chunks that it requests.
     expects: BTreeMap<(Handle, u32), ReceiveCommand>,
+    /// Requests that wait, the oldest first.
     waiting: Vec<(Handle, u32)>,
+    /// Chunks that are being read. At most [`PARALLEL`].
     reading: BTreeMap<(Handle, u32), ChunkRead>,
     reads: JoinSet<((Handle, u32), Read)>,
-    /// Places offered and not answered.
+    /// Granted chunks that the node has neither requested nor refused.
     granted: u32,
+    /// Time before which nothing is granted.
     pause: Option<Instant>,
+    /// Requests that failed one after another.
     failures: u32,
+    /// The queue on which buffers come back from the threads that write.
     spare: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
 }
 
 impl WebSession {
+    /// Returns the task for one web seed. It does nothing before [`Self::run`].
     pub(super) fn new(
         web: Web,
         ends: Ends,
@@ -137,7 +158,7 @@ impl WebSession {
         }
     }
 
-    /// Plays the peer until the node ends it, or the server is of no use.
+    /// Plays the peer until the node ends the session or the server is of no use.
     pub(super) async fn run(&mut self) -> Result<(), SessionEnd> {
         let hello = Hello {
             version: wire::VERSION,
@@ -167,12 +188,14 @@ impl WebSession {
         }
     }
 
+    /// Sends the node a message as if from a peer.
     async fn say(&self, message: Message) -> Result<(), SessionEnd> {
         self.tell.event(SessionEvent::Message(message)).await
     }
 
+    /// Handles a message of the node to the peer.
     async fn hear(&mut self, message: Message) -> Result<(), SessionEnd> {
-        // What is to be done with a chunk was told before it is asked for.
+        // The node gives the order for a chunk before it requests the chunk.
         while let Ok(expect) = self.ends.expected.try_recv() {
             self.expect(expect);
         }
@@ -204,6 +227,7 @@ impl WebSession {
         Ok(())
     }
 
+    /// Keeps an order of the node for a chunk until the chunk is read.
     fn expect(&mut self, expect: ReceiveCommand) {
         let key = match &expect {
             ReceiveCommand::Chunk { blob, chunk, .. } => (*blob, *chunk),
@@ -219,6 +243,7 @@ impl WebSession {
         self.expects.insert(key, expect);
     }
 
+    /// Gives up a chunk that the node no longer wants.
     fn cancel(&mut self, key: (Handle, u32)) {
         self.expects.remove(&key);
         self.waiting.retain(|waiting| *waiting != key);
@@ -227,7 +252,7 @@ impl WebSession {
         }
     }
 
-    /// Says what there is, once it can be verified: with a hash list, or of one chunk.
+    /// Offers the whole blob once its chunks can be verified: by a hash list, or because there is only one.
     async fn offer(&mut self) -> Result<(), SessionEnd> {
         let (Some(blob), Some(len), false) = (self.handle, self.len, self.offered) else { return Ok(()) };
         let Ok(geometry) = Geometry::new(len) else {
@@ -238,7 +263,7 @@ impl WebSession {
             if self.since.elapsed() < LIST_AFTER || std::mem::replace(&mut self.looked_for_list, true) {
                 return Ok(());
             }
-            // A server that has no such list is asked once; peers may still come.
+            // The server is asked once. If it has no hash list, a peer may still send it.
             self.list = self.ask_list(encoded_len(geometry)).await;
             if self.list.is_none() {
                 return Ok(());
@@ -249,6 +274,7 @@ impl WebSession {
         self.say(Message::Offer(offer)).await
     }
 
+    /// Reads the hash list from the server; `None` if the server has none of this length, in bytes.
     async fn ask_list(&self, len: usize) -> Option<Vec<u8>> {
         let url = self.web.url.clone() + LIST_NAME;
         let seed = WebSeed::new(&url, self.web.private).ok()?;
@@ -260,14 +286,14 @@ impl WebSession {
         Some(bytes)
     }
 
-    /// Offers places for what nobody else has.
+    /// Grants chunks that no peer has.
     async fn grant(&mut self) -> Result<(), SessionEnd> {
         let (Some(blob), true) = (self.handle, self.offered) else { return Ok(()) };
         if self.pause.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let busy = self.granted + self.waiting.len() as u32 + self.reading.len() as u32;
-        // Others of the site may be about to ask for the same: they have not met yet.
+        // Other nodes of the site may be about to fetch the same chunks: they have not met yet.
         let most = if self.since.elapsed() < MEETING { 1 } else { PARALLEL as u32 + 1 };
         let nowhere = self.web.lack.borrow().nowhere.min(most);
         let count = nowhere.saturating_sub(busy);
@@ -278,7 +304,7 @@ impl WebSession {
         self.say(Message::Grant { blob, count, hint: None }).await
     }
 
-    /// Begins to read what waits.
+    /// Starts to read the chunks that wait, as far as there are places.
     fn begin(&mut self) {
         let Some(seed) = &self.seed else { return };
         while self.reading.len() < PARALLEL && !self.waiting.is_empty() {
@@ -301,10 +327,10 @@ impl WebSession {
         }
     }
 
-    /// One has ended.
+    /// Handles the end of reading a chunk.
     async fn read(&mut self, key: (Handle, u32), read: Read) -> Result<(), SessionEnd> {
         if self.reading.remove(&key).is_none() {
-            // Cancelled meanwhile.
+            // The node has cancelled the chunk meanwhile.
             return Ok(());
         }
         let (blob, chunk) = key;
@@ -328,7 +354,7 @@ impl WebSession {
         Ok(())
     }
 
-    /// Tells how far chunks are, so that a slow server is noticed.
+    /// Tells the node how far the chunks are, so that it notices a slow server.
     async fn progress(&mut self) -> Result<(), SessionEnd> {
         let mut news = Vec::new();
         for ((blob, chunk), reading) in &mut self.reading {
@@ -344,12 +370,13 @@ impl WebSession {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // It is handed to `map_err`.
+/// Returns the end of a session whose server failed.
+#[allow(clippy::needless_pass_by_value)] // `map_err` hands the value over.
 fn lost(error: WebSeedError) -> SessionEnd {
     SessionEnd::Lost(std::io::Error::other(error.to_string()))
 }
 
-/// Reads one chunk.
+/// The task that reads one chunk from the server.
 struct ChunkReader {
     seed: Arc<WebSeed>,
     limiter: Limiter,
@@ -363,6 +390,7 @@ struct ChunkReader {
 }
 
 impl ChunkReader {
+    /// Reads and verifies the chunk, and hands it to the threads that write.
     async fn run(mut self, expect: ReceiveCommand) -> Read {
         let (geometry, index, mut check) = match &expect {
             ReceiveCommand::Chunk { chunk, target, .. } => match target.geometry().chunk(*chunk) {

@@ -1,23 +1,24 @@
-//! Which addresses may be asked: as text, and as what a name turns out to be.
+//! Checks of the addresses of web seeds: of URLs as text, and of the IP addresses behind a name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::Uri;
 use url::{Host, Url};
 
-/// Below this, ports belong to well-known services, of which only those of HTTP are asked anything.
+/// Ports below this one belong to well-known services. Of those only the ports of HTTP, 80 and 443, are used.
 const SERVICE_PORTS: u16 = 1024;
-/// Services at higher ports that could mistake a request for something else: those that browsers refuse (Fetch standard,
-/// "bad ports"), too.
+/// Higher ports of services that could mistake a request for something else: those that browsers refuse as
+/// well (the Fetch standard's "bad ports").
 const OTHER_SERVICES: [u16; 19] = [
     1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679,
     6697, 10080,
 ];
-/// A name in the DNS, bytes.
+/// Longest name in the DNS, in bytes (RFC 1035).
 const NAME_BYTES: usize = 253;
 
-/// What is not of the internet, by its first bits (IANA's registry of special addresses; 168.63.129.16 is a service of
-/// Azure's to the machine that asks, whatever its owner thinks of that).
+/// Networks that are not of the internet, each with the number of its leading bits: IANA's registry of
+/// special addresses, and 168.63.129.16, at which Azure serves the machine that asks, whatever its owner
+/// allows.
 const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -37,16 +38,17 @@ const SPECIAL_V4: [(Ipv4Addr, u32); 17] = [
     (Ipv4Addr::new(224, 0, 0, 0), 4),
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
-/// The part of IPv6 that is of the internet...
+/// The network of IPv6 that is of the internet, but for [`SPECIAL_V6`].
 const INTERNET_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-/// ...but for this: protocols' own (Teredo among them), documentation.
+/// Networks within [`INTERNET_V6`] that are not of the internet: those of protocols (Teredo among them) and
+/// of documentation.
 const SPECIAL_V6: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Whether anybody on the internet could have this address.
+/// Returns true if a host on the internet could have this address.
 pub(super) fn of_internet(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => of_internet_v4(ip),
@@ -57,16 +59,18 @@ pub(super) fn of_internet(ip: IpAddr) -> bool {
     }
 }
 
+/// Returns true if a host on the internet could have this IPv4 address.
 fn of_internet_v4(ip: Ipv4Addr) -> bool {
     !SPECIAL_V4.into_iter().any(|(net, bits)| (ip.to_bits() ^ net.to_bits()) >> (32 - bits) == 0)
 }
 
+/// Returns true if an address begins with this many bits of `net`.
 const fn begins(ip: Ipv6Addr, (net, bits): (Ipv6Addr, u32)) -> bool {
     (ip.to_bits() ^ net.to_bits()) >> (128 - bits) == 0
 }
 
-/// The IPv4 address that packets to this one end at: mapped, behind NAT64, or by 6to4. The old "compatible" form is none
-/// of these: it is not of the internet.
+/// Returns the IPv4 address at which packets to this address end: a mapped one, one behind NAT64, or one of
+/// 6to4. The old "compatible" form is not among them, because it is not of the internet.
 fn wrapped(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match ip.segments() {
@@ -76,33 +80,40 @@ fn wrapped(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The address of a file, looked at as text.
+/// The URL of a file. Its text has been checked.
 #[derive(Debug, Clone)]
 pub(super) struct WebSeedUrl {
     url: Url,
-    /// Its path and query, as a request line has them.
+    /// Path and query of the URL, as a request line has them.
     path: Uri,
 }
 
-/// Where connections go: two files of one origin share them.
+/// The server of a URL. Files of one origin share connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WebOrigin {
-    /// By TLS.
+    /// True if the connection uses TLS.
     pub(super) secure: bool,
-    /// A name, or an address in whatever spelling.
+    /// The host's name, or its address in canonical form.
     pub(super) host: Host,
-    /// Always stated.
+    /// The port, also if the URL leaves it out.
     pub(super) port: u16,
 }
 
 impl WebSeedUrl {
-    /// Reads an address of at most so many bytes, or says what is wrong with it.
+    /// Reads a URL of at most `most` bytes.
+    ///
+    /// # Errors
+    /// The fault of the URL in words.
     pub(super) fn parse(text: &str, most: usize) -> Result<Self, &'static str> {
         check_text(text, most)?;
         Self::check(Url::parse(text).map_err(|_| "it is not a URL")?)
     }
 
-    /// Where this one sends a reader: an address of at most so many bytes, often only a part of one.
+    /// Returns the target of a redirect from this URL. `location` has at most `most` bytes and may be
+    /// relative.
+    ///
+    /// # Errors
+    /// The fault of the target in words.
     pub(super) fn follow(&self, location: &[u8], most: usize) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(location).map_err(|_| "it is not text")?;
         check_text(text, most)?;
@@ -113,6 +124,7 @@ impl WebSeedUrl {
         Ok(next)
     }
 
+    /// Checks scheme, host and port of a URL, and that it has no credentials and no fragment.
     fn check(url: Url) -> Result<Self, &'static str> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("it is neither http nor https");
@@ -136,32 +148,34 @@ impl WebSeedUrl {
         Ok(Self { url, path })
     }
 
+    /// Returns true if the scheme is https.
     fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Where to connect to.
+    /// Returns the server of the URL.
     pub(super) fn origin(&self) -> WebOrigin {
         WebOrigin {
             secure: self.is_secure(),
-            // Both were there when this was made.
+            // Host and port were there when the URL was checked.
             host: self.url.host().map_or_else(|| Host::Domain(String::new()), |host| host.to_owned()),
             port: self.url.port_or_known_default().unwrap_or_default(),
         }
     }
 
-    /// The host and, unless it goes without saying, the port.
+    /// Returns the host, and the port unless it is that of the scheme.
     pub(super) fn authority(&self) -> &str {
         self.url.authority()
     }
 
-    /// The path and the query.
+    /// Returns the path and the query.
     pub(super) fn path(&self) -> &Uri {
         &self.path
     }
 }
 
-/// A URL parser drops line breaks and the like without a word: what people read and what is asked would differ.
+/// Checks the length of a URL, and that it has no blanks and no control characters. A URL parser drops some
+/// of them silently, so that the URL that people read and the one that is requested would differ.
 fn check_text(text: &str, most: usize) -> Result<(), &'static str> {
     if text.len() > most {
         return Err("it is too long");

@@ -1,4 +1,4 @@
-//! What may be asked, as text and as addresses: D48's targets among them.
+//! Tests of the checks of URLs and IP addresses.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -145,7 +145,7 @@ fn what_is_not_of_the_internet() {
     }
 }
 
-/// Spellings under which a careless check would not know an address again.
+/// Spellings under which a careless check would not recognise an address.
 #[test]
 fn d48_an_address_is_known_in_every_spelling() {
     for host in "127.0.0.1 127.1 127.0.1 127.0.0.1. 2130706433 0x7f000001 0x7f.1 0X7F.0.0.1 0177.0.0.1 \

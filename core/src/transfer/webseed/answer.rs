@@ -1,4 +1,4 @@
-//! What the head of an answer says.
+//! Checks of the head of an answer.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,13 +11,17 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use super::WebSeedError;
 use crate::limits;
 
-/// Reads dates of the form HTTP prefers; the two forms of the last century are not worth it.
+/// Parser for dates of the form that HTTP prefers. The two older forms are not read.
 const DATES: DateTimeParser = DateTimeParser::new();
 
-/// Checks that exactly these bytes follow; the length of the file as far as the server tells it.
+/// Checks that an answer holds exactly the requested bytes. Returns the length of the file in bytes; `None`
+/// if the server does not know it.
+///
+/// # Errors
+/// [`WebSeedError`] by the status of the answer, or if it holds other bytes.
 pub(super) fn check<B>(answer: &Response<B>, asked: &Range<u64>) -> Result<Option<u64>, WebSeedError> {
     let headers = answer.headers();
-    // What comes with the last read is beyond what hyper counts.
+    // hyper's own limit does not count the bytes that come with the last read of the head.
     if headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>()
         > limits::WEBSEED_HEAD_BYTES
     {
@@ -26,7 +30,7 @@ pub(super) fn check<B>(answer: &Response<B>, asked: &Range<u64>) -> Result<Optio
     let status = answer.status();
     match status {
         StatusCode::PARTIAL_CONTENT => {}
-        // Of an empty file there are no parts; some servers say so this way.
+        // An empty file has no parts. Some servers then answer with the whole of it.
         StatusCode::OK if only(headers, &CONTENT_LENGTH) == Some("0") => {
             return Err(WebSeedError::PastEnd { length: Some(0) });
         }
@@ -54,7 +58,7 @@ pub(super) fn check<B>(answer: &Response<B>, asked: &Range<u64>) -> Result<Optio
         return Ok(length);
     }
     match length {
-        // A server that has less answers with what there is.
+        // A server with a shorter file answers with the bytes that it has.
         Some(length) if length < asked.end && range == (asked.start..length) => {
             Err(WebSeedError::PastEnd { length: Some(length) })
         }
@@ -62,14 +66,14 @@ pub(super) fn check<B>(answer: &Response<B>, asked: &Range<u64>) -> Result<Optio
     }
 }
 
-/// The text of a header that is there once: of two that differ, one would be wrong.
+/// Returns the text of a header that occurs once. Of two that differ one would be wrong.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
 
-/// `bytes FIRST-LAST/LENGTH`, or `*` for a length that the server does not know.
+/// Reads `bytes FIRST-LAST/LENGTH`. The length is `*`, here `None`, if the server does not know it.
 fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let (range, length) = bytes_unit(text)?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
@@ -79,31 +83,33 @@ fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     fits.then_some((first..last.checked_add(1)?, length))
 }
 
-/// `bytes */LENGTH`.
+/// Reads `bytes */LENGTH`.
 fn unsatisfied(text: &str) -> Option<u64> {
     number(bytes_unit(text)?.strip_prefix("*/")?)
 }
 
+/// Returns the text behind the unit `bytes`.
 fn bytes_unit(text: &str) -> Option<&str> {
     let (unit, rest) = text.split_once(' ')?;
     unit.eq_ignore_ascii_case("bytes").then(|| rest.trim())
 }
 
-/// Rust would also read a sign.
+/// Reads a number of digits alone: Rust would accept a sign before them.
 fn number(text: &str) -> Option<u64> {
     is_digits(text).then(|| text.parse().ok())?
 }
 
+/// Returns true if a text is one or more decimal digits.
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Seconds, or a date; within reason.
+/// Reads a number of seconds or a date. Returns the time until then, at most [`limits::WEBSEED_WAIT`].
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let wait = if is_digits(text) {
         text.parse().map_or(Duration::MAX, Duration::from_secs)
     } else {
-        // What is past is over.
+        // A date in the past asks for no pause.
         Duration::try_from(DATES.parse_timestamp(text).ok()?.duration_since(now)).unwrap_or_default()
     };
     Some(wait.min(limits::WEBSEED_WAIT))

@@ -1,4 +1,4 @@
-//! Heads of answers, well-formed and not.
+//! Tests of the checks of an answer's head.
 #![allow(clippy::unwrap_used)]
 
 use hyper::header::HeaderValue;

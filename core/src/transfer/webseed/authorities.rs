@@ -1,4 +1,4 @@
-//! Whom this machine trusts to say which server has which name.
+//! The certificate authorities that this machine trusts.
 
 use std::sync::Arc;
 
@@ -8,10 +8,15 @@ use tokio::sync::OnceCell;
 
 use super::WebSeedError;
 
-/// Reading over a hundred certificates takes milliseconds and they take room: once is enough for all web seeds.
+/// The TLS settings of all web seeds. Over a hundred certificates take milliseconds to read and take memory,
+/// so they are read once.
 static SYSTEM: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
 
-/// TLS as this machine's owner has set it up: an office's own authority counts, too.
+/// Returns TLS settings with the authorities that the operating system trusts. An authority that an
+/// organisation adds there counts.
+///
+/// # Errors
+/// [`WebSeedError::NoAuthorities`] if there are none.
 pub(super) async fn config() -> Result<Arc<ClientConfig>, WebSeedError> {
     let reading = || async {
         let loaded = tokio::task::spawn_blocking(load).await.map_err(|error| error.to_string());
@@ -20,10 +25,11 @@ pub(super) async fn config() -> Result<Arc<ClientConfig>, WebSeedError> {
     SYSTEM.get_or_try_init(reading).await.cloned()
 }
 
+/// Reads the authorities of the operating system.
 fn load() -> Result<Arc<ClientConfig>, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Single ones that cannot be read are normal: only their servers are not trusted then.
+    // Some certificates cannot be read on most systems. Only the servers below those are not trusted then.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
@@ -32,7 +38,7 @@ fn load() -> Result<Arc<ClientConfig>, String> {
     with_roots(roots).map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// TLS that believes these.
+/// Returns TLS settings that trust these authorities alone.
 pub(super) fn with_roots(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -1,4 +1,4 @@
-//! Connections with web servers: to checked addresses only, kept for later ranges.
+//! Connections with web servers. They go to checked addresses only, and are kept for later ranges.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,11 +24,11 @@ use super::address::{WebOrigin, of_internet};
 use super::{WebSeedError, authorities};
 use crate::limits;
 
-/// Finds the addresses of a name.
+/// A function that finds the addresses of a host name, with this port.
 pub(super) type Lookup =
     Box<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
-/// How long a server is waited for; each from its namesake in [`limits`].
+/// The times for which a server is waited for. Each has its default in [`limits`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) connect: Duration,
@@ -36,17 +36,18 @@ pub(super) struct Patience {
     pub(super) progress: Duration,
 }
 
-/// What lies between us and the servers. Tests put something else in its place.
+/// The network between this machine and the servers. Tests replace it.
 pub(super) struct WebNetwork {
     pub(super) lookup: Lookup,
+    /// Returns true if an address is of the internet.
     pub(super) of_internet: fn(IpAddr) -> bool,
-    /// Whom to trust with names: if nobody is given, those whom this machine trusts.
+    /// The TLS settings; `None` for those of this machine.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) patience: Patience,
 }
 
 impl WebNetwork {
-    /// That of this machine.
+    /// Returns the network of this machine.
     pub(super) fn system() -> Self {
         Self {
             lookup: Box::new(|host, port| {
@@ -63,26 +64,27 @@ impl WebNetwork {
     }
 }
 
-/// Which addresses may be connected to.
+/// The addresses to which connections may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AddressScope {
-    /// Those that anybody could reach.
+    /// Addresses of the internet.
     Internet,
-    /// Those of local networks and of this machine, too.
+    /// All addresses, also those of local networks and of this machine.
     Anywhere,
 }
 
-/// A connection on which nothing is under way, or one answer.
+/// A connection on which nothing, or one answer, is under way.
 pub(super) struct HttpConnection {
     origin: WebOrigin,
-    /// It goes to an address of the internet.
+    /// True if it goes to an address of the internet.
     pub(super) of_internet: bool,
     sender: http1::SendRequest<String>,
     idle_since: Instant,
     _driver: Driver,
 }
 
-/// The task that moves a connection's bytes ends with it: who stops reading an answer is sent no more of it.
+/// The task that moves a connection's bytes. It ends with the connection, so that a server sends no more of
+/// an answer that is no longer read.
 struct Driver(AbortHandle);
 
 impl Drop for Driver {
@@ -91,19 +93,24 @@ impl Drop for Driver {
     }
 }
 
-/// Makes connections and keeps some.
+/// The connections of one web seed.
 pub(super) struct Connections {
     pub(super) network: WebNetwork,
-    /// Oldest first, [`limits::WEBSEED_IDLE`] at most.
+    /// Connections that are kept for later requests, the oldest first. At most [`limits::WEBSEED_IDLE`].
     idle: Mutex<Vec<HttpConnection>>,
 }
 
 impl Connections {
+    /// Returns an empty set of connections over this network.
     pub(super) fn new(network: WebNetwork) -> Self {
         Self { network, idle: Mutex::default() }
     }
 
-    /// Sends a request on a kept connection, or on a new one.
+    /// Sends a request on a kept connection or on a new one. Returns the connection and the head of the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`WebSeedError`] if no connection can be made, or if no answer comes in time.
     pub(super) async fn send(
         &self,
         origin: &WebOrigin,
@@ -111,8 +118,8 @@ impl Connections {
         request: impl Fn() -> Request<String>,
     ) -> Result<(HttpConnection, Response<Incoming>), WebSeedError> {
         if let Some(kept) = self.kept(origin, reach) {
-            // A server may close a connection at the moment it is used again. That is nobody's fault, and nothing was
-            // answered: a new one is made.
+            // A server may close a connection at the moment at which it is used again. Then there was no
+            // answer, and the request goes over a new connection.
             match self.send_on(kept, request()).await {
                 Err(WebSeedError::Lost(_)) => {}
                 other => return other,
@@ -126,6 +133,7 @@ impl Connections {
         self.send_on(fresh, request()).await
     }
 
+    /// Sends a request on this connection and waits for the head of the answer.
     async fn send_on(
         &self,
         mut connection: HttpConnection,
@@ -146,7 +154,8 @@ impl Connections {
         Ok((connection, answer))
     }
 
-    /// Keeps a connection whose answer was read to its end, or dropped: one that cannot be used again is found out then.
+    /// Keeps a connection whose answer was read to its end or dropped. A connection that cannot be used again
+    /// is recognised when it is looked for.
     pub(super) fn keep(&self, mut connection: HttpConnection) {
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,14 +166,14 @@ impl Connections {
         idle.push(connection);
     }
 
-    /// As if all kept connections had been idle for so much longer.
+    /// Makes all kept connections look idle for this much longer.
     #[cfg(test)]
     pub(super) fn age(&self, by: Duration) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.iter_mut().for_each(|one| one.idle_since -= by);
     }
 
-    /// The kept connection that was used last: the others may come to rest.
+    /// Takes the kept connection that was used last, so that the others become idle and are closed.
     fn kept(&self, origin: &WebOrigin, reach: AddressScope) -> Option<HttpConnection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(HttpConnection::is_fresh);
@@ -175,6 +184,7 @@ impl Connections {
         Some(idle.remove(at))
     }
 
+    /// Makes a new connection with an address that may be used, with TLS if the origin has it.
     async fn connect(&self, origin: &WebOrigin, reach: AddressScope) -> Result<HttpConnection, WebSeedError> {
         let addrs = self.addresses(origin, reach).await?;
         let unreachable = |error| WebSeedError::Unreachable { host: origin.host.to_string(), error };
@@ -194,7 +204,8 @@ impl Connections {
         Ok(HttpConnection { origin, of_internet, sender, idle_since: Instant::now(), _driver: driver })
     }
 
-    /// The addresses of a host that may be connected to; nobody looks the name up again before they are.
+    /// Returns the addresses of a host to which connections may go. The name is not looked up again after the
+    /// check.
     async fn addresses(
         &self,
         origin: &WebOrigin,
@@ -220,12 +231,14 @@ impl Connections {
 }
 
 impl HttpConnection {
+    /// Returns true if the server has not closed the connection, and it has not been idle for too long.
     fn is_fresh(&self) -> bool {
         !self.sender.is_closed() && self.idle_since.elapsed() < limits::WEBSEED_IDLE_FOR
     }
 }
 
-/// Each once, in the resolver's order but IPv6 and IPv4 by turns, and not too many.
+/// Returns each address once, in the resolver's order but IPv6 and IPv4 in turn (RFC 8305), and at most
+/// [`limits::WEBSEED_ADDRS`].
 pub(super) fn by_turns(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut order: Vec<SocketAddr> = Vec::new();
     for addr in addrs {
@@ -243,7 +256,7 @@ pub(super) fn by_turns(addrs: impl Iterator<Item = SocketAddr>) -> Vec<SocketAdd
     turns.into_iter().take(limits::WEBSEED_ADDRS).map(|index| order[index]).collect()
 }
 
-/// The first of these that answers; each gets a head start on the next.
+/// Connects to the first address that answers. Each gets a head start on the next (RFC 8305).
 async fn connect_any(addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let (mut rest, mut tries) = (addrs.into_iter(), FuturesUnordered::new());
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -259,7 +272,7 @@ async fn connect_any(addrs: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// TLS, with a server that proves its name.
+/// Makes the TLS handshake with a server, which must prove its name.
 async fn shake_hands(
     config: Arc<ClientConfig>,
     tcp: TcpStream,
@@ -282,7 +295,7 @@ async fn shake_hands(
     })
 }
 
-/// What is wrong with a certificate; nothing that its server wrote.
+/// Returns the fault of a certificate in words. They hold no text of the server.
 const fn in_words(fault: &CertificateError) -> &'static str {
     match fault {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -300,7 +313,7 @@ const fn in_words(fault: &CertificateError) -> &'static str {
     }
 }
 
-/// Begins HTTP on a new connection.
+/// Starts HTTP/1.1 on a new connection, and the task that moves its bytes.
 async fn speak<S>(stream: S) -> Result<(http1::SendRequest<String>, Driver), WebSeedError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

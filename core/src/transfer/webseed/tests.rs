@@ -1,4 +1,4 @@
-//! Web seeds against servers that do as they like, on real sockets.
+//! Tests of web seeds with correct and with hostile servers, on real sockets.
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
@@ -18,17 +18,17 @@ mod redirects;
 mod secure;
 mod server;
 
-/// More than anything here takes.
+/// A time longer than any step of these tests.
 const LONG: Duration = Duration::from_secs(60);
-/// A patience that a test waits to the end of.
+/// A patience so short that a test can wait for its end.
 const BRIEF: Duration = Duration::from_millis(50);
 
-/// The file that honest servers have.
+/// Returns the bytes of the file on correct servers.
 fn file() -> Vec<u8> {
     (0..100_000_u32).map(|index| ((index * 31) >> 3) as u8).collect()
 }
 
-/// Sockets as they are, patience for a slow machine.
+/// Returns the real network, with patience for a slow machine.
 fn network() -> WebNetwork {
     WebNetwork {
         patience: Patience { connect: LONG, first_byte: LONG, progress: LONG },
@@ -36,7 +36,7 @@ fn network() -> WebNetwork {
     }
 }
 
-/// The same, on which names mean what a test says.
+/// Returns that network with a lookup of names by the test.
 fn named(find: impl Fn(&str) -> Vec<SocketAddr> + Send + Sync + 'static) -> WebNetwork {
     let lookup = move |host: String, _| {
         let found = find(&host);
@@ -45,26 +45,26 @@ fn named(find: impl Fn(&str) -> Vec<SocketAddr> + Send + Sync + 'static) -> WebN
     WebNetwork { lookup: Box::new(lookup), ..network() }
 }
 
-/// A seed on this machine, reached as its owner allowed.
+/// Returns a web seed on this machine, whose owner allows private addresses.
 fn seed(server: &Server) -> WebSeed {
     WebSeed::within(network(), &server.url("/file"), true).unwrap()
 }
 
-/// What is read of a seed, and how that ends.
+/// Reads a range. Returns the bytes that came and the result.
 async fn read(seed: &WebSeed, range: Range<u64>) -> (Vec<u8>, Result<(), WebSeedError>) {
     let mut got = Vec::new();
     let ended = timeout(LONG, seed.read(range, |piece| got.extend_from_slice(piece))).await;
     (got, ended.expect("a read ends"))
 }
 
-/// Why a read gave nothing.
+/// Returns the error of a read that gives no bytes.
 async fn refusal(seed: &WebSeed, range: Range<u64>) -> WebSeedError {
     let (got, ended) = read(seed, range).await;
     assert!(got.is_empty());
     ended.unwrap_err()
 }
 
-/// An answer of a head and a body, each as given.
+/// Returns an answer with this head and body.
 fn raw(head: &str, body: impl AsRef<[u8]>) -> Vec<Step> {
     let mut bytes = head.replace('\n', "\r\n").into_bytes();
     bytes.extend_from_slice(b"\r\n\r\n");
@@ -72,7 +72,8 @@ fn raw(head: &str, body: impl AsRef<[u8]>) -> Vec<Step> {
     vec![Step::Send(bytes)]
 }
 
-/// Whether this is the process that a test runs itself in, with these variables; if not, it is run and looked at.
+/// Returns true in the child process in which a test runs itself with these variables. In the parent it runs
+/// the child, checks that it passes, and returns false.
 fn in_child(test: &str, variables: &[(&str, &str)]) -> bool {
     const CHILD: &str = "SWARM_WEBSEED_CHILD";
     if std::env::var_os(CHILD).is_some() {

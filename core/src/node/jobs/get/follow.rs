@@ -1,4 +1,4 @@
-//! Following a download: what is waited for, what is told meanwhile, when it is given up.
+//! Follows a download: waits for it, sends its progress, and gives it up at the deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,21 +22,22 @@ use crate::store::{Begin, Blob, Finder, Store};
 use crate::transfer::session::event::Outcome;
 use crate::transfer::writer;
 
-/// A person who waits hears what was tried after this long, and every so often again.
+/// Time until the caller is told what was tried, and between two such events.
 const SEARCHING_EVERY: Duration = Duration::from_secs(3);
-/// Progress is told this often.
+/// Time between two events of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// Times a download is completed, found wrong on disk, and completed again before the disk is blamed.
+/// Number of times that a download is completed, found wrong on disk and completed again before the disk is
+/// blamed.
 const PROOFS: u32 = 3;
 
-/// How a download ended.
+/// End of a download.
 pub(super) enum Ended {
     Complete,
-    /// A flush found the disk full.
+    /// A flush found the disk full. Holds the error.
     Full(String),
 }
 
-/// What is proven of an id.
+/// Proven facts of an id.
 pub(super) struct Known {
     pub(super) list: HashList,
     pub(super) name: Option<String>,
@@ -49,7 +50,7 @@ impl From<&Learned> for Known {
     }
 }
 
-/// What an earlier run proved, or what needs no peer: nothing at all is also content.
+/// Returns the facts that an earlier run proved, or that need no peer: the empty file is known to all.
 fn known(store: &Store, id: ContentId) -> Option<Known> {
     if id == ContentKind::File.id_of(&[]) {
         let geometry = Geometry::new(0).ok()?;
@@ -60,7 +61,7 @@ fn known(store: &Store, id: ContentId) -> Option<Known> {
     Some(Known { list, name: Some(record.name), only: None })
 }
 
-/// What a directory or a share calls its content is here, and is no such thing.
+/// Returns the failure for content of a directory or share that is here and is something else.
 pub(super) fn something_else(id: ContentId) -> Failure {
     failure(
         Fault::BadContent,
@@ -68,12 +69,12 @@ pub(super) fn something_else(id: ContentId) -> Failure {
     )
 }
 
-/// A share whose bytes are those of its id and do not decrypt as they should.
+/// Returns the failure for a share whose bytes match its id and do not decrypt.
 pub(super) fn malformed() -> Failure {
     failure(Fault::BadContent, "bad share: its publisher encrypted it wrongly")
 }
 
-/// Time ran out with holders at hand.
+/// Returns the failure for a deadline that passed although holders were there.
 pub(super) fn not_complete(waited: Duration) -> Failure {
     Failure {
         fault: Fault::Timeout,
@@ -83,8 +84,8 @@ pub(super) fn not_complete(waited: Duration) -> Failure {
 }
 
 impl GetJob {
-    /// Finds out what an id is: from the store if an earlier run knew, else from peers. `None` if another job is at it and
-    /// has now ended.
+    /// Learns the length and kind of an id, from the store if an earlier run knew them, otherwise from peers.
+    /// `None` if another job was fetching it and has now ended.
     pub(super) async fn learn(
         &self,
         id: ContentId,
@@ -135,7 +136,7 @@ impl GetJob {
         }
     }
 
-    /// Another job fetches the same: show its progress as ours.
+    /// Shows the progress of another job that fetches this content.
     pub(super) async fn wait_for_other(
         &self,
         mut view: watch::Receiver<DownloadView>,
@@ -150,7 +151,7 @@ impl GetJob {
         }
     }
 
-    /// Waits for news, for `most`, or for the deadline.
+    /// Waits for a change of the download, for `most`, or for the deadline.
     pub(super) async fn changed(
         &self,
         view: &mut watch::Receiver<DownloadView>,
@@ -186,7 +187,7 @@ impl GetJob {
         })
     }
 
-    /// Writes a verified chunk that came another way than over a data stream.
+    /// Writes a verified chunk that did not come over a data stream.
     pub(super) async fn write(
         &self,
         blob: &Arc<Blob>,
@@ -215,7 +216,7 @@ impl GetJob {
         self.net.question(ask).await.ok_or_else(stopped)
     }
 
-    /// Fetches a blob until it is whole and every chunk was hashed by this process.
+    /// Fetches a blob until it is complete and this process has hashed every chunk.
     pub(super) async fn download(
         &mut self,
         begin: Begin,
@@ -240,7 +241,8 @@ impl GetJob {
                     .last()
                     .filter(|c| !blob.has(*c) && blob.geometry().size(*c) == bytes.len())
             {
-                // If the disk refuses, the chunk is fetched like any other, and the refusal is dealt with there.
+                // If the disk refuses the chunk, it is fetched like any other, and the refusal is dealt with
+                // there.
                 self.write(&blob, chunk, bytes).await?;
             }
             let mut view = self.start(&blob, order).await?;
@@ -266,7 +268,7 @@ impl GetJob {
         }
     }
 
-    /// Follows a download to its end, telling its events.
+    /// Follows a download to its end and sends its events.
     pub(super) async fn watch(
         &self,
         view: &mut watch::Receiver<DownloadView>,
@@ -284,7 +286,7 @@ impl GetJob {
                 let _ = self.events.send(Event::Notice { text: text.clone() }).await;
             }
             (banned, notices) = (now.banned.len(), now.notices.len());
-            // What a share is comes first, and is not what is wanted.
+            // The envelope of a share comes first, and is not the wanted content.
             let wanted = blob.kind() == ContentKind::File && now.prefix > prefix;
             if let (Destination::Store, true, Some(path)) = (&self.get.output, wanted, blob.file()) {
                 prefix = now.prefix;
@@ -307,7 +309,8 @@ impl GetJob {
         }
     }
 
-    /// Flushes, and reads what an earlier run left; false if some chunks must be fetched again.
+    /// Flushes the blob, and reads the bytes of an earlier run again. Returns false if some chunks must be
+    /// fetched again.
     pub(super) async fn prove(&self, blob: &Arc<Blob>) -> Result<bool, Failure> {
         let (store, blob) = (self.context.store.clone(), Arc::clone(blob));
         let bad = blocking(move || store.prove(&blob)).await?.map_err(store_failure)?;

@@ -1,4 +1,4 @@
-//! Chunks that need not come from a peer: those that can be put together from files that are here.
+//! Gathers chunks that need not come from a peer, because files that are here hold their bytes.
 
 use std::sync::Arc;
 
@@ -14,26 +14,26 @@ use crate::node::network::blocking;
 use crate::store::{Begin, Blob, Finder, WriteTarget};
 use crate::transfer::session::event::Outcome;
 
-/// How the progress of a blob becomes that of what was asked for of it.
+/// Converts the progress of a blob into that of the part of it that was requested.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     /// Bytes of the blob that were here at the start.
     base: u64,
-    /// Bytes of what was asked for that were.
+    /// Bytes of the requested part that were here at the start.
     here: u64,
-    /// Bytes that were asked for.
+    /// Bytes of the requested part.
     total: u64,
 }
 
 impl GetJob {
-    /// Places in which chunks of a blob are looked for before peers are asked.
+    /// Returns the places in which chunks of a blob are looked for before peers are asked.
     pub(super) async fn finder(&self, begin: &Begin) -> Result<Option<Arc<Finder>>, Failure> {
         let (store, begin) = (self.context.store.clone(), begin.clone());
         let finder = blocking(move || store.finder(&begin)).await?.map_err(store_failure)?;
         Ok((!finder.is_empty()).then(|| Arc::new(finder)))
     }
 
-    /// Writes all chunks that are found. A full disk ends it early: what comes from peers waits for room.
+    /// Writes all chunks that are found. A full disk ends it early: chunks from peers wait for room.
     pub(super) async fn gather(&self, blob: &Arc<Blob>, finder: &Arc<Finder>) -> Result<(), Failure> {
         let lacking: Vec<ChunkIndex> =
             blob.lacking().iter().filter_map(|c| blob.geometry().chunk(c)).collect();
@@ -61,7 +61,7 @@ impl GetJob {
         Ok(())
     }
 
-    /// From here on bytes come from peers.
+    /// Sets the scale of the progress. From here on bytes come from peers.
     pub(super) fn measure(&mut self, target: &WriteTarget, blob: &Blob) {
         let geometry = blob.geometry();
         let have = blob.have();
@@ -75,12 +75,12 @@ impl GetJob {
             WriteTarget::File(_) | WriteTarget::Store => blob.plain_bytes(geometry.len()),
         };
         let here = total.saturating_sub(lacks);
-        // What was counted before a full disk is here by now.
+        // Bytes that were counted before the disk was full are here by now.
         self.here = if self.scale.is_none() { here } else { self.here };
         self.scale = Some(Scale { base, here, total });
     }
 
-    /// The progress of what was asked for.
+    /// Returns the progress of the requested part.
     pub(super) fn scaled(&self, progress: Progress) -> Progress {
         let Some(Scale { base, here, total }) = self.scale else { return progress };
         let done = (here + progress.done.saturating_sub(base)).min(total);

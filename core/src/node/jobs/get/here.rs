@@ -1,4 +1,4 @@
-//! What is here already: at its destination, or somewhere else in this store.
+//! Uses content that is here already: at its destination, or somewhere else in this store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::store::{Begin, Blob, Store, StoreError, rest_is_there};
 use crate::transfer::session::event::Outcome;
 
 impl GetJob {
-    /// What is wanted stands at its destination already: nothing to do, and nothing to overwrite.
+    /// Returns the answer if the wanted file is at its destination already: nothing is fetched or
+    /// overwritten.
     pub(super) async fn already_there(&self, id: ContentId, path: PathBuf) -> Result<Option<Event>, Failure> {
         let len = match std::fs::metadata(&path) {
             Ok(meta) if meta.is_file() => meta.len(),
@@ -46,7 +47,7 @@ impl GetJob {
         Ok(Some(self.done(id, path, len, len, &DownloadView::default())))
     }
 
-    /// A file that is right where it lies is shared from there, if the store did not know it. No harm if that fails.
+    /// Shares a file from its destination, if the store did not know it. A failure is harmless.
     pub(super) async fn adopt(&self, id: ContentId, path: PathBuf) {
         let (store, audience, domain) = (self.context.store.clone(), self.get.serve, self.context.domain);
         let adopted = blocking(move || match store.record(id) {
@@ -58,7 +59,8 @@ impl GetJob {
         }
     }
 
-    /// The directory lies at its destination already, put there by this store, and every byte of it verifies.
+    /// Returns the answer if this store put the directory at its destination earlier and every byte of it
+    /// verifies.
     pub(super) async fn tree_in_place(&self, id: ContentId) -> Result<Option<Event>, Failure> {
         let Some(record) = self.context.store.record(id) else { return Ok(None) };
         let Some(payload) = record.payload.and_then(|p| self.context.store.record(p.id)) else {
@@ -79,7 +81,7 @@ impl GetJob {
             let checked = store.verify(id_of_bytes, &|_| {}, &AtomicBool::new(false));
             let whole = matches!(&checked, Ok((_, bad)) if bad.is_empty());
             if !whole && !payload.origin {
-                // What is good of it stays known, and shared.
+                // Its good chunks stay known and shared.
                 let good = checked.map(|(blob, bad)| blob.have().without(&bad)).ok();
                 store.keep_good(id_of_bytes, good.as_ref())?;
             }
@@ -89,7 +91,7 @@ impl GetJob {
             self.net.ask(NetworkCommand::Withdraw(payload.id)).await;
             return Ok(None);
         }
-        // What no chunk brings may be missing, or be somebody's by now.
+        // Entries without bytes may be missing, or belong to somebody else by now.
         let Some(manifest) = self.known_manifest(id).await else { return Ok(None) };
         let (manifest, at) = (Arc::new(manifest), root.clone());
         let rest = Arc::clone(&manifest);
@@ -100,7 +102,7 @@ impl GetJob {
         Ok(Some(self.done(id, root, payload.plain_len(), payload.plain_len(), &DownloadView::default())))
     }
 
-    /// The same once the name under which it goes into a folder is known.
+    /// Returns the answer if the file is in its folder already; for when its name there is known.
     pub(super) async fn already_into(&self, id: ContentId, name: &str) -> Result<Option<Event>, Failure> {
         match &self.get.output {
             Destination::Into(folder) => self.already_there(id, folder.join(sanitize_name(name))).await,
@@ -111,7 +113,10 @@ impl GetJob {
         }
     }
 
-    /// Whether the bytes that a directory or a share names are whole here. That they are bytes, and how many, is its word.
+    /// Returns true if the bytes that a directory or a share names are complete here.
+    ///
+    /// # Errors
+    /// The id is here and names other content than the directory or share says.
     pub(super) fn is_whole(&self, id: ContentId, len: u64) -> Result<bool, Failure> {
         let Some(record) = self.context.store.record(id) else { return Ok(false) };
         if record.kind != ContentKind::File || record.len != len {
@@ -120,7 +125,7 @@ impl GetJob {
         Ok(record.state == StoredState::Complete)
     }
 
-    /// It is whole in the store: copied to where it is wanted, verified on the way.
+    /// Copies content that is complete in the store to its destination, verified on the way.
     pub(super) async fn take_from_store(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let unknown = || failure(Fault::Verification, format!("{id} is no longer in the store"));
         let record = self.context.store.record(id).ok_or_else(unknown)?;
@@ -151,8 +156,8 @@ impl GetJob {
         Ok(path.map(|path| self.done(id, path, len, len, &DownloadView::default())))
     }
 
-    /// Copies the file of a whole blob to where it is wanted; `len` are its bytes on disk. `None`: it is not what it was, which is
-    /// forgotten (if it may be) so that it is fetched again.
+    /// Copies the file of a complete blob to its destination; `len` is its length on disk in bytes. `None` if
+    /// the file was changed: then the record is given up (if it may be), so that the blob is fetched again.
     pub(super) async fn copy_out(
         &self,
         id: ContentId,
@@ -170,7 +175,7 @@ impl GetJob {
                 tracing::info!(%id, why, "the local copy has changed: it is fetched again");
                 self.net.ask(NetworkCommand::Withdraw(id)).await;
                 let store = self.context.store.clone();
-                // What is left of it is a place to look for good chunks.
+                // Its remains are a place to look for good chunks.
                 blocking(move || store.demote(id)).await?.map_err(store_failure)?;
                 return Ok(None);
             }
@@ -182,7 +187,7 @@ impl GetJob {
         Ok(Some(path))
     }
 
-    /// A tree whose bytes are whole at another place here.
+    /// Copies the chunks of a tree whose bytes are complete at another place here.
     pub(super) async fn copy_chunks(&self, begin: Begin, source: Arc<Blob>) -> Result<Arc<Blob>, Failure> {
         let blob = self.begin(&begin).await?;
         let mut buffer = Vec::new();

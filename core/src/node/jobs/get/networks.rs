@@ -1,4 +1,4 @@
-//! In which network something is fetched that was begun in another one.
+//! Chooses the network for content whose download was begun in another one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::node::actor::NetworkCommand;
 use crate::node::context::Context;
 use crate::transfer::watchers::Owner;
 
-/// A person who waits hears what was tried this often.
+/// Time between two events that tell what was tried.
 const SEARCHING_EVERY: Duration = Duration::from_secs(3);
 
-/// A network that is looked around in.
+/// A network that is searched for holders.
 struct Looking {
     context: Context,
     view: watch::Receiver<DownloadView>,
@@ -31,8 +31,8 @@ impl Looking {
 }
 
 impl GetJob {
-    /// Decides on the network. Content that was begun in the network of all nodes is looked for in the offices of this node as
-    /// well, and fetched where somebody has it. A network that is named is taken.
+    /// Chooses the network. Content that was begun in the public network is looked for in the offices of this
+    /// node as well, and fetched where a peer has it. A network that the command or the link names is taken.
     pub(super) async fn choose_network(&mut self, id: ContentId) -> Result<(), Failure> {
         let others = if self.anywhere { self.context.offices_for(id) } else { Vec::new() };
         if !others.is_empty() {
@@ -45,9 +45,9 @@ impl GetJob {
         self.context.take_over(id).await
     }
 
-    /// The first of these networks in which somebody has some of it.
+    /// Returns the first of these networks in which a peer has some of the content.
     async fn look_in(&self, id: ContentId, networks: Vec<Context>) -> Result<Context, Failure> {
-        // Of a directory whose files are known, the bytes of these are what is missing.
+        // If the files of a directory are known, their bytes are what is missing.
         let payload = self.context.store.record(id).and_then(|record| record.payload);
         let id = payload.map_or(id, |payload| payload.id);
         let owner: Arc<Owner> = Arc::default();
@@ -66,7 +66,7 @@ impl GetJob {
         loop {
             if let Some(at) = looking.iter().position(Looking::has_found) {
                 let found = looking.swap_remove(at);
-                // What was begun for this look ends with its owner.
+                // Searches that were begun here end with their owner.
                 drop(owner);
                 return Ok(found.context);
             }

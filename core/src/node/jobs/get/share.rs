@@ -1,5 +1,5 @@
-//! Fetching a share: its envelope first, as a directory's manifest; then, with the key, its content to where it is wanted, or,
-//! without one, its content as it travels, to be held for others.
+//! Fetches a share: first its envelope, as a directory's manifest; then, with the key, its content to its
+//! destination, or, without one, its content as it travels, to be held for others.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::schedule::ChunkOrder;
 use crate::store::record::{BlobLocation, Payload, Seal, StoredState};
 use crate::store::{Begin, StoreError, WriteTarget};
 
-/// What it is called where its name is not known.
+/// Name of a share whose name is not known.
 const NAMELESS: &str = "share";
 
 impl GetJob {
-    /// Fetches the envelope, and then what it names.
+    /// Fetches the envelope, and then the content that it names.
     pub(super) async fn fetch_share(
         &mut self,
         id: ContentId,
@@ -35,7 +35,7 @@ impl GetJob {
         if learned.list.geometry().len() > limits::ENVELOPE_BYTES as u64 {
             return Err(failure(Fault::BadContent, "bad share: it is larger than allowed"));
         }
-        // An earlier run may have had it all, and ended before it looked inside.
+        // An earlier run may have fetched all of it, and ended before it looked inside.
         if self.context.store.record(id).is_none_or(|record| record.state != StoredState::Complete) {
             let (name, target) = (NAMELESS.to_owned(), WriteTarget::Store);
             let begin = self.to_begin(learned.list, name, target, None, None);
@@ -51,7 +51,7 @@ impl GetJob {
         self.open_share(id).await
     }
 
-    /// Its envelope is here.
+    /// Opens the envelope of a share, which is here, and fetches its content.
     pub(super) async fn open_share(&mut self, id: ContentId) -> Result<Option<Event>, Failure> {
         let (store, key) = (self.context.store.clone(), self.key.clone());
         if matches!(self.get.output, Destination::Hold) {
@@ -80,7 +80,7 @@ impl GetJob {
         }
     }
 
-    /// The content of a shared file.
+    /// Fetches the content of a shared file.
     async fn fetch_content(
         &mut self,
         id: ContentId,
@@ -107,9 +107,9 @@ impl GetJob {
         let here = self.context.store.record(content).filter(|_| whole);
         let (store, overwrite) = (self.context.store.clone(), self.get.overwrite);
         let source = match here {
-            // Its plain bytes lie somewhere: they are copied from there.
+            // Its plain bytes are somewhere on this machine: they are copied from there.
             Some(record) if record.seal == Some(seal) && record.of == Some(id) => {
-                // What was published here and edited is its owner's to publish again.
+                // Content that was published here and edited is left for its owner to publish again.
                 let path = self.copy_out(content, dest, seal.len, !record.origin).await?;
                 return Ok(path.map(|path| self.done(id, path, seal.len, seal.len, &DownloadView::default())));
             }
@@ -144,7 +144,7 @@ impl GetJob {
         Ok(Some(self.done(id, path, seal.len, resumed, &view)))
     }
 
-    /// For others, who have the key: as it travels, and nothing is known of it.
+    /// Fetches the content as it travels, to hold it for peers that have the key.
     async fn hold(&mut self, id: ContentId, outside: Outside) -> Result<Option<Event>, Failure> {
         let Outside { content, content_len: len, .. } = outside;
         let store = self.context.store.clone();
@@ -167,7 +167,7 @@ impl GetJob {
         let Some(learned) = self.learn(content, Some((ContentKind::File, len))).await? else {
             return Ok(None);
         };
-        // Not even a name of ours, which would tell who has no key.
+        // Without even a name of this node's, which would tell something to nodes without the key.
         let name = String::new();
         let begin = self.to_begin(learned.list, name, WriteTarget::Store, Some(id), None);
         let (blob, view) = self.download(begin, learned.only, ChunkOrder::Rarest, None).await?;
@@ -179,7 +179,8 @@ impl GetJob {
         Ok(Some(self.done(id, self.context.home.clone(), len, resumed, &view)))
     }
 
-    /// The file of a share stands at its destination already, put there by this store, and every byte of it verifies.
+    /// Returns the answer if this store put the file of the share at its destination earlier and every byte
+    /// of it verifies.
     pub(super) async fn share_in_place(&self, id: ContentId, path: &Path) -> Result<Option<Event>, Failure> {
         let store = self.context.store.clone();
         let share = store.record(id).filter(|record| record.kind == ContentKind::Share);

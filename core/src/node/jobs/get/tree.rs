@@ -1,4 +1,4 @@
-//! Fetching a directory: its manifest into the store, then what its destination lacks of its files.
+//! Fetches a directory: its manifest into the store, then the bytes that its destination lacks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl GetJob {
         })
     }
 
-    /// Compares the destination of a directory with it: what lies there, and what may be put there.
+    /// Compares a directory with its destination: what is there, and what may be put there.
     pub(super) async fn survey(
         &self,
         id: ContentId,
@@ -89,7 +89,7 @@ impl GetJob {
         blocking(look).await?.map_err(store_failure)
     }
 
-    /// Names the destination of a directory.
+    /// Returns the destination of a directory.
     fn tree_destination(&self, id: ContentId, name: &str, manifest: &Manifest) -> Result<PathBuf, Failure> {
         let name = sanitize_name(name);
         match &self.get.output {
@@ -102,8 +102,8 @@ impl GetJob {
         }
     }
 
-    /// A folder that is there is what a directory goes into, unless a directory was put there as it: then it
-    /// is an earlier version.
+    /// Returns the destination for an output that is a folder. The directory goes into the folder, unless
+    /// this store put an earlier version of the directory there: then it goes over it.
     fn inside_or_over(
         &self,
         id: ContentId,
@@ -143,8 +143,8 @@ impl GetJob {
         }
     }
 
-    /// Fetches what is lacking of a directory whose manifest is here. `None`: another job is at it; look
-    /// again.
+    /// Fetches the missing bytes of a directory whose manifest is here. `None` if another job is fetching it:
+    /// look again.
     pub(super) async fn fetch_tree(
         &mut self,
         id: ContentId,
@@ -185,7 +185,7 @@ impl GetJob {
         let (blob, view) = match whole {
             true => match self.copies(&begin, finder.as_ref()).await? {
                 Some(blob) => (blob, DownloadView::default()),
-                // It was not what the record says: what is missing is fetched.
+                // The bytes were not those of the record: the missing ones are fetched.
                 None => return Ok(None),
             },
             false => self.download(begin, only, ChunkOrder::Rarest, finder).await?,
@@ -207,8 +207,8 @@ impl GetJob {
         Ok(Some(self.done(id, dest, selected, resumed, &view)))
     }
 
-    /// Tells whether the bytes of a directory are whole at another place of this store. What is said to be whole
-    /// here and is gone or damaged is whole no longer.
+    /// Returns true if the bytes of a directory are complete at another place of this store. A record whose
+    /// bytes are gone or damaged stops to count as complete.
     async fn is_whole_elsewhere(
         &self,
         payload: ContentId,
@@ -238,8 +238,8 @@ impl GetJob {
         Ok(whole)
     }
 
-    /// The hash list of a directory's bytes: what is here if nobody need be asked for more, else what peers
-    /// prove.
+    /// Returns the hash list of a directory's bytes: that of the store if no peer has to be asked for more,
+    /// otherwise one that peers prove.
     async fn tree_list(&self, payload: ContentId, len: u64, whole: bool) -> Result<Option<Known>, Failure> {
         if len == 0 {
             let geometry = Geometry::new(0).map_err(|e| failure(Fault::BadContent, e.to_string()))?;
@@ -259,8 +259,8 @@ impl GetJob {
         self.learn(payload, Some((ContentKind::File, len))).await
     }
 
-    /// Takes all that is lacking from what is whole at another place here. If it is not there, that is not
-    /// whole.
+    /// Copies all missing bytes from a complete copy at another place here. If they are not there, that copy
+    /// is not complete.
     async fn copies(
         &mut self,
         begin: &Begin,
@@ -282,7 +282,7 @@ impl GetJob {
         Ok(None)
     }
 
-    /// What earlier versions left at the destination: it stays, or goes if that was asked for.
+    /// Deals with files that earlier versions left at the destination: they stay, or are deleted on request.
     pub(super) async fn settle(
         &self,
         id: ContentId,

@@ -1,4 +1,4 @@
-//! What servers answer, and how slowly.
+//! Tests of the answers of servers: their bytes and their pace.
 
 use super::*;
 
@@ -170,7 +170,7 @@ async fn what_is_no_answer_at_all() {
         let server = Server::start(move |_, _| raw(&head, ""));
         let server = server.await;
         let why = refusal(&seed(&server), 0..1).await;
-        // Said by what reads it: no more is held than that.
+        // The reader of the head reports this: it holds no more bytes than its limit.
         assert!(matches!(why, WebSeedError::BadAnswer("it is not HTTP, or its head is too long")), "{why}");
         server.ended(1).await;
     }

@@ -1,4 +1,4 @@
-//! Names, addresses and what the environment would like.
+//! Tests of names, addresses, and variables of the environment.
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -18,8 +18,8 @@ async fn this_machine_is_not_on_the_internet() {
     assert_eq!(seed.len().await.unwrap(), 100_000, "its owner may say so");
 }
 
-/// Of a name with good and bad addresses, the good ones; and the connection goes to what was looked at: a name that means
-/// something else the next time is not asked again.
+/// Only the allowed addresses of a name are used, and the connection goes to an address that was checked: a
+/// name that has other addresses at a second lookup gains nothing.
 #[tokio::test]
 async fn d48_a_name_is_looked_up_once_and_taken_at_its_word() {
     let (inside, outside) =
@@ -28,7 +28,7 @@ async fn d48_a_name_is_looked_up_once_and_taken_at_its_word() {
     let count = lookups.clone();
     let named = named(move |host| {
         assert_eq!(host, "rebound.example");
-        // The first time it is honest.
+        // The first lookup gives an allowed address.
         match count.fetch_add(1, Ordering::SeqCst) {
             0 => vec![bad, good, bad],
             _ => vec![bad],
@@ -41,14 +41,14 @@ async fn d48_a_name_is_looked_up_once_and_taken_at_its_word() {
     }
     assert_eq!((lookups.load(Ordering::SeqCst), outside.asked().len()), (1, 2));
     assert!(outside.asked()[0].head.contains("\r\nhost: rebound.example\r\n"));
-    // The connection ends, so that the name is looked up again: now nothing good is left.
+    // The connection ends, so that the name is looked up again: now it has no allowed address.
     drop(outside);
     let why = refusal_after_loss(&seed).await;
     assert!(matches!(&why, WebSeedError::Forbidden { host } if host == "rebound.example"), "{why}");
     assert!(inside.asked().is_empty());
 }
 
-/// Asks until a connection that is ending has been noticed.
+/// Reads until the end of a connection has been noticed.
 async fn refusal_after_loss(seed: &WebSeed) -> WebSeedError {
     loop {
         match read(seed, 20..30).await.1 {
@@ -82,13 +82,13 @@ async fn the_second_address_is_tried_when_the_first_is_closed() {
     assert!(matches!(why, WebSeedError::Unreachable { .. }) && !why.is_final(), "{why}");
 }
 
-/// An address whose connections nobody takes, and those that fill it up.
+/// Returns an address at which connections are not accepted, and the connections that fill its queue.
 async fn black_hole() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let (addr, mut full) = (listener.local_addr().unwrap(), Vec::new());
-    // On a busy machine a connection that is taken may take its time, too.
+    // On a busy machine a connection that will be accepted may take some time as well.
     while let Ok(stream) = timeout(BRIEF * 6, TcpStream::connect(addr)).await {
         full.push(stream.unwrap());
     }
@@ -109,7 +109,7 @@ async fn neither_a_lookup_nor_a_connection_is_waited_for_long() {
     let (_listener, _full, silent) = black_hole().await;
     let patience = Patience { connect: BRIEF, ..network().patience };
     let lookup = |_, _| Box::pin(std::future::pending()) as _;
-    // TLS is part of it: this server waits for a request and says nothing.
+    // The TLS handshake counts: this server waits for a request and sends nothing.
     let plain = Server::honest().await;
     for (network, url) in [
         (WebNetwork { lookup: Box::new(lookup), ..network() }, "http://a.example/".to_owned()),

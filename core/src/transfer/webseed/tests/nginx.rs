@@ -1,4 +1,4 @@
-//! A web server as people have them.
+//! Tests with nginx.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
 
-/// One process, no files outside its folder; each request is told to `LOG` as connection, request on it, status, range.
+/// The configuration: one process, no files outside its folder. Each request is written to `LOG`: number of
+/// the connection, number of the request on it, status, range.
 const CONFIG: &str = "
 daemon off;
 master_process off;
@@ -45,7 +46,7 @@ impl Drop for Nginx {
 }
 
 impl Nginx {
-    /// Nothing where it is not installed.
+    /// Starts nginx; `None` where it is not installed.
     async fn start() -> Option<Self> {
         let binary = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/bin/nginx", "/opt/homebrew/bin/nginx"]
             .into_iter()
@@ -56,7 +57,7 @@ impl Nginx {
         std::fs::write(folder.path().join("files/empty"), "").unwrap();
         let log = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         loop {
-            // Free now; should somebody else take it first, another one is tried.
+            // The port is free now. If another process takes it first, another port is tried.
             let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let config = CONFIG
                 .replace("PORT", &free.port().to_string())
@@ -81,7 +82,7 @@ impl Nginx {
         WebSeed::within(network(), &format!("http://127.0.0.1:{}{path}", self.port), true).unwrap()
     }
 
-    /// The next line of the log that is about a request.
+    /// Waits for the next line of the log that is about a request.
     async fn logged(&self) -> [String; 4] {
         let mut line = [0; 1024];
         let length = timeout(LONG, self.log.recv(&mut line)).await.expect("a line").unwrap();
@@ -117,7 +118,7 @@ async fn what_a_real_server_says_is_understood() {
     for _ in 0..3 {
         assert_eq!(read(&moved, 10..20).await.0, file()[10..20]);
     }
-    // Both requests of each round on one connection.
+    // Both requests of a round use one connection.
     let lines = [nginx.logged().await, nginx.logged().await, nginx.logged().await, nginx.logged().await];
     assert_eq!(lines.each_ref().map(|line| line[1].as_str()), ["1", "2", "3", "4"]);
     assert_eq!(lines.each_ref().map(|line| line[2].as_str()), ["302", "206", "302", "206"]);

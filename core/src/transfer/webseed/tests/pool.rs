@@ -1,4 +1,4 @@
-//! Connections that are kept, and for how long.
+//! Tests of the connections that are kept for later requests.
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn reads_side_by_side_keep_two() {
     for (_, ended) in all().await {
         ended.unwrap();
     }
-    // The other three were closed at once.
+    // The other three connections were closed at once.
     server.ended(3).await;
     assert_eq!(server.asked().len(), 5);
     for (_, ended) in all().await {
@@ -66,7 +66,7 @@ async fn reads_side_by_side_keep_two() {
     assert_eq!(used.len(), 8, "five, then two of those and three more");
 }
 
-/// A server may end a kept connection whenever it likes, also without having said so.
+/// A server may end a kept connection at any time, without notice.
 #[tokio::test]
 async fn a_connection_that_ended_meanwhile_is_no_failure() {
     for line in ["", "\nConnection: close"] {
@@ -85,7 +85,7 @@ async fn a_connection_that_ended_meanwhile_is_no_failure() {
     }
 }
 
-/// The same at the worst moment: the request has gone out.
+/// A server may end a kept connection when the next request is already on its way.
 #[tokio::test]
 async fn a_connection_that_ends_when_used_again_is_no_failure() {
     let server = Server::start(|head, number| match number {

@@ -1,17 +1,17 @@
-//! Where servers send a reader, and where one goes. 127.0.0.2 plays the internet here.
+//! Tests of redirects. 127.0.0.2 counts as an address of the internet here.
 
 use std::net::IpAddr;
 
 use super::*;
 
-/// An address of this machine that is of the internet, for once.
+/// An address of this machine that counts as one of the internet.
 const OUTSIDE: &str = "127.0.0.2";
 
 fn pretended(ip: IpAddr) -> bool {
     ip.to_string() == OUTSIDE || of_internet(ip)
 }
 
-/// A reader to whom that is so.
+/// Returns a web seed for which that address is of the internet.
 fn reader(url: &str, private: bool) -> WebSeed {
     WebSeed::within(WebNetwork { of_internet: pretended, ..network() }, url, private).unwrap()
 }
@@ -20,7 +20,7 @@ fn found(location: &str) -> Vec<Step> {
     raw(&format!("HTTP/1.1 302 Found\nLocation: {location}\nContent-Length: 5"), "moved")
 }
 
-/// Sends everybody there.
+/// Starts a server that redirects each request to this location.
 async fn sends_to(ip: &str, location: String) -> Server {
     Server::start_at(ip, None, move |_, _| found(&location)).await
 }
@@ -33,7 +33,7 @@ async fn outside() -> Server {
 async fn three_redirects_are_followed_and_a_fourth_is_not() {
     for status in [301, 302, 303, 307, 308] {
         let server = Server::start(move |head, _| {
-            // /3 leads to /2, and so on.
+            // `/3` leads to `/2`, and so on.
             let left: u8 = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
             match left.checked_sub(1) {
                 None => part(head, &file()),
@@ -69,8 +69,8 @@ async fn a_redirect_to_nowhere_in_particular() {
     }
 }
 
-/// D48: the targets of attackers, tried by a server on the internet. Nothing listens at any of them but what is ours, and
-/// that is asked nothing.
+/// A server on the internet redirects to the targets that attackers try. Only servers of this test listen
+/// there, and they get no request.
 #[tokio::test]
 async fn d48_no_redirect_leads_inside() {
     let inside = Server::honest().await;
@@ -135,7 +135,7 @@ async fn an_office_may_lead_anywhere_but_not_by_a_detour() {
     assert_eq!(inside.asked().len(), asked);
 }
 
-/// A kept connection is no way around that.
+/// A kept connection to a private address is not used after a redirect from the internet.
 #[tokio::test]
 async fn a_kept_connection_is_of_no_use_to_who_may_not_have_it() {
     let back: Arc<OnceLock<String>> = Arc::default();

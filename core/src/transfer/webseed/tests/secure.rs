@@ -1,4 +1,4 @@
-//! https: who is believed.
+//! Tests of TLS: the certificates that are trusted.
 
 use std::net::Ipv4Addr;
 
@@ -104,7 +104,7 @@ async fn https_does_not_lead_to_http() {
     let why = refusal(&reader(&secure.url_as("localhost"), believing(&certified)), 0..1).await;
     assert!(matches!(why, WebSeedError::Redirect(_)), "{why}");
     assert!(plain.asked().is_empty());
-    // The other way is fine.
+    // A redirect from http to https is followed.
     let server = honest(&certified, &[&TLS13]).await;
     let location = server.url_as("localhost");
     let plain = Server::start(move |_, _| {
@@ -115,7 +115,7 @@ async fn https_does_not_lead_to_http() {
     assert_eq!(seed.len().await.unwrap(), 100_000);
 }
 
-/// What an administrator adds to the machine's store counts; without it the same server is not believed.
+/// An authority that an administrator adds to the machine's list is trusted. Without it this server is not.
 #[tokio::test]
 async fn an_offices_own_authority_is_believed() {
     let ours = certificate("localhost");

@@ -1,4 +1,4 @@
-//! A web server that does what a test tells it.
+//! A web server that follows the script of a test.
 
 use std::io;
 use std::sync::Mutex;
@@ -12,30 +12,30 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// One thing done for a request.
+/// One step of the answer to a request.
 pub(super) enum Step {
-    /// Sends this.
+    /// Sends these bytes.
     Send(Vec<u8>),
     /// Does nothing for ever.
     Stall,
-    /// Sends on until nobody takes it.
+    /// Sends bytes without end, until the reader is gone.
     Flood,
     /// Ends the connection.
     Close,
 }
 
-/// What was asked.
+/// A request that the server got.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    /// On which connection, counted from 0.
+    /// The number of its connection, from 0.
     pub(super) connection: usize,
-    /// All lines.
+    /// All lines of its head.
     pub(super) head: String,
 }
 
 type Script = dyn Fn(&str, usize) -> Vec<Step> + Send + Sync;
 
-/// Ends when dropped.
+/// A running server. It ends when it is dropped.
 pub(super) struct Server {
     pub(super) addr: SocketAddr,
     secure: bool,
@@ -51,12 +51,13 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Answers each request with what the script makes of its head and its number.
+    /// Starts a server that answers each request with the steps that the script returns for its head and
+    /// number.
     pub(super) async fn start(script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1", None, script).await
     }
 
-    /// The same somewhere else, perhaps by TLS.
+    /// Starts a server at this address, with TLS if settings for it are given.
     pub(super) async fn start_at(
         ip: &str,
         tls: Option<ServerConfig>,
@@ -88,32 +89,32 @@ impl Server {
         Self { addr, secure, asked, ended, accepting }
     }
 
-    /// Has a file, and gives parts of it.
+    /// Starts a server that serves ranges of a file.
     pub(super) async fn honest() -> Self {
         Self::start(|head, _| part(head, &file())).await
     }
 
-    /// An address at this server.
+    /// Returns a URL on this server.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url_as(&self.addr.ip().to_string()))
     }
 
-    /// The same for one of its names.
+    /// Returns a URL on this server under one of its names.
     pub(super) fn url_as(&self, name: &str) -> String {
         format!("http{}://{name}:{}", if self.secure { "s" } else { "" }, self.addr.port())
     }
 
-    /// All that was asked.
+    /// Returns all requests so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// On which connection each request came.
+    /// Returns the number of the connection of each request.
     pub(super) fn connections(&self) -> Vec<usize> {
         self.asked().iter().map(|asked| asked.connection).collect()
     }
 
-    /// Waits until so many connections have ended.
+    /// Waits until this many connections have ended.
     pub(super) async fn ended(&self, connections: usize) {
         let mut ended = self.ended.clone();
         timeout(LONG, ended.wait_for(|ended| *ended >= connections)).await.expect("connections end").unwrap();
@@ -140,7 +141,7 @@ async fn serve(
         for step in script(&head, number) {
             match step {
                 Step::Send(bytes) => stream.write_all(&bytes).await?,
-                // Somebody who goes away is noticed.
+                // The end of a connection is noticed while nothing is sent.
                 Step::Stall => return stream.read_u8().await.map(drop),
                 Step::Flood => loop {
                     stream.write_all(&[b'x'; 1 << 14]).await?;
@@ -151,19 +152,19 @@ async fn serve(
     }
 }
 
-/// The range that a request asks for.
+/// Returns the range that a request asks for.
 pub(super) fn range(head: &str) -> Range<u64> {
     let line = head.lines().find_map(|line| line.strip_prefix("range: bytes=")).expect("a range");
     let (first, last) = line.split_once('-').unwrap();
     first.parse().unwrap()..last.parse::<u64>().unwrap() + 1
 }
 
-/// An honest answer.
+/// Returns the correct answer of a server that has this file.
 pub(super) fn part(head: &str, file: &[u8]) -> Vec<Step> {
     part_and(head, file, "")
 }
 
-/// The same with more lines in its head.
+/// Returns the correct answer with more lines in its head.
 pub(super) fn part_and(head: &str, file: &[u8], lines: &str) -> Vec<Step> {
     let range = range(head);
     let bytes = &file[range.start as usize..range.end as usize];

@@ -1,8 +1,8 @@
-//! The hostile names of the path policy and their verdicts, for every test that needs them.
+//! Hostile names and their verdicts under the path policy, for every test that needs them.
 
 use super::Rules;
 
-/// What the policy says of a name: under portable rules, and under those of `--unix-names`.
+/// The verdict of the policy on a name, under portable rules and under those of `--unix-names`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Good,
@@ -11,9 +11,9 @@ pub(super) enum Verdict {
 }
 use Verdict::{Bad, Good, UnixOnly};
 
-/// One component each, as bytes.
+/// Names of one component each, as bytes.
 pub(super) const COMPONENTS: &[(&[u8], Verdict)] = &[
-    // Nothing, and the two names that are no names.
+    // The empty name, and the two names that are no names.
     (b"", Bad),
     (b".", Bad),
     (b"..", Bad),
@@ -71,7 +71,7 @@ pub(super) const COMPONENTS: &[(&[u8], Verdict)] = &[
     ("a\u{2066}".as_bytes(), Bad),
     ("a\u{2069}".as_bytes(), Bad),
     ("\u{feff}a".as_bytes(), Bad),
-    // What Windows cuts off.
+    // Ends that Windows cuts off.
     (b"a.", Bad),
     (b"a ", Bad),
     (b"a. .", Bad),
@@ -121,7 +121,7 @@ pub(super) const COMPONENTS: &[(&[u8], Verdict)] = &[
     (b"a?b", UnixOnly),
     (b"a*b", UnixOnly),
     (b"a&b;c$d'e`f(g)[h]{i}!#%^=+,@~", Good),
-    // Looks odd, is fine.
+    // Names that look odd but are good.
     (b"-rf", Good),
     (b"~root", Good),
     (b"PROGRA~1", Good),
@@ -162,10 +162,11 @@ pub(super) const PATHS: &[(&str, Verdict)] = &[
     ("a b/ü.txt", Good),
 ];
 
-/// All paths of the tables that a manifest of these rules must not have, as bytes; and all it may have.
+/// Returns all paths of the tables that a manifest of these rules must not have, as bytes, and all that it
+/// may have.
 pub(crate) fn hostile_and_harmless(rules: Rules) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let components = COMPONENTS.iter().map(|&(name, verdict)| ([b"dir/", name].concat(), verdict));
-    // As a component it is bad, as a path it is two good ones.
+    // It is bad as a component, but as a path it is two good ones.
     let components = components.filter(|(path, _)| path != b"dir/a/b");
     let paths = PATHS.iter().map(|&(path, verdict)| (path.as_bytes().to_vec(), verdict));
     let (good, bad): (Vec<_>, Vec<_>) = components
