@@ -331,8 +331,8 @@ impl Scheduler {
     /// Sends this node's own beats as a gateway, and updates the gateways that it knows.
     fn beat(&mut self, now: Now, out: &mut Vec<Output>) {
         for (blob, b) in &mut self.blobs {
-            let local = b.has_local();
-            let Some(picker) = b.picker.as_ref().filter(|_| local) else {
+            let others = b.has_local();
+            let Some(picker) = b.picker.as_ref().filter(|_| others) else {
                 // No other node of the site is left: all chunks may be requested from outside again.
                 b.news |= b.border.take().is_some();
                 continue;
@@ -342,7 +342,9 @@ impl Scheduler {
             let far = || b.links.iter().filter(|(_, l)| !l.local).map(|(peer, _)| *peer);
             let whole = far().any(|peer| picker.peer_has_all(peer));
             let outside = picker.wanted_of(far());
-            let near = |c: u32| picker.copies(c) > 0;
+            // Only nodes of this site count: copies elsewhere have to cross the border still.
+            let local = b.links.iter().filter(|(_, l)| l.local);
+            let near = || picker.had_by(local.clone().map(|(peer, l)| (*peer, l.claims())));
             let neighbours = b.links.values().filter(|l| l.local).count() as u32;
             let (missing, size) = (picker.missing(), b.geometry.chunk_size());
             let view = SiteView { outside: &outside, whole, near, missing, size, neighbours };

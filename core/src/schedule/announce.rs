@@ -49,11 +49,13 @@ impl BlobSchedule {
             out.push(Output::Reads { peer, blob });
         }
         let need = self.need_of(link);
-        // Nearly always there is nothing new: nothing is copied then.
-        if *told != *need {
+        // Nearly always there is nothing new: nothing is copied then. A node that needs nothing says so once,
+        // because a holder that has heard nothing offers it places in vain.
+        if *told != *need || !link.needs_told {
             let (need, add, drop) = (need.clone().into_owned(), need.without(told), told.without(&need));
             if let Some(link) = self.links.get_mut(&peer) {
                 (link.told_need, link.told_reads) = (Some(need), self.reading.is_some());
+                link.needs_told = true;
             }
             out.push(Output::Need { peer, blob, add, drop });
         }

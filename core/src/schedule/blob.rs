@@ -58,6 +58,8 @@ pub(super) struct PeerBlob {
     /// The chunks that the peer knows this node would take from it; `None` if it holds nothing. A request
     /// removes its chunk without being told.
     pub(super) told_need: Option<Bitmap>,
+    /// True if the peer, as a holder, was told which chunks this node would take, or that there are none.
+    pub(super) needs_told: bool,
     /// True if the peer, as a holder, knows that somebody reads along.
     pub(super) told_reads: bool,
     /// The chunks that were requested from the peer and have not come.
@@ -108,6 +110,7 @@ impl BlobSchedule {
             taker: None,
             told_have: Bitmap::new(chunks),
             told_need: None,
+            needs_told: false,
             told_reads: false,
             owed: Bitmap::new(chunks),
         };

@@ -107,6 +107,24 @@ impl Picker {
         self.wanted().and(&of)
     }
 
+    /// Returns the chunks that one of these peers has or, by its claims, is being sent.
+    pub(super) fn had_by<'a>(&self, peers: impl Iterator<Item = (PeerKey, Option<&'a Bitmap>)>) -> Bitmap {
+        let mut had = Bitmap::new(self.wanted().len());
+        for (peer, claims) in peers {
+            match self.holders.get(&peer) {
+                Some(Holding::Whole) => return Bitmap::full(had.len()),
+                Some(Holding::Part(bits)) => {
+                    had = had.or(bits);
+                    if let Some(claims) = claims {
+                        had = had.or(claims);
+                    }
+                }
+                None => {}
+            }
+        }
+        had
+    }
+
     /// Returns true if this peer has a chunk that is wanted.
     pub(super) fn has_wanted(&self, peer: PeerKey) -> bool {
         !self.wanted_of(std::iter::once(peer)).is_empty()

@@ -47,12 +47,12 @@ impl Beat {
 const BEAT_NUMBER: Duration = Duration::from_millis(100);
 
 /// A node's view of a blob that it fetches.
-pub(super) struct SiteView<'a, Near: Fn(u32) -> bool> {
+pub(super) struct SiteView<'a, Near: Fn() -> Bitmap> {
     /// The chunks that are wanted and can be had outside the site. A node that knows of any is a candidate.
     pub(super) outside: &'a Bitmap,
     /// True if one holder outside has every chunk.
     pub(super) whole: bool,
-    /// Returns true if a node near has the chunk or is being sent it.
+    /// Returns the chunks that nodes near have or are being sent.
     pub(super) near: Near,
     /// The number of chunks that are not here yet.
     pub(super) missing: u32,
@@ -77,7 +77,7 @@ pub(super) struct Border {
     rank: u32,
     /// The time since which this node has nothing of its own to request, and the number of chunks that nobody
     /// near had then.
-    idle: Option<(Now, usize)>,
+    idle: Option<(Now, u32)>,
     /// The fewest chunks that were ever missing, and the time since which that is so. Without progress for
     /// long this node imports for itself.
     progress: (u32, Now),
@@ -132,7 +132,7 @@ impl Border {
 
     /// Sends a beat if it is time, forgets silent candidates, elects the gateways, and decides whether to
     /// help or to import alone.
-    pub(super) fn tick(&mut self, me: Tag, view: &SiteView<'_, impl Fn(u32) -> bool>, now: Now) {
+    pub(super) fn tick(&mut self, me: Tag, view: &SiteView<'_, impl Fn() -> Bitmap>, now: Now) {
         self.since.get_or_insert(now);
         self.me = me;
         let SiteView { outside, whole, .. } = view;
@@ -224,7 +224,7 @@ impl Border {
 
     /// Lets this node import for itself if nothing has come for long that could be had outside: then those
     /// that should import it do not.
-    fn despair(&mut self, view: &SiteView<'_, impl Fn(u32) -> bool>, now: Now) {
+    fn despair(&mut self, view: &SiteView<'_, impl Fn() -> Bitmap>, now: Now) {
         if view.missing < self.progress.0 || view.outside.is_empty() {
             self.progress = (view.missing.min(self.progress.0), now);
         }
@@ -246,15 +246,19 @@ impl Border {
 
     /// Adds a rank, after each time of waiting, if this node has nothing of its own to request and no chunk
     /// comes near that nobody near had. When all gateways fail, any candidate may import.
-    fn help(&mut self, outside: &Bitmap, near: impl Fn(u32) -> bool, now: Now) {
+    fn help(&mut self, outside: &Bitmap, near: impl Fn() -> Bitmap, now: Now) {
         if self.gateways.is_empty() || outside.is_empty() || outside.and(&self.mine).count() > 0 {
             self.idle = None;
             return;
         }
-        let lacking = outside.iter().filter(|c| !near(*c)).count();
-        if lacking == 0 || self.idle.is_none_or(|(_, before)| lacking < before) {
-            self.idle = Some((now, lacking));
+        let lacking = outside.without(&near()).count();
+        if lacking == 0 {
+            self.idle = None;
             return;
+        }
+        match &mut self.idle {
+            Some((_, before)) if lacking >= *before => *before = lacking,
+            idle => *idle = Some((now, lacking)),
         }
         let gateway = self.gateways.contains(&self.me);
         let patience = limits::IMPORT_PATIENCE * if gateway { 1 } else { 4 };

@@ -305,7 +305,7 @@ impl Scheduler {
             picker.remove_holder(peer, claims);
         }
         if let Some(link) = b.links.get_mut(&peer) {
-            link.told_need = None;
+            (link.told_need, link.needs_told) = (None, false);
         }
         if lost {
             self.tell_all(blob, now, out);
@@ -320,7 +320,7 @@ impl Scheduler {
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         b.picker = None;
         (b.border, b.late, b.reading) = (None, None, None);
-        b.links.values_mut().for_each(|link| link.told_need = None);
+        b.links.values_mut().for_each(|link| (link.told_need, link.needs_told) = (None, false));
         if !b.share {
             self.blobs.remove(&blob);
         }

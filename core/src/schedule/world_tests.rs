@@ -305,3 +305,76 @@ fn a_reader_asks_for_what_lies_ahead() {
     desk.tell(Input::Granted { peer: neighbour, blob: BLOB, count: 1, hint: None }, ms(6));
     assert_eq!(desk.asked(), [3]);
 }
+
+/// The four tags that come first in the order of gateways, among the first ten thousand.
+fn first_tags() -> Vec<u64> {
+    let mix = |x: u64| {
+        let z = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut tags: Vec<u64> = (1..10_000).collect();
+    tags.sort_unstable_by_key(|tag| mix(*tag));
+    tags.truncate(limits::GATEWAYS);
+    tags
+}
+
+/// While holders outside had a part each, their copies counted as copies of this site. Once they had all, no
+/// chunk seemed to come near any longer, and each node of the site imported each chunk for itself.
+#[test]
+fn copies_elsewhere_are_no_copies_of_the_site() {
+    let (near, far, tags) = (PeerKey(1), PeerKey(2), first_tags());
+    let mut desk = Desk::new(64);
+    desk.tell(Input::PeerUp { peer: far, near: 2, elsewhere: Some(1) }, ms(0));
+    desk.tell(Input::PeerUp { peer: near, near: 1, elsewhere: None }, ms(0));
+    let (blob, geometry, order) = (BLOB, desk.geometry, ChunkOrder::Rarest);
+    desk.tell(Input::Serve { blob, geometry, have: desk.none(), origin: false }, ms(0));
+    desk.tell(Input::Interested { peer: near, blob }, ms(0));
+    desk.tell(Input::NeedDelta { peer: near, blob, add: desk.full(), drop: desk.none() }, ms(0));
+    desk.tell(Input::Want { blob, geometry, have: desk.none(), skip: None, order }, ms(0));
+    desk.tell(Input::Holder { peer: near, blob, have: desk.none() }, ms(0));
+    desk.tell(Input::Holder { peer: far, blob, have: desk.none() }, ms(0));
+    desk.tell(Input::HolderMore { peer: far, blob, add: desk.full() }, ms(0));
+    for step in 0..45 {
+        let now = ms(step * 100);
+        let beat = |tag: &u64| Beat { tag: *tag, number: step as u32, whole: true, age: Duration::ZERO };
+        desk.tell(Input::Gateways { peer: near, blob, beats: tags.iter().map(beat).collect() }, now);
+        if step == 10 {
+            desk.tell(Input::Holder { peer: far, blob, have: desk.full() }, now);
+        }
+        if step % 5 == 4 {
+            // A gateway of the site is sent one more chunk.
+            let mut drop = desk.none();
+            drop.set(step as u32 / 5);
+            desk.tell(Input::NeedDelta { peer: near, blob, add: desk.none(), drop }, now);
+        }
+        desk.tell(Input::Tick, now);
+        let imports =
+            |o: &Output| matches!(o, Output::Need { peer, add, .. } if *peer == far && !add.is_empty());
+        assert!(!desk.out.iter().any(imports), "chunks come near, and gateways import them: step {step}");
+    }
+}
+
+/// A node that is to import nothing never said so, and holders outside its site offered it places in vain.
+#[test]
+fn a_holder_is_told_once_that_nothing_is_needed() {
+    let (near, far) = (PeerKey(1), PeerKey(2));
+    let mut desk = Desk::new(64);
+    desk.tell(Input::PeerUp { peer: near, near: 1, elsewhere: None }, ms(0));
+    desk.tell(Input::PeerUp { peer: far, near: 2, elsewhere: Some(1) }, ms(0));
+    let (blob, geometry, order) = (BLOB, desk.geometry, ChunkOrder::Rarest);
+    desk.tell(Input::Want { blob, geometry, have: desk.none(), skip: None, order }, ms(0));
+    desk.tell(Input::Holder { peer: near, blob, have: desk.none() }, ms(0));
+    let mut told = Vec::new();
+    for step in 0..5 {
+        desk.tell(Input::Holder { peer: far, blob, have: desk.full() }, ms(step * 40));
+        told.extend(
+            desk.out.iter().filter(|o| matches!(o, Output::Need { peer, .. } if *peer == far)).cloned(),
+        );
+        desk.tell(Input::Tick, ms(step * 40 + 1));
+        told.extend(
+            desk.out.iter().filter(|o| matches!(o, Output::Need { peer, .. } if *peer == far)).cloned(),
+        );
+    }
+    assert_eq!(told, [Output::Need { peer: far, blob, add: desk.none(), drop: desk.none() }]);
+}
