@@ -113,18 +113,27 @@ fn d48_links_lead_to_no_private_server() {
 /// A web server that has other bytes is given up at the first chunk.
 #[test]
 fn a_web_server_with_another_file_costs_one_chunk() {
-    // The publisher is as far away as the server: of a publisher nearby all would be fetched.
-    let net = Internet::new(&[Site::public(3), Site::public(1)]);
+    let net = Internet::new(&[Site::public(3)]);
     let (publisher, getter, web) = (Home::new(), Home::new(), Home::new());
     let file = publisher.file("update", 6 * MIB, 4);
     std::fs::rename(publisher.file("other", 6 * MIB, 5), web.path("update")).unwrap();
     let nginx = Nginx::start(web.dir(), 80, |command| net.on(1, 1, command));
     let url = format!("http://{}/update", net.address(1, 1));
-    let args = ["publish", path(&file), "--link", "--webseed", &url, "--limit-up", "2M", "--serve", "anyone"];
-    let seeder = Seeder::start(net.on(2, 1, &publisher.bare_command(args)));
-    let args = ["--json", "get", seeder.link(), "-o", "out", "--timeout", "40s"];
-    let ran = Process::spawn(net.on(1, 3, &getter.bare_command(args))).wait_within(PATIENCE);
+    let list = web.path("update.swarm");
+    let args = ["publish", path(&file), "--link", "--webseed", &url, "--hash-list", path(&list)];
+    let seeder = Seeder::start(net.on(1, 2, &publisher.bare_command(args)));
+    let link = seeder.link().to_owned();
+    // While there is no peer, the server is asked.
+    seeder.stop().exits(0);
+    let args = ["--json", "get", &link, "-o", "out", "--timeout", "60s"];
+    let get = Process::spawn(net.on(1, 3, &getter.bare_command(args)));
+    let found_out = || String::from_utf8_lossy(&get.out()).contains("its file is another one");
+    wait_until("the server is found out", PATIENCE, found_out);
+    let args = ["publish", path(&file), "--link"];
+    let seeder = Seeder::start(net.on(1, 2, &publisher.bare_command(args)));
+    let ran = get.wait_within(PATIENCE);
     ran.success();
+    seeder.stop().exits(0);
     // The server has no id: its URL is said, once.
     let said = format!("web seed {url}: its file is another one");
     let out = String::from_utf8_lossy(&ran.out);
