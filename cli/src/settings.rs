@@ -208,7 +208,7 @@ pub(crate) fn variable(flag: &str) -> String {
 pub(crate) struct Set<T> {
     /// The value in force.
     pub(crate) value: T,
-    /// Where it comes from.
+    /// The source of the value: a flag, a variable, a file, or the default.
     pub(crate) origin: Origin,
 }
 
@@ -387,7 +387,7 @@ pub(crate) struct Shown {
     pub(crate) key: String,
     /// Its value, as a file would have it.
     pub(crate) value: serde_json::Value,
-    /// Where it comes from.
+    /// The source of the value, in words.
     pub(crate) origin: String,
 }
 

@@ -61,7 +61,7 @@ pub enum Command {
     /// Shares contents, and announces them to trackers and the DHT, until the command is cancelled. `Sharing`
     /// says when that has begun; there is no final event while it works.
     Share {
-        /// Whole ids.
+        /// Ids of the contents, all digits of each.
         ids: Vec<String>,
     },
     /// Asks for the state of the node. Final event: `Status`.

@@ -1,6 +1,6 @@
 //! Discovery of nodes on the local network by libp2p's multicast DNS (`_p2p._udp.local`), for IPv4 and IPv6.
 //!
-//! What is heard there is a stranger's word. A node believes of it only that a peer may be reached at the
+//! An announcement there is a stranger's word. A node believes of it only that a peer may be reached at the
 //! address from which the packet came (`net/multicast.rs`), for two minutes at most, and every table is
 //! bounded with a share for each source (`neighbours.rs`).
 

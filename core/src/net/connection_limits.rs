@@ -1,6 +1,6 @@
 //! Limits on connections: how many there may be, from which addresses, and with which peers.
 //!
-//! Whatever the address alone decides is decided before the handshake, so that a crowd of strangers costs an
+//! Rules about the address alone apply before the handshake, so that a crowd of strangers costs an
 //! accepted socket each and no cryptography. Rules about the peer's identity apply when the handshake is
 //! over.
 //!

@@ -9,7 +9,7 @@
 //! | each: length, address | 1, length | a multiaddr, binary |
 //! | check | 4 | the first bytes of the BLAKE3 of all before: a code that was cut off is recognised |
 //!
-//! As text it is `swarm-join:` and these bytes in base64url without padding (RFC 4648).
+//! The text form is `swarm-join:` and these bytes in base64url without padding (RFC 4648).
 //!
 //! The secret has a *name*: the first 16 bytes of its BLAKE3 in derive-key mode under [`NAME`]. The newcomer
 //! sends the name first, and the registrar looks the secret up by it. Then both prove that they know the

@@ -53,6 +53,15 @@ fn link_local_addresses_are_enough() {
     assert_eq!(b3(&right.path("out")), b3(&file));
 }
 
+/// Ends a flood when it is dropped, also when a condition was not met.
+struct EndsFlood<'a>(&'a AtomicBool);
+
+impl Drop for EndsFlood<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A1: forged answers without end, each of other peers and for 68 years.
 #[test]
 fn a1_a_flood_of_forged_answers_costs_neither_time_nor_memory() {
@@ -63,7 +72,7 @@ fn a1_a_flood_of_forged_answers_costs_neither_time_nor_memory() {
     let before = seeder.memory_kib("VmRSS").unwrap();
     let (ends, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
     let socket = lan.inside(3, || speaker(FORGER));
-    let (took, after, ticks) = std::thread::scope(|scope| {
+    let (took, after) = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut port = 0_u16;
             while !ends.load(Ordering::Relaxed) {
@@ -80,18 +89,14 @@ fn a1_a_flood_of_forged_answers_costs_neither_time_nor_memory() {
                 std::thread::sleep(Duration::from_micros(500));
             }
         });
-        std::thread::sleep(Duration::from_secs(8));
-        let ticks = seeder.cpu_ticks();
-        let start = Instant::now();
+        let ended = EndsFlood(&ends);
+        wait_until("enough is forged", PATIENCE, || sent.load(Ordering::Relaxed) > 4_000_000);
         let took = timed(get(&lan, 2, &right, seeder.id()));
-        std::thread::sleep(Duration::from_secs(4));
-        let ticks = (seeder.cpu_ticks() - ticks, start.elapsed());
-        ends.store(true, Ordering::Relaxed);
-        (took, seeder.memory_kib("VmRSS").unwrap(), ticks)
+        drop(ended);
+        (took, seeder.memory_kib("VmRSS").unwrap())
     });
     let sent = sent.load(Ordering::Relaxed);
-    println!("{sent} bytes forged; get {took:?}; {before} -> {after} KiB; ticks and time {ticks:?}");
-    assert!(sent > 4_000_000, "only {sent} bytes were forged");
+    println!("{sent} bytes forged; get {took:?}; {before} -> {after} KiB");
     assert_eq!(b3(&right.path("out")), b3(&file));
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(after < before + 12 * 1024, "{before} -> {after} KiB");
@@ -104,8 +109,7 @@ fn a3_a_publisher_is_found_after_forged_answers() {
     let (left, right) = (Home::new(), Home::new());
     let file = left.file("update", 3 * MIB, 33);
     let waiting = get(&lan, 2, &right, &b3(&file));
-    std::thread::sleep(Duration::from_secs(1));
-    waiting.must_run();
+    waiting.wait_for_event("searching");
     let socket = lan.inside(3, || speaker(FORGER));
     for port in 1..=600 {
         say(&socket, &forged(&[format!("/ip4/{FORGER}/tcp/{port}")], false));
@@ -160,8 +164,12 @@ fn a6_an_answer_leads_to_its_sender_only() {
         came += own.count();
         came > 0
     });
-    std::thread::sleep(Duration::from_secs(3));
-    came += own.count();
+    // By the time of a further call, all addresses of the first answers have had their turn.
+    let first = came;
+    wait_until("the sender is called again", PATIENCE, || {
+        came += own.count();
+        came > first
+    });
     println!("{came} connections to the sender after {said} answers");
     assert_eq!((third.count(), loopback.count(), itself.count()), (0, 0, 0));
     drop(waiting);

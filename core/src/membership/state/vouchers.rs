@@ -46,7 +46,7 @@ impl OfficeState {
     /// Issues a voucher for these blobs, which goes with them to every holder.
     ///
     /// # Errors
-    /// As for [`OfficeState::may_offer`], or the disk fails.
+    /// The errors of [`OfficeState::may_offer`], and those of the disk.
     pub(crate) fn vouch(&mut self, ids: &[ContentId], to: &[String], at: u64) -> Result<(), OfficeError> {
         let members = self.may_offer(to)?;
         let voucher = Voucher { issued: at, ids: ids.iter().copied().collect(), members };
