@@ -61,13 +61,14 @@
 //! | [`options`], [`metrics`] | settings of a node, smoothed rates |
 //! | [`content`] | chunks, hash lists, manifests, links, sealed shares |
 //! | [`office`], [`schedule`], [`wire`] | private networks, which chunk from which peer, messages |
+//! | [`exchange`] | downloads and uploads, as decisions |
 //! | [`store`] | content on the disk |
 //! | [`api`] | commands, events, typed calls |
 //! | [`net`], [`discovery`] | connections; LAN, trackers, DHT |
 //! | [`node`] | the node that runs |
 //! | [`control`] | one node for each store, used by many processes |
 //!
-//! All up to `wire` is pure: no clock, no disk, no network. It builds alone, without the feature `net`.
+//! All up to `exchange` is pure: no clock, no disk, no network. It builds alone, without the feature `net`.
 //! `ARCHITECTURE.md` beside this crate has the invariants and the decisions, `PROTOCOL.md` and `FORMATS.md`
 //! the bytes on the wire and on the disk.
 
@@ -86,6 +87,8 @@ pub mod signed;
 pub mod office;
 pub mod schedule;
 pub mod wire;
+
+pub mod exchange;
 
 #[cfg(feature = "net")]
 mod platform;

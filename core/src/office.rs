@@ -30,8 +30,7 @@ pub mod beacon;
 pub mod certificate;
 pub mod expulsion;
 pub mod invite;
-#[cfg(feature = "net")]
-pub(crate) mod membership;
+pub mod membership;
 pub mod root;
 pub mod secret;
 pub mod trust;

@@ -10,9 +10,12 @@
 use std::collections::BTreeMap;
 
 use swarm_core::content::bitmap::Bitmap;
+use swarm_core::exchange::{Effect, ReceiveCommand, SendCommand};
 use swarm_core::limits;
-use swarm_core::schedule::{Output, PeerKey};
+use swarm_core::schedule::PeerKey;
+use swarm_core::wire::{Have, Message};
 
+use super::host_blob::HostBlob;
 use super::scenario::{Habit, Time};
 use super::world::World;
 
@@ -69,33 +72,54 @@ impl World {
         self.outcome.violation.get_or_insert_with(|| format!("after {at:.6} s host {host} {what}"));
     }
 
-    /// Checks an output of a host against the rules.
-    pub(super) fn check(&mut self, host: usize, output: &Output) {
-        let wrong = self.wrong(host, output);
+    /// Holds an effect of a host against the rules.
+    pub(super) fn check(&mut self, host: usize, effect: &Effect<HostBlob>) {
+        let wrong = self.wrong(host, effect);
         if let Err(what) = wrong
             && self.hosts[host].spec.habit == Habit::Honest
         {
-            self.violate(host, &format!("{what}: {output:?}"));
+            self.violate(host, &format!("{what}: {effect:?}"));
         }
     }
 
-    fn wrong(&mut self, host: usize, output: &Output) -> Result<(), &'static str> {
+    /// A host says that it is done.
+    pub(super) fn check_complete(&mut self, host: usize) {
+        let h = &self.hosts[host];
+        let is_full = h.have.borrow().is_full();
+        if !is_full && h.spec.habit == Habit::Honest {
+            self.violate(host, "believes to have all");
+        }
+    }
+
+    fn wrong(&mut self, host: usize, effect: &Effect<HostBlob>) -> Result<(), &'static str> {
         let h = &mut self.hosts[host];
-        match output {
-            Output::Request { peer, chunk, .. } => {
+        let have = h.have.borrow();
+        let tells = |told: &Have| {
+            let told = told.clone().into_bitmap(have.len()).map_err(|_| "tells of what cannot be")?;
+            if told.without(&have).is_empty() { Ok(()) } else { Err("tells of what it has not") }
+        };
+        match effect {
+            Effect::Expect(peer, ReceiveCommand::Chunk { chunk, .. }) => {
                 let size = self.geometry.chunk(*chunk).map_or(0, |c| self.geometry.size(c) as u64);
-                if h.have.get(*chunk) {
+                if have.get(*chunk) {
                     return Err("asks for what it has");
                 }
                 h.books.ask(*peer, *chunk, size)
             }
-            Output::Cancel { peer, chunk, .. } => {
+            Effect::Expect(peer, ReceiveCommand::Cancel { chunk, .. }) => {
                 h.books.ended(*peer, *chunk);
                 Ok(())
             }
-            Output::Have { add, .. } if !add.without(&h.have).is_empty() => Err("tells of what it has not"),
-            Output::Send { chunk, .. } if !h.have.get(*chunk) => Err("sends what it has not"),
-            Output::Send { .. } => {
+            Effect::Expect(peer, ReceiveCommand::Forget { .. }) => {
+                h.books.forget(*peer);
+                Ok(())
+            }
+            Effect::Send(_, Message::Have { add, .. }) => tells(add),
+            Effect::Send(_, Message::Offer(offer)) => tells(&offer.have),
+            Effect::Serve(_, SendCommand::Request { first, count, .. }) => {
+                if (*first..*first + *count).any(|chunk| !have.get(chunk)) {
+                    return Err("sends what it has not");
+                }
                 let chunk = self.geometry.chunk_size();
                 let granted = 2 * limits::GIVE_BYTES.max(limits::SEED_SLOTS * chunk);
                 // Beyond what it grants: late answers, and of a blob of one chunk the free request of each.
@@ -103,7 +127,6 @@ impl World {
                 let queued = self.links.queued(host) as u64 * chunk;
                 if queued > most { Err("keeps more to send than it may") } else { Ok(()) }
             }
-            Output::Complete { .. } if !h.have.is_full() => Err("believes to have all"),
             _ => Ok(()),
         }
     }
@@ -111,7 +134,7 @@ impl World {
     /// A request reaches the one that is asked.
     pub(super) fn check_asked(&mut self, to: usize, from: usize, chunk: u32) {
         let honest = |host: usize| self.hosts[host].spec.habit == Habit::Honest;
-        if !self.calm && honest(to) && honest(from) && !self.hosts[to].have.get(chunk) {
+        if !self.calm && honest(to) && honest(from) && !self.hosts[to].have.borrow().get(chunk) {
             self.violate(from, &format!("asks host {to} for chunk {chunk}, which it has not"));
         }
     }
@@ -142,10 +165,10 @@ impl World {
     fn check_end(&mut self) {
         let mut union = Bitmap::new(self.geometry.chunks());
         for h in self.hosts.iter().filter(|h| h.alive && h.spec.habit == Habit::Honest) {
-            union = union.or(&h.have);
+            union = union.or(&h.have.borrow());
         }
         let lacking = self.honest().find_map(|(host, h)| {
-            let lacks: Vec<u32> = union.without(&h.have).iter().collect();
+            let lacks: Vec<u32> = union.without(&h.have.borrow()).iter().collect();
             (!lacks.is_empty()).then_some((host, lacks))
         });
         if let Some((host, lacks)) = lacking {

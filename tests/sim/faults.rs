@@ -1,21 +1,26 @@
 //! Faults: crashes, broken connections, cuts, and hosts that break the rules; and the search for new
 //! neighbours.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
-use swarm_core::id::ContentId;
+use swarm_core::exchange::{Downloads, Uploads};
 use swarm_core::limits;
 use swarm_core::random::Random;
-use swarm_core::schedule::{Input, Scheduler};
-use swarm_core::wire::{GatewayBeat, Have, Message};
+use swarm_core::wire::{GatewayBeat, Handle, Have, Message};
 
 use super::check::Books;
+use super::host_blob::{HostBlob, ID};
 use super::links::Block;
 use super::scenario::{Fault, Habit, Time};
-use super::world::{BLOB, Event, Session, World, peer_key};
+use super::sessions::{OPEN, Session};
+use super::world::{Event, World, peer_key};
 
 const MS: Time = 1_000_000;
+/// The number that a host gives the want it begins with.
+const FIRST_WANT: Handle = 1;
 /// Often enough that it is never silent for too long.
 const DRIP_EVERY: Time = 2000 * MS;
 /// A host that has not got all looks for neighbours so often.
@@ -28,13 +33,17 @@ const FLUSHED: Time = limits::FLUSH_EVERY.as_nanos() as Time;
 const SILENCE: Time = (limits::SESSION_SILENCE.as_nanos() + limits::PING_EVERY.as_nanos()) as Time;
 
 impl World {
-    /// The chunks that a host claims to have.
-    pub(super) fn advertised(&self, host: usize) -> Bitmap {
-        match self.hosts[host].spec.habit {
-            Habit::Silent | Habit::Overclaims | Habit::Drips => Bitmap::full(self.geometry.chunks()),
-            Habit::FreeRider => Bitmap::new(self.geometry.chunks()),
-            _ => self.hosts[host].have.clone(),
-        }
+    /// A host's blob.
+    pub(super) fn source(&self, host: usize) -> HostBlob {
+        let h = &self.hosts[host];
+        let (geometry, origin, have) = (self.geometry, h.spec.origin, Rc::clone(&h.have));
+        HostBlob { geometry, origin, boasts: false, have }
+    }
+
+    /// The blob as a host shows it to others.
+    pub(super) fn advertised(&self, host: usize) -> HostBlob {
+        let boasts = matches!(self.hosts[host].spec.habit, Habit::Silent | Habit::Overclaims | Habit::Drips);
+        HostBlob { boasts, ..self.source(host) }
     }
 
     /// Completions, starts and ends so far: whether it is over changes only with these.
@@ -71,7 +80,7 @@ impl World {
                 self.pending += 1;
                 let mut spread = Bitmap::new(self.geometry.chunks());
                 for h in self.hosts.iter().filter(|h| !h.spec.origin) {
-                    spread = spread.or(&h.have);
+                    spread = spread.or(&h.have.borrow());
                 }
                 self.spread = Some(spread);
                 self.origin_may_go();
@@ -120,7 +129,8 @@ impl World {
         self.links.drop_queue(host, None);
         let seed = self.scenario.seed ^ (self.now << 8) ^ host as u64;
         let h = &mut self.hosts[host];
-        (h.alive, h.books, h.scheduler) = (false, Books::default(), Scheduler::new(seed));
+        (h.alive, h.books) = (false, Books::default());
+        (h.downloads, h.uploads) = (Downloads::new(seed), Uploads::default());
         h.end_life(self.now);
         self.ends += 1;
         if let Some(back) = back {
@@ -136,8 +146,9 @@ impl World {
         let kept = |at: Time| disk && at + unsure <= h.crashed;
         h.written.retain(|(at, _)| kept(*at));
         if !h.spec.origin {
-            h.have = Bitmap::new(n);
-            h.written.iter().for_each(|(_, chunk)| h.have.set(*chunk));
+            let mut have = Bitmap::new(n);
+            h.written.iter().for_each(|(_, chunk)| have.set(*chunk));
+            h.have = Rc::new(RefCell::new(have));
         }
         (h.alive, h.done, h.came) = (true, None, self.now);
         self.begin(host);
@@ -157,9 +168,11 @@ impl World {
             return;
         }
         h.sessions.remove(&peer);
-        h.books.forget(peer_key(conn, peer));
+        let key = peer_key(conn, peer);
+        h.books.forget(key);
+        h.uploads.peer_down(key);
         self.links.drop_queue(host, Some(conn));
-        self.tell(host, Input::PeerDown { peer: peer_key(conn, peer) });
+        self.exchange(host, |downloads, uploads, effects| downloads.peer_down(key, effects, uploads));
     }
 
     fn cut(&mut self, hosts: Vec<usize>, lasts: Time) {
@@ -190,10 +203,11 @@ impl World {
     /// A host has all: it no longer takes, and goes if it is of that kind.
     pub(super) fn finished(&mut self, host: usize) {
         self.ends += 1;
-        let sessions: Vec<_> = self.hosts[host].sessions.iter().map(|(p, s)| peer_key(s.conn, *p)).collect();
-        for peer in sessions {
-            self.send(host, peer, Message::Unwant { blob: BLOB.0 });
-        }
+        let shown = (self.hosts[host].spec.habit != Habit::FreeRider).then(|| self.advertised(host));
+        self.exchange(host, |downloads, uploads, effects| {
+            downloads.stop(ID, effects, uploads);
+            shown.into_iter().for_each(|blob| uploads.share(blob, &OPEN, effects));
+        });
         if let Some(after) = self.hosts[host].spec.leaves {
             self.scenario.faults.push((self.now + after, Fault::Crash { host, disk: false, back: None }));
             self.pending += 1;
@@ -207,13 +221,13 @@ impl World {
         if !self.wants(host) {
             return;
         }
-        let lacks = usize::from(self.hosts[host].scheduler.lacks_holder(BLOB));
+        let lacks = usize::from(self.hosts[host].downloads.lacks_holder());
         for (local, want) in [(true, self.scenario.neighbours), (false, self.scenario.far_neighbours)] {
             let site = self.hosts[host].spec.site;
             let here = |world: &Self, other: usize| (world.hosts[other].spec.site == site) == local;
             let now = Duration::from_nanos(self.now);
-            let scheduler = &self.hosts[host].scheduler;
-            let of_use = |(peer, s): (&usize, &Session)| scheduler.is_of_use(peer_key(s.conn, *peer), now);
+            let downloads = &self.hosts[host].downloads;
+            let of_use = |(peer, s): (&usize, &Session)| downloads.gives(peer_key(s.conn, *peer), now);
             let sessions = self.hosts[host].sessions.iter();
             let known = sessions.filter(|(other, s)| here(self, **other) && of_use((other, s))).count();
             let want = if want > 0 { want.max(known + lacks) } else { 0 };
@@ -255,7 +269,7 @@ impl World {
     }
 
     fn mischief(&mut self, host: usize) {
-        let (blob, n) = (BLOB.0, self.geometry.chunks() as usize);
+        let (blob, n) = (FIRST_WANT, self.geometry.chunks() as usize);
         let mut random = Random::new(self.scenario.seed ^ self.now);
         let mut any = |below: usize| random.below(below) as u32;
         let sessions: Vec<_> = self.hosts[host].sessions.iter().map(|(p, s)| peer_key(s.conn, *p)).collect();
@@ -269,7 +283,7 @@ impl World {
                         whole: true,
                         age: 0,
                     });
-                    vec![Message::Gateways { id: ContentId::from_bytes([0; 32]), beats: beats.collect() }]
+                    vec![Message::Gateways { id: ID, beats: beats.collect() }]
                 }
                 Habit::Hoarder => {
                     let ask = |_| Message::Request { blob, first: any(n), count: 1 };
@@ -288,6 +302,7 @@ impl World {
                         1 => Message::Refuse { blob, count: any(300), busy: chunk % 2 == 0 },
                         2 => Message::Need { blob, add, drop },
                         3 => Message::Cancel { blob, chunk },
+                        // Its peers number their first wants so too.
                         _ => Message::Grant { blob, count: any(300), hint: Some(chunk) },
                     }]
                 }

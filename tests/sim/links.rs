@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use swarm_core::wire::Handle;
+
 use super::scenario::{Scenario, Time};
 
 /// A receiver with more than this many blocks waiting gets no more: TCP's window.
@@ -19,6 +21,8 @@ pub(super) struct Block {
     pub(super) from: usize,
     /// The connection it travels on.
     pub(super) conn: u64,
+    /// The number that its receiver gave the blob.
+    pub(super) blob: Handle,
     pub(super) chunk: u32,
     pub(super) bytes: u64,
     /// The chunk's last.

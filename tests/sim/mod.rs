@@ -1,5 +1,5 @@
-//! The simulator: the scheduler as it is shipped, its messages, and a world of hosts, links and sites in
-//! virtual time.
+//! The simulator: downloads, uploads and their scheduler as they are shipped, in a world of hosts, links and
+//! sites in virtual time.
 //!
 //! A run is a [`scenario::Scenario`] and follows from its seed alone. [`table`] holds the scenarios whose
 //! figures cli/docs/figures.md quotes, each with the bound of the fluid model and the figure to reach;
@@ -7,9 +7,10 @@
 
 mod check;
 mod faults;
+mod host_blob;
 mod links;
-mod messages;
 pub mod scenario;
 pub mod seeds;
+mod sessions;
 pub mod table;
 pub mod world;

@@ -1,24 +1,28 @@
-//! Hosts and time: the scheduler as it is shipped, told what happens and obeyed.
+//! Hosts and time: downloads and uploads as they are shipped, told what happens and obeyed (see `sessions`).
 //!
 //! Control messages take latency only, in order within a connection; what a chunk's blocks take is `links`'s.
 //! What goes wrong is `faults`'s, what must hold whatever goes wrong `check`'s.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
 use std::time::Duration;
 
 use swarm_core::content::bitmap::Bitmap;
 use swarm_core::content::geometry::Geometry;
+use swarm_core::exchange::{Downloads, Outcome as ChunkOutcome, Uploads};
 use swarm_core::random::Random;
-use swarm_core::schedule::{BlobKey, ChunkOrder, Input, Output, PeerKey, RequestFailure, Scheduler};
+use swarm_core::schedule::{ChunkOrder, PeerKey};
 use swarm_core::wire::Message;
 
 use super::check::Books;
+use super::host_blob::HostBlob;
 use super::links::{Block, Hop, Links};
 use super::scenario::{Finish, Habit, Outcome, Scenario, Spec, Time};
+use super::sessions::{OPEN, Session};
 use super::table::PLAYS_AFTER;
 
-pub(super) const BLOB: BlobKey = BlobKey(1);
 /// A session's key is its connection's number above the other host's.
 const HOST_BITS: u32 = 20;
 
@@ -67,19 +71,12 @@ pub(super) enum Event {
     },
 }
 
-/// A host's end of a connection.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) conn: u64,
-    /// The last message on its way arrives then: the next not before it.
-    pub(super) arrives: Time,
-}
-
 pub(super) struct Host {
     pub(super) spec: Spec,
-    pub(super) scheduler: Scheduler,
+    pub(super) downloads: Downloads<HostBlob>,
+    pub(super) uploads: Uploads<HostBlob>,
     /// Verified chunks: the truth.
-    pub(super) have: Bitmap,
+    pub(super) have: Rc<RefCell<Bitmap>>,
     /// When each was verified, for what a crash leaves on the disk.
     pub(super) written: Vec<(Time, u32)>,
     pub(super) alive: bool,
@@ -94,7 +91,7 @@ pub(super) struct Host {
     pub(super) books: Books,
     /// Bytes from other sites.
     pub(super) imported: u64,
-    tick: bool,
+    pub(super) tick: bool,
 }
 
 /// A run.
@@ -127,7 +124,6 @@ pub struct World {
     events: BinaryHeap<Reverse<(Time, u64, usize)>>,
     slab: Vec<Option<Event>>,
     free: Vec<usize>,
-    out: Vec<Output>,
     pub(super) hops: Vec<(Time, Hop)>,
 }
 
@@ -174,8 +170,9 @@ impl World {
         let n = geometry.chunks();
         let hosts = scenario.hosts.iter().enumerate().map(|(i, spec)| Host {
             spec: spec.clone(),
-            scheduler: Scheduler::new(scenario.seed.wrapping_mul(1_000_003) + i as u64),
-            have: if spec.origin { Bitmap::full(n) } else { Bitmap::new(n) },
+            downloads: Downloads::new(scenario.seed.wrapping_mul(1_000_003) + i as u64),
+            uploads: Uploads::default(),
+            have: Rc::new(RefCell::new(if spec.origin { Bitmap::full(n) } else { Bitmap::new(n) })),
             written: Vec::new(),
             alive: spec.joins.is_none(),
             life: 0,
@@ -208,7 +205,6 @@ impl World {
             events: BinaryHeap::new(),
             slab: Vec::new(),
             free: Vec::new(),
-            out: Vec::new(),
             hops: Vec::new(),
             scenario,
         };
@@ -262,20 +258,20 @@ impl World {
 
     /// A host that is alive begins to give and to fetch what it has, and what it has not.
     pub(super) fn begin(&mut self, host: usize) {
-        let h = &self.hosts[host];
-        let (geometry, have, origin) = (self.geometry, h.have.clone(), h.spec.origin);
-        let (habit, life) = (h.spec.habit, h.life);
-        if habit != Habit::FreeRider {
-            let have = self.advertised(host);
-            self.tell(host, Input::Serve { blob: BLOB, geometry, have, origin });
+        let (habit, life) = (self.hosts[host].spec.habit, self.hosts[host].life);
+        let (source, shown) = (self.source(host), self.advertised(host));
+        let boasts = shown.boasts;
+        let order =
+            if self.hosts[host].spec.reads.is_some() { ChunkOrder::Ascending } else { ChunkOrder::Rarest };
+        // Who says that it has what it has not keeps two books.
+        if source.origin || boasts {
+            self.exchange(host, |_, uploads, effects| uploads.share(shown, &OPEN, effects));
         }
-        if !origin {
-            let order = if self.hosts[host].spec.reads.is_some() {
-                ChunkOrder::Ascending
-            } else {
-                ChunkOrder::Rarest
-            };
-            self.tell(host, Input::Want { blob: BLOB, geometry, have, skip: None, order });
+        if !source.origin {
+            let access = (habit != Habit::FreeRider && !boasts).then_some(OPEN);
+            self.exchange(host, |downloads, uploads, effects| {
+                downloads.start(&source, (order, access), effects, uploads);
+            });
         }
         if !self.calm {
             self.push(self.now, Event::Seek { host, life });
@@ -290,20 +286,19 @@ impl World {
         let conn = self.conns;
         let sites = [a, b].map(|host| self.hosts[host].spec.site);
         let local = sites[0] == sites[1];
-        let near = if local { 1 } else { 2 };
         for (x, y) in [(a, b), (b, a)] {
-            self.hosts[x].sessions.insert(y, Session { conn, arrives: 0 });
+            let session = Session { conn, local, arrives: 0 };
+            let (class, key, now) = (session.class(), peer_key(conn, y), Duration::from_nanos(self.now));
             let elsewhere = (!local).then(|| self.hosts[y].spec.site.into());
-            self.tell(x, Input::PeerUp { peer: peer_key(conn, y), near, elsewhere });
             let took = Duration::from_nanos(2 * self.links.latency(x, y));
-            self.tell(x, Input::RoundTrip { peer: peer_key(conn, y), took });
+            let host = &mut self.hosts[x];
+            host.sessions.insert(y, session);
+            host.downloads.peer_up(key, class, elsewhere, now);
+            host.downloads.round_trip(key, took, now);
         }
         for (x, y) in [(a, b), (b, a)] {
-            if self.wants(x) {
-                let have = self.advertised(y);
-                self.tell(y, Input::Interested { peer: peer_key(conn, x), blob: BLOB });
-                self.tell(x, Input::Holder { peer: peer_key(conn, y), blob: BLOB, have });
-            }
+            let key = peer_key(conn, y);
+            self.exchange(x, |downloads, _, effects| downloads.ask_newcomer(key, None, effects));
         }
     }
 
@@ -333,24 +328,6 @@ impl World {
         self.hops = hops;
     }
 
-    pub(super) fn tell(&mut self, host: usize, input: Input) {
-        let now = Duration::from_nanos(self.now);
-        let mut out = std::mem::take(&mut self.out);
-        self.hosts[host].scheduler.handle(input, now, &mut out);
-        for output in out.drain(..) {
-            self.carry_out(host, output);
-        }
-        self.out = out;
-        let h = &mut self.hosts[host];
-        if !h.tick
-            && let Some(wait) = h.scheduler.next_tick(now)
-        {
-            h.tick = true;
-            let (at, life) = (self.now + wait.as_nanos() as u64, h.life);
-            self.push(at, Event::Tick { host, life });
-        }
-    }
-
     /// A host's session with another is the one this came on.
     pub(super) fn hears(&self, to: usize, from: usize, conn: u64) -> bool {
         (self.calm || !self.broken.contains(&conn))
@@ -362,7 +339,7 @@ impl World {
             Event::Tick { host, life } => {
                 if self.hosts[host].life == life {
                     self.hosts[host].tick = false;
-                    self.tell(host, Input::Tick);
+                    self.exchange(host, |downloads, uploads, effects| downloads.tick(effects, uploads));
                 }
             }
             Event::Hop(hop) => {
@@ -372,7 +349,7 @@ impl World {
                     Some(Hop::There(block)) => self.arrived(block),
                     Some(Hop::Left(block)) if self.hears(block.from, block.to, block.conn) => {
                         let peer = peer_key(block.conn, block.to);
-                        self.tell(block.from, Input::Sent { peer, blob: BLOB, whole: true });
+                        self.sent(block.from, peer, block.blob, true);
                     }
                     _ => {}
                 }
@@ -384,7 +361,6 @@ impl World {
             }
             Event::Finished { host, life } => {
                 if self.hosts[host].life == life {
-                    self.tell(host, Input::Unwant { blob: BLOB });
                     self.finished(host);
                 }
             }
@@ -393,14 +369,14 @@ impl World {
     }
 
     pub(super) fn arrived(&mut self, block: Block) {
-        let Block { to, from, conn, chunk, bytes, last, bad } = block;
+        let Block { to, from, conn, chunk, bytes, last, bad, .. } = block;
         if let Some(trace) = self.trace {
             trace(&format!("{:>12} {from} => {to} chunk {chunk}: {bytes} there", self.now));
         }
         if !self.hears(to, from, conn) {
             return;
         }
-        let (peer, blob) = (peer_key(conn, from), BLOB);
+        let peer = peer_key(conn, from);
         if self.hosts[to].spec.site != self.hosts[from].spec.site {
             self.hosts[to].imported += bytes;
         }
@@ -408,21 +384,20 @@ impl World {
             // Nobody asked for it any longer: read and thrown away.
             return;
         }
-        self.tell(to, Input::Bytes { peer, blob, chunk, bytes });
         if !last {
-            return;
+            return self.received(block, None);
         }
         self.hosts[to].books.ended(peer, chunk);
         if bad {
-            return self.tell(to, Input::Failed { peer, blob, chunk, why: RequestFailure::Bad });
+            return self.received(block, Some(ChunkOutcome::Bad));
         }
-        self.hosts[to].have.set(chunk);
+        self.hosts[to].have.borrow_mut().set(chunk);
         self.hosts[to].written.push((self.now, chunk));
         if let Some(spread) = &mut self.spread {
             spread.set(chunk);
             self.origin_may_go();
         }
-        self.tell(to, Input::Verified { peer: Some(peer), blob, chunk });
+        self.received(block, Some(ChunkOutcome::Written));
     }
 
     /// The next event before `limit` is carried out. False if there was none.
@@ -485,12 +460,11 @@ impl World {
             })
             .collect();
         for (i, h) in self.hosts.iter().enumerate() {
-            let (sent, got) = self.links.bytes(i);
+            let ((sent, got), have) = (self.links.bytes(i), h.have.borrow());
             if h.spec.origin {
                 o.origin += sent as f64 / len;
             } else {
-                o.duplicates +=
-                    (got as f64 - f64::from(h.have.count()) / f64::from(h.have.len()) * len) / len;
+                o.duplicates += (got as f64 - f64::from(have.count()) / f64::from(have.len()) * len) / len;
             }
         }
         o.borders_in = self.links.borders_in().map(|bytes| bytes as f64 / len).collect();

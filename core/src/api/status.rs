@@ -6,40 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::distance::Distance;
+pub use crate::exchange::{Progress, SourceRow};
 use crate::office::certificate::Role;
 use crate::options::Audience;
-
-/// Progress of a transfer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Bytes verified, with those that were here before.
-    pub done: u64,
-    /// Bytes in all.
-    pub total: u64,
-    /// Bytes per second, smoothed.
-    pub rate: u64,
-    /// Seconds left at that rate.
-    pub eta: Option<u64>,
-    /// Connected peers that hold some of it.
-    pub holders: u32,
-    /// Peers that this job's bytes came from, so far.
-    pub sources: Vec<SourceRow>,
-}
-
-/// Bytes that one peer gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SourceRow {
-    /// Peer id.
-    pub peer: String,
-    /// True if the peer says that it published the content.
-    pub publisher: bool,
-    /// Distance of the peer.
-    pub class: Distance,
-    /// Verified bytes from the peer.
-    pub bytes: u64,
-}
 
 /// State of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

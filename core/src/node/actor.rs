@@ -19,7 +19,7 @@ mod widen;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::swarm::ConnectionId;
@@ -33,6 +33,7 @@ use crate::discovery::candidates::{AddressSource, Candidates};
 use crate::discovery::dht::Dht;
 use crate::discovery::peer_cache;
 use crate::discovery::tracker::Trackers;
+use crate::exchange::{Downloads, Effects, Uploads};
 use crate::id::ContentId;
 use crate::limits;
 use crate::membership::{Admission, OfficeState};
@@ -43,12 +44,10 @@ use crate::schedule::{Now, PeerKey};
 use crate::store::record::Domain;
 use crate::store::{Blob, Store};
 use crate::transfer::bans::Bans;
-use crate::transfer::downloads::Downloads;
-use crate::transfer::effects::Effects;
 use crate::transfer::peers::{Peer, Peers};
 use crate::transfer::session::SessionContext;
 use crate::transfer::session::event::SessionEvent;
-use crate::transfer::uploads::Uploads;
+use crate::transfer::watchers::Watchers;
 use clock::Clock;
 pub(super) use commands::{Hints, NetworkCommand};
 use dials::Dials;
@@ -61,6 +60,12 @@ use webseeds::WebSeeds;
 
 /// The swarm of libp2p. It has libp2p's name for it in its type alone: a process of this program is a node.
 type NodeSwarm = libp2p::Swarm<Behaviour>;
+
+/// A handle to a blob of the store.
+type Stored = Arc<Blob>;
+
+/// Time between two ticks while nothing is fetched or given.
+const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// A blob that was opened, `None` if it could not be. The last part is true if its bytes turned out to be
 /// lost.
@@ -159,8 +164,9 @@ pub(super) struct Actor {
     /// The parts that all sessions share.
     shared: SessionContext,
     peers: Peers,
-    downloads: Downloads,
-    uploads: Uploads,
+    downloads: Downloads<Stored>,
+    uploads: Uploads<Stored>,
+    watchers: Watchers,
     webs: WebSeeds,
     /// Candidates for a dial.
     discovery: Candidates,
@@ -215,6 +221,7 @@ impl Actor {
             peers: Peers::new(bans, settings.seed),
             downloads: Downloads::new(settings.seed),
             uploads: Uploads::default(),
+            watchers: Watchers::default(),
             webs: WebSeeds::default(),
             discovery,
             dials: Dials::default(),
@@ -243,16 +250,23 @@ impl Actor {
         self.clock.now()
     }
 
-    /// Lets downloads and uploads decide about an event, then carries out their decisions.
+    /// Lets downloads and uploads decide about an event, then carries out their decisions and shows the views
+    /// that have changed.
     pub(super) fn exchange<T>(
         &mut self,
-        decide: impl FnOnce(&mut Downloads, &mut Uploads, &mut Effects<'_>) -> T,
+        decide: impl FnOnce(&mut Downloads<Stored>, &mut Uploads<Stored>, &mut Effects<'_, Stored>) -> T,
     ) -> T {
         let mut effects = Effects::new(self.now(), &self.peers);
         let decided = decide(&mut self.downloads, &mut self.uploads, &mut effects);
         let effects = effects.into_list();
         self.peers.carry_out(effects);
+        self.watchers.publish(&mut self.downloads);
         decided
+    }
+
+    /// Returns the time at which the next [`Actor::tick`] is due.
+    fn next_tick(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.downloads.next_tick(self.now()).unwrap_or(IDLE_TICK)
     }
 
     /// Runs until the network is told to quit or all handles to it are gone.
@@ -263,8 +277,7 @@ impl Actor {
             self.end_doomed();
             self.dial();
             self.announce();
-            let next = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
-            tick = tick.min(next);
+            tick = tick.min(self.next_tick());
             tokio::select! {
                 command = self.inbox.commands.recv() => match command {
                     Some(NetworkCommand::Quit) | None => return self.end().await,
@@ -282,7 +295,7 @@ impl Actor {
                 event = self.network.select_next_some() => self.network_event(event),
                 () = sleep_until(tick) => {
                     self.tick();
-                    tick = tokio::time::Instant::now() + self.downloads.next_tick(self.now());
+                    tick = self.next_tick();
                 }
             }
         }
@@ -335,7 +348,11 @@ impl Actor {
     /// Does the periodic work: that of the scheduler each time, the rest when its interval has passed.
     fn tick(&mut self) {
         let now = Instant::now();
-        self.exchange(|downloads, uploads, fx| downloads.tick(fx, uploads));
+        let orphans = self.watchers.take_orphans();
+        self.exchange(|downloads, uploads, fx| {
+            orphans.into_iter().for_each(|id| downloads.stop(id, fx, uploads));
+            downloads.tick(fx, uploads);
+        });
         self.close_banned();
         if self.clock.may_show(now) {
             let tried = if self.downloads.is_idle() { Vec::new() } else { self.routes() };
@@ -372,7 +389,7 @@ impl Actor {
         self.tend_office();
         for poisoned in self.store.poisoned() {
             tracing::error!(id = %poisoned.id, error = %poisoned.error, "a flush failed");
-            self.downloads.poisoned(&poisoned);
+            self.downloads.is_broken(poisoned.id, (&poisoned).into());
             self.withdraw(poisoned.id);
         }
     }

@@ -1,7 +1,7 @@
 //! One open blob: chunks are read and written, and each is verified both ways.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::disk::DiskError;
 use super::extents::Extents;
@@ -11,6 +11,7 @@ use crate::content::bitmap::Bitmap;
 use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::kind::ContentKind;
 use crate::content::tree::HashList;
+use crate::exchange::OpenBlob;
 use crate::id::ContentId;
 
 /// Bytes read before they are hashed.
@@ -260,6 +261,40 @@ impl Blob {
 
     pub(super) fn poison(&self) {
         self.poisoned.store(true, Ordering::Release);
+    }
+}
+
+impl OpenBlob for Arc<Blob> {
+    fn id(&self) -> ContentId {
+        Blob::id(self)
+    }
+
+    fn kind(&self) -> ContentKind {
+        Blob::kind(self)
+    }
+
+    fn geometry(&self) -> Geometry {
+        Blob::geometry(self)
+    }
+
+    fn have(&self) -> Bitmap {
+        Blob::have(self)
+    }
+
+    fn has(&self, chunk: ChunkIndex) -> bool {
+        Blob::has(self, chunk)
+    }
+
+    fn skipped(&self) -> Option<Bitmap> {
+        Blob::skipped(self)
+    }
+
+    fn is_origin(&self) -> bool {
+        Blob::is_origin(self)
+    }
+
+    fn offered_name(&self) -> Option<&str> {
+        Blob::offered_name(self)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::blob::Blob;
 use super::disk::DiskError;
 use crate::content::bitmap::Bitmap;
+use crate::exchange::Broken;
 use crate::id::ContentId;
 use crate::limits;
 
@@ -27,6 +28,12 @@ pub struct Poisoned {
     pub error: String,
     /// True if the disk was full: the flush may be tried again.
     pub full: bool,
+}
+
+impl From<&Poisoned> for Broken {
+    fn from(Poisoned { error, full, .. }: &Poisoned) -> Self {
+        if *full { Self::Full(error.clone()) } else { Self::Disk(error.clone()) }
+    }
 }
 
 /// Permission to write some bytes. It is given back when this is dropped, or, after [`Room::used`], once the

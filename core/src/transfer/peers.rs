@@ -11,19 +11,21 @@ mod web_seed_id;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::Sender;
 
 use super::bans::Bans;
-use super::effects::{Effect, KnownPeers, PeerFacts};
 use super::session::{ReceiveCommand, SendCommand, Session};
 use crate::api::status;
+use crate::exchange::{Effect, KnownPeers, PeerFacts};
 use crate::limits;
 use crate::net::address::ip_of;
 use crate::net::connection_limits::Decided;
 use crate::schedule::PeerKey;
+use crate::store::Blob;
 use crate::wire::{Message, PeerAddrs};
 pub(crate) use nearness::{class_at, is_near, same_site, site_of};
 pub(crate) use peer::Peer;
@@ -146,7 +148,7 @@ impl Peers {
     /// Returns the number of peers that are useful to a download. `offers` returns, for a peer that offers
     /// something, whether it delivers. Other peers count only while we have just dialled them, so that no
     /// crowd of inbound peers keeps us from looking for others.
-    pub(super) fn neighbours(&self, offers: impl Fn(PeerKey) -> Option<bool>) -> usize {
+    fn neighbours(&self, offers: &dyn Fn(PeerKey) -> Option<bool>) -> usize {
         let may_yet = |p: &Peer| p.dialled && p.since.elapsed() < NEWCOMER;
         self.peers.iter().filter(|(key, p)| offers(**key).unwrap_or_else(|| may_yet(p))).count()
     }
@@ -176,7 +178,7 @@ impl Peers {
     }
 
     /// Carries out the effects of downloads and uploads, in order.
-    pub(crate) fn carry_out(&mut self, effects: Vec<Effect>) {
+    pub(crate) fn carry_out(&mut self, effects: Vec<Effect<Arc<Blob>>>) {
         for effect in effects {
             match effect {
                 Effect::Send(key, message) => self.send(key, message),
@@ -187,6 +189,7 @@ impl Peers {
                 Effect::Expect(key, command) => self.expect(key, command),
                 Effect::Serve(key, command) => self.serve(key, command),
                 Effect::Drop { peer, reason, ban } => self.doom(peer, reason, ban),
+                Effect::Paused { id, error } => tracing::warn!(%id, %error, "paused"),
             }
         }
     }
@@ -351,23 +354,23 @@ impl KnownPeers for Peers {
     fn facts(&self, key: PeerKey) -> Option<PeerFacts> {
         let peer = self.get(key)?;
         let member = peer.member.as_ref().map(|member| member.certificate.subject);
-        Some(PeerFacts { id: peer.id, class: peer.class, near: peer.near, member })
+        Some(PeerFacts { class: peer.class, near: peer.near, member })
     }
 
     fn reachable(&self, key: PeerKey) -> Option<PeerAddrs> {
         self.get(key).and_then(Peer::reachable)
     }
 
-    fn id_of(&self, key: PeerKey) -> Option<PeerId> {
-        self.id_of(key)
+    fn name(&self, key: PeerKey) -> Option<String> {
+        self.id_of(key).map(|id| id.to_string())
     }
 
     fn is_web(&self, key: PeerKey) -> bool {
         self.get(key).is_some_and(|peer| peer.web)
     }
 
-    fn is_banned(&self, id: &PeerId) -> bool {
-        self.bans.is_banned(id)
+    fn is_banned(&self, key: PeerKey) -> bool {
+        self.id_of(key).is_some_and(|id| self.bans.is_banned(&id))
     }
 
     fn room(&self, key: PeerKey) -> usize {
@@ -376,5 +379,13 @@ impl KnownPeers for Peers {
 
     fn may_hear(&self, key: PeerKey, more: u32) -> bool {
         self.get(key).is_some_and(|peer| peer.may_hear_more(more))
+    }
+
+    fn introduced(&self) -> usize {
+        self.ready().len()
+    }
+
+    fn useful(&self, offers: &dyn Fn(PeerKey) -> Option<bool>) -> usize {
+        self.neighbours(offers)
     }
 }

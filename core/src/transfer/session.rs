@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::writer::Writer;
-use crate::content::tree::HashList;
+use crate::exchange;
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::net::ledbat::Measured;
@@ -41,7 +41,7 @@ use crate::net::shaping::{Directions, Near, Shaping};
 use crate::net::streams::handler::refusal;
 use crate::schedule::PeerKey;
 use crate::store::{Blob, Store};
-use crate::wire::{Handle, Message};
+use crate::wire::Message;
 use event::SessionEvent;
 use pending::PendingRequests;
 use receive::Receiver;
@@ -51,41 +51,10 @@ use send_queue::{Number, SendQueue};
 /// Time that is given to the last messages to a peer before its connection is closed.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// An order of the node to the tasks that receive. The handles are this node's.
-#[derive(Debug)]
-pub(crate) enum ReceiveCommand {
-    /// The holder was asked to begin a blob. A stream that brings something of this blob waits until the node
-    /// says how to check it.
-    Beginning { blob: Handle },
-    /// The beginning is over: further bytes that were not requested are not wanted. They may still be under
-    /// way if the holder has `promised` to send them.
-    Begun { blob: Handle, promised: bool },
-    /// Nothing that was requested of a blob is wanted any longer. It may still come.
-    Forget { blob: Handle },
-    /// The hash list was requested. It has this many bytes.
-    List { blob: Handle, len: usize },
-    /// The only chunk of a blob was requested. It is verified and handed to the node.
-    Only { blob: Handle, list: Arc<HashList> },
-    /// A chunk was requested. It is verified and written.
-    Chunk { blob: Handle, chunk: u32, target: Arc<Blob> },
-    /// A requested chunk is not wanted any longer. It may still come.
-    Cancel { blob: Handle, chunk: u32 },
-}
-
-/// An order to the tasks that send. The handles are the peer's.
-#[derive(Debug)]
-pub(crate) enum SendCommand {
-    /// The peer may request chunks of `source` under this handle.
-    Open { blob: Handle, source: Arc<Blob> },
-    /// The blob is served no longer.
-    Close { blob: Handle },
-    /// The peer gets the `count` chunks from `first` on, which it has requested.
-    Request { blob: Handle, first: u32, count: u32 },
-    /// The peer gets the hash list, which it has requested.
-    List { blob: Handle },
-    /// The peer no longer wants a chunk.
-    Cancel { blob: Handle, chunk: u32 },
-}
+/// An order to the tasks that receive.
+pub(crate) type ReceiveCommand = exchange::ReceiveCommand<Arc<Blob>>;
+/// An order to the tasks that send.
+pub(crate) type SendCommand = exchange::SendCommand<Arc<Blob>>;
 
 /// The node's end of a session. Dropping it ends the tasks, but for the one that writes the last messages.
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use super::{Actor, DownloadReport, MembershipCommand, NetworkReport};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
 use crate::discovery::candidates::AddressSource;
+use crate::exchange::DownloadView;
 use crate::id::ContentId;
 use crate::net::address::{is_relayed, split_peer};
 use crate::options::Audience;
 use crate::schedule::ChunkOrder;
 use crate::store::Blob;
-use crate::transfer::downloads::{DownloadView, Owner};
+use crate::transfer::watchers::Owner;
 
 /// Places where holders may be found, as a link or a person names them.
 #[derive(Debug, Clone, Default)]
@@ -83,22 +84,29 @@ impl Actor {
         match command {
             NetworkCommand::Learn { id, known, expect, owner, hints, reply } => {
                 self.hints(id, &hints);
-                let learns = self.exchange(|downloads, uploads, fx| {
-                    downloads.learn(id, known, expect, &owner, fx, uploads)
-                });
-                let _ = reply.send(learns);
+                let running = self.watchers.watch(id);
+                let ours = running.is_none();
+                let view = running.unwrap_or_else(|| self.watchers.add(id, &owner));
+                if ours {
+                    self.exchange(|downloads, uploads, fx| {
+                        // A download that still runs has lost its owner.
+                        downloads.stop(id, fx, uploads);
+                        downloads.learn(id, known, expect, fx);
+                    });
+                }
+                let _ = reply.send((view, ours));
             }
             NetworkCommand::Start { blob, order, owner, hints, reply } => {
                 self.hints(blob.id(), &hints);
                 // A blob of another network is copied from here, and not offered in this one.
                 let ours = blob.record().is_of(self.settings.domain);
                 let access = ours.then(|| self.access(blob.id()));
-                let view = self.exchange(|downloads, uploads, fx| {
-                    downloads.start(&blob, (order, access), &owner, fx, uploads)
-                });
+                let view = self.watchers.watch_or_add(blob.id(), &owner);
+                self.exchange(|downloads, uploads, fx| downloads.start(&blob, (order, access), fx, uploads));
                 let _ = reply.send(view);
             }
             NetworkCommand::Stop { id, whole } => {
+                self.watchers.remove(id);
                 self.exchange(|downloads, uploads, fx| downloads.stop(id, fx, uploads));
                 match whole {
                     Some(blob) => self.share(blob),

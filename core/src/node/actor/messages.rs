@@ -9,17 +9,16 @@ use crate::discovery::candidates::PeerSource;
 use crate::discovery::dht::Provider;
 use crate::discovery::tracker::{self, TrackerReply};
 use crate::distance::Distance;
+use crate::exchange::{KnownPeers as _, WantOutcome};
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::address::{class_of, ip_of, is_one_host, is_relayed, split_peer};
 use crate::schedule::PeerKey;
 use crate::store::Sight;
 use crate::store::record::StoredState;
-use crate::transfer::effects::KnownPeers as _;
 use crate::transfer::peers::{same_site, site_of};
 use crate::transfer::session::event::{Outcome, SessionEvent};
 use crate::transfer::session::{SendCommand, SessionEnd};
-use crate::transfer::uploads::WantOutcome;
 use crate::wire::{self, Hello, Message};
 
 impl Actor {
@@ -72,21 +71,8 @@ impl Actor {
             (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
             (Message::Hello(hello), false) => self.introduced(key, hello),
             (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
-            (Message::Begin { blob }, true) => self.uploads.begin(key, blob),
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
-            (Message::Unwant { blob }, true) => self.exchange(|_, uploads, fx| uploads.unwant(key, blob, fx)),
             (Message::Offer(offer), true) => self.offered(key, offer),
-            (Message::Have { blob, add }, true) => {
-                self.exchange(|downloads, uploads, fx| downloads.have(key, blob, add, fx, uploads));
-            }
-            (Message::Gone { blob } | Message::Absent { blob }, true) => {
-                self.exchange(|downloads, uploads, fx| downloads.absent(key, blob, fx, uploads));
-            }
-            (Message::Decline { blob, chunk, why }, true) => {
-                self.exchange(|downloads, uploads, fx| {
-                    downloads.declined(key, blob, chunk, why, fx, uploads)
-                });
-            }
             (Message::Bad { chunk, .. }, true) => {
                 tracing::warn!(chunk, "a peer says that a chunk we sent did not verify");
             }
@@ -122,26 +108,10 @@ impl Actor {
                 | Message::Voucher { .. }),
                 true,
             ) => self.office_message(key, message),
-            (message, true) => self.giving(key, message),
-        }
-    }
-
-    /// Handles a message about requests and grants. Ignores all other messages.
-    fn giving(&mut self, key: PeerKey, message: Message) {
-        self.exchange(|downloads, uploads, fx| match message {
-            Message::Request { blob, first, count } => {
-                downloads.asked(key, (blob, first, count), fx, uploads)
+            (message, true) => {
+                self.exchange(|downloads, uploads, fx| drop(downloads.heard(key, message, fx, uploads)));
             }
-            Message::Need { blob, add, drop } => downloads.needs(key, blob, (add, drop), fx, uploads),
-            // This grant is for a want that was taken back: it crossed our `Unwant`.
-            Message::Grant { blob, .. } if !downloads.is_asked(key, blob) => {}
-            Message::Grant { blob, count, hint } => downloads.granted(key, (blob, count, hint), fx, uploads),
-            Message::Push { blob, chunk } => downloads.pushed(key, (blob, chunk)),
-            Message::Refuse { blob, count, busy } => downloads.refused(key, (blob, count, busy), fx, uploads),
-            Message::Reads { blob } => downloads.reads(key, blob, fx, uploads),
-            Message::Gateways { id, beats } => downloads.gateways(key, id, &beats, fx, uploads),
-            _ => {}
-        });
+        }
     }
 
     /// Handles the `Hello` of a peer.
@@ -213,19 +183,12 @@ impl Actor {
         self.discovery.bar(peer, until, said);
     }
 
-    /// Handles the offer of a holder.
+    /// Handles the offer of a holder. In an office an offer counts only with a voucher.
     fn offered(&mut self, key: PeerKey, offer: wire::Offer) {
-        let blob = offer.blob;
-        // The offer crossed our `Unwant`. The want will be told again, because the peer has something now.
-        if !self.downloads.is_asked(key, blob) {
-            return;
+        let taken = self.is_vouched(key, offer.blob);
+        if self.exchange(|downloads, uploads, fx| downloads.offered(key, offer, taken, fx, uploads)) {
+            self.widen(key);
         }
-        // In an office an offer counts only with a voucher.
-        if self.is_vouched(key, blob) {
-            self.exchange(|downloads, uploads, fx| downloads.offer(key, offer, fx, uploads));
-        }
-        self.exchange(|downloads, _, fx| downloads.answered(key, blob, fx));
-        self.widen(key);
     }
 
     /// Handles the want of a peer.

@@ -6,11 +6,11 @@ use std::time::Instant;
 use libp2p::Multiaddr;
 
 use super::Actor;
+use crate::exchange::Access;
 use crate::id::ContentId;
 use crate::membership::now as office_now;
 use crate::options::Audience;
 use crate::store::Blob;
-use crate::transfer::uploads::Access;
 
 impl Actor {
     /// Tells trackers and the DHT of all whole blobs. `fresh` is true if they are new here.

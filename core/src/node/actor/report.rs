@@ -6,8 +6,8 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::Actor;
 use crate::api::status::{BanRow, PeerRow, TrackerRow};
+use crate::exchange::{DownloadView, Facts};
 use crate::id::ContentId;
-use crate::transfer::downloads::{DownloadView, Facts};
 
 /// The state of a download and its surroundings, for `swarm why`.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Actor {
         refused.push(("extra streams".to_owned(), behaviour.streams.refused()));
         refused.extend(self.dht.refused().iter().map(|(reason, n)| (format!("by the DHT: {reason}"), *n)));
         refused.retain(|(_, n)| *n > 0);
-        let views = self.downloads.views();
+        let views = self.watchers.views(&self.downloads);
         let holders = views.iter().map(|(id, v)| (*id, v.progress.holders)).collect();
         NetworkReport {
             peer: *self.network.local_peer_id(),

@@ -7,13 +7,14 @@ use tokio::sync::watch;
 
 use super::Actor;
 use crate::content::path;
+use crate::exchange::Lack;
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::shaping::Near;
 use crate::schedule::PeerKey;
 use crate::transfer::peers::{Doomed, Peer, WebSeedId};
 use crate::transfer::session::Session;
-use crate::transfer::session::web::{Lack, Web, WebNews};
+use crate::transfer::session::web::{Web, WebNews};
 
 /// Time after the start of a session, and after its end, at which a web seed gets the next session at the
 /// earliest.

@@ -30,12 +30,13 @@ use crate::content::seal::ShareKey;
 use crate::content::select::Select;
 use crate::content::share::Fragment;
 use crate::content::tree::HashList;
+use crate::exchange::DownloadView;
 use crate::id::ContentId;
 use crate::options::Audience;
 use crate::schedule::ChunkOrder;
 use crate::store::record::{BlobLocation, Seal, StoredState};
 use crate::store::{Begin, Blob, DestinationClaim, WriteTarget, refuse_existing};
-use crate::transfer::downloads::{DownloadView, Owner};
+use crate::transfer::watchers::Owner;
 use follow::Known;
 use gather::Scale;
 

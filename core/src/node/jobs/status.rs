@@ -10,12 +10,12 @@ use super::notices::counted;
 use super::{office, report};
 use crate::api::event::{Event, Failure};
 use crate::api::status::{SharedRow, Status, Transfer, TransferState};
+use crate::exchange::Stage;
 use crate::id::ContentId;
 use crate::limits;
 use crate::membership::files::OfficeFiles;
 use crate::store::Store;
 use crate::store::record::{Domain, Record};
-use crate::transfer::downloads::Stage;
 
 /// Lists connected and banned peers of all networks.
 pub(super) async fn peers(context: Context) -> Result<Event, Failure> {

@@ -13,8 +13,9 @@ use crate::api::command::Network;
 use crate::api::event::{Event, Failure, Fault};
 use crate::api::status::{Diagnosis, Limits};
 use crate::content::link::Link;
+use crate::exchange::{Facts, Stage};
 use crate::id::ContentId;
-use crate::transfer::downloads::{Facts, Owner, Stage};
+use crate::transfer::watchers::Owner;
 
 /// Time that content is looked for that is not being fetched.
 const LOOK_FOR: Duration = Duration::from_secs(5);
@@ -191,8 +192,8 @@ fn rate(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::HolderFacts;
     use crate::schedule::PeerKey;
-    use crate::transfer::downloads::HolderFacts;
 
     fn holder(useful: u32, rate: u64, gives: bool) -> HolderFacts {
         HolderFacts { peer: PeerKey(1), useful, rate, gives }

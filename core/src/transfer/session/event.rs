@@ -1,6 +1,7 @@
 //! Events that a session reports to the node.
 
 use super::SessionEnd;
+pub(crate) use crate::exchange::Outcome;
 use crate::id::ContentId;
 use crate::wire::{Handle, Message};
 
@@ -23,17 +24,4 @@ pub(crate) enum SessionEvent {
     SourceChanged(ContentId),
     /// The session is over.
     Closed(SessionEnd),
-}
-
-/// The fate of a chunk that arrived.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The chunk verified and was written.
-    Written,
-    /// The chunk verified, but a segment in it does not open with the key of its share.
-    Malformed,
-    /// The chunk did not verify.
-    Bad,
-    /// The chunk verified and could not be written: the disk is `full`, or this `error` occurred.
-    Disk { full: bool, error: String },
 }

@@ -12,8 +12,8 @@ use crate::content::path::Rules;
 use crate::store::record::Domain;
 use crate::store::{Begin, Import, WriteTarget};
 use crate::transfer::session::event::Outcome;
-use crate::wire::LIST;
 use crate::wire::frame::{DataHeader, HEADER};
+use crate::wire::{Handle, LIST};
 
 const BLOB: Handle = 7;
 

@@ -24,6 +24,7 @@ use super::event::{Outcome, SessionEvent};
 use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
+use crate::exchange::Lack;
 use crate::id::ContentId;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
@@ -44,15 +45,6 @@ const REFUSED: Duration = Duration::from_millis(500);
 /// Time in which the nodes of a site that want the same blob meet and agree on who fetches which chunk from
 /// outside.
 const MEETING: Duration = Duration::from_secs(1);
-
-/// The node's knowledge of a download, as far as a web seed needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Lack {
-    /// True if length and hashes of the blob are known.
-    pub(crate) learned: bool,
-    /// Number of missing chunks that no peer has.
-    pub(crate) nowhere: u32,
-}
 
 /// A web seed of one blob.
 pub(crate) struct Web {

@@ -11,6 +11,7 @@ use crate::api::event::{Event, Failure, Fault};
 use crate::content::geometry::{ChunkIndex, Geometry};
 use crate::content::kind::ContentKind;
 use crate::content::tree::HashList;
+use crate::exchange::{Broken, DownloadView, Learned, Stage};
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::actor::NetworkCommand;
@@ -18,7 +19,6 @@ use crate::node::jobs::store_failure;
 use crate::node::network::{blocking, failure};
 use crate::schedule::ChunkOrder;
 use crate::store::{Begin, Blob, Finder, Store};
-use crate::transfer::downloads::{Broken, DownloadView, Learned, Stage};
 use crate::transfer::session::event::Outcome;
 use crate::transfer::writer;
 

@@ -9,13 +9,13 @@ use crate::api::command::Destination;
 use crate::api::event::{Event, Failure, Fault};
 use crate::content::kind::ContentKind;
 use crate::content::path::sanitize_name;
+use crate::exchange::DownloadView;
 use crate::id::ContentId;
 use crate::node::actor::NetworkCommand;
 use crate::node::jobs::store_failure;
 use crate::node::network::{blocking, failure};
 use crate::store::record::{BlobLocation, StoredState};
 use crate::store::{Begin, Blob, Store, StoreError, rest_is_there};
-use crate::transfer::downloads::DownloadView;
 use crate::transfer::session::event::Outcome;
 
 impl GetJob {

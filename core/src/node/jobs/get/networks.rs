@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use super::{GetJob, stopped};
 use crate::api::event::{Event, Failure};
+use crate::exchange::{DownloadView, Stage};
 use crate::id::ContentId;
 use crate::node::actor::NetworkCommand;
 use crate::node::context::Context;
-use crate::transfer::downloads::{DownloadView, Owner, Stage};
+use crate::transfer::watchers::Owner;
 
 /// Time between two events that tell what was tried.
 const SEARCHING_EVERY: Duration = Duration::from_secs(3);

@@ -12,6 +12,7 @@ use crate::api::event::{Event, Failure, Fault};
 use crate::content::kind::ContentKind;
 use crate::content::path::sanitize_name;
 use crate::content::share::{Description, Outside};
+use crate::exchange::DownloadView;
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::actor::NetworkCommand;
@@ -20,7 +21,6 @@ use crate::node::network::{blocking, failure};
 use crate::schedule::ChunkOrder;
 use crate::store::record::{BlobLocation, Payload, Seal, StoredState};
 use crate::store::{Begin, StoreError, WriteTarget};
-use crate::transfer::downloads::DownloadView;
 
 /// Name of a share whose name is not known.
 const NAMELESS: &str = "share";

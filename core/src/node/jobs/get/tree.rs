@@ -13,6 +13,7 @@ use crate::content::manifest::Manifest;
 use crate::content::path::{escape, sanitize_name};
 use crate::content::seal::sealed_len;
 use crate::content::tree::HashList;
+use crate::exchange::DownloadView;
 use crate::id::ContentId;
 use crate::limits;
 use crate::node::actor::NetworkCommand;
@@ -21,7 +22,6 @@ use crate::node::network::{blocking, failure};
 use crate::schedule::ChunkOrder;
 use crate::store::record::{BlobLocation, Payload, Record, Seal};
 use crate::store::{Begin, Blob, Finder, Finished, Rights, StoreError, WritePlan, WriteTarget, survey};
-use crate::transfer::downloads::DownloadView;
 
 impl GetJob {
     pub(super) async fn fetch_directory(

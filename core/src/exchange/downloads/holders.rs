@@ -4,19 +4,20 @@
 //! a message that only crossed one of ours is ignored.
 
 use super::Downloads;
-use super::download::{Broken, Doing, Download, Held};
+use super::download::{Doing, Download, Held};
 use crate::content::geometry::Geometry;
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::{Outcome, ReceiveCommand};
+use crate::exchange::uploads::Uploads;
+use crate::exchange::view::Broken;
 use crate::schedule::resolve::ContentClaim;
 use crate::schedule::{BlobKey, Input, Now, PeerKey, RequestFailure};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::ReceiveCommand;
-use crate::transfer::session::event::Outcome;
-use crate::transfer::uploads::Uploads;
 use crate::wire::{Have, Message, Offer, RefusalReason};
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Removes a peer from the holders of a download.
-    pub(super) fn lost(&mut self, key: BlobKey, peer: PeerKey, effects: &mut Effects<'_>) {
+    pub(super) fn lost(&mut self, key: BlobKey, peer: PeerKey, effects: &mut Effects<'_, B>) {
         let now = effects.now();
         self.not_begun(peer, key, effects);
         let Some(download) = self.downloads.get_mut(&key) else { return };
@@ -35,8 +36,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         offer: Offer,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let now = effects.now();
         let Some(key) = self.by_handle(offer.blob) else { return };
@@ -48,7 +49,7 @@ impl Downloads {
             return effects.doom(peer, "offered a blob of a length or with chunks that cannot be", true);
         };
         if geometry.is_empty() && download.id != offer.kind.id_of(&[]) {
-            return download.ban(peer, "says that there is nothing in it", effects);
+            return self.ban(key, peer, "says that there is nothing in it", effects);
         }
         let claim = ContentClaim { kind: offer.kind, geometry };
         let held = Held { have: have.clone(), name: offer.name, origin: offer.origin, claim };
@@ -84,8 +85,8 @@ impl Downloads {
         peer: PeerKey,
         blob: u32,
         add: Have,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let now = effects.now();
         let Some(key) = self.by_handle(blob) else { return };
@@ -108,8 +109,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         blob: u32,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let Some(key) = self.by_handle(blob) else { return };
         self.lost(key, peer, effects);
@@ -123,8 +124,8 @@ impl Downloads {
         blob: u32,
         chunk: u32,
         why: RefusalReason,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let Some(key) = self.by_handle(blob) else { return };
         let exists =
@@ -157,14 +158,14 @@ impl Downloads {
         blob: BlobKey,
         chunk: u32,
         why: RequestFailure,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         self.hear(Input::Failed { peer, blob, chunk, why }, effects, uploads);
     }
 
     /// Counts bytes of a requested chunk that arrived.
-    pub(crate) fn bytes(&mut self, peer: PeerKey, (blob, chunk, bytes): (u32, u32, u64), now: Now) {
+    pub fn bytes(&mut self, peer: PeerKey, (blob, chunk, bytes): (u32, u32, u64), now: Now) {
         self.goes_on(peer, blob, now);
         let Some(blob) = self.by_handle(blob) else { return };
         let input = Input::Bytes { peer, blob, chunk, bytes };
@@ -172,13 +173,13 @@ impl Downloads {
     }
 
     /// Handles a chunk that arrived in full, verified or not.
-    pub(crate) fn chunk(
+    pub fn chunk(
         &mut self,
         peer: PeerKey,
         (blob, chunk, bytes): (u32, u32, u64),
         outcome: Outcome,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let Some(key) = self.by_handle(blob) else { return };
         self.bytes(peer, (blob, chunk, bytes), effects.now());
@@ -195,9 +196,7 @@ impl Downloads {
             }
             Outcome::Malformed => {
                 self.failed(peer, key, chunk, RequestFailure::Local, effects, uploads);
-                if let Some(download) = self.downloads.get(&key) {
-                    download.view.send_modify(|v| v.broken = Some(Broken::Malformed));
-                }
+                self.change_view(key, |view| view.broken = Some(Broken::Malformed));
                 self.hear(Input::Pause { blob: key, paused: true }, effects, uploads);
             }
             Outcome::Disk { full, error } => {
@@ -214,8 +213,8 @@ impl Downloads {
         key: BlobKey,
         full: bool,
         error: &str,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Active { paused, .. } = &mut download.doing else { return };
@@ -225,8 +224,8 @@ impl Downloads {
             } else {
                 "the disk fails, the transfer waits"
             };
-            tracing::warn!(id = %download.id, %error, "paused");
-            download.view.send_modify(|v| v.notices.push(format!("{state}: {error}")));
+            effects.paused(download.id, error);
+            self.change_view(key, |view| view.notices.push(format!("{state}: {error}")));
         }
         self.hear(Input::Pause { blob: key, paused: true }, effects, uploads);
     }

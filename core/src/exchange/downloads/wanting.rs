@@ -6,12 +6,13 @@
 
 use super::Downloads;
 use super::wants::{WantMessage, Wants};
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::ReceiveCommand;
+use crate::exchange::uploads::Uploads;
 use crate::id::ContentId;
 use crate::limits::{self, SEEK_FOR};
 use crate::schedule::{Input, Now, PeerKey};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::ReceiveCommand;
-use crate::transfer::uploads::Uploads;
 use crate::wire::{Handle, Message};
 
 /// The wants at one peer.
@@ -22,23 +23,23 @@ pub(super) struct AskedOf {
     pub(super) only: Option<ContentId>,
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Starts to tell a new peer what we want; with `only`, nothing but this content.
-    pub(crate) fn ask_newcomer(&mut self, peer: PeerKey, only: Option<ContentId>, effects: &mut Effects<'_>) {
+    pub fn ask_newcomer(&mut self, peer: PeerKey, only: Option<ContentId>, effects: &mut Effects<'_, B>) {
         let wants = Wants::new(effects.now());
         self.asked_of.insert(peer, AskedOf { wants, only });
         self.ask(peer, effects);
     }
 
     /// Tells every peer with a free place of a further want.
-    pub(super) fn ask_for_more(&mut self, effects: &mut Effects<'_>) {
+    pub(super) fn ask_for_more(&mut self, effects: &mut Effects<'_, B>) {
         let free: Vec<PeerKey> =
             self.asked_of.iter().filter(|(_, of)| of.wants.has_place()).map(|(peer, _)| *peer).collect();
         free.into_iter().for_each(|peer| self.ask(peer, effects));
     }
 
     /// Gives waiting wants their turn, and drops peers as holders of wants that gave up their place.
-    pub(super) fn ask_on(&mut self, effects: &mut Effects<'_>, uploads: &Uploads) {
+    pub(super) fn ask_on(&mut self, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
         for peer in self.asked_of.keys().copied().collect::<Vec<_>>() {
             self.ask(peer, effects);
         }
@@ -53,7 +54,7 @@ impl Downloads {
     }
 
     /// Sends a peer the wants whose turn it is.
-    fn ask(&mut self, peer: PeerKey, effects: &mut Effects<'_>) {
+    fn ask(&mut self, peer: PeerKey, effects: &mut Effects<'_, B>) {
         let Some(of) = self.asked_of.get_mut(&peer) else { return };
         // Half of the queue stays free for all other messages.
         let room = effects.room(peer).saturating_sub(limits::OUTBOX / 2);
@@ -92,15 +93,15 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         handle: Handle,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
     ) {
         self.gone(peer, handle, effects, uploads);
         self.answered(peer, handle, effects);
     }
 
     /// Records that a peer's answer was handled. If the peer offers nothing, a waiting want takes the place.
-    pub(crate) fn answered(&mut self, peer: PeerKey, handle: Handle, effects: &mut Effects<'_>) {
+    pub(crate) fn answered(&mut self, peer: PeerKey, handle: Handle, effects: &mut Effects<'_, B>) {
         let now = effects.now();
         let offers = self.by_handle(handle).and_then(|key| self.downloads.get(&key));
         let offers = offers.is_some_and(|download| download.offers.contains_key(&peer));
@@ -117,7 +118,7 @@ impl Downloads {
 
     /// True if a peer knows that we want this blob. If we want it and the peer does not know, it is told
     /// soon: it has some of it.
-    pub(crate) fn is_asked(&mut self, peer: PeerKey, handle: Handle) -> bool {
+    pub fn is_asked(&mut self, peer: PeerKey, handle: Handle) -> bool {
         let wanted = self.handles.contains_key(&handle);
         let Some(of) = self.asked_of.get_mut(&peer) else { return false };
         if wanted && !of.wants.is_open(handle) {
@@ -127,7 +128,7 @@ impl Downloads {
     }
 
     /// Records that a peer has some of this content: if it is wanted, the peer is told soon.
-    pub(crate) fn is_known_to(&mut self, peer: PeerKey, id: ContentId) {
+    pub fn is_known_to(&mut self, peer: PeerKey, id: ContentId) {
         let handle = self.active(id).and_then(|key| self.downloads.get(&key)).map(|download| download.handle);
         if let Some(handle) = handle {
             let _ = self.is_asked(peer, handle);
@@ -143,7 +144,7 @@ impl Downloads {
 
     /// Ends a want at all peers that know of it. The places stay free until the next tick, when all wants
     /// that end together have ended.
-    pub(super) fn ask_no_more(&mut self, handle: Handle, effects: &mut Effects<'_>) {
+    pub(super) fn ask_no_more(&mut self, handle: Handle, effects: &mut Effects<'_, B>) {
         for (peer, of) in &mut self.asked_of {
             if of.wants.end(handle) {
                 effects.expect(*peer, ReceiveCommand::Forget { blob: handle });
@@ -154,7 +155,7 @@ impl Downloads {
 
     /// Returns the peers that can be asked to ask their own peers for this id, and keeps the want's place
     /// there for [`SEEK_FOR`]. Peers look only for blobs that they know to be wanted.
-    pub(crate) fn may_seek(&mut self, id: ContentId, now: Now) -> Vec<PeerKey> {
+    pub fn may_seek(&mut self, id: ContentId, now: Now) -> Vec<PeerKey> {
         let until = now + SEEK_FOR;
         let handle = self.active(id).and_then(|key| self.downloads.get(&key)).map(|download| download.handle);
         let Some(handle) = handle else { return Vec::new() };
@@ -167,12 +168,14 @@ impl Downloads {
     }
 
     /// Adds a notice to the view of each download, at most [`limits::NOTICES`] of them.
-    pub(crate) fn notice(&mut self, text: &str) {
-        self.downloads.values().for_each(|download| download.notice(text));
+    pub fn notice(&mut self, text: &str) {
+        let told = self.downloads.iter_mut().filter_map(|(key, one)| one.notice(text).then_some(*key));
+        self.changed.extend(told);
     }
 
     /// Adds a notice to the view of the downloads of one content, at most [`limits::NOTICES`] of them.
-    pub(crate) fn notice_of(&mut self, id: ContentId, text: &str) {
-        self.downloads.values().filter(|download| download.id == id).for_each(|one| one.notice(text));
+    pub fn notice_of(&mut self, id: ContentId, text: &str) {
+        let of_it = self.downloads.iter_mut().filter(|(_, download)| download.id == id);
+        self.changed.extend(of_it.filter_map(|(key, one)| one.notice(text).then_some(*key)));
     }
 }

@@ -4,14 +4,15 @@
 //! Requests for neighbouring chunks are joined into one message.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::Downloads;
 use super::download::Doing;
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::{ReceiveCommand, SendCommand};
+use crate::exchange::uploads::Uploads;
+use crate::exchange::view::Stage;
 use crate::schedule::{Beat, BlobKey, Now, Output, PeerKey, RequestFailure};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::{ReceiveCommand, SendCommand};
-use crate::transfer::uploads::Uploads;
 use crate::wire::{GatewayBeat, Handle, Have, Message, RefusalReason};
 
 /// Runs of neighbouring chunks, each one message: peer, handle, first chunk, number of chunks.
@@ -23,9 +24,9 @@ struct Runs {
     sent: Vec<(PeerKey, Handle, u32, u32)>,
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Turns all decisions that wait in `out` into effects, in order.
-    pub(super) fn carry_out(&mut self, effects: &mut Effects<'_>, uploads: &Uploads) {
+    pub(super) fn carry_out(&mut self, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
         let mut runs = Runs::default();
         let mut outputs: VecDeque<Output> = std::mem::take(&mut self.out).into();
         while let Some(output) = outputs.pop_front() {
@@ -83,9 +84,7 @@ impl Downloads {
                     }
                 }
                 Output::Ban { peer, blob, chunk } => {
-                    if let Some(download) = self.downloads.get_mut(&blob) {
-                        download.ban(peer, &format!("chunk {chunk} from it did not verify"), effects);
-                    }
+                    self.ban(blob, peer, &format!("chunk {chunk} from it did not verify"), effects);
                 }
                 Output::Complete { blob } => self.completed(blob, effects.now()),
             }
@@ -95,10 +94,11 @@ impl Downloads {
 
     /// Marks a download whose chunks are all here.
     fn completed(&mut self, blob: BlobKey, now: Now) {
+        let holders = self.scheduler.holders(blob) as u32;
         if let Some(download) = self.downloads.get_mut(&blob) {
-            let holders = self.scheduler.holders(blob) as u32;
-            download.complete(holders, now);
+            download.refresh(holders, now);
         }
+        self.change_view(blob, |view| view.stage = Stage::Complete);
     }
 
     /// Tells a peer that a chunk which it requested is not sent.
@@ -106,12 +106,28 @@ impl Downloads {
         &self,
         (peer, blob, chunk): (PeerKey, BlobKey, u32),
         why: RequestFailure,
-        uploads: &Uploads,
-        effects: &mut Effects<'_>,
+        uploads: &Uploads<B>,
+        effects: &mut Effects<'_, B>,
     ) {
         if let Some(blob) = self.theirs(peer, blob, uploads) {
             let why = if why == RequestFailure::Busy { RefusalReason::Busy } else { RefusalReason::Missing };
             effects.send(peer, Message::Decline { blob, chunk, why });
+        }
+    }
+
+    /// Bans a peer over a download and shows that in the view.
+    pub(super) fn ban(&mut self, key: BlobKey, peer: PeerKey, reason: &str, effects: &mut Effects<'_, B>) {
+        if !self.downloads.contains_key(&key) {
+            return;
+        }
+        // A web seed has no id that a person could know. The actor names its URL.
+        if effects.is_web(peer) {
+            return effects.doom(peer, reason, true);
+        }
+        // More bad chunks of a peer may come to light after its ban: one ban is enough.
+        if let Some(name) = effects.not_banned(peer) {
+            self.change_view(key, |view| view.banned.push((name, reason.to_owned())));
+            effects.doom(peer, reason, true);
         }
     }
 
@@ -122,12 +138,12 @@ impl Downloads {
         key: BlobKey,
         chunk: u32,
         runs: &mut Runs,
-        effects: &mut Effects<'_>,
+        effects: &mut Effects<'_, B>,
     ) {
         let Some(download) = self.downloads.get(&key) else { return };
         let Doing::Active { blob: target, .. } = &download.doing else { return };
         let blob = download.handle;
-        effects.expect(peer, ReceiveCommand::Chunk { blob, chunk, target: Arc::clone(target) });
+        effects.expect(peer, ReceiveCommand::Chunk { blob, chunk, target: target.clone() });
         let download = self.downloads.get_mut(&key);
         if !download.is_some_and(|download| download.comes(peer, chunk)) {
             add(&mut runs.asked, peer, blob, chunk);
@@ -135,7 +151,7 @@ impl Downloads {
     }
 
     /// Tells a peer and its session that a requested chunk is no longer wanted.
-    fn cancel(&self, peer: PeerKey, blob: BlobKey, chunk: u32, effects: &mut Effects<'_>) {
+    fn cancel(&self, peer: PeerKey, blob: BlobKey, chunk: u32, effects: &mut Effects<'_, B>) {
         let handle = self.downloads.get(&blob).map(|download| download.handle);
         if let Some(blob) = handle.or_else(|| self.last_handle(blob)) {
             effects.expect(peer, ReceiveCommand::Cancel { blob, chunk });
@@ -144,7 +160,7 @@ impl Downloads {
     }
 
     /// Returns the handle that a downloader gave to a blob.
-    fn theirs(&self, peer: PeerKey, blob: BlobKey, uploads: &Uploads) -> Option<Handle> {
+    fn theirs(&self, peer: PeerKey, blob: BlobKey, uploads: &Uploads<B>) -> Option<Handle> {
         uploads.handle(peer, *self.ids.get(&blob)?)
     }
 
@@ -161,7 +177,7 @@ const fn on_the_wire(beat: &Beat) -> GatewayBeat {
 
 impl Runs {
     /// Emits all runs, requests before sends, and empties them.
-    fn flush(&mut self, effects: &mut Effects<'_>) {
+    fn flush<B>(&mut self, effects: &mut Effects<'_, B>) {
         for (peer, blob, first, count) in self.asked.drain(..) {
             effects.send(peer, Message::Request { blob, first, count });
         }

@@ -9,17 +9,19 @@
 use std::sync::Arc;
 
 use super::Downloads;
-use super::download::{Doing, Learned, Stage};
+use super::download::Doing;
 use crate::content::tree::{HashList, encoded_len};
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::ReceiveCommand;
+use crate::exchange::view::{Learned, Stage};
 use crate::schedule::resolve::{ContentClaim, Step};
 use crate::schedule::{BlobKey, PeerKey};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::ReceiveCommand;
 use crate::wire::Message;
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Handles a hash list that was requested from a peer.
-    pub(crate) fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], effects: &mut Effects<'_>) {
+    pub fn list(&mut self, peer: PeerKey, blob: u32, bytes: &[u8], effects: &mut Effects<'_, B>) {
         let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, lists, .. } = &mut download.doing else { return };
@@ -34,12 +36,12 @@ impl Downloads {
     }
 
     /// Handles the requested chunk of a one-chunk blob; `None` if it did not verify.
-    pub(crate) fn only_chunk(
+    pub fn only_chunk(
         &mut self,
         peer: PeerKey,
         blob: u32,
         bytes: Option<Vec<u8>>,
-        effects: &mut Effects<'_>,
+        effects: &mut Effects<'_, B>,
     ) {
         let Some(key) = self.by_handle(blob) else { return };
         let Some(download) = self.downloads.get_mut(&key) else { return };
@@ -56,7 +58,7 @@ impl Downloads {
     }
 
     /// Carries out the learner's decisions until there are none left.
-    pub(super) fn step(&mut self, key: BlobKey, mut step: Option<Step>, effects: &mut Effects<'_>) {
+    pub(super) fn step(&mut self, key: BlobKey, mut step: Option<Step>, effects: &mut Effects<'_, B>) {
         while let Some(now_do) = step.take() {
             let Some(download) = self.downloads.get_mut(&key) else { return };
             let handle = download.handle;
@@ -85,7 +87,7 @@ impl Downloads {
                 Step::Liar(peer) => {
                     step = learner.tick(effects.now());
                     download.offers.remove(&peer);
-                    download.ban(peer, "its hash list or length is not that of the id", effects);
+                    self.ban(key, peer, "its hash list or length is not that of the id", effects);
                 }
                 Step::Proven(claim) => self.proven(key, claim, effects),
             }
@@ -94,7 +96,7 @@ impl Downloads {
 
     /// Ends the learning: keeps the peers with the proven claim, bans the others, and shows the result to the
     /// owner.
-    fn proven(&mut self, key: BlobKey, claim: ContentClaim, effects: &mut Effects<'_>) {
+    fn proven(&mut self, key: BlobKey, claim: ContentClaim, effects: &mut Effects<'_, B>) {
         let now = effects.now();
         let Some(download) = self.downloads.get_mut(&key) else { return };
         let Doing::Learning { learner, lists, only, .. } = &mut download.doing else { return };
@@ -122,11 +124,11 @@ impl Downloads {
         download.doing = Doing::Learned(claim.geometry, claim.kind);
         let liars: Vec<PeerKey> =
             download.offers.iter().filter(|(_, h)| h.claim != claim).map(|(p, _)| *p).collect();
+        liars.iter().for_each(|liar| drop(download.offers.remove(liar)));
         for liar in liars {
-            download.offers.remove(&liar);
-            download.ban(liar, "offered the blob with another length than it has", effects);
+            self.ban(key, liar, "offered the blob with another length than it has", effects);
         }
         let learned = Arc::new(Learned { list, name, only });
-        download.view.send_modify(|v| v.stage = Stage::Learned(learned));
+        self.change_view(key, |view| view.stage = Stage::Learned(learned));
     }
 }

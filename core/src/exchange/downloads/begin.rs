@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use super::Downloads;
 use super::download::{Doing, Download};
 use crate::content::geometry::Geometry;
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::orders::ReceiveCommand;
+use crate::exchange::uploads::Uploads;
 use crate::limits;
 use crate::schedule::{BlobKey, Input, Now, PeerKey};
-use crate::transfer::effects::Effects;
-use crate::transfer::session::ReceiveCommand;
-use crate::transfer::uploads::Uploads;
 use crate::wire::{Handle, Message};
 
 /// The state of a download's beginning.
@@ -38,18 +39,18 @@ pub(super) struct Beginning {
 /// Bytes that may still be pushed, for each peer that asked us to begin a blob.
 pub(super) type Pushes = std::collections::BTreeMap<(PeerKey, BlobKey), u64>;
 
-impl Download {
+impl<B: OpenBlob> Download<B> {
     /// True if the peer sends this chunk unasked, so that no request is needed. True once for each chunk.
     pub(super) fn comes(&mut self, peer: PeerKey, chunk: u32) -> bool {
         self.beginning.as_mut().is_some_and(|b| b.by == peer && b.pushed.remove(&chunk))
     }
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Asks a peer that is about to be told of a want to begin the blob, unless another peer was asked
     /// already. Web seeds are never asked, and one peer begins at most [`limits::BEGINNINGS`] blobs at a
     /// time.
-    pub(super) fn have_begun(&mut self, peer: PeerKey, handle: Handle, effects: &mut Effects<'_>) {
+    pub(super) fn have_begun(&mut self, peer: PeerKey, handle: Handle, effects: &mut Effects<'_, B>) {
         let Some(key) = self.by_handle(handle) else { return };
         let busy = self.downloads.values().filter(|d| d.beginning.as_ref().is_some_and(|b| b.by == peer));
         let busy = busy.count() >= limits::BEGINNINGS;
@@ -72,7 +73,7 @@ impl Downloads {
 
     /// True if the peer sends the list, or the only chunk, unasked. Called once, when the list would be
     /// requested. If the peer did not promise to send it, the beginning ends.
-    pub(super) fn sends_list(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_>) -> bool {
+    pub(super) fn sends_list(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_, B>) -> bool {
         let beginning = self.downloads.get_mut(&key).and_then(|download| download.beginning.as_mut());
         let Some(beginning) = beginning.filter(|b| b.by == peer && b.lists) else { return false };
         (beginning.since, beginning.lists) = (effects.now(), false);
@@ -85,7 +86,7 @@ impl Downloads {
 
     /// Ends a beginning if the peer that begins has made its offer and its list was not requested: another
     /// peer was asked for the list, so nobody waits for what this peer sends.
-    pub(super) fn begins_in_vain(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_>) {
+    pub(super) fn begins_in_vain(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_, B>) {
         let begins = |b: &Beginning| b.by == peer && b.lists;
         if self.downloads.get(&key).is_some_and(|download| download.beginning.as_ref().is_some_and(begins)) {
             self.begun(key, effects);
@@ -115,7 +116,7 @@ impl Downloads {
     }
 
     /// Ends the beginning of a download. Pushed chunks that were not requested meanwhile are cancelled.
-    pub(super) fn begun(&mut self, key: BlobKey, effects: &mut Effects<'_>) {
+    pub(super) fn begun(&mut self, key: BlobKey, effects: &mut Effects<'_, B>) {
         let Some(download) = self.downloads.get_mut(&key) else { return };
         if let Some(Beginning { by, pushed, promised, .. }) = download.beginning.take() {
             let blob = download.handle;
@@ -128,8 +129,8 @@ impl Downloads {
 
     /// Ends the beginning of a download if this peer was to begin it: nothing will come of it, because the
     /// peer has answered or is gone.
-    pub(super) fn not_begun(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_>) {
-        let begins = |download: &Download| download.beginning.as_ref().is_some_and(|b| b.by == peer);
+    pub(super) fn not_begun(&mut self, peer: PeerKey, key: BlobKey, effects: &mut Effects<'_, B>) {
+        let begins = |download: &Download<B>| download.beginning.as_ref().is_some_and(|b| b.by == peer);
         if self.downloads.get(&key).is_some_and(begins) {
             self.begun(key, effects);
             // Another peer may be asked to begin.
@@ -141,9 +142,9 @@ impl Downloads {
 
     /// Ends beginnings whose list was requested more than [`limits::BEGINNING`] ago, so that their streams do
     /// not wait on.
-    pub(super) fn end_beginnings(&mut self, effects: &mut Effects<'_>) {
+    pub(super) fn end_beginnings(&mut self, effects: &mut Effects<'_, B>) {
         let now = effects.now();
-        let old = |download: &Download| {
+        let old = |download: &Download<B>| {
             download
                 .beginning
                 .as_ref()
@@ -171,7 +172,7 @@ impl Downloads {
         peer: PeerKey,
         blob: BlobKey,
         chunk: u32,
-        uploads: &Uploads,
+        uploads: &Uploads<B>,
         now: Now,
     ) -> bool {
         let Some(left) = self.pushes.get_mut(&(peer, blob)) else { return false };

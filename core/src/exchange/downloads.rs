@@ -18,15 +18,13 @@ mod upload_requests;
 mod wanting;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::effects::Effects;
-use super::peers::Peers;
+use super::effects::{Effects, KnownPeers};
+use super::open_blob::OpenBlob;
 use super::uploads::{Access, Uploads};
+use super::view::{Broken, DownloadView, Stage};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
@@ -35,18 +33,15 @@ use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::resolve::{ContentClaim, Learner};
 use crate::schedule::{BlobKey, ChunkOrder, Input, Now, Output, PeerKey, Scheduler};
-use crate::store::{Blob, Poisoned};
 use crate::wire::Handle;
 use begin::Pushes;
-pub(crate) use diagnosis::Facts;
-#[cfg(test)]
-pub(crate) use diagnosis::HolderFacts;
-pub(crate) use download::{Broken, DownloadView, Learned, Owner, Stage};
+pub use diagnosis::{Facts, HolderFacts, Lack};
 use download::{Doing, Download};
 use wanting::AskedOf;
 
-/// The downloads of one network, with the scheduler that serves downloads and uploads.
-pub(crate) struct Downloads {
+/// The downloads of one network, with the scheduler that serves downloads and uploads. `B` is a handle to an
+/// open blob.
+pub struct Downloads<B> {
     scheduler: Scheduler,
     /// The scheduler's key for each blob that it knows, downloaded or uploaded.
     keys: HashMap<ContentId, BlobKey>,
@@ -55,7 +50,7 @@ pub(crate) struct Downloads {
     /// The number of the newest key; keys are never used twice.
     next_key: u32,
     /// The running downloads.
-    downloads: BTreeMap<BlobKey, Download>,
+    downloads: BTreeMap<BlobKey, Download<B>>,
     /// The handle of each running download: the number that stands for it in messages. Each download gets a
     /// new one.
     handles: BTreeMap<Handle, BlobKey>,
@@ -70,11 +65,13 @@ pub(crate) struct Downloads {
     pushes: Pushes,
     /// Decisions of the scheduler that are not carried out yet.
     out: Vec<Output>,
+    /// The downloads whose view has changed since [`Downloads::publish`].
+    changed: BTreeSet<BlobKey>,
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Returns an empty set. `seed` starts the scheduler's random numbers.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self {
             scheduler: Scheduler::new(seed),
             keys: HashMap::new(),
@@ -87,51 +84,57 @@ impl Downloads {
             let_go: Vec::new(),
             pushes: Pushes::new(),
             out: Vec::new(),
+            changed: BTreeSet::new(),
         }
     }
 
     /// True if nothing is being downloaded.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.downloads.is_empty()
     }
 
     /// Returns how many more peers are worth connecting to, 0 without downloads.
-    pub(crate) fn room(&self, peers: &Peers, now: Now) -> usize {
+    pub fn room(&self, peers: &dyn KnownPeers, now: Now) -> usize {
         if self.is_idle() {
             return 0;
         }
         let of_use = |peer| {
             let offers = self.downloads.values().any(|d| d.offers.contains_key(&peer));
-            offers.then(|| self.scheduler.is_of_use(peer, now))
+            offers.then(|| self.gives(peer, now))
         };
         // If no connected peer has a chunk that we lack, at least one more is sought, up to
         // [`limits::OUTBOUND`] peers.
-        let few = peers.ready().len() < limits::OUTBOUND;
-        let lacks = few && self.downloads.keys().any(|key| self.scheduler.lacks_holder(*key));
-        limits::NEIGHBOURS.saturating_sub(peers.neighbours(of_use)).max(usize::from(lacks))
+        let lacks = peers.introduced() < limits::OUTBOUND && self.lacks_holder();
+        limits::NEIGHBOURS.saturating_sub(peers.useful(&of_use)).max(usize::from(lacks))
     }
 
-    /// Returns the time until [`Downloads::tick`] is due.
-    pub(crate) fn next_tick(&self, now: Now) -> Duration {
-        self.scheduler.next_tick(now).unwrap_or(if self.is_idle() {
-            Duration::from_secs(1)
-        } else {
-            limits::TICK
-        })
+    /// True if a chunk is wanted that no connected peer has.
+    pub fn lacks_holder(&self) -> bool {
+        self.downloads.keys().any(|key| self.scheduler.lacks_holder(*key))
+    }
+
+    /// True if a peer grants or sends something now and then, or is new.
+    pub fn gives(&self, peer: PeerKey, now: Now) -> bool {
+        self.scheduler.is_of_use(peer, now)
+    }
+
+    /// Returns the time until [`Downloads::tick`] is due; `None` if there is nothing to wait for.
+    pub fn next_tick(&self, now: Now) -> Option<Duration> {
+        self.scheduler.next_tick(now).or_else(|| (!self.is_idle()).then_some(limits::TICK))
     }
 
     /// Returns the smoothed rate at which a peer delivers, in bytes per second.
-    pub(crate) fn rate(&self, key: PeerKey) -> u64 {
+    pub fn rate(&self, key: PeerKey) -> u64 {
         self.scheduler.rate(key)
     }
 
     /// True if this id is being downloaded, or learned.
-    pub(crate) fn is_active(&self, id: ContentId) -> bool {
+    pub fn is_active(&self, id: ContentId) -> bool {
         self.active(id).is_some()
     }
 
     /// Returns the content id of a download by its handle.
-    pub(crate) fn id_of(&self, handle: u32) -> Option<ContentId> {
+    pub fn id_of(&self, handle: u32) -> Option<ContentId> {
         self.by_handle(handle).and_then(|key| self.downloads.get(&key)).map(|d| d.id)
     }
 
@@ -156,73 +159,62 @@ impl Downloads {
     }
 
     /// Returns the peers that offer some of a blob that is being downloaded.
-    pub(crate) fn holders(&self, id: ContentId) -> Vec<PeerKey> {
+    pub fn holders(&self, id: ContentId) -> Vec<PeerKey> {
         let download = self.active(id).and_then(|key| self.downloads.get(&key));
         download.map_or_else(Vec::new, |d| d.offers.keys().copied().collect())
     }
 
     /// Returns the bytes still missing of the blob with the most missing bytes among those that a peer
     /// offers.
-    pub(crate) fn lacks_of(&self, peer: PeerKey) -> u64 {
+    pub fn lacks_of(&self, peer: PeerKey) -> u64 {
         let offered = self.downloads.values().filter_map(|d| Some((d.offers.get(&peer)?, d.done)));
         offered.map(|(held, done)| held.claim.geometry.len().saturating_sub(done)).max().unwrap_or(0)
     }
 
     /// Returns the ids that are being downloaded and that no peer offers.
-    pub(crate) fn searching(&self) -> Vec<ContentId> {
+    pub fn searching(&self) -> Vec<ContentId> {
         self.downloads.values().filter(|d| d.offers.is_empty()).map(|d| d.id).collect()
     }
 
     /// Starts a download of an id whose kind and length must be learned first, unless they are `known`. With
-    /// `expect`, only offers of this kind and length count. The download lives as long as its `owner`.
-    ///
-    /// The flag is true if this call started the download. It is false if another owner's download is
-    /// running: then the view is that download's.
-    pub(crate) fn learn(
+    /// `expect`, only offers of this kind and length count. A download that runs goes on as it is.
+    pub fn learn(
         &mut self,
         id: ContentId,
         known: Option<(Geometry, ContentKind)>,
         expect: Option<(ContentKind, u64)>,
-        owner: &Arc<Owner>,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
-    ) -> (watch::Receiver<DownloadView>, bool) {
-        if let Some(download) = self.active(id).and_then(|key| self.downloads.get(&key)) {
-            if download.owner.strong_count() > 0 {
-                return (download.view.subscribe(), false);
-            }
-            self.stop(id, effects, uploads);
+        effects: &mut Effects<'_, B>,
+    ) {
+        if self.is_active(id) {
+            return;
         }
         let learning =
             || Doing::Learning { learner: Learner::default(), lists: BTreeMap::new(), expect, only: None };
         let doing = known.map_or_else(learning, |(geometry, kind)| Doing::Learned(geometry, kind));
-        (self.add(id, doing, owner, effects), true)
+        self.add(id, doing, effects);
     }
 
     /// Starts to fetch chunks into a blob, after [`Downloads::learn`] or with a hash list that the store had.
     /// With an [`Access`], the blob is uploaded from now on as well.
-    pub(crate) fn start(
+    pub fn start(
         &mut self,
-        blob: &Arc<Blob>,
+        blob: &B,
         (order, access): (ChunkOrder, Option<Access>),
-        owner: &Arc<Owner>,
-        effects: &mut Effects<'_>,
-        uploads: &mut Uploads,
-    ) -> watch::Receiver<DownloadView> {
+        effects: &mut Effects<'_, B>,
+        uploads: &mut Uploads<B>,
+    ) {
         let id = blob.id();
         if self.active(id).is_none() {
-            drop(self.add(id, Doing::Learned(blob.geometry(), blob.kind()), owner, effects));
+            self.add(id, Doing::Learned(blob.geometry(), blob.kind()), effects);
         }
         if let Some(access) = &access {
-            uploads.share(Arc::clone(blob), access, effects);
+            uploads.share(blob.clone(), access, effects);
         }
         let key = self.key(id);
         let now = effects.now();
-        let Some(download) = self.downloads.get_mut(&key) else {
-            return watch::channel(DownloadView::default()).1;
-        };
+        let Some(download) = self.downloads.get_mut(&key) else { return };
         let (geometry, have) = (blob.geometry(), blob.have());
-        download.doing = Doing::Active { blob: Arc::clone(blob), paused: None };
+        download.doing = Doing::Active { blob: blob.clone(), paused: None };
         download.done = have.iter().filter_map(|c| geometry.chunk(c)).map(|c| geometry.size(c) as u64).sum();
         download.meter = (effects.now(), download.done, 0.0);
         download.started = Some(effects.now());
@@ -236,8 +228,7 @@ impl Downloads {
         download.offers.retain(|_, h| h.claim == claim);
         let mut early = std::mem::take(&mut download.early);
         early.retain(|(peer, ..)| download.offers.contains_key(peer));
-        download.view.send_modify(|v| v.stage = Stage::Active);
-        let view = download.view.subscribe();
+        self.change_view(key, |view| view.stage = Stage::Active);
         let want = Input::Want { blob: key, geometry, have, skip: blob.skipped(), order };
         self.scheduler.handle(want, now, &mut self.out);
         for (peer, have) in held {
@@ -250,31 +241,22 @@ impl Downloads {
         self.carry_out(effects, uploads);
         self.begun(key, effects);
         self.refresh(now);
-        view
     }
 
     /// Creates a download and tells peers that it is wanted.
-    fn add(
-        &mut self,
-        id: ContentId,
-        doing: Doing,
-        owner: &Arc<Owner>,
-        effects: &mut Effects<'_>,
-    ) -> watch::Receiver<DownloadView> {
+    fn add(&mut self, id: ContentId, doing: Doing<B>, effects: &mut Effects<'_, B>) {
         let key = self.key(id);
         self.next_handle += 1;
         let handle = self.next_handle;
-        let (view, seen) = watch::channel(DownloadView::default());
         let download = Download {
             id,
             handle,
-            owner: Arc::downgrade(owner),
             doing,
             offers: BTreeMap::new(),
             early: Vec::new(),
             beginning: None,
             was_begun: false,
-            view,
+            view: DownloadView::default(),
             sources: BTreeMap::new(),
             done: 0,
             prefix: 0,
@@ -284,11 +266,10 @@ impl Downloads {
         self.downloads.insert(key, download);
         self.handles.insert(handle, key);
         self.ask_for_more(effects);
-        seen
     }
 
     /// Ends a download, finished or not. Verified chunks stay in the store.
-    pub(crate) fn stop(&mut self, id: ContentId, effects: &mut Effects<'_>, uploads: &mut Uploads) {
+    pub fn stop(&mut self, id: ContentId, effects: &mut Effects<'_, B>, uploads: &mut Uploads<B>) {
         let Some(key) = self.active(id) else { return };
         self.begun(key, effects);
         let Some(Download { handle, .. }) = self.downloads.remove(&key) else { return };
@@ -303,25 +284,25 @@ impl Downloads {
     }
 
     /// Passes an event to the scheduler and carries out its decisions.
-    fn hear(&mut self, input: Input, effects: &mut Effects<'_>, uploads: &Uploads) {
+    fn hear(&mut self, input: Input, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
         self.scheduler.handle(input, effects.now(), &mut self.out);
         self.carry_out(effects, uploads);
     }
 
     /// Adds a peer that has introduced itself. `elsewhere` names its site, `None` for our own.
-    pub(crate) fn peer_up(&mut self, peer: PeerKey, class: Distance, elsewhere: Option<u64>, now: Now) {
+    pub fn peer_up(&mut self, peer: PeerKey, class: Distance, elsewhere: Option<u64>, now: Now) {
         let input = Input::PeerUp { peer, near: class as u8, elsewhere };
         self.scheduler.handle(input, now, &mut self.out);
     }
 
     /// Records a measured round trip to a peer.
-    pub(crate) fn round_trip(&mut self, peer: PeerKey, took: Duration, now: Now) {
+    pub fn round_trip(&mut self, peer: PeerKey, took: Duration, now: Now) {
         let input = Input::RoundTrip { peer, took };
         self.scheduler.handle(input, now, &mut self.out);
     }
 
     /// Removes a peer whose session ended from all downloads.
-    pub(crate) fn peer_down(&mut self, peer: PeerKey, effects: &mut Effects<'_>, uploads: &mut Uploads) {
+    pub fn peer_down(&mut self, peer: PeerKey, effects: &mut Effects<'_, B>, uploads: &mut Uploads<B>) {
         self.asked_of.remove(&peer);
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
             self.lost(key, peer, effects);
@@ -329,19 +310,16 @@ impl Downloads {
         self.hear(Input::PeerDown { peer }, effects, uploads);
     }
 
-    /// Tells the owner of a download that a flush failed; the owner decides what to do.
-    pub(crate) fn poisoned(&mut self, poisoned: &Poisoned) {
-        let download = self.active(poisoned.id).and_then(|key| self.downloads.get(&key));
-        if let Some(download) = download {
-            let error = poisoned.error.clone();
-            let broken = if poisoned.full { Broken::Full(error) } else { Broken::Disk(error) };
-            download.view.send_modify(|v| v.broken = Some(broken));
+    /// Shows the watchers of a download why it cannot go on; its owner decides what to do.
+    pub fn is_broken(&mut self, id: ContentId, broken: Broken) {
+        if let Some(key) = self.active(id) {
+            self.change_view(key, |view| view.broken = Some(broken));
         }
     }
 
-    /// Does what is due: tries the next claim, resumes after a full disk, lets the scheduler decide, ends
-    /// downloads that have no owner any more, and tells peers of wants that waited.
-    pub(crate) fn tick(&mut self, effects: &mut Effects<'_>, uploads: &mut Uploads) {
+    /// Does what is due: tries the next claim, resumes after a full disk, lets the scheduler decide, and
+    /// tells peers of wants that waited.
+    pub fn tick(&mut self, effects: &mut Effects<'_, B>, uploads: &mut Uploads<B>) {
         let now = effects.now();
         self.end_beginnings(effects);
         for key in self.downloads.keys().copied().collect::<Vec<_>>() {
@@ -362,28 +340,25 @@ impl Downloads {
         }
         self.scheduler.handle(Input::Tick, now, &mut self.out);
         self.carry_out(effects, uploads);
-        // The owner is gone. Verified chunks stay in the store.
-        let orphans: Vec<ContentId> =
-            self.downloads.values().filter(|d| d.owner.strong_count() == 0).map(|d| d.id).collect();
-        for id in orphans {
-            self.stop(id, effects, uploads);
-        }
         self.ask_on(effects, uploads);
+    }
+
+    /// Changes the view of a download, for its watchers to see.
+    fn change_view(&mut self, key: BlobKey, change: impl FnOnce(&mut DownloadView)) {
+        if let Some(download) = self.downloads.get_mut(&key) {
+            change(&mut download.view);
+            self.changed.insert(key);
+        }
     }
 
     /// Updates the views. `tried` lists the ways of finding peers that were used so far, for downloads that
     /// still search.
-    pub(crate) fn show(&mut self, tried: &[String], now: Now) {
-        for download in self.downloads.values_mut() {
-            if matches!(download.doing, Doing::Learning { .. }) {
-                // A thousand downloads may wait here: their owners are woken only for news.
-                download.view.send_if_modified(|view| {
-                    let new = view.tried != tried;
-                    if new {
-                        view.tried = tried.to_vec();
-                    }
-                    new
-                });
+    pub fn show(&mut self, tried: &[String], now: Now) {
+        for (key, download) in &mut self.downloads {
+            // A thousand downloads may wait here: their owners are woken only for news.
+            if matches!(download.doing, Doing::Learning { .. }) && download.view.tried != tried {
+                download.view.tried = tried.to_vec();
+                self.changed.insert(*key);
             }
         }
         self.refresh(now);
@@ -396,14 +371,23 @@ impl Downloads {
                 Doing::Active { .. } => self.scheduler.holders(*key),
                 _ => download.offers.len(),
             };
-            download.refresh(holders as u32, now);
+            if download.refresh(holders as u32, now) {
+                self.changed.insert(*key);
+            }
         }
     }
 
-    /// Returns the id and view of each running download. Downloads without an owner are left out: they are
-    /// about to end.
-    pub(crate) fn views(&self) -> Vec<(ContentId, DownloadView)> {
-        let owned = self.downloads.values().filter(|d| d.owner.strong_count() > 0);
-        owned.map(|d| (d.id, d.view.borrow().clone())).collect()
+    /// Passes each view that has changed since the last call to `watchers`.
+    pub fn publish(&mut self, mut watchers: impl FnMut(ContentId, &DownloadView)) {
+        for key in std::mem::take(&mut self.changed) {
+            if let Some(download) = self.downloads.get(&key) {
+                watchers(download.id, &download.view);
+            }
+        }
+    }
+
+    /// Returns the id and view of each running download.
+    pub fn views(&self) -> impl Iterator<Item = (ContentId, &DownloadView)> {
+        self.downloads.values().map(|d| (d.id, &d.view))
     }
 }

@@ -2,48 +2,56 @@
 
 use super::download::{Doing, Download};
 use super::*;
-use crate::transfer::session::web::Lack;
 
 /// A peer that offers some of a download's blob.
 #[derive(Debug, Clone)]
-pub(crate) struct HolderFacts {
+pub struct HolderFacts {
     /// The peer.
-    pub(crate) peer: PeerKey,
+    pub peer: PeerKey,
     /// Number of chunks it has that are missing here.
-    pub(crate) useful: u32,
+    pub useful: u32,
     /// Smoothed rate at which the peer delivers, over all downloads, in bytes per second.
-    pub(crate) rate: u64,
+    pub rate: u64,
     /// True if the peer has granted or sent something lately or is new, and owes nothing that it has been
     /// silent about.
-    pub(crate) gives: bool,
+    pub gives: bool,
+}
+
+/// The state of a download, as far as a web seed needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lack {
+    /// True once its length and hashes are known.
+    pub learned: bool,
+    /// Number of missing chunks that no peer has.
+    pub nowhere: u32,
 }
 
 /// The state of one download.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// True once its length and hashes are known.
-    pub(crate) learned: bool,
+    pub learned: bool,
     /// True while it waits because the disk is full or failed.
-    pub(crate) paused: bool,
+    pub paused: bool,
     /// Number of chunks; 0 until `learned`.
-    pub(crate) chunks: u32,
+    pub chunks: u32,
     /// Number of wanted chunks that are not here; 0 until `learned`.
-    pub(crate) missing: u32,
+    pub missing: u32,
     /// The first missing chunk that no connected peer has, and the number of all of those. `None` if there is
     /// none.
-    pub(crate) nowhere: Option<(u32, u32)>,
+    pub nowhere: Option<(u32, u32)>,
     /// The peers that offer some of it.
-    pub(crate) holders: Vec<HolderFacts>,
+    pub holders: Vec<HolderFacts>,
     /// Smoothed rate of the whole download, in bytes per second.
-    pub(crate) rate: u64,
+    pub rate: u64,
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Returns the state of a download; `None` if the id is not being downloaded. The cost is a look at each
     /// chunk of each holder.
-    pub(crate) fn facts(&self, id: ContentId, now: Now) -> Option<Facts> {
+    pub fn facts(&self, id: ContentId, now: Now) -> Option<Facts> {
         let download = self.active(id).and_then(|key| self.downloads.get(&key))?;
-        let mut facts = Facts { rate: download.view.borrow().progress.rate, ..Facts::default() };
+        let mut facts = Facts { rate: download.view.progress.rate, ..Facts::default() };
         let missing = missing(download);
         if let Some(missing) = &missing {
             (facts.learned, facts.chunks) = (true, missing.len() as u32);
@@ -72,10 +80,10 @@ impl Downloads {
     }
 }
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Returns what a web seed must know of a download. `webs` are the sessions of web seeds, which have
     /// every chunk and do not count as peers here.
-    pub(crate) fn lack(&self, id: ContentId, webs: &[PeerKey]) -> Lack {
+    pub fn lack(&self, id: ContentId, webs: &[PeerKey]) -> Lack {
         let download = self.active(id).and_then(|key| self.downloads.get(&key));
         let Some((download, missing)) = download.and_then(|d| Some((d, missing(d)?))) else {
             return Lack::default();
@@ -93,7 +101,7 @@ impl Downloads {
 }
 
 /// Returns, for each chunk, whether it is wanted and missing. `None` while the number of chunks is unknown.
-fn missing(download: &Download) -> Option<Vec<bool>> {
+fn missing<B: OpenBlob>(download: &Download<B>) -> Option<Vec<bool>> {
     let geometry = download.geometry()?;
     let all = 0..geometry.chunks();
     Some(match &download.doing {

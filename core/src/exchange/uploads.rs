@@ -10,34 +10,34 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::effects::{Effects, PeerFacts};
-use super::session::SendCommand;
+use super::open_blob::OpenBlob;
+use super::orders::SendCommand;
 use crate::content::geometry::Geometry;
 use crate::id::ContentId;
 use crate::limits;
 use crate::office::membership::Vouched;
 use crate::options::Audience;
 use crate::schedule::PeerKey;
-use crate::store::Blob;
 use crate::wire::{Handle, Have, LIST, Message, Offer, PeerAddrs};
 
 /// The peers that may fetch one blob from us.
 #[derive(Debug, Clone)]
-pub(crate) struct Access {
+pub struct Access {
     /// The audience.
-    pub(crate) audience: Audience,
+    pub audience: Audience,
     /// The vouchers that say which members the blob is for; `None` without an office.
-    pub(crate) office: Option<Vec<Arc<Vouched>>>,
+    pub office: Option<Vec<Arc<Vouched>>>,
 }
 
 impl Access {
     /// True if this peer may fetch the blob: the audience and, in an office, a voucher must admit it.
-    pub(crate) fn admits(&self, peer: &PeerFacts) -> bool {
+    pub fn admits(&self, peer: &PeerFacts) -> bool {
         let vouched = |all: &Vec<Arc<Vouched>>| vouched_for(all, peer).is_some();
         self.office.as_ref().is_none_or(vouched) && self.audience.admits(peer.near, peer.member.is_some())
     }
 
     /// True if no peer may fetch the blob.
-    pub(crate) fn is_nobody(&self) -> bool {
+    pub fn is_nobody(&self) -> bool {
         self.audience == Audience::Nobody || self.office.as_ref().is_some_and(Vec::is_empty)
     }
 }
@@ -48,13 +48,13 @@ fn vouched_for<'a>(all: &'a [Arc<Vouched>], peer: &PeerFacts) -> Option<&'a Arc<
     all.iter().find(|vouched| vouched.believed.is_for(member))
 }
 
-/// The uploads of one network: blobs, wants and answers.
-#[derive(Debug, Default)]
-pub(crate) struct Uploads {
+/// The uploads of one network: blobs, wants and answers. `B` is a handle to an open blob.
+#[derive(Debug)]
+pub struct Uploads<B> {
     /// The vouchers of each open blob in an office; the one for the peer is sent before an Offer.
     vouchers: HashMap<ContentId, Vec<Arc<Vouched>>>,
     /// Open blobs: peers can fetch them now.
-    open: HashMap<ContentId, Arc<Blob>>,
+    open: HashMap<ContentId, B>,
     /// Peers that want a blob and may fetch it, each with its handle.
     wants: BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>,
     /// Peers that want a blob and may not fetch it, each with its handle.
@@ -71,14 +71,14 @@ pub(crate) struct Uploads {
     /// Offers that wait until the peer may be sent another voucher.
     later: BTreeSet<(PeerKey, ContentId)>,
     /// Changes that the scheduler has not heard of yet.
-    news: Vec<UploadChange>,
+    news: Vec<UploadChange<B>>,
 }
 
 /// A change of the uploads that the scheduler must hear of.
 #[derive(Debug)]
-pub(crate) enum UploadChange {
+pub(super) enum UploadChange<B> {
     /// This blob can be fetched from us.
-    Open(Arc<Blob>),
+    Open(B),
     /// This blob can no longer be fetched from us.
     Closed(ContentId),
     /// This peer fetches this blob from us, and was sent an Offer. `begin` is set if the peer asked us to
@@ -90,7 +90,7 @@ pub(crate) enum UploadChange {
 
 /// The outcome of a new want.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum WantOutcome {
+pub enum WantOutcome {
     /// It was answered, or will be once the blob is open.
     Answered,
     /// The store must be asked for the blob; its answer goes to [`Uploads::opened`].
@@ -99,15 +99,32 @@ pub(crate) enum WantOutcome {
     Denied,
 }
 
-impl Uploads {
+impl<B> Default for Uploads<B> {
+    fn default() -> Self {
+        Self {
+            vouchers: HashMap::new(),
+            open: HashMap::new(),
+            wants: BTreeMap::new(),
+            denied: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            vouched: BTreeSet::new(),
+            begins: BTreeSet::new(),
+            later: BTreeSet::new(),
+            news: Vec::new(),
+        }
+    }
+}
+
+impl<B: OpenBlob> Uploads<B> {
     /// Records a peer's want. `admitted` says whether the peer may fetch the blob. Returns `None` if the peer
     /// breaks the rules: too many wants, or a handle in use.
-    pub(crate) fn want(
+    pub fn want(
         &mut self,
         key: PeerKey,
         (handle, id): (Handle, ContentId),
         admitted: bool,
-        effects: &mut Effects<'_>,
+        effects: &mut Effects<'_, B>,
     ) -> Option<WantOutcome> {
         let count = self.handles.range((key, 0)..=(key, Handle::MAX)).count();
         if count >= limits::SESSION_BLOBS || self.handles.contains_key(&(key, handle)) {
@@ -137,7 +154,7 @@ impl Uploads {
     }
 
     /// Ends a peer's want.
-    pub(crate) fn unwant(&mut self, key: PeerKey, handle: Handle, effects: &mut Effects<'_>) {
+    pub fn unwant(&mut self, key: PeerKey, handle: Handle, effects: &mut Effects<'_, B>) {
         self.vouched.remove(&(key, handle));
         self.begins.remove(&(key, handle));
         if let Some(id) = self.handles.remove(&(key, handle)) {
@@ -151,7 +168,7 @@ impl Uploads {
     }
 
     /// Removes a peer whose session ended.
-    pub(crate) fn peer_down(&mut self, key: PeerKey) {
+    pub fn peer_down(&mut self, key: PeerKey) {
         let gone: Vec<_> =
             self.handles.range((key, 0)..=(key, Handle::MAX)).map(|(k, id)| (*k, *id)).collect();
         for (handle, id) in gone {
@@ -175,7 +192,7 @@ impl Uploads {
     }
 
     /// Moves peers that were denied a blob and now may fetch it to the peers that want it.
-    pub(crate) fn admit(&mut self, id: ContentId, access: &Access, effects: &Effects<'_>) {
+    pub fn admit(&mut self, id: ContentId, access: &Access, effects: &Effects<'_, B>) {
         let Some(denied) = self.denied.remove(&id) else { return };
         let may = |key: &PeerKey| effects.get(*key).is_some_and(|peer| access.admits(&peer));
         let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -190,7 +207,7 @@ impl Uploads {
 
     /// Moves peers that want a blob and no longer may fetch it to the denied ones. Each is told that the blob
     /// is gone, or that it is absent if it still waits for its first answer.
-    fn dismiss(&mut self, id: ContentId, access: &Access, effects: &mut Effects<'_>) {
+    fn dismiss(&mut self, id: ContentId, access: &Access, effects: &mut Effects<'_, B>) {
         let Some(wants) = self.wants.remove(&id) else { return };
         let may = |key: &PeerKey| effects.get(*key).is_some_and(|peer| access.admits(&peer));
         let (admitted, denied): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -216,13 +233,7 @@ impl Uploads {
     }
 
     /// Takes the store's answer to [`WantOutcome::Open`]: the blob, or `None`.
-    pub(crate) fn opened(
-        &mut self,
-        id: ContentId,
-        blob: Option<Arc<Blob>>,
-        access: &Access,
-        effects: &mut Effects<'_>,
-    ) {
+    pub fn opened(&mut self, id: ContentId, blob: Option<B>, access: &Access, effects: &mut Effects<'_, B>) {
         self.opening.remove(&id);
         match blob {
             // A download may have started meanwhile: its blob is fresher.
@@ -237,12 +248,12 @@ impl Uploads {
     }
 
     /// Returns the peers that want this content and may fetch it.
-    pub(crate) fn wanters(&self, id: ContentId) -> BTreeSet<PeerKey> {
+    pub fn wanters(&self, id: ContentId) -> BTreeSet<PeerKey> {
         self.wants.get(&id).map_or_else(BTreeSet::new, |wants| wants.keys().copied().collect())
     }
 
     /// Introduces a holder to all peers that want a blob.
-    pub(crate) fn found(&self, holder: PeerKey, id: ContentId, effects: &mut Effects<'_>) {
+    pub fn found(&self, holder: PeerKey, id: ContentId, effects: &mut Effects<'_, B>) {
         let Some(itself) = effects.reachable(holder) else { return };
         for (key, handle) in self.wants.get(&id).into_iter().flatten().filter(|(key, _)| **key != holder) {
             effects.hint(*key, Message::Peers { blob: *handle, peers: vec![itself.clone()] });
@@ -250,7 +261,7 @@ impl Uploads {
     }
 
     /// Opens a blob for fetching. Every peer that wants it and may fetch it gets an Offer.
-    pub(crate) fn share(&mut self, blob: Arc<Blob>, access: &Access, effects: &mut Effects<'_>) {
+    pub fn share(&mut self, blob: B, access: &Access, effects: &mut Effects<'_, B>) {
         if !blob.is_shareable() {
             return;
         }
@@ -259,7 +270,7 @@ impl Uploads {
         }
         self.dismiss(blob.id(), access, effects);
         self.admit(blob.id(), access, effects);
-        self.news.push(UploadChange::Open(Arc::clone(&blob)));
+        self.news.push(UploadChange::Open(blob.clone()));
         let id = blob.id();
         self.open.insert(id, blob);
         let wanters: Vec<(PeerKey, Handle)> =
@@ -269,7 +280,7 @@ impl Uploads {
 
     /// Sends an Offer of an open blob to a peer that wants it. The Offer waits if it needs a second voucher
     /// that the peer may not be sent now.
-    fn offer(&mut self, key: PeerKey, handle: Handle, id: ContentId, effects: &mut Effects<'_>) {
+    fn offer(&mut self, key: PeerKey, handle: Handle, id: ContentId, effects: &mut Effects<'_, B>) {
         let Some(blob) = self.open.get(&id) else { return };
         let vouched = self.vouchers.get(&id).and_then(|all| vouched_for(all, &effects.get(key)?)).cloned();
         let again = vouched.is_some() && !self.vouched.insert((key, handle));
@@ -294,7 +305,7 @@ impl Uploads {
     }
 
     /// Sends the Offers that waited for vouchers, as far as the peers may be sent more now.
-    pub(crate) fn offer_waiting(&mut self, effects: &mut Effects<'_>) {
+    pub fn offer_waiting(&mut self, effects: &mut Effects<'_, B>) {
         for (key, id) in std::mem::take(&mut self.later) {
             if let Some(handle) = self.handle(key, id) {
                 self.offer(key, handle, id, effects);
@@ -303,45 +314,45 @@ impl Uploads {
     }
 
     /// Returns a blob if it can be fetched from us.
-    pub(crate) fn open(&self, id: ContentId) -> Option<Arc<Blob>> {
+    pub fn open(&self, id: ContentId) -> Option<B> {
         self.open.get(&id).cloned()
     }
 
     /// Returns the ids of all blobs that can be fetched from us.
-    pub(crate) fn open_ids(&self) -> Vec<ContentId> {
+    pub fn open_ids(&self) -> Vec<ContentId> {
         self.open.keys().copied().collect()
     }
 
     /// True if a blob can be fetched from us.
-    pub(crate) fn is_open(&self, id: ContentId) -> bool {
+    pub fn is_open(&self, id: ContentId) -> bool {
         self.open.contains_key(&id)
     }
 
     /// Takes the changes that the scheduler has not heard of.
-    pub(super) fn take_news(&mut self) -> Vec<UploadChange> {
+    pub(super) fn take_news(&mut self) -> Vec<UploadChange<B>> {
         std::mem::take(&mut self.news)
     }
 
     /// Returns the blob that a peer's handle stands for, if it is open and the peer may fetch it.
-    pub(crate) fn taken(&self, key: PeerKey, handle: Handle) -> Option<&Arc<Blob>> {
+    pub fn taken(&self, key: PeerKey, handle: Handle) -> Option<&B> {
         let id = self.handles.get(&(key, handle))?;
         self.handle(key, *id).and_then(|_| self.open.get(id))
     }
 
     /// Returns the length in bytes of the longest blob that a peer fetches from us.
-    pub(crate) fn taken_of(&self, key: PeerKey) -> u64 {
+    pub fn taken_of(&self, key: PeerKey) -> u64 {
         let wanted = self.handles.range((key, Handle::MIN)..=(key, Handle::MAX)).map(|(_, id)| id);
         let taken = wanted.filter(|id| self.handle(key, **id).is_some()).filter_map(|id| self.open.get(id));
         taken.map(|blob| blob.geometry().len()).max().unwrap_or(0)
     }
 
     /// Returns the handle that a peer gave to a blob it may fetch.
-    pub(crate) fn handle(&self, key: PeerKey, id: ContentId) -> Option<Handle> {
+    pub fn handle(&self, key: PeerKey, id: ContentId) -> Option<Handle> {
         self.wants.get(&id).and_then(|wants| wants.get(&key)).copied()
     }
 
     /// Withdraws a blob: every peer that wants it is told.
-    pub(crate) fn withdraw(&mut self, id: ContentId, effects: &mut Effects<'_>) {
+    pub fn withdraw(&mut self, id: ContentId, effects: &mut Effects<'_, B>) {
         if self.open.remove(&id).is_none() {
             return;
         }
@@ -354,7 +365,7 @@ impl Uploads {
     }
 
     /// Sends `message` for a blob that is not here to every peer that wants it. A later Offer begins nothing.
-    fn tell(&mut self, id: ContentId, effects: &mut Effects<'_>, message: impl Fn(Handle) -> Message) {
+    fn tell(&mut self, id: ContentId, effects: &mut Effects<'_, B>, message: impl Fn(Handle) -> Message) {
         for (key, handle) in self.wants.get(&id).into_iter().flatten() {
             self.begins.remove(&(*key, *handle));
             effects.send(*key, message(*handle));
@@ -363,12 +374,12 @@ impl Uploads {
 
     /// Introduces the peers that want a blob, and its `holders`, to a newcomer, and the newcomer to them.
     /// Peers that are denied the blob are introduced only to each other, as if the blob were not here.
-    pub(crate) fn introduce(
+    pub fn introduce(
         &self,
         newcomer: PeerKey,
         id: ContentId,
         holders: &[PeerKey],
-        effects: &mut Effects<'_>,
+        effects: &mut Effects<'_, B>,
     ) {
         let of = |all: &'_ BTreeMap<ContentId, BTreeMap<PeerKey, Handle>>| {
             all.get(&id).is_some_and(|wants| wants.contains_key(&newcomer))
@@ -401,7 +412,7 @@ impl Uploads {
     }
 
     /// Closes blobs that no peer wants and that are not `busy`.
-    pub(crate) fn prune(&mut self, busy: impl Fn(ContentId) -> bool) {
+    pub fn prune(&mut self, busy: impl Fn(ContentId) -> bool) {
         let idle: Vec<ContentId> =
             self.open.keys().filter(|id| !self.wants.contains_key(id) && !busy(**id)).copied().collect();
         for id in idle {
@@ -413,18 +424,18 @@ impl Uploads {
 }
 
 /// Sends an Offer, after its voucher, and tells the session which blob the handle stands for.
-fn offer(
+fn offer<B: OpenBlob>(
     key: PeerKey,
     handle: Handle,
-    blob: &Arc<Blob>,
+    blob: &B,
     vouched: Option<&Vouched>,
-    effects: &mut Effects<'_>,
+    effects: &mut Effects<'_, B>,
 ) {
     if let Some(vouched) = vouched {
         let (voucher, chain) = (vouched.voucher.clone(), vouched.chain.0.clone());
         effects.send(key, Message::Voucher { blob: handle, voucher, chain });
     }
-    effects.serve(key, SendCommand::Open { blob: handle, source: Arc::clone(blob) });
+    effects.serve(key, SendCommand::Open { blob: handle, source: blob.clone() });
     let offer = Offer {
         blob: handle,
         kind: blob.kind(),

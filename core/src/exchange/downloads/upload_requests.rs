@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use super::Downloads;
 use super::download::Doing;
+use crate::exchange::effects::Effects;
+use crate::exchange::open_blob::OpenBlob;
+use crate::exchange::uploads::{UploadChange, Uploads};
 use crate::id::ContentId;
 use crate::limits;
 use crate::schedule::{Beat, Input, PeerKey};
-use crate::transfer::effects::Effects;
-use crate::transfer::uploads::{UploadChange, Uploads};
 use crate::wire::{GatewayBeat, Handle, Have, Message, RefusalReason};
 
-impl Downloads {
+impl<B: OpenBlob> Downloads<B> {
     /// Tells the scheduler which blobs can be fetched from us and which peers fetch them, as far as it has
     /// changed.
-    pub(crate) fn shared(&mut self, effects: &mut Effects<'_>, uploads: &mut Uploads) {
+    pub fn shared(&mut self, effects: &mut Effects<'_, B>, uploads: &mut Uploads<B>) {
         let news = uploads.take_news();
         if news.is_empty() {
             return;
@@ -67,8 +68,8 @@ impl Downloads {
         peer: PeerKey,
         handle: Handle,
         (add, drop): (Have, Have),
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         // The blob was withdrawn: the message crossed our Gone.
         let Some(source) = uploads.taken(peer, handle) else { return };
@@ -85,8 +86,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         (handle, first, count): (Handle, u32, u32),
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let end = first.checked_add(count).filter(|_| count as usize <= limits::REQUESTS_PER_PEER);
         let Some(end) = end else { return effects.doom(peer, "asks for chunks that cannot be", true) };
@@ -110,8 +111,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         (handle, count, busy): (Handle, u32, bool),
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let Some(source) = uploads.taken(peer, handle) else { return };
         let blob = self.key(source.id());
@@ -119,12 +120,12 @@ impl Downloads {
     }
 
     /// Handles the end of a transfer to a peer: the chunk was sent `whole`, or will not be.
-    pub(crate) fn sent(
+    pub fn sent(
         &mut self,
         peer: PeerKey,
         (handle, whole): (Handle, bool),
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let Some(source) = uploads.taken(peer, handle) else { return };
         let blob = self.key(source.id());
@@ -136,8 +137,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         handle: Handle,
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let Some(source) = uploads.taken(peer, handle) else { return };
         let blob = self.key(source.id());
@@ -150,8 +151,8 @@ impl Downloads {
         &mut self,
         peer: PeerKey,
         (handle, count, hint): (Handle, u32, Option<u32>),
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let Some(blob) = self.by_handle(handle) else { return };
         if let Some(download) = self.downloads.get_mut(&blob)
@@ -172,8 +173,8 @@ impl Downloads {
         peer: PeerKey,
         id: ContentId,
         beats: &[GatewayBeat],
-        effects: &mut Effects<'_>,
-        uploads: &Uploads,
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
     ) {
         let Some(blob) = self.active(id) else { return };
         let beats = beats
