@@ -217,7 +217,9 @@ fn what_is_withdrawn_is_declined_and_no_fault_of_who_asks() {
     let blob = stored(3);
     let (id, mut world) = (blob.id(), World::new([1]));
     world.on(|_, uploads, effects| uploads.share(Rc::clone(&blob), &LAN, effects));
-    world.on(|_, uploads, effects| drop(uploads.want(PeerKey(1), (5, id), true, effects)));
+    world.on(|_, uploads, effects| {
+        let _ = uploads.want(PeerKey(1), (5, id), true, effects);
+    });
     world.on(|_, uploads, effects| uploads.withdraw(id, effects));
     let request = Message::Request { blob: 5, first: 1, count: 2 };
     let effects = world.on(|downloads, uploads, effects| {

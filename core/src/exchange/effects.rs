@@ -90,8 +90,8 @@ pub struct Effects<'a, B> {
     peers: &'a dyn KnownPeers,
     /// The orders, first to last.
     list: Vec<Effect<B>>,
-    /// Messages in `list` for each peer.
-    sends: BTreeMap<PeerKey, usize>,
+    /// Messages in `list` for each peer, by ascending key. Most events lead to a few.
+    sends: Vec<(PeerKey, usize)>,
     /// Vouchers in `list` for each peer.
     vouchers: BTreeMap<PeerKey, u32>,
 }
@@ -99,7 +99,7 @@ pub struct Effects<'a, B> {
 impl<'a, B> Effects<'a, B> {
     /// Returns an empty list for an event at `now`.
     pub fn new(now: Now, peers: &'a dyn KnownPeers) -> Self {
-        Self { now, peers, list: Vec::new(), sends: BTreeMap::new(), vouchers: BTreeMap::new() }
+        Self { now, peers, list: Vec::new(), sends: Vec::new(), vouchers: BTreeMap::new() }
     }
 
     /// Returns the time of the event, counted from the start of the network.
@@ -134,21 +134,30 @@ impl<'a, B> Effects<'a, B> {
 
     /// Sends a message to a peer.
     pub fn send(&mut self, key: PeerKey, message: Message) {
-        *self.sends.entry(key).or_default() += 1;
+        self.count(key);
         self.list.push(Effect::Send(key, message));
     }
 
     /// Sends a message that the peer can do without, unless its queue is half full.
     pub fn hint(&mut self, key: PeerKey, message: Message) {
         if self.room(key) > limits::OUTBOX / 2 {
-            *self.sends.entry(key).or_default() += 1;
+            self.count(key);
             self.list.push(Effect::Hint(key, message));
         }
     }
 
     /// Returns the free places in the queue of messages to a peer, after the messages in this list.
     pub fn room(&self, key: PeerKey) -> usize {
-        self.peers.room(key).saturating_sub(self.sends.get(&key).copied().unwrap_or(0))
+        let sent = self.sends.binary_search_by_key(&key, |(to, _)| *to).map_or(0, |at| self.sends[at].1);
+        self.peers.room(key).saturating_sub(sent)
+    }
+
+    /// Counts a message to a peer.
+    fn count(&mut self, key: PeerKey) {
+        match self.sends.binary_search_by_key(&key, |(to, _)| *to) {
+            Ok(at) => self.sends[at].1 += 1,
+            Err(at) => self.sends.insert(at, (key, 1)),
+        }
     }
 
     /// Counts a voucher to a peer; false if it may not be sent one more now.

@@ -27,6 +27,9 @@ struct Runs {
 impl<B: OpenBlob> Downloads<B> {
     /// Turns all decisions that wait in `out` into effects, in order.
     pub(super) fn carry_out(&mut self, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
+        if self.out.is_empty() {
+            return;
+        }
         let mut runs = Runs::default();
         let mut outputs: VecDeque<Output> = std::mem::take(&mut self.out).into();
         while let Some(output) = outputs.pop_front() {
@@ -90,6 +93,8 @@ impl<B: OpenBlob> Downloads<B> {
             }
         }
         runs.flush(effects);
+        // The buffer serves the next event.
+        self.out = outputs.into();
     }
 
     /// Marks a download whose chunks are all here.

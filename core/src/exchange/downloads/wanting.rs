@@ -40,9 +40,10 @@ impl<B: OpenBlob> Downloads<B> {
 
     /// Gives waiting wants their turn, and drops peers as holders of wants that gave up their place.
     pub(super) fn ask_on(&mut self, effects: &mut Effects<'_, B>, uploads: &Uploads<B>) {
-        for peer in self.asked_of.keys().copied().collect::<Vec<_>>() {
-            self.ask(peer, effects);
-        }
+        let all = self.handles.len();
+        let waits = self.asked_of.iter().filter(|(_, of)| of.only.is_some() || of.wants.waits(all));
+        let peers: Vec<PeerKey> = waits.map(|(peer, _)| *peer).collect();
+        peers.into_iter().for_each(|peer| self.ask(peer, effects));
         for (peer, handle) in std::mem::take(&mut self.let_go) {
             let is_open = self.asked_of.get(&peer).is_some_and(|of| of.wants.is_open(handle));
             let Some(key) = self.by_handle(handle).filter(|_| !is_open) else { continue };

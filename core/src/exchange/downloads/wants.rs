@@ -116,11 +116,16 @@ impl Wants {
         self.open.len() < limits::SESSION_BLOBS
     }
 
+    /// True if not all of this many wants are known to the peer.
+    pub(super) fn waits(&self, all: usize) -> bool {
+        all > self.open.len()
+    }
+
     /// Chooses what to tell the peer now, in at most `room` messages. `all` holds the handles of all
     /// downloads.
     pub(super) fn tell<T>(&mut self, all: &BTreeMap<Handle, T>, room: usize, now: Now) -> Vec<WantMessage> {
         let mut told = Vec::new();
-        while all.len() > self.open.len() && told.len() + 2 <= room {
+        while self.waits(all.len()) && told.len() + 2 <= room {
             let idle = if self.has_place() { None } else { self.idle(now) };
             if !self.has_place() && idle.is_none() {
                 break;
