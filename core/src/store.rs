@@ -69,6 +69,7 @@ use crate::content::tree::HashList;
 use crate::id::ContentId;
 use crate::options::Audience;
 pub use begin::WriteTarget;
+pub(crate) use blob::Stored;
 pub use blob::{Blob, ReadError};
 use changes::Changes;
 pub use claims::DestinationClaim;

@@ -42,7 +42,7 @@ use crate::net::multicast::Neighbour;
 use crate::options::{Audience, Options};
 use crate::schedule::{Now, PeerKey};
 use crate::store::record::Domain;
-use crate::store::{Blob, Store};
+use crate::store::{Store, Stored};
 use crate::transfer::bans::Bans;
 use crate::transfer::peers::{Peer, Peers};
 use crate::transfer::session::SessionContext;
@@ -61,15 +61,12 @@ use webseeds::WebSeeds;
 /// The swarm of libp2p. It has libp2p's name for it in its type alone: a process of this program is a node.
 type NodeSwarm = libp2p::Swarm<Behaviour>;
 
-/// A handle to a blob of the store.
-type Stored = Arc<Blob>;
-
 /// Time between two ticks while nothing is fetched or given.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
 /// A blob that was opened, `None` if it could not be. The last part is true if its bytes turned out to be
 /// lost.
-type OpenedBlob = (ContentId, Option<Arc<Blob>>, bool);
+type OpenedBlob = (ContentId, Option<Stored>, bool);
 
 /// The queues that the loop reads, besides the events of libp2p. All are bounded.
 #[derive(Debug)]

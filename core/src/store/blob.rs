@@ -264,7 +264,10 @@ impl Blob {
     }
 }
 
-impl OpenBlob for Arc<Blob> {
+/// A handle to an open blob of the store, as downloads, uploads and sessions hold it.
+pub(crate) type Stored = Arc<Blob>;
+
+impl OpenBlob for Stored {
     fn id(&self) -> ContentId {
         Blob::id(self)
     }

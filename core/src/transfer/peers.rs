@@ -11,21 +11,20 @@ mod web_seed_id;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc::Sender;
 
 use super::bans::Bans;
-use super::session::{ReceiveCommand, SendCommand, Session};
+use super::session::Session;
 use crate::api::status;
-use crate::exchange::{Effect, KnownPeers, PeerFacts};
+use crate::exchange::{Effect, KnownPeers, PeerFacts, ReceiveCommand, SendCommand};
 use crate::limits;
 use crate::net::address::ip_of;
 use crate::net::connection_limits::Decided;
 use crate::schedule::PeerKey;
-use crate::store::Blob;
+use crate::store::Stored;
 use crate::wire::{Message, PeerAddrs};
 pub(crate) use nearness::{class_at, is_near, same_site, site_of};
 pub(crate) use peer::Peer;
@@ -178,7 +177,7 @@ impl Peers {
     }
 
     /// Carries out the effects of downloads and uploads, in order.
-    pub(crate) fn carry_out(&mut self, effects: Vec<Effect<Arc<Blob>>>) {
+    pub(crate) fn carry_out(&mut self, effects: Vec<Effect<Stored>>) {
         for effect in effects {
             match effect {
                 Effect::Send(key, message) => self.send(key, message),
@@ -221,7 +220,7 @@ impl Peers {
     }
 
     /// Tells a peer's receiving side what may arrive. Ends the session if its queue is full.
-    pub(crate) fn expect(&mut self, key: PeerKey, expect: ReceiveCommand) {
+    pub(crate) fn expect(&mut self, key: PeerKey, expect: ReceiveCommand<Stored>) {
         let Some(peer) = self.peers.get(&key) else { return };
         if !peer.session.expect(expect) {
             self.doom(key, BEHIND, false);
@@ -229,7 +228,7 @@ impl Peers {
     }
 
     /// Tells a peer's sending side what to send. Ends the session if its queue is full.
-    pub(crate) fn serve(&mut self, key: PeerKey, serve: SendCommand) {
+    pub(crate) fn serve(&mut self, key: PeerKey, serve: SendCommand<Stored>) {
         self.push(key, serve, |session| &session.serves);
     }
 

@@ -33,14 +33,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::writer::Writer;
-use crate::exchange;
+use crate::exchange::{ReceiveCommand, SendCommand};
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::net::ledbat::Measured;
 use crate::net::shaping::{Directions, Near, Shaping};
 use crate::net::streams::handler::refusal;
 use crate::schedule::PeerKey;
-use crate::store::{Blob, Store};
+use crate::store::{Store, Stored};
 use crate::wire::Message;
 use event::SessionEvent;
 use pending::PendingRequests;
@@ -51,16 +51,11 @@ use send_queue::{Number, SendQueue};
 /// Time that is given to the last messages to a peer before its connection is closed.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(250);
 
-/// An order to the tasks that receive.
-pub(crate) type ReceiveCommand = exchange::ReceiveCommand<Arc<Blob>>;
-/// An order to the tasks that send.
-pub(crate) type SendCommand = exchange::SendCommand<Arc<Blob>>;
-
 /// The node's end of a session. Dropping it ends the tasks, but for the one that writes the last messages.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) outbox: mpsc::Sender<Message>,
-    pub(crate) serves: mpsc::Sender<SendCommand>,
+    pub(crate) serves: mpsc::Sender<SendCommand<Stored>>,
     pub(crate) traffic: Arc<Traffic>,
     bytes: Bytes,
     tasks: JoinSet<()>,
@@ -72,7 +67,7 @@ enum Bytes {
     /// Data streams of a peer.
     Streams(Box<DataStreams>),
     /// Requests to a web server.
-    Web(mpsc::Sender<ReceiveCommand>),
+    Web(mpsc::Sender<ReceiveCommand<Stored>>),
 }
 
 /// The data streams of a session and what their tasks share.
@@ -172,7 +167,7 @@ impl Session {
     }
 
     /// Gives an order to the tasks that receive. Returns false if their queue is full.
-    pub(crate) fn expect(&self, expect: ReceiveCommand) -> bool {
+    pub(crate) fn expect(&self, expect: ReceiveCommand<Stored>) -> bool {
         match &self.bytes {
             Bytes::Streams(streams) => streams.pending.expect(expect),
             Bytes::Web(expects) => return expects.try_send(expect).is_ok(),

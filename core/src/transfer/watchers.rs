@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::exchange::{DownloadView, Downloads};
 use crate::id::ContentId;
-use crate::store::Blob;
+use crate::store::Stored;
 
 /// A token that keeps a download running: the job that fetches holds it, and its drop ends the download.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Watchers {
     }
 
     /// Shows the watchers what has changed.
-    pub(crate) fn publish(&self, downloads: &mut Downloads<Arc<Blob>>) {
+    pub(crate) fn publish(&self, downloads: &mut Downloads<Stored>) {
         downloads.publish(|id, view| {
             if let Some(watched) = self.all.get(&id) {
                 watched.view.send_replace(view.clone());
@@ -80,7 +80,7 @@ impl Watchers {
     }
 
     /// Returns the id and view of each download that has an owner. The others are about to end.
-    pub(crate) fn views(&self, downloads: &Downloads<Arc<Blob>>) -> Vec<(ContentId, DownloadView)> {
+    pub(crate) fn views(&self, downloads: &Downloads<Stored>) -> Vec<(ContentId, DownloadView)> {
         let owned = |id: &ContentId| self.all.get(id).is_some_and(|w| w.owner.strong_count() > 0);
         downloads.views().filter(|(id, _)| owned(id)).map(|(id, view)| (id, view.clone())).collect()
     }

@@ -9,7 +9,7 @@ use crate::discovery::candidates::PeerSource;
 use crate::discovery::dht::Provider;
 use crate::discovery::tracker::{self, TrackerReply};
 use crate::distance::Distance;
-use crate::exchange::{KnownPeers as _, WantOutcome};
+use crate::exchange::{KnownPeers as _, SendCommand, WantOutcome};
 use crate::id::ContentId;
 use crate::limits;
 use crate::net::address::{class_of, ip_of, is_one_host, is_relayed, split_peer};
@@ -17,8 +17,8 @@ use crate::schedule::PeerKey;
 use crate::store::Sight;
 use crate::store::record::StoredState;
 use crate::transfer::peers::{same_site, site_of};
+use crate::transfer::session::SessionEnd;
 use crate::transfer::session::event::{Outcome, SessionEvent};
-use crate::transfer::session::{SendCommand, SessionEnd};
 use crate::wire::{self, Hello, Message};
 
 impl Actor {

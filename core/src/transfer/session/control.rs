@@ -6,9 +6,11 @@ use libp2p::Stream;
 use tokio::sync::mpsc;
 
 use super::event::SessionEvent;
-use super::{EventSender, LAST_WORDS, SendCommand, SessionEnd};
+use super::{EventSender, LAST_WORDS, SessionEnd};
+use crate::exchange::SendCommand;
 use crate::limits;
 use crate::net::ledbat::{Measured, PING};
+use crate::store::Stored;
 use crate::wire::{Message, frame};
 
 /// Reads frames until the stream ends. Requests for a hash list go to the sending task, answers to the pings
@@ -20,7 +22,7 @@ use crate::wire::{Message, frame};
 pub(super) async fn read(
     mut stream: impl AsyncRead + Unpin,
     tell: EventSender,
-    serves: mpsc::Sender<SendCommand>,
+    serves: mpsc::Sender<SendCommand<Stored>>,
     measured: Option<mpsc::Sender<Measured>>,
 ) -> Result<(), SessionEnd> {
     let mut buffer = Vec::new();

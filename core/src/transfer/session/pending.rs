@@ -11,15 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::ReceiveCommand;
 use super::send_queue::Number;
 use crate::content::tree::ChunkCheck;
+use crate::exchange::ReceiveCommand;
 use crate::limits;
-use crate::store::Blob;
+use crate::store::Stored;
 use crate::wire::frame::DataHeader;
 use crate::wire::{Handle, LIST};
 
@@ -33,7 +33,7 @@ pub(super) enum Purpose {
     /// The only chunk of a blob, which proves the blob.
     Only(Box<ChunkCheck>),
     /// A chunk to be written.
-    Write(Arc<Blob>, Box<ChunkCheck>),
+    Write(Stored, Box<ChunkCheck>),
 }
 
 /// A chunk, or a hash list, as far as it has arrived.
@@ -123,7 +123,7 @@ impl PendingRequests {
     }
 
     /// Carries out an order of the node: records a request, a cancel, or a beginning.
-    pub(super) fn expect(&self, expect: ReceiveCommand) {
+    pub(super) fn expect(&self, expect: ReceiveCommand<Stored>) {
         let mut state = self.state();
         let (key, purpose, size) = match expect {
             ReceiveCommand::Beginning { blob } => {

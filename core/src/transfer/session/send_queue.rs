@@ -16,10 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 use super::event::SessionEvent;
-use super::{EventSender, SendCommand, SessionEnd};
+use super::{EventSender, SessionEnd};
+use crate::exchange::SendCommand;
 use crate::limits;
 use crate::schedule::upload::{Asked, QueueOutcome, RequestQueue};
-use crate::store::Blob;
+use crate::store::Stored;
 use crate::wire::{Handle, LIST, Message, RefusalReason};
 
 /// Number of a data stream in its session. The first has 0.
@@ -28,7 +29,7 @@ pub(super) type Number = usize;
 /// Work for the task of one stream.
 pub(super) enum SendWork {
     /// The chunk or hash list is to be read from this blob and sent.
-    Send(Asked, Arc<Blob>),
+    Send(Asked, Stored),
     /// The request is for a blob that is not open any longer: it crossed this node's `Gone`.
     Refuse(Asked),
     /// The stream is to be closed.
@@ -52,7 +53,7 @@ pub(super) struct SendQueue {
 #[derive(Debug, Default)]
 struct SendQueueState {
     /// Blobs that the peer may request, by the peer's handles.
-    open: BTreeMap<Handle, Arc<Blob>>,
+    open: BTreeMap<Handle, Stored>,
     /// Requests that wait.
     queue: RequestQueue,
     /// The data streams, by number.
@@ -156,7 +157,7 @@ impl SendQueue {
     ///
     /// # Errors
     /// [`SessionEnd::Protocol`] if the peer requests more chunks at once than may wait, or beyond 32 bits.
-    pub(super) fn take(&self, serve: SendCommand) -> Result<Vec<Unanswered>, SessionEnd> {
+    pub(super) fn take(&self, serve: SendCommand<Stored>) -> Result<Vec<Unanswered>, SessionEnd> {
         let mut state = self.state();
         let mut unanswered = Vec::new();
         let mut more = 0;
@@ -201,7 +202,7 @@ impl SendQueue {
     /// Carries out orders until the node ends the session.
     pub(super) async fn run(
         self: Arc<Self>,
-        mut serves: mpsc::Receiver<SendCommand>,
+        mut serves: mpsc::Receiver<SendCommand<Stored>>,
         tell: EventSender,
         outbox: mpsc::Sender<Message>,
     ) -> Result<(), SessionEnd> {

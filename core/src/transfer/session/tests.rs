@@ -20,8 +20,8 @@ const BLOB: Handle = 7;
 /// Two stores: one with a file of 3 MiB, which one end gives, and one into which the other end takes it.
 struct World {
     _home: tempfile::TempDir,
-    given: Arc<Blob>,
-    taken: Arc<Blob>,
+    given: Stored,
+    taken: Stored,
     taker: Store,
 }
 
@@ -62,7 +62,7 @@ impl World {
         Self { _home: home, given, taken, taker }
     }
 
-    fn expect(&self, chunk: u32) -> ReceiveCommand {
+    fn expect(&self, chunk: u32) -> ReceiveCommand<Stored> {
         ReceiveCommand::Chunk { blob: BLOB, chunk, target: Arc::clone(&self.taken) }
     }
 

@@ -21,14 +21,14 @@ use list::ListSearch;
 use read::{ChunkReader, Read};
 
 use super::event::{Outcome, SessionEvent};
-use super::{EventSender, ReceiveCommand, SendCommand, SessionContext, SessionEnd};
+use super::{EventSender, SessionContext, SessionEnd};
 use crate::content::geometry::Geometry;
 use crate::content::kind::ContentKind;
-use crate::exchange::Lack;
+use crate::exchange::{Lack, ReceiveCommand, SendCommand};
 use crate::id::ContentId;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
-use crate::store::Store;
+use crate::store::{Store, Stored};
 use crate::transfer::webseed::hash_list::ListFault;
 use crate::transfer::webseed::{WebSeed, WebSeedError};
 use crate::transfer::writer::Writer;
@@ -68,9 +68,9 @@ pub(crate) struct WebNews {
 /// The ends of the node's channels to a session.
 pub(super) struct Ends {
     pub(super) messages: mpsc::Receiver<Message>,
-    pub(super) expected: mpsc::Receiver<ReceiveCommand>,
+    pub(super) expected: mpsc::Receiver<ReceiveCommand<Stored>>,
     /// Kept open and never read: a server requests nothing.
-    pub(super) _serves: mpsc::Receiver<SendCommand>,
+    pub(super) _serves: mpsc::Receiver<SendCommand<Stored>>,
 }
 
 /// A chunk that is being read from the server.
@@ -106,7 +106,7 @@ pub(super) struct WebSession {
     /// True once the node has the offer for its present want.
     offered: bool,
     /// Orders of the node for the chunks that it requests.
-    expects: BTreeMap<(Handle, u32), ReceiveCommand>,
+    expects: BTreeMap<(Handle, u32), ReceiveCommand<Stored>>,
     /// Requests that wait, the oldest first.
     waiting: Vec<(Handle, u32)>,
     /// Chunks that are being read. At most [`PARALLEL`].
@@ -236,7 +236,7 @@ impl WebSession {
     }
 
     /// Keeps an order of the node for a chunk until the chunk is read.
-    fn expect(&mut self, expect: ReceiveCommand) {
+    fn expect(&mut self, expect: ReceiveCommand<Stored>) {
         let key = match &expect {
             ReceiveCommand::Chunk { blob, chunk, .. } => (*blob, *chunk),
             ReceiveCommand::Only { blob, .. } => (*blob, 0),

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::super::{EventSender, ReceiveCommand};
+use super::super::EventSender;
+use crate::exchange::ReceiveCommand;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
-use crate::store::Store;
+use crate::store::{Store, Stored};
 use crate::transfer::webseed::{WebSeed, WebSeedError};
 use crate::transfer::writer::{Write, Writer};
 
@@ -39,7 +40,7 @@ pub(super) struct ChunkReader {
 
 impl ChunkReader {
     /// Reads and verifies the chunk, and hands it to the threads that write.
-    pub(super) async fn run(mut self, expect: ReceiveCommand) -> Read {
+    pub(super) async fn run(mut self, expect: ReceiveCommand<Stored>) -> Read {
         let (geometry, index, mut check) = match &expect {
             ReceiveCommand::Chunk { chunk, target, .. } => match target.geometry().chunk(*chunk) {
                 Some(index) => (target.geometry(), index, target.list().check(index)),
