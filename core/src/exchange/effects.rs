@@ -34,7 +34,7 @@ pub trait KnownPeers {
     /// Returns the name of the peer behind a session that runs, or ended lately. Each peer has one name, in
     /// all of its sessions.
     fn name(&self, key: PeerKey) -> Option<String>;
-    /// True if this is the session of a web seed.
+    /// True if a session that runs, or ended lately, is that of a web seed.
     fn is_web(&self, _: PeerKey) -> bool {
         false
     }
@@ -127,7 +127,7 @@ impl<'a, B> Effects<'a, B> {
         self.peers.name(key).filter(|_| !self.peers.is_banned(key))
     }
 
-    /// Returns true if this is the session of a web seed.
+    /// Returns true if a session that runs, or ended lately, is that of a web seed.
     pub fn is_web(&self, key: PeerKey) -> bool {
         self.peers.is_web(key)
     }

@@ -50,6 +50,19 @@ pub(crate) struct Doomed {
     pub(crate) ban: bool,
 }
 
+/// A peer whose session has ended.
+#[derive(Debug)]
+struct GonePeer {
+    /// The session.
+    key: PeerKey,
+    /// The identity.
+    id: PeerId,
+    /// The address.
+    ip: Option<IpAddr>,
+    /// True if it was a web seed.
+    web: bool,
+}
+
 /// The table of peers with a running session.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -63,9 +76,9 @@ pub(crate) struct Peers {
     by_id: HashMap<PeerId, PeerKey>,
     /// Sessions that must end after the present event.
     doomed: Vec<Doomed>,
-    /// The last ended sessions, newest first: key, identity and address. Bytes may prove bad after their
-    /// sender has gone. At most [`limits::CONNECTIONS`] entries.
-    gone: VecDeque<(PeerKey, PeerId, Option<IpAddr>)>,
+    /// The last ended sessions, newest first. Bytes may prove bad after their sender has gone. At most
+    /// [`limits::CONNECTIONS`] entries.
+    gone: VecDeque<GonePeer>,
     /// Payload bytes of ended sessions: sent and received.
     past: (u64, u64),
 }
@@ -102,7 +115,7 @@ impl Peers {
         let peer = self.peers.remove(&key)?;
         self.by_id.remove(&peer.id);
         self.gone.truncate(limits::CONNECTIONS - 1);
-        self.gone.push_front((key, peer.id, ip_of(&peer.addr)));
+        self.gone.push_front(GonePeer { key, id: peer.id, ip: ip_of(&peer.addr), web: peer.web });
         self.past.0 += peer.session.traffic.up();
         self.past.1 += peer.session.traffic.down();
         Some(peer)
@@ -110,8 +123,19 @@ impl Peers {
 
     /// Returns the identity behind a session that runs or ended lately.
     pub(crate) fn id_of(&self, key: PeerKey) -> Option<PeerId> {
-        let gone = || self.gone.iter().find(|(k, ..)| *k == key).map(|(_, id, _)| *id);
+        let gone = || self.gone(key).map(|gone| gone.id);
         self.peers.get(&key).map(|peer| peer.id).or_else(gone)
+    }
+
+    /// Returns true if a session that runs or ended lately is that of a web seed.
+    pub(crate) fn is_web(&self, key: PeerKey) -> bool {
+        let gone = || self.gone(key).is_some_and(|gone| gone.web);
+        self.peers.get(&key).map_or_else(gone, |peer| peer.web)
+    }
+
+    /// Returns the peer of a session that ended lately.
+    fn gone(&self, key: PeerKey) -> Option<&GonePeer> {
+        self.gone.iter().find(|gone| gone.key == key)
     }
 
     /// Returns the peer of a session.
@@ -254,7 +278,7 @@ impl Peers {
 
     /// Bans the peer of a session that runs or ended lately.
     pub(crate) fn ban(&mut self, peer: PeerId, key: PeerKey, reason: String) -> Decided {
-        let gone = || self.gone.iter().find(|(k, ..)| *k == key).and_then(|(.., ip)| *ip);
+        let gone = || self.gone(key).and_then(|gone| gone.ip);
         let ip = self.peers.get(&key).map_or_else(gone, |peer| ip_of(&peer.addr));
         self.bans.ban(peer, ip, reason)
     }
@@ -365,7 +389,7 @@ impl KnownPeers for Peers {
     }
 
     fn is_web(&self, key: PeerKey) -> bool {
-        self.get(key).is_some_and(|peer| peer.web)
+        self.is_web(key)
     }
 
     fn is_banned(&self, key: PeerKey) -> bool {
@@ -386,5 +410,28 @@ impl KnownPeers for Peers {
 
     fn useful(&self, offers: &dyn Fn(PeerKey) -> Option<bool>) -> usize {
         self.neighbours(offers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::Store;
+
+    /// A chunk of a web seed that proved bad after the session had ended banned a peer id that nobody knows.
+    #[test]
+    fn a_web_seed_is_known_as_one_when_its_session_has_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let (bans, _) = Bans::load(&Store::open(home.path(), None, false).unwrap());
+        let mut peers = Peers::new(bans, 1);
+        let key = peers.next_key();
+        let (session, _messages) = Session::without_peer();
+        peers.add(key, Peer::of_web_seed(WebSeedId::new("http://example.org/file", key), session));
+        assert!(peers.is_web(key));
+        assert!(peers.remove(key).is_some_and(|peer| peer.web));
+        assert!(peers.is_web(key) && peers.id_of(key).is_some());
+        assert!(!peers.is_web(PeerKey(key.0 + 1)));
     }
 }
