@@ -383,7 +383,11 @@ impl Dht {
             false => format!("a server with {}", count(*records as u64, "record")),
         };
         let told = count(self.plan.told() as u64, "content");
-        Some(format!("{} known, {part}, told of {told}", count(*servers as u64, "server")))
+        let refused = match self.plan.refused() as u64 {
+            0 => String::new(),
+            more => format!(" ({} that no server took)", count(more, "more content")),
+        };
+        Some(format!("{} known, {part}, told of {told}{refused}", count(*servers as u64, "server")))
     }
 }
 

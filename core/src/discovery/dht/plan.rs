@@ -76,6 +76,8 @@ pub(super) struct DhtPlan {
     withdrawn: Vec<SwarmKey>,
     /// Contents that were announced.
     told: BTreeSet<SwarmKey>,
+    /// Contents whose last announcement no server has taken.
+    refused: BTreeSet<SwarmKey>,
     /// Announcements in a row that reached no server, and the time until which announcements pause.
     fails: u32,
     rest: Option<Instant>,
@@ -126,6 +128,7 @@ impl DhtPlan {
     pub(super) fn drops(&mut self, key: SwarmKey) {
         self.wanted.remove(&key);
         self.told.remove(&key);
+        self.refused.remove(&key);
         if let Some(at) = self.held.remove(&key) {
             self.queue.remove(&(at, key));
             self.withdrawn.push(key);
@@ -244,8 +247,13 @@ impl DhtPlan {
         }
         // The content may already be due again.
         let told_anew = self.held.get(&key).is_none_or(|at| self.queue.contains(&(*at, key)));
-        if servers > 0 && self.held.contains_key(&key) {
-            self.told.insert(key);
+        if self.held.contains_key(&key) {
+            let (is, was) = match servers {
+                0 => (&mut self.refused, &mut self.told),
+                _ => (&mut self.told, &mut self.refused),
+            };
+            is.insert(key);
+            was.remove(&key);
         }
         if told_anew {
             return;
@@ -259,6 +267,11 @@ impl DhtPlan {
     /// Returns the outcome of the last search for this content; `None` while the first one runs.
     pub(super) fn found(&self, key: &SwarmKey) -> Option<Sought> {
         self.wanted.get(key)?.last
+    }
+
+    /// Returns the number of contents whose last announcement no server has taken.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.len()
     }
 
     /// Returns the number of announced contents.
@@ -369,7 +382,7 @@ mod tests {
         plan.provided(key(2), 3, 9, start);
         assert_eq!(plan.due(false, true, start + after(1)), [DhtAction::Withdraw(key(2))]);
         assert_eq!(plan.due(false, true, start + RETRY), [DhtAction::Provide(key(1))]);
-        assert_eq!((plan.told(), plan.found(&key(1))), (0, None));
+        assert_eq!((plan.told(), plan.refused(), plan.found(&key(1))), (0, 1, None));
         plan.put_off(DhtAction::Withdraw(key(2)), start);
         assert_eq!(plan.due(false, true, start + after(61)), [DhtAction::Withdraw(key(2))]);
         plan.wants(key(3), true, start);
