@@ -7,7 +7,7 @@ use super::super::context::Context;
 use super::super::network::blocking;
 use super::super::sources;
 use super::notices::counted;
-use super::{office, report};
+use super::{detached, office, report};
 use crate::api::event::{Event, Failure};
 use crate::api::status::{SharedRow, Status, Transfer, TransferState};
 use crate::id::ContentId;
@@ -38,6 +38,8 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
         row.members = named(&context, row).await;
     }
     let offices = office::rows(&context).await;
+    detached::load(&context).await?;
+    let detached = context.detached.rows();
     let mut transfers = Vec::new();
     for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
         let state = match &view.stage {
@@ -77,6 +79,8 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
         uploaded: 0,
         downloaded: 0,
         transfers,
+        detached_count: detached.len() as u64,
+        detached: detached.into_iter().take(limits::STATUS_SHARED).collect(),
         refused: Vec::new(),
         banned: Vec::new(),
         banned_by: Vec::new(),
