@@ -63,7 +63,6 @@ use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished, DialFailure};
 use libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour,
@@ -74,6 +73,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::limits;
 use handler::{ConnectionRole, HandlerEvent, StreamHandler};
+pub(crate) use rivals::is_caller;
 use rivals::{ClosedPart, Rank, Rivals, Verdict};
 
 /// Time that a session waits for its dialler to close it in favour of a better one. It is many round trips,
@@ -151,17 +151,6 @@ impl Default for StreamLimits {
 struct StreamPair {
     control: Stream,
     data: Stream,
-}
-
-/// True at the end that dialled a connection, as both ends see it. Two peers that dial each other at once
-/// over TCP get one connection, and agreed beforehand which of them listens. QUIC gives one connection for
-/// each dial.
-pub(crate) fn is_caller(endpoint: &ConnectedPoint) -> bool {
-    match endpoint {
-        ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. } => true,
-        ConnectedPoint::Dialer { address, .. } => address.iter().any(|part| part == Protocol::QuicV1),
-        ConnectedPoint::Listener { .. } => false,
-    }
 }
 
 struct PeerConnection {

@@ -5,7 +5,20 @@
 use std::mem;
 
 use libp2p::PeerId;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
+
+/// True at the end that dialled a connection, as both ends see it. Two peers that dial each other at once
+/// over TCP get one connection, and agreed beforehand which of them listens. QUIC gives one connection for
+/// each dial.
+pub(crate) fn is_caller(endpoint: &ConnectedPoint) -> bool {
+    match endpoint {
+        ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. } => true,
+        ConnectedPoint::Dialer { address, .. } => address.iter().any(|part| part == Protocol::QuicV1),
+        ConnectedPoint::Listener { .. } => false,
+    }
+}
 
 /// Rank of a connection in the order that both ends agree on; the smallest is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
