@@ -60,6 +60,11 @@ impl KnownPeers for Neighbours<'_> {
         Some(split(key).0.to_string())
     }
 
+    /// There are no web seeds in the simulator.
+    fn is_web(&self, _: PeerKey) -> bool {
+        false
+    }
+
     fn is_banned(&self, key: PeerKey) -> bool {
         self.banned.contains(&split(key).0)
     }

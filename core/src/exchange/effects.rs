@@ -35,9 +35,7 @@ pub trait KnownPeers {
     /// all of its sessions.
     fn name(&self, key: PeerKey) -> Option<String>;
     /// True if a session that runs, or ended lately, is that of a web seed.
-    fn is_web(&self, _: PeerKey) -> bool {
-        false
-    }
+    fn is_web(&self, key: PeerKey) -> bool;
     /// True if the peer behind a session that runs, or ended lately, is banned.
     fn is_banned(&self, key: PeerKey) -> bool;
     /// Returns the free places in the queue of messages to a peer; 0 without a session.

@@ -131,7 +131,11 @@ impl Actor {
         for doomed in self.peers.take_doomed() {
             let Some(id) = self.peers.id_of(doomed.key) else { continue };
             tracing::debug!(peer = %id, reason = %doomed.reason, ban = doomed.ban, "session ends");
-            let ban = !self.web_down(&doomed) && !self.peers.is_web(doomed.key) && doomed.ban;
+            let is_web = self.peers.is_web(doomed.key);
+            if is_web {
+                self.web_down(&doomed);
+            }
+            let ban = doomed.ban && !is_web;
             if ban {
                 let decided = self.peers.ban(id, doomed.key, doomed.reason.clone());
                 let secs = decided.until.saturating_duration_since(Instant::now()).as_secs() + 1;

@@ -164,7 +164,7 @@ impl Actor {
         let Some(office) = &self.office else { return true };
         let shown = self.downloads.id_of(handle).is_some_and(|id| office.has_shown(key, id));
         // A web server is no member: the link named it, and its bytes are verified.
-        shown || self.is_web(key)
+        shown || self.peers.is_web(key)
     }
 
     /// Records that a peer gave a chunk of the want with this handle. The voucher that it presented counts

@@ -92,16 +92,11 @@ impl WebSeeds {
 }
 
 impl Actor {
-    /// Returns true if this is the session of a web seed.
-    pub(super) fn is_web(&self, key: PeerKey) -> bool {
-        self.webs.content_of(key).is_some()
-    }
-
-    /// Records the end of a session of a web seed. Returns false if it is not that of one. A server whose
-    /// bytes are not those of the blob is not banned, because it has no id: its URL is said to those who wait
-    /// for the blob, and it is asked again much later.
-    pub(super) fn web_down(&mut self, ended: &Doomed) -> bool {
-        let Some(web) = self.webs.all.iter_mut().find(|web| web.is_of(ended.key)) else { return false };
+    /// Records the end of a session of a web seed. A server whose bytes are not those of the blob is not
+    /// banned, because it has no id: its URL is said to those who wait for the blob, and it is asked again much
+    /// later.
+    pub(super) fn web_down(&mut self, ended: &Doomed) {
+        let Some(web) = self.webs.all.iter_mut().find(|web| web.is_of(ended.key)) else { return };
         let rest = web.session.take().and_then(|session| session.news.borrow().rest);
         let next = Instant::now() + if ended.ban { OTHER_FILE } else { AGAIN };
         web.next = rest.map_or(next, |rest| next.max(rest.into_std()));
@@ -111,7 +106,6 @@ impl Actor {
             let text = format!("web seed {}: its file is another one", path::escape(&web.url));
             self.downloads.notice_of(web.id, &text);
         }
-        true
     }
 
     /// Starts sessions with the web seeds of blobs that are being fetched, ends those of all others, and
