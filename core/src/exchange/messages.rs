@@ -45,8 +45,8 @@ impl<B: OpenBlob> Downloads<B> {
         None
     }
 
-    /// Handles a peer's offer. An offer that is not `taken` answers the want and does no more. Returns false if
-    /// the offer crossed our `Unwant`: the peer is asked again, because it has some of the blob.
+    /// Handles a peer's offer. An offer that is not `taken` answers the want and does no more. Returns false
+    /// if the offer crossed our `Unwant`: the peer is asked again, because it has some of the blob.
     pub fn offered(
         &mut self,
         peer: PeerKey,

@@ -93,8 +93,8 @@ impl WebSeeds {
 
 impl Actor {
     /// Records the end of a session of a web seed. A server whose bytes are not those of the blob is not
-    /// banned, because it has no id: its URL is said to those who wait for the blob, and it is asked again much
-    /// later.
+    /// banned, because it has no id: its URL is said to those who wait for the blob, and it is asked again
+    /// much later.
     pub(super) fn web_down(&mut self, ended: &Doomed) {
         let Some(web) = self.webs.all.iter_mut().find(|web| web.is_of(ended.key)) else { return };
         let rest = web.session.take().and_then(|session| session.news.borrow().rest);
