@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use swarm_core::api::call::GetStatus;
-use swarm_core::api::command::{self, Command};
-use swarm_core::api::event::Event;
+use swarm_core::api::call::office::JoinOffice;
 use swarm_core::api::status::Status;
 use swarm_core::content::link::bare;
 use swarm_core::office::invite::{BadInvite, Invite};
@@ -13,7 +12,7 @@ use swarm_tracker::server::Server;
 use super::office;
 use crate::args;
 use crate::conversation::Conversation;
-use crate::exit::{Code, Failed, Outcome, Stop, not_started, unexpected};
+use crate::exit::{Code, Failed, Outcome, Stop, not_started};
 use crate::settings::Settings;
 use crate::size;
 use crate::ui::Ui;
@@ -104,14 +103,12 @@ async fn join(
     }
     let mut said = false;
     loop {
-        let command =
-            Command::Office(command::OfficeCommand::Join { code: code.clone(), node: node.clone() });
-        match conversation.answer(command, |_| Ok(())).await {
-            Ok(Event::Offices { offices }) => {
-                offices.iter().for_each(|joined| office::say_joined(ui, joined));
+        let call = JoinOffice { code: code.clone(), node: node.clone() };
+        match conversation.answer(call, |_| Ok(())).await {
+            Ok(joined) => {
+                office::say_joined(ui, &joined);
                 return Ok(());
             }
-            Ok(_) => return Err(unexpected()),
             Err(Stop::Failed(failed)) if failed.code == Code::NotFound => {
                 if !std::mem::replace(&mut said, true) {
                     ui.warn(&format!("{}: trying again", failed.message));

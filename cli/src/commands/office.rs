@@ -4,7 +4,11 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use swarm_core::api::command::{self, Command};
+use swarm_core::api::call::Call;
+use swarm_core::api::call::office::{
+    ExpelMember, FoundOffice, Founded, InviteNodes, JoinOffice, LeaveOffice, ListMembers, ListOffices,
+    RenewRegistrar, RestoreRoot, RotateSecret,
+};
 use swarm_core::api::event::Event;
 use swarm_core::api::status::{MemberRow, OfficeRow};
 use swarm_core::content::link::bare;
@@ -14,8 +18,8 @@ use swarm_core::office::certificate::Role;
 use zeroize::Zeroizing;
 
 use crate::args::office::{Expel, Init, Invite, Join, Office, Renew, Restore};
-use crate::conversation::{Conversation, Sharer};
-use crate::exit::{Code, Failed, Outcome, unexpected};
+use crate::conversation::{Conversation, Sharer, ask_once};
+use crate::exit::{Code, Failed, Outcome};
 use crate::password;
 use crate::redact::short;
 use crate::settings::Settings;
@@ -33,7 +37,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> O
     let office = settings.office();
     match what.unwrap_or(Office::List) {
         Office::List => {
-            let offices = ask(ui, settings, command::OfficeCommand::List).await?;
+            let offices = ask(ui, settings, ListOffices).await?;
             list(ui, &offices)
         }
         Office::Init(args) => init(ui, settings, &args).await,
@@ -42,48 +46,33 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, what: Option<Office>) -> O
         Office::Members => members(ui, settings, office).await,
         Office::Expel(args) => expel(ui, settings, &args, office).await,
         Office::Leave => {
-            let left = ask(ui, settings, command::OfficeCommand::Leave { office }).await?;
-            if let Event::Offices { offices } = &left {
-                ui.talk(&format!(
-                    "left; this node is now in {}",
-                    size::plural(offices.len() as u64, "office")
-                ));
-            }
+            let left = ask(ui, settings, LeaveOffice { office }).await?;
+            ui.talk(&format!("left; this node is now in {}", size::plural(left.len() as u64, "office")));
             Ok(())
         }
         Office::Rotate => {
-            if let Event::Offices { offices } =
-                ask(ui, settings, command::OfficeCommand::Rotate { office }).await?
-            {
-                let told = offices.first().map_or(0, |office| office.connected);
-                ui.talk(&format!("secret changed; {}", told_to(told)));
-            }
+            let rotated = ask(ui, settings, RotateSecret { office }).await?;
+            ui.talk(&format!("secret changed; {}", told_to(rotated.connected)));
             Ok(())
         }
         Office::Restore(args) => restore(ui, settings, &args).await,
         Office::Renew(Renew { secret }) => {
             let password = password::password(ui, &secret, "root password: ")?;
-            let renewed = ask(ui, settings, command::OfficeCommand::Renew { office, password }).await?;
-            list(ui, &renewed)
+            let renewed = ask(ui, settings, RenewRegistrar { office, password }).await?;
+            list(ui, &[renewed])
         }
     }
 }
 
-async fn ask(ui: &Ui, settings: &Settings, what: command::OfficeCommand) -> Outcome<Event> {
-    let mut conversation = Conversation::open(ui, settings.options()).await?;
-    let answer = conversation.answer(Command::Office(what), |_| Ok(())).await;
-    conversation.finish(answer).await
+async fn ask<C: Call>(ui: &Ui, settings: &Settings, call: C) -> Outcome<C::Answer> {
+    ask_once(ui, settings.options(), call).await
 }
 
 async fn init(ui: &Ui, settings: &Settings, args: &Init) -> Outcome {
     ui.talk("choose a password for the root key of the office, which is needed only to create registrars");
     let password = password::new_password(ui, &args.secret)?;
     let (name, node) = (args.name.clone(), args.node.clone());
-    let Event::Founded { office, backup } =
-        ask(ui, settings, command::OfficeCommand::Init { name, node, password }).await?
-    else {
-        return Err(unexpected());
-    };
+    let Founded { office, backup, .. } = ask(ui, settings, FoundOffice { name, node, password }).await?;
     if !ui.is_json() {
         ui.data(backup.expose())?;
     }
@@ -115,13 +104,10 @@ async fn invite(ui: &Ui, settings: &Settings, args: &Invite, office: Option<Stri
     };
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|e| Failed::io("write", path, &e));
     let file = args.file.as_ref().map(absolute).transpose()?;
-    let what = command::OfficeCommand::Invite { office, role, uses, secs, file, password };
+    let invite = InviteNodes::new(role).office(office).uses(uses).expires_in(args.expires);
     let mut conversation = Conversation::open(ui, settings.resident()).await?;
-    let shown = match conversation.answer(Command::Office(what), |_| Ok(())).await {
-        Ok(Event::Invited { code, office }) => show(&code, &office).map(|()| office.id),
-        Ok(_) => Err(unexpected()),
-        Err(stop) => Err(stop),
-    };
+    let invited = conversation.answer(invite.file(file).password(password), |_| Ok(())).await;
+    let shown = invited.and_then(|invited| show(&invited.code, &invited.office).map(|()| invited.office.id));
     if let (Ok(office), true) = (&shown, !matches!(conversation.sharer(), Sharer::Daemon(_))) {
         let waited = wait_for_newcomers(ui, &mut conversation, office, (uses, secs)).await;
         return conversation.finish(waited).await;
@@ -141,7 +127,7 @@ async fn wait_for_newcomers(
     let mut left = uses;
     while left > 0 && std::time::Instant::now() < until {
         conversation.unless_signalled(tokio::time::sleep(LOOK)).await?;
-        let asked = conversation.ask(Command::Office(command::OfficeCommand::List)).await;
+        let asked = conversation.ask(ListOffices).await;
         let offices = loop {
             match conversation.next().await? {
                 (number, Event::Offices { offices }) if number == asked => break offices,
@@ -190,9 +176,8 @@ pub(super) fn code(text: &str) -> Result<Hidden, Failed> {
 }
 
 async fn join(ui: &Ui, settings: &Settings, args: &Join) -> Outcome {
-    let what = command::OfficeCommand::Join { code: code(&args.code)?, node: args.node.clone() };
-    let Event::Offices { offices } = ask(ui, settings, what).await? else { return Err(unexpected()) };
-    offices.iter().for_each(|office| say_joined(ui, office));
+    let joined = ask(ui, settings, JoinOffice { code: code(&args.code)?, node: args.node.clone() }).await?;
+    say_joined(ui, &joined);
     Ok(())
 }
 
@@ -203,8 +188,7 @@ pub(super) fn say_joined(ui: &Ui, office: &OfficeRow) {
 }
 
 async fn members(ui: &Ui, settings: &Settings, office: Option<String>) -> Outcome {
-    let known = ask(ui, settings, command::OfficeCommand::Members { office }).await?;
-    let Event::Members { members, .. } = &known else { return Err(unexpected()) };
+    let members = ask(ui, settings, ListMembers { office }).await?;
     if ui.is_json() {
         return Ok(());
     }
@@ -243,12 +227,8 @@ async fn expel(ui: &Ui, settings: &Settings, args: &Expel, office: Option<String
         true => Some(password::password(ui, &args.secret, "root password: ")?),
         false => None,
     };
-    let what = command::OfficeCommand::Expel { office, who: args.who.clone(), password };
-    let Event::Members { members, told, .. } = ask(ui, settings, what).await? else {
-        return Err(unexpected());
-    };
-    let name = members.first().map_or("it", |member| member.name.as_str());
-    ui.talk(&format!("{name} expelled; {}", told_to(told)));
+    let expelled = ask(ui, settings, ExpelMember { office, who: args.who.clone(), password }).await?;
+    ui.talk(&format!("{} expelled; {}", expelled.member.name, told_to(expelled.told)));
     ui.talk("open invitations have ended");
     Ok(())
 }
@@ -273,13 +253,12 @@ async fn restore(ui: &Ui, settings: &Settings, args: &Restore) -> Outcome {
     read.map_err(|error| Failed::new(Code::User, format!("cannot read the backup: {error}")))?;
     let password = password::new_password(ui, &args.secret)?;
     let backup = bare(&text).into();
-    let restored = ask(ui, settings, command::OfficeCommand::Restore { backup, password }).await?;
-    list(ui, &restored)
+    let restored = ask(ui, settings, RestoreRoot { backup, password }).await?;
+    list(ui, &[restored])
 }
 
 /// The offices of a node, a few lines each.
-fn list(ui: &Ui, event: &Event) -> Outcome {
-    let Event::Offices { offices } = event else { return Err(unexpected()) };
+fn list(ui: &Ui, offices: &[OfficeRow]) -> Outcome {
     if ui.is_json() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! Typed calls: each pairs a [`Command`] with the type of its answer.
 
+pub mod office;
+
 use super::command::{Command, Get, Publish};
 use super::event::{BlobRow, Done, EntryRow, EntryType, Event, Info, Published, Verified};
 use super::status::{BanRow, Diagnosis, PeerRow, Status};

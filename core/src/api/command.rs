@@ -11,7 +11,7 @@ use crate::options::Audience;
 
 /// One request to a node. The answer is a stream of [`Event`](super::event::Event)s whose last one is final.
 ///
-/// [`Call`](super::call::Call) has the typed form of most requests.
+/// [`Call`](super::call::Call) has the typed form of the requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -102,7 +102,8 @@ impl Command {
     }
 }
 
-/// Request about offices, the private networks of a node; see [`Command::Office`].
+/// Request about offices, the private networks of a node; see [`Command::Office`]. Their typed form is in
+/// [`call::office`](super::call::office).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]

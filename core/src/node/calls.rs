@@ -22,6 +22,8 @@ impl Caller {
 /// Calls. Each one starts at once and returns a [`Job`]: await it for the answer, or drop it to cancel. The
 /// errors of all of them are [`Failure`](crate::api::event::Failure)s. They must be made on a tokio runtime.
 ///
+/// Calls about offices are in [`api::call::office`](crate::api::call::office); [`Node::ask`] starts them.
+///
 /// Ids are given as a [`ContentId`](crate::id::ContentId), as 64 hex digits, as a unique prefix of an id in
 /// the store, or as a link.
 impl Node {
