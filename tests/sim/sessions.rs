@@ -268,7 +268,7 @@ impl World {
                 self.exchange(to, |_, uploads, effects| {
                     match uploads.want(peer, (blob, id), true, effects) {
                         Some(WantOutcome::Open) => uploads.opened(id, source, &OPEN, effects),
-                        Some(WantOutcome::Answered | WantOutcome::Denied) => {}
+                        Some(WantOutcome::Answered | WantOutcome::Denied { .. }) => {}
                         None => effects.doom(peer, "wants more than it may", true),
                     }
                 });

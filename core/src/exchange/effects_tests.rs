@@ -223,12 +223,40 @@ fn a_peer_that_may_not_fetch_is_told_nothing_until_it_may() {
     world.on(|_, uploads, effects| uploads.share(Rc::clone(&blob), &LAN, effects));
     let first = world.on(|_, uploads, effects| {
         assert_eq!(uploads.want(PeerKey(1), (5, id), true, effects), Some(WantOutcome::Answered));
-        assert_eq!(uploads.want(PeerKey(2), (9, id), false, effects), Some(WantOutcome::Denied));
+        let denied = uploads.want(PeerKey(2), (9, id), false, effects);
+        assert_eq!(denied, Some(WantOutcome::Denied { look: true }));
     });
     assert!(matches!(to(&first, 1)[..], [Message::Offer(_), ..]), "{first:?}");
-    assert!(matches!(to(&first, 2)[..], [Message::Absent { blob: 9 }]), "{first:?}");
+    assert!(to(&first, 2).is_empty(), "it is answered as late as for a blob that is not here: {first:?}");
+    let refused = world.on(|_, uploads, effects| uploads.refused(id, effects));
+    assert!(matches!(to(&refused, 2)[..], [Message::Absent { blob: 9 }]), "{refused:?}");
+    assert!(to(&refused, 1).is_empty(), "{refused:?}");
     let later = world.on(|_, uploads, effects| uploads.share(Rc::clone(&blob), &LAN, effects));
     assert!(to(&later, 2).iter().any(|m| matches!(m, Message::Offer(_))), "the audience admits it now");
+}
+
+#[test]
+fn a_denied_blob_is_answered_as_one_that_is_not_here() {
+    let (denied, unknown) = (ContentId::from_bytes([3; 32]), ContentId::from_bytes([4; 32]));
+    let mut world = World::new([1, 2]);
+    let mut wants = |id: ContentId, admitted: bool| {
+        // Two peers ask, one after the other has been answered.
+        let mut answers = Vec::new();
+        for key in [1, 2] {
+            let asked = world.on(|_, uploads, effects| {
+                let outcome = uploads.want(PeerKey(key), (id.as_bytes()[0].into(), id), admitted, effects);
+                let look = matches!(outcome, Some(WantOutcome::Open | WantOutcome::Denied { look: true }));
+                assert!(look, "{outcome:?}");
+            });
+            let told = world.on(|_, uploads, effects| match admitted {
+                true => uploads.opened(id, None, &LAN, effects),
+                false => uploads.refused(id, effects),
+            });
+            answers.push((asked.len(), to(&told, 1).len(), to(&told, 2).len()));
+        }
+        answers
+    };
+    assert_eq!(wants(denied, false), wants(unknown, true));
 }
 
 #[test]

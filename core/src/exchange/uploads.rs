@@ -63,6 +63,9 @@ pub struct Uploads<B> {
     handles: BTreeMap<(PeerKey, Handle), ContentId>,
     /// Ids that the store is asked for at present.
     opening: BTreeSet<ContentId>,
+    /// Ids for which the store is asked for nothing, so that peers that are denied them get the answer as late
+    /// as for a blob that is not here.
+    refusing: BTreeSet<ContentId>,
     /// Wants that were sent a voucher. A second voucher for the same want counts against the peer's limit of
     /// office messages.
     vouched: BTreeSet<(PeerKey, Handle)>,
@@ -95,8 +98,9 @@ pub enum WantOutcome {
     Answered,
     /// The store must be asked for the blob; its answer goes to [`Uploads::opened`].
     Open,
-    /// The peer may not fetch and was told that there is nothing.
-    Denied,
+    /// The peer may not fetch, and will be told that there is nothing. If `look` is set, the store must be
+    /// asked for something that it has not, and [`Uploads::refused`] be called then.
+    Denied { look: bool },
 }
 
 impl<B> Default for Uploads<B> {
@@ -108,6 +112,7 @@ impl<B> Default for Uploads<B> {
             denied: BTreeMap::new(),
             handles: BTreeMap::new(),
             opening: BTreeSet::new(),
+            refusing: BTreeSet::new(),
             vouched: BTreeSet::new(),
             begins: BTreeSet::new(),
             later: BTreeSet::new(),
@@ -133,9 +138,7 @@ impl<B: OpenBlob> Uploads<B> {
         self.handles.insert((key, handle), id);
         if !admitted {
             self.denied.entry(id).or_default().insert(key, handle);
-            self.begins.remove(&(key, handle));
-            effects.send(key, Message::Absent { blob: handle });
-            return Some(WantOutcome::Denied);
+            return Some(WantOutcome::Denied { look: self.refusing.insert(id) });
         }
         self.wants.entry(id).or_default().insert(key, handle);
         if self.open.contains_key(&id) {
@@ -244,6 +247,16 @@ impl<B: OpenBlob> Uploads<B> {
             // A peer that waits gets an answer even if the blob is here but not shareable, because some files
             // were left out.
             _ => self.tell(id, effects, |blob| Message::Absent { blob }),
+        }
+    }
+
+    /// Tells peers that are denied a blob that it is absent, once a look for another one that is not here has
+    /// taken its time. All of them hear it, as all that want a blob that is not here do.
+    pub fn refused(&mut self, id: ContentId, effects: &mut Effects<'_, B>) {
+        self.refusing.remove(&id);
+        for (key, handle) in self.denied.get(&id).into_iter().flatten() {
+            self.begins.remove(&(*key, *handle));
+            effects.send(*key, Message::Absent { blob: *handle });
         }
     }
 

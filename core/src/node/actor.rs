@@ -64,9 +64,15 @@ type NodeSwarm = libp2p::Swarm<Behaviour>;
 /// Time between two ticks while nothing is fetched or given.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
-/// A blob that was opened, `None` if it could not be. The last part is true if its bytes turned out to be
-/// lost.
-type OpenedBlob = (ContentId, Option<Stored>, bool);
+/// Result of a look into the store by a task.
+#[derive(Debug)]
+pub(super) enum LookedUp {
+    /// A blob that was opened, `None` if it could not be. The last part is true if its bytes turned out to be
+    /// lost.
+    Opened(ContentId, Option<Stored>, bool),
+    /// The time has passed after which peers that are denied this blob are told that it is absent.
+    Denied(ContentId),
+}
 
 /// The queues that the loop reads, besides the events of libp2p. All are bounded.
 #[derive(Debug)]
@@ -75,8 +81,8 @@ pub(super) struct Inbox {
     commands: mpsc::Receiver<NetworkCommand>,
     /// Events of the sessions.
     sessions: mpsc::Receiver<(PeerKey, SessionEvent)>,
-    /// Blobs that tasks have opened, and the end of the queue that these tasks write to.
-    opened: (mpsc::Sender<OpenedBlob>, mpsc::Receiver<OpenedBlob>),
+    /// Results of looks into the store, and the end of the queue that these tasks write to.
+    opened: (mpsc::Sender<LookedUp>, mpsc::Receiver<LookedUp>),
     /// News of neighbours on the local network.
     beacons: mpsc::Receiver<Neighbour>,
     /// The tasks that listen for beacons. They end with the actor.
@@ -281,7 +287,7 @@ impl Actor {
                     Some(command) => self.command(command),
                 },
                 Some((key, event)) = self.inbox.sessions.recv() => self.session(key, event),
-                Some((id, blob, lost)) = self.inbox.opened.1.recv() => self.opened(id, blob, lost),
+                Some(result) = self.inbox.opened.1.recv() => self.looked_up(result),
                 Some(knock) = next_knock(&mut self.office) => self.knocked(knock),
                 Some(neighbour) = self.inbox.beacons.recv() => self.announced(neighbour),
                 Some(reply) = self.trackers.reply() => self.tracked(reply),

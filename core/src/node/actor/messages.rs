@@ -198,10 +198,14 @@ impl Actor {
             None => self.peers.doom(key, "wants more blobs at once than allowed", true),
             // A peer that may fetch nothing of this node gets no introductions, whatever is here. A peer that
             // is denied only this blob is treated as if the blob were not here.
-            Some(WantOutcome::Denied) if self.admits_in_general(key) => {
-                self.exchange(|_, uploads, fx| uploads.introduce(key, id, &[], fx));
+            Some(WantOutcome::Denied { look }) => {
+                if self.admits_in_general(key) {
+                    self.exchange(|_, uploads, fx| uploads.introduce(key, id, &[], fx));
+                }
+                if look {
+                    self.refuse(id);
+                }
             }
-            Some(WantOutcome::Denied) => {}
             Some(next) => {
                 let holders = self.downloads.holders(id);
                 self.exchange(|_, uploads, fx| uploads.introduce(key, id, &holders, fx));

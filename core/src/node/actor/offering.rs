@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use libp2p::Multiaddr;
 
-use super::Actor;
+use super::{Actor, LookedUp};
 use crate::exchange::Access;
 use crate::id::ContentId;
 use crate::membership::now as office_now;
@@ -86,12 +86,31 @@ impl Actor {
         tokio::spawn(async move {
             let (blob, lost) =
                 tokio::task::spawn_blocking(move || store.open_or_mark(id)).await.unwrap_or_default();
-            let _ = opened.send((id, blob, lost)).await;
+            let _ = opened.send(LookedUp::Opened(id, blob, lost)).await;
         });
     }
 
+    /// Has a task look for a blob that is not here, before peers are told that one which they are denied is
+    /// absent. Otherwise the order of the answers would tell them apart.
+    pub(super) fn refuse(&self, id: ContentId) {
+        let (store, opened) = (self.store.clone(), self.inbox.opened.0.clone());
+        let other = ContentId::from_bytes(id.as_bytes().map(|byte| !byte));
+        tokio::spawn(async move {
+            let _ = tokio::task::spawn_blocking(move || store.open_or_mark(other)).await;
+            let _ = opened.send(LookedUp::Denied(id)).await;
+        });
+    }
+
+    /// Handles the result of a look into the store.
+    pub(super) fn looked_up(&mut self, result: LookedUp) {
+        match result {
+            LookedUp::Opened(id, blob, lost) => self.opened(id, blob, lost),
+            LookedUp::Denied(id) => self.exchange(|_, uploads, fx| uploads.refused(id, fx)),
+        }
+    }
+
     /// Serves a blob that a task has opened, `None` if it could not. `lost` is true if bytes of it are gone.
-    pub(super) fn opened(&mut self, id: ContentId, blob: Option<Arc<Blob>>, lost: bool) {
+    fn opened(&mut self, id: ContentId, blob: Option<Arc<Blob>>, lost: bool) {
         if lost {
             self.lost(id);
         }
