@@ -25,6 +25,26 @@ fn metric(tracker: &Tracker, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {all}")).parse().unwrap()
 }
 
+#[test]
+fn the_metrics_that_the_guide_names_are_there_from_the_start() {
+    let home = Home::new();
+    let tracker = Tracker::here(&home, 0);
+    let guide = std::fs::read_to_string("../tracker-optional/README.md").unwrap();
+    let named: std::collections::BTreeSet<&str> = guide
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("swarm_tracker_"))
+        .collect();
+    assert!(named.len() >= 4, "{named:?}");
+    // The counts of refused connections come with the first count of the listener.
+    wait_until("every metric is there", PATIENCE, || {
+        let all = page(&tracker, "metrics");
+        named.iter().all(|name| {
+            let value = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+            all.lines().any(value)
+        })
+    });
+}
+
 fn nodes(tracker: &Tracker, count: u64) {
     wait_until("the tracker knows the nodes", PATIENCE, || metric(tracker, "nodes") == count);
 }

@@ -157,7 +157,7 @@ fn status(numbers: &Counters) -> String {
     row("up", uptime(numbers.uptime));
     row("turned away", numbers.turned_away.to_string());
     row("invalid messages", numbers.bad.to_string());
-    for (reason, count) in &numbers.refused {
+    for (reason, count) in numbers.refused.iter().filter(|(_, count)| *count > 0) {
         row(&format!("refused: {reason}"), count.to_string());
     }
     format!(

@@ -187,8 +187,8 @@ impl ListenerTask {
                 event = self.network.select_next_some() => self.event(event, &mut connections),
                 Some(_) = connections.join_next() => {}
                 _ = count.tick() => {
-                    let mut rows = self.network.behaviour().gate.refused().rows();
-                    rows.retain(|(_, n)| *n > 0);
+                    // Zeros as well: a monitor knows a counter before it grows.
+                    let rows = self.network.behaviour().gate.refused().rows();
                     self.refusals.send_if_modified(|old| *old != rows && { *old = rows; true });
                 }
             }
