@@ -13,6 +13,7 @@ pub(crate) mod identity;
 pub(crate) mod ledbat;
 pub(crate) mod multicast;
 pub(crate) mod rate;
+pub(crate) mod seldom;
 pub(crate) mod shaping;
 pub(crate) mod streams;
 

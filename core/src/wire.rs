@@ -8,8 +8,9 @@
 //! * **control** (`/swarm/chunk/1/control`): frames of a `u32` length (little endian, at most
 //!   [`limits::CONTROL_FRAME`], checked before anything is allocated), one byte of message kind, and the body
 //!   of the message in postcard (varint integers, sequences with their length before them). A receiver skips
-//!   a kind that it does not know, so that a later version can add messages. It refuses an unknown version by
-//!   the number in [`Hello`].
+//!   a kind that it does not know, and bytes after the fields that it knows, so that a later version can add
+//!   messages and fields. It reads the version in [`Hello`] before anything else of it, and refuses an
+//!   unknown one in words.
 //! * **data** (`/swarm/chunk/1/data`): frames of a 16-byte header (four `u32`, little endian: blob, chunk,
 //!   offset, length) and `length` raw bytes, at most [`limits::DATA_FRAME`]. The chunk number [`LIST`] stands
 //!   for the blob's hash list.
@@ -57,6 +58,7 @@
 //! | 30 | Reads | getter | it takes the chunks in order, because somebody reads along |
 //! | 31 | Begin | getter, before a Want | a request for the list and first chunks of the next want, unasked |
 //! | 32 | Push | holder, after a Begin | a grant of this chunk (or the list), which comes by itself |
+//! | 33 | Closing | both, last | the sender ends the session, and why; it is no ban |
 //!
 //! A `Seek` with `on` is passed on only if the receiver has nothing of the id. A node whose digest differs is
 //! told every statement ([`crate::office`] describes them). A `Push` before the `Offer` announces the list,
@@ -76,7 +78,7 @@ use crate::limits;
 use crate::signed::{Statement, Topic};
 pub use have::Have;
 
-/// The version of the protocol. A session with a peer of another version ends.
+/// The version of the protocol. A session with a peer of another version ends in words, and without a ban.
 pub const VERSION: u16 = 1;
 
 /// The number that stands for the hash list in place of a chunk's number.
@@ -142,6 +144,7 @@ pub enum RefusalReason {
 }
 
 /// A control message. The documentation of this module has a table of their meanings.
+/// [`Message::OtherVersion`] is a `Hello` of another version, of which nothing else is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Message {
@@ -178,6 +181,8 @@ pub enum Message {
     Reads { blob: Handle },
     Begin { blob: Handle },
     Push { blob: Handle, chunk: u32 },
+    Closing { reason: String },
+    OtherVersion(u16),
 }
 
 /// A beat of a gateway: the sign of life of a node that fetches a blob across the border of its site.
@@ -267,6 +272,8 @@ impl Message {
             Self::Reads { blob } => body(30, blob),
             Self::Begin { blob } => body(31, blob),
             Self::Push { blob, chunk } => body(32, &(blob, chunk)),
+            Self::Closing { reason } => body(33, reason),
+            Self::OtherVersion(version) => body(0, version),
         }?;
         if bytes.len() > limits::CONTROL_FRAME {
             return Err(BadFrame::TooLong(bytes.len() as u64));
@@ -284,7 +291,7 @@ impl Message {
             return Err(BadFrame::TooLong(frame.len() as u64));
         }
         let message = match kind {
-            0 => Self::Hello(read(kind, bytes)?),
+            0 => read_hello(bytes)?,
             1 => read(kind, bytes).map(|(blob, id)| Self::Want { blob, id })?,
             2 => Self::Offer(read(kind, bytes)?),
             3 => Self::Absent { blob: read(kind, bytes)? },
@@ -321,6 +328,7 @@ impl Message {
             30 => Self::Reads { blob: read(kind, bytes)? },
             31 => Self::Begin { blob: read(kind, bytes)? },
             32 => read(kind, bytes).map(|(blob, chunk)| Self::Push { blob, chunk })?,
+            33 => Self::Closing { reason: read(kind, bytes)? },
             _ => return Ok(None),
         };
         message.within_limits(kind).map(Some)
@@ -328,14 +336,6 @@ impl Message {
 
     fn within_limits(self, kind: u8) -> Result<Self, BadFrame> {
         let ok = match &self {
-            Self::Hello(h) => {
-                h.tcp.len() <= limits::PEER_ADDRS
-                    && h.quic.len() <= limits::PEER_ADDRS
-                    && h.site.as_ref().is_none_or(|site| site.len() <= limits::SITE_BYTES)
-                    && h.dht.len() <= limits::DHT_ADDRS
-                    && h.relayed.len() <= limits::RELAYS
-                    && h.relayed.iter().all(|addr| addr.len() <= limits::ADDR_BYTES)
-            }
             Self::Peers { peers, .. } | Self::Members { peers } => {
                 peers.len() <= limits::EXCHANGE_PEERS
                     && peers.iter().all(|p| {
@@ -357,7 +357,7 @@ impl Message {
             Self::FoundMembers { chains } => {
                 chains.len() <= limits::OFFICE_CALLED && chains.iter().all(|chain| is_chain(chain))
             }
-            Self::Banned { reason, .. } => reason.len() <= limits::REASON_BYTES,
+            Self::Banned { reason, .. } | Self::Closing { reason } => reason.len() <= limits::REASON_BYTES,
             Self::Grant { count, .. } | Self::Refuse { count, .. } => {
                 *count as usize <= limits::REQUESTS_PER_PEER
             }
@@ -376,12 +376,20 @@ fn body<T: Serialize>(kind: u8, value: &T) -> Result<Vec<u8>, BadFrame> {
     postcard::to_extend(value, vec![kind]).map_err(|_| BadFrame::Body(kind))
 }
 
-/// Reads the body and refuses bytes after it. Postcard allocates no more than the input could hold.
+/// Reads a body. Bytes after the fields that this version knows are skipped. Postcard allocates no more than
+/// the input could hold.
 fn read<'a, T: Deserialize<'a>>(kind: u8, bytes: &'a [u8]) -> Result<T, BadFrame> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(BadFrame::Body(kind)),
+    postcard::take_from_bytes(bytes).map(|(value, _)| value).map_err(|_| BadFrame::Body(kind))
+}
+
+/// Reads a `Hello`, its version first. What exceeds the limits is left out: a node with many ports, or with a
+/// long name for its site, does no harm.
+fn read_hello(bytes: &[u8]) -> Result<Message, BadFrame> {
+    let version = read(0, bytes)?;
+    if version != VERSION {
+        return Ok(Message::OtherVersion(version));
     }
+    read(0, bytes).map(|hello: Hello| Message::Hello(hello.fit()))
 }
 
 #[cfg(test)]

@@ -110,7 +110,52 @@ fn d7_lengths_are_checked_first() {
 fn a_later_version_may_say_more() {
     assert_eq!(Message::decode(&[200, 1, 2, 3]), Ok(None));
     assert_eq!(Message::decode(&[]), Err(BadFrame::Empty));
-    assert_eq!(Message::decode(&[12, 1, 1]), Err(BadFrame::Body(12)), "bytes after the body");
+    for message in [Message::Ping(1), Message::Renew, Message::Hello(hello()), Message::Absent { blob: 300 }]
+    {
+        let longer = [message.encode().unwrap(), vec![7; 40]].concat();
+        assert_eq!(Message::decode(&longer), Ok(Some(message)), "bytes after the known fields");
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: VERSION,
+        agent: "swarm/9".to_owned(),
+        tcp: vec![4001],
+        quic: Vec::new(),
+        site: Some("berlin".to_owned()),
+        relayed: Vec::new(),
+        dht: Vec::new(),
+    }
+}
+
+#[test]
+fn of_a_hello_of_another_version_the_version_is_read_and_nothing_else() {
+    for rest in [&[][..], &[0xff; 30], &[1, 2, 3]] {
+        for (version, frame) in [(2, vec![0, 2]), (300, vec![0, 0xac, 2]), (0, vec![0, 0])] {
+            let frame = [&frame[..], rest].concat();
+            assert_eq!(Message::decode(&frame), Ok(Some(Message::OtherVersion(version))), "{frame:?}");
+        }
+    }
+    assert_eq!(Message::decode(&[0, 1, 0xff, 0xff]), Err(BadFrame::Body(0)), "this version is known");
+    assert_eq!(Message::decode(&[0]), Err(BadFrame::Body(0)));
+}
+
+#[test]
+fn a_hello_of_many_ports_and_a_long_site_is_taken_without_the_rest() {
+    let long = Hello {
+        tcp: (1..=9).collect(),
+        quic: (1..=300).collect(),
+        site: Some("s".repeat(limits::SITE_BYTES + 1)),
+        relayed: vec![vec![4; limits::ADDR_BYTES + 1], vec![5; 8], vec![6; 8], vec![7; 8]],
+        dht: (1..=9).collect(),
+        ..hello()
+    };
+    let Ok(Some(Message::Hello(taken))) = Message::decode(&Message::Hello(long).encode().unwrap()) else {
+        panic!("it is no fault")
+    };
+    assert_eq!((taken.tcp.len(), taken.quic.len(), taken.dht.len()), (8, 8, limits::DHT_ADDRS));
+    assert_eq!((taken.site, taken.relayed), (None, vec![vec![5; 8], vec![6; 8]]));
 }
 
 #[test]

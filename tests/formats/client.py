@@ -25,10 +25,10 @@ import content  # noqa: E402
 import libp2p_min  # noqa: E402
 from content import Geometry, HashList, Manifest, Mode, Wrong  # noqa: E402
 from libp2p_min import Broken  # noqa: E402
-from messages import MESSAGES, chunks_of, decode, encode, runs_of  # noqa: E402
+from messages import MESSAGES, VERSION, chunks_of, decode, encode, runs_of  # noqa: E402
 
 CORE = Path(__file__).parent.parent.parent / "core"
-VERSION, AGENT = 1, "swarm-client.py/1"
+AGENT = "swarm-client.py/1"
 LIST = 0xFFFFFFFF
 FRAME = 65536
 # Bytes that may be asked for and not verified.
@@ -76,6 +76,8 @@ class Session:
                     self.say("Pong", **fields)
                 case ("Banned", fields):
                     raise Refused(f"the peer keeps this program away for {fields['secs']} s: {fields['reason']}")
+                case ("Closing", fields):
+                    raise Refused(f"the peer has ended the session: {fields['reason']}")
                 case None:
                     pass
                 case _:

@@ -163,6 +163,7 @@ HAVE = Variant(None, Items(Fields(first=U32, count=U32)), BYTES)
 KIND, WHY = Choice(3), Choice(2)
 PEERS = Items(Fields(peer=BYTES, addrs=Items(BYTES)))
 BEAT = Fields(tag=U64, number=U32, whole=BOOL, age=U32)
+VERSION = 1
 MESSAGES = [
     ("Hello", Fields(version=U16, agent=STRING, tcp=Items(U16), quic=Items(U16), site=Option(STRING),
                      relayed=Items(BYTES), dht=Items(U16))),
@@ -198,6 +199,7 @@ MESSAGES = [
     ("Reads", Fields(blob=U32)),
     ("Begin", Fields(blob=U32)),
     ("Push", Fields(blob=U32, chunk=U32)),
+    ("Closing", Fields(reason=STRING)),
 ]
 NUMBERS = {name: number for number, (name, _) in enumerate(MESSAGES)}
 
@@ -215,11 +217,12 @@ def decode(frame):
         return None
     name, of = MESSAGES[frame[0]]
     try:
-        fields, end = of.read(frame, 1)
+        if name == "Hello" and (version := U16.read(frame, 1)[0]) != VERSION:
+            raise Wrong(f"the peer speaks version {version}, this program speaks {VERSION}")
+        # Bytes behind the fields are those of a later version.
+        fields, _ = of.read(frame, 1)
     except ValueError as error:
         raise Wrong(f"a {name} that cannot be read: {error}") from error
-    if end != len(frame):
-        raise Wrong(f"a {name} with bytes behind it")
     return name, fields
 
 

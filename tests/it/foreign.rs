@@ -272,6 +272,7 @@ fn messages() -> Vec<Message> {
         Message::Reads { blob },
         Message::Begin { blob },
         Message::Push { blob, chunk: LIST },
+        Message::Closing { reason: "version 2 of the protocol, where version 1 is spoken".into() },
     ]
 }
 

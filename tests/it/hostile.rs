@@ -13,6 +13,7 @@ mod frames;
 pub(crate) mod names;
 mod silent;
 mod trees;
+mod versions;
 mod words;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 mod room;
 mod source;
+mod tried;
 mod tries;
 
 use std::cmp::Reverse;
@@ -57,26 +58,11 @@ struct Candidate {
     /// Addresses of second choice (QUIC, link-local), and the time until which they wait for the others.
     later: (Instant, Vec<(Multiaddr, AddressSource)>),
     error: Option<String>,
+    /// Time before which it is not dialled, whatever is wanted.
+    rest: Option<Instant>,
 }
 
 impl Candidate {
-    /// Says what became of it so far, for a person. The last error holds until the peer speaks.
-    fn so_far(&self) -> String {
-        match (self.state, &self.error) {
-            (_, Some(error))
-                if error.to_ascii_lowercase().contains("timed out") || error.contains("Timeout") =>
-            {
-                let port = self.addrs.first().and_then(|(addr, _)| endpoint(&split_peer(addr).0));
-                let port = port.map(|end| format!(" port {}", end.port)).unwrap_or_default();
-                format!("no answer; a firewall there may not let TCP and UDP{port} in")
-            }
-            (_, Some(error)) => error.clone(),
-            (DialState::Connected, None) => "connected".to_owned(),
-            (DialState::Dialling, None) => "connecting".to_owned(),
-            (DialState::Idle, None) => "not tried yet".to_owned(),
-        }
-    }
-
     /// Returns the machines whose dials are counted, each once: TCP and QUIC of one host are one try.
     fn machines(&self) -> BTreeSet<Machine> {
         self.addrs.iter().filter_map(|(addr, source)| Machine::of(addr, *source)).collect()
@@ -187,6 +173,7 @@ impl Candidates {
             further: Vec::new(),
             later: (now, Vec::new()),
             error: None,
+            rest: None,
         };
         let candidate = self.candidates.entry(name).or_insert(fresh);
         candidate.source = candidate.source.min(source);
@@ -280,6 +267,7 @@ impl Candidates {
             let more = !c.further.is_empty() || (!c.later.1.is_empty() && now >= c.later.0);
             let again = c.state == DialState::Dialling && c.under_way < 2 && more;
             !is_barred(name)
+                && c.rest.is_none_or(|rest| now >= rest)
                 && (wanting || c.source == AddressSource::Given || is_urgent(name))
                 && (again || (c.state == DialState::Idle && now >= c.next && !c.addrs.is_empty()))
         };
@@ -376,7 +364,7 @@ impl Candidates {
             candidate.later.1.clear();
             candidate.fails = 0;
             candidate.proved = true;
-            candidate.error = None;
+            (candidate.error, candidate.rest) = (None, None);
         }
         self.barred.remove(&peer);
     }
@@ -403,12 +391,22 @@ impl Candidates {
         }
     }
 
-    /// Records that the session with this peer has ended.
-    pub(crate) fn lost(&mut self, peer: PeerId, now: Instant) {
+    /// Has a peer that cannot take part in a session now left alone for a while.
+    pub(crate) fn rest(&mut self, peer: PeerId, addr: &Multiaddr, until: Instant) {
+        for name in names(peer, addr) {
+            if let Some(candidate) = self.candidates.get_mut(&name) {
+                candidate.rest = Some(until);
+            }
+        }
+    }
+
+    /// Records that the session with this peer has ended, and why; `None` if another one takes its place.
+    pub(crate) fn lost(&mut self, peer: PeerId, why: Option<&str>, now: Instant) {
         if let Some(candidate) = self.candidates.get_mut(&Name::Peer(peer)) {
             candidate.state = DialState::Idle;
             candidate.under_way = 0;
             candidate.next = now + RETRY_FIRST;
+            candidate.error = why.map(|why| format!("the session ended: {why}"));
         }
     }
 
@@ -441,51 +439,6 @@ impl Candidates {
         for candidate in self.candidates.values_mut().filter(|c| c.state == DialState::Idle) {
             candidate.next = candidate.next.min(now);
         }
-    }
-
-    /// Describes each source in one phrase, for a person who waits.
-    pub(crate) fn tried(&self, mdns: bool) -> Vec<String> {
-        let mut phrases = Vec::new();
-        let of = |source| self.candidates.iter().filter(move |(_, c)| c.source == source);
-        let connected = |source| of(source).filter(|(_, c)| c.state == DialState::Connected).count();
-        if mdns {
-            phrases.push(match (of(AddressSource::Lan).count(), connected(AddressSource::Lan)) {
-                (0, _) => "LAN discovery: no other node answered".to_owned(),
-                (1, up) => format!("LAN discovery: 1 node found, {up} connected"),
-                (found, up) => format!("LAN discovery: {found} nodes found, {up} connected"),
-            });
-            if connected(AddressSource::Lan) == 0 {
-                let tried = of(AddressSource::Lan).filter(|(_, c)| c.fails > 0 || c.error.is_some());
-                phrases.extend(tried.take(2).filter_map(|(_, candidate)| {
-                    Some(format!("LAN {}: {}", candidate.addrs.first()?.0, candidate.so_far()))
-                }));
-            }
-        } else {
-            phrases.push("LAN discovery: off".to_owned());
-        }
-        for (label, source) in [("--peer", AddressSource::Given), ("link", AddressSource::Link)] {
-            for (name, candidate) in of(source).take(4) {
-                let addr =
-                    candidate.addrs.first().map_or_else(|| format!("{name:?}"), |(a, _)| a.to_string());
-                phrases.push(format!("{label} {addr}: {}", candidate.so_far()));
-            }
-        }
-        for (label, source) in [
-            ("met before", AddressSource::Remembered),
-            ("named by trackers", AddressSource::Tracker),
-            ("named by the DHT", AddressSource::Dht),
-            ("named by peers", AddressSource::Exchange),
-        ] {
-            match (of(source).count(), connected(source)) {
-                (0, _) => {}
-                (found, up) => {
-                    let error = of(source).find_map(|(_, c)| c.error.as_ref().filter(|_| up == 0));
-                    let why = error.map(|error| format!(" ({error})")).unwrap_or_default();
-                    phrases.push(format!("{label}: {found} nodes, {up} connected{why}"));
-                }
-            }
-        }
-        phrases
     }
 }
 

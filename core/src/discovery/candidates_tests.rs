@@ -112,7 +112,7 @@ fn an_address_gets_its_name_when_the_peer_speaks() {
     assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_IDLE).len(), 0);
     d.met(peer, &addr("/ip4/10.0.0.1/tcp/1"), true, now);
     assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_IDLE).len(), 0);
-    d.lost(peer, now);
+    d.lost(peer, None, now);
     assert_eq!(d.due(false, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1, "still a given peer");
 }
 
@@ -140,8 +140,38 @@ fn who_ends_the_session_without_a_word_is_dialled_as_after_a_failure() {
     d.connected(peer, &at, true, now);
     d.met(peer, &at, true, now);
     assert!(d.tried(false).iter().any(|phrase| phrase.ends_with("connected")));
-    d.lost(peer, now);
+    d.lost(peer, None, now);
     assert_eq!(d.due(true, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(), 1);
+}
+
+#[test]
+fn a_peer_that_cannot_take_part_rests_whatever_is_wanted_and_the_reason_is_named() {
+    let (mut d, mut now) = (Candidates::default(), Instant::now());
+    let (peer, at) = (PeerId::random(), addr("/ip4/10.0.0.1/tcp/1"));
+    d.found(&at, None, AddressSource::Given, now);
+    let end = now + Duration::from_secs(300);
+    let mut dials = 0;
+    while now < end {
+        for _ in d.due(true, || 9, &BTreeSet::new(), now) {
+            dials += 1;
+            d.connected(peer, &at, true, now);
+            d.rest(peer, &at, now + limits::REFUSED_REST);
+            d.unmet(peer, &at, "it speaks another version", true, now);
+        }
+        d.hurry(now);
+        now += Duration::from_millis(500);
+    }
+    assert_eq!(dials, 5);
+    assert!(d.tried(false).iter().any(|phrase| phrase.ends_with("it speaks another version")));
+    // A session that ends later names its end as well.
+    d.met(peer, &at, true, now);
+    d.lost(peer, Some("connection lost"), now);
+    assert!(d.tried(false).iter().any(|phrase| phrase.ends_with("the session ended: connection lost")));
+    assert_eq!(
+        d.due(true, || 9, &BTreeSet::new(), now + RETRY_FIRST).len(),
+        1,
+        "it spoke, so it rests no more"
+    );
 }
 
 /// D48: a victim that refuses us is left alone by hearsay, whatever its handshakes say.

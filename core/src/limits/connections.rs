@@ -36,6 +36,15 @@ pub const PER_LAN_HOST: usize = 8;
 pub const EXTRA_STREAMS: usize = 64;
 /// Notices remembered for `status`.
 pub const NOTICES: usize = 16;
+/// Sessions that ended for a reason that a person should know, as far as they are remembered.
+pub const PARTINGS: usize = 16;
+/// Places among [`PARTINGS`] for peers of one /24 or /64.
+pub const PARTINGS_PER_NEIGHBOURHOOD: usize = 4;
+/// Time for which a peer that cannot take part in sessions, or has ended ours for a reason, is not dialled.
+pub const REFUSED_REST: Duration = Duration::from_secs(60);
+/// Chunks of which a peer may say in one session that they did not verify. An honest peer leaves after the
+/// first.
+pub const BAD_REPORTS: u32 = 8;
 /// Bans remembered; the least recently used go first.
 pub const BANS: usize = 10_000;
 /// Bans of this node by others that are remembered; those that end first go first.

@@ -39,12 +39,13 @@ use crate::limits;
 use crate::membership::{Admission, OfficeState};
 use crate::net::behaviour::Behaviour;
 use crate::net::multicast::Neighbour;
+use crate::net::seldom::Seldom;
 use crate::options::{Audience, Options};
 use crate::schedule::{Now, PeerKey};
 use crate::store::record::Domain;
 use crate::store::{Store, Stored};
 use crate::transfer::bans::Bans;
-use crate::transfer::peers::{Peer, Peers};
+use crate::transfer::peers::{Partings, Peer, Peers};
 use crate::transfer::session::SessionContext;
 use crate::transfer::session::event::SessionEvent;
 use crate::transfer::watchers::Watchers;
@@ -189,7 +190,15 @@ pub(super) struct Actor {
     listen: watch::Sender<Vec<Multiaddr>>,
     /// The addresses on which this node listens on any port, until the ports are remembered.
     anywhere: Vec<Multiaddr>,
-    /// Connections of banned peers, and the times since which they wait to be closed.
+    /// Ends of sessions that a person should know of.
+    partings: Partings,
+    /// Limits the lines of the log about them.
+    said: Seldom,
+    /// Limits the lines of the log about chunks that peers call bad.
+    complaints: Seldom,
+    /// Limits the lines of the log about connections that could not be taken.
+    listening: Seldom,
+    /// Connections of peers that are told why they are let go, and the times since which they wait.
     closing: Vec<(Instant, PeerId, ConnectionId)>,
 }
 
@@ -238,6 +247,10 @@ impl Actor {
             look,
             listen,
             anywhere,
+            partings: Partings::default(),
+            said: Seldom::default(),
+            complaints: Seldom::default(),
+            listening: Seldom::default(),
             closing: Vec::new(),
             settings,
         };
@@ -327,6 +340,12 @@ impl Actor {
             if let Some(office) = &mut self.office {
                 office.peer_down(key);
             }
+            if peer.bads > 0
+                && let Some(hidden) = self.complaints.due(Instant::now())
+            {
+                let (peer, count) = (peer.id, peer.bads);
+                tracing::warn!(%peer, count, hidden, "a peer says that chunks we sent did not verify");
+            }
             self.left(&peer, reason);
             self.uploads.peer_down(key);
             self.exchange(|downloads, uploads, fx| downloads.peer_down(key, fx, uploads));
@@ -338,11 +357,11 @@ impl Actor {
     fn left(&mut self, peer: &Peer, reason: Option<&str>) {
         let now = Instant::now();
         if !peer.dialled || peer.hello.is_some() {
-            return self.discovery.lost(peer.id, now);
+            return self.discovery.lost(peer.id, reason, now);
         }
         let Some(reason) = reason else {
             self.discovery.met(peer.id, &peer.addr, true, now);
-            return self.discovery.lost(peer.id, now);
+            return self.discovery.lost(peer.id, None, now);
         };
         let reason = self.remembered.refusals.sentence(&peer.id).unwrap_or_else(|| reason.to_owned());
         self.discovery.unmet(peer.id, &peer.addr, &reason, !self.downloads.is_idle(), now);
@@ -356,7 +375,7 @@ impl Actor {
             orphans.into_iter().for_each(|id| downloads.stop(id, fx, uploads));
             downloads.tick(fx, uploads);
         });
-        self.close_banned();
+        self.close_parted();
         if self.clock.may_show(now) {
             let tried = if self.downloads.is_idle() { Vec::new() } else { self.routes() };
             self.downloads.show(&tried, self.now());

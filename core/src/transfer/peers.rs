@@ -6,6 +6,7 @@
 //! each event.
 
 mod nearness;
+mod partings;
 mod peer;
 mod web_seed_id;
 
@@ -27,6 +28,7 @@ use crate::schedule::PeerKey;
 use crate::store::Stored;
 use crate::wire::{Message, PeerAddrs};
 pub(crate) use nearness::{class_at, is_near, same_site, site_of};
+pub(crate) use partings::Partings;
 pub(crate) use peer::Peer;
 pub(crate) use web_seed_id::WebSeedId;
 
@@ -48,6 +50,17 @@ pub(crate) struct Doomed {
     pub(crate) reason: String,
     /// True if the peer broke the rules and is kept away for a while.
     pub(crate) ban: bool,
+    /// Notice of the end, if a person should know of it.
+    pub(crate) parting: Option<Parting>,
+}
+
+/// Party that ended a session for a reason that a person should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// This node. The peer is told the reason.
+    Ours,
+    /// The peer.
+    Theirs,
 }
 
 /// A peer whose session has ended.
@@ -266,8 +279,18 @@ impl Peers {
 
     /// Marks a session to be ended once the present event is handled. The first reason counts.
     pub(crate) fn doom(&mut self, key: PeerKey, reason: impl Into<String>, ban: bool) {
-        if !self.doomed.iter().any(|d| d.key == key) {
-            self.doomed.push(Doomed { key, reason: reason.into(), ban });
+        self.end(Doomed { key, reason: reason.into(), ban, parting: None });
+    }
+
+    /// Marks a session to be ended without a ban, for a reason that a person should know. A peer that this
+    /// node dialled is not dialled again for a while.
+    pub(crate) fn part(&mut self, key: PeerKey, reason: impl Into<String>, by: Parting) {
+        self.end(Doomed { key, reason: reason.into(), ban: false, parting: Some(by) });
+    }
+
+    fn end(&mut self, doomed: Doomed) {
+        if !self.doomed.iter().any(|d| d.key == doomed.key) {
+            self.doomed.push(doomed);
         }
     }
 

@@ -32,7 +32,8 @@ fn groups(peers: Vec<PeerAddrs>) -> impl Iterator<Item = Vec<PeerAddrs>> {
 }
 
 impl Hello {
-    fn fit(mut self) -> Self {
+    /// Returns the message without what exceeds the limits.
+    pub(super) fn fit(mut self) -> Self {
         self.tcp.truncate(limits::PEER_ADDRS);
         self.quic.truncate(limits::PEER_ADDRS);
         self.dht.truncate(limits::DHT_ADDRS);
@@ -80,6 +81,7 @@ impl Message {
             Self::Banned { secs, reason } => {
                 vec![Self::Banned { secs, reason: cut(reason, limits::REASON_BYTES) }]
             }
+            Self::Closing { reason } => vec![Self::Closing { reason: cut(reason, limits::REASON_BYTES) }],
             other => vec![other],
         }
     }
@@ -150,5 +152,6 @@ mod tests {
         assert!(name.starts_with(cut.as_str()) && cut.len() == 253, "{}", cut.len());
         taken(Message::Offer(offer(Some("n".repeat(255)))));
         taken(Message::Banned { secs: 600, reason: "\u{20ac}".repeat(100) });
+        taken(Message::Closing { reason: "\u{20ac}".repeat(100) });
     }
 }

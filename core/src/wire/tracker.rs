@@ -244,7 +244,7 @@ mod tests {
         announce.add.truncate(1);
         let mut bytes = announce.encode().unwrap();
         bytes.push(0);
-        assert_eq!(Announce::decode(&bytes), Err(BadFrame::Body(0)));
+        assert_eq!(Announce::decode(&bytes), Ok(announce), "a field of a later version");
         assert!(Announce::decode(&vec![0; limits::CONTROL_FRAME + 1]).is_err());
     }
 }

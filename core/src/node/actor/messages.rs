@@ -5,6 +5,7 @@ use std::time::Instant;
 use libp2p::{Multiaddr, PeerId};
 
 use super::Actor;
+use crate::content::path::escape;
 use crate::discovery::candidates::PeerSource;
 use crate::discovery::dht::Provider;
 use crate::discovery::tracker::{self, TrackerReply};
@@ -16,7 +17,7 @@ use crate::net::address::{class_of, ip_of, is_one_host, is_relayed, split_peer};
 use crate::schedule::PeerKey;
 use crate::store::Sight;
 use crate::store::record::StoredState;
-use crate::transfer::peers::{same_site, site_of};
+use crate::transfer::peers::{Parting, same_site, site_of};
 use crate::transfer::session::SessionEnd;
 use crate::transfer::session::event::{Outcome, SessionEvent};
 use crate::wire::{self, Hello, Message};
@@ -57,6 +58,9 @@ impl Actor {
                 self.exchange(|downloads, uploads, fx| downloads.sent(key, (blob, whole), fx, uploads));
             }
             SessionEvent::SourceChanged(id) => self.source_changed(id),
+            SessionEvent::Closed(SessionEnd::Refused(reason)) => {
+                self.peers.part(key, reason, Parting::Theirs);
+            }
             SessionEvent::Closed(end) => {
                 let ban = matches!(end, SessionEnd::Protocol(_));
                 self.peers.doom(key, end.to_string(), ban);
@@ -69,13 +73,18 @@ impl Actor {
         let introduced = self.peers.get(key).is_some_and(|p| p.hello.is_some());
         match (message, introduced) {
             (Message::Banned { secs, reason }, _) => self.banned_by(key, &reason, secs),
+            (Message::Closing { reason }, _) => {
+                let reason = format!("it ended the session, because \"{}\"", escape(&reason));
+                self.peers.part(key, reason, Parting::Theirs);
+            }
             (Message::Hello(hello), false) => self.introduced(key, hello),
-            (Message::Hello(_), true) | (_, false) => self.peers.doom(key, "spoke out of turn", true),
+            (Message::OtherVersion(version), false) => self.speaks_another_version(key, version),
+            (Message::Hello(_) | Message::OtherVersion(_), true) | (_, false) => {
+                self.peers.doom(key, "spoke out of turn", true)
+            }
             (Message::Want { blob, id }, true) => self.want(key, blob, id),
             (Message::Offer(offer), true) => self.offered(key, offer),
-            (Message::Bad { chunk, .. }, true) => {
-                tracing::warn!(chunk, "a peer says that a chunk we sent did not verify");
-            }
+            (Message::Bad { .. }, true) => self.sent_bad(key),
             (Message::Peers { blob, peers }, true) => self.exchanged(key, blob, peers),
             (Message::Ping(n), true) => self.peers.send(key, Message::Pong(n)),
             (Message::Pong(n), true) => {
@@ -114,16 +123,18 @@ impl Actor {
         }
     }
 
+    /// Ends the session with a peer of another version, in words.
+    fn speaks_another_version(&mut self, key: PeerKey, theirs: u16) {
+        let ours = wire::VERSION;
+        let older = if theirs > ours { "this program is too old" } else { "that program is too old" };
+        let reason = format!(
+            "it speaks version {theirs} of the protocol and this node version {ours}: {older} for the other"
+        );
+        self.peers.part(key, reason, Parting::Ours);
+    }
+
     /// Handles the `Hello` of a peer.
     fn introduced(&mut self, key: PeerKey, hello: Hello) {
-        if hello.version != wire::VERSION {
-            let (theirs, ours) = (hello.version, wire::VERSION);
-            return self.peers.doom(
-                key,
-                format!("speaks version {theirs} of the protocol, we speak {ours}"),
-                false,
-            );
-        }
         if let Some(peer) = self.peers.get_mut(key) {
             let names = (self.settings.site.as_deref(), hello.site.as_deref());
             let local = same_site(names, &peer.addr, &self.listen.borrow());
@@ -134,6 +145,7 @@ impl Actor {
             self.dht.peer(peer.id, &peer.addr, &hello.dht);
             peer.introduce(hello);
             let (class, dialled) = (peer.class, peer.dialled);
+            self.partings.met(&peer.id);
             if dialled {
                 self.discovery.met(peer.id, &peer.addr, dialled, Instant::now());
                 self.remembered.refusals.let_in(&peer.id, &self.store);
@@ -181,6 +193,15 @@ impl Actor {
         self.downloads.notice(&said);
         self.peers.doom(key, said.clone(), false);
         self.discovery.bar(peer, until, said);
+    }
+
+    /// Counts a chunk of which a peer says that it did not verify. An honest peer says so once and leaves.
+    fn sent_bad(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.bads = peer.bads.saturating_add(1);
+        if peer.bads > limits::BAD_REPORTS {
+            self.peers.doom(key, "complains of one chunk after another and stays", true);
+        }
     }
 
     /// Handles the offer of a holder. In an office an offer counts only with a voucher.

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use libp2p::Multiaddr;
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
 
 use super::Actor;
 use super::office::PeerAdmission;
@@ -18,7 +18,7 @@ use crate::net::behaviour::BehaviourEvent;
 use crate::net::error::in_short;
 use crate::net::shaping::Near;
 use crate::net::streams;
-use crate::transfer::peers::{Peer, class_at, is_near};
+use crate::transfer::peers::{Doomed, Parting, Peer, class_at, is_near};
 use crate::transfer::session::{LAST_WORDS, Session};
 use crate::wire::{self, Hello, Message};
 
@@ -40,7 +40,11 @@ impl Actor {
                     self.discovery.failed(&name, in_short(&error), !self.downloads.is_idle(), now);
                 }
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
+            SwarmEvent::ListenerError { error, .. } => {
+                if let Some(hidden) = self.listening.due(now) {
+                    tracing::warn!(%error, hidden, "listening");
+                }
+            }
             event => self.traversal_event(event),
         }
     }
@@ -136,6 +140,9 @@ impl Actor {
                 self.web_down(&doomed);
             }
             let ban = doomed.ban && !is_web;
+            if let Some(by) = doomed.parting {
+                self.part(&doomed, id, by);
+            }
             if ban {
                 let decided = self.peers.ban(id, doomed.key, doomed.reason.clone());
                 let secs = decided.until.saturating_duration_since(Instant::now()).as_secs() + 1;
@@ -149,7 +156,7 @@ impl Actor {
                 continue;
             };
             self.peer_down(key, Some(&doomed.reason));
-            if ban {
+            if ban || doomed.parting == Some(Parting::Ours) {
                 self.closing.push((Instant::now(), id, connection));
             } else {
                 self.network.behaviour_mut().streams.close(id, connection);
@@ -157,8 +164,29 @@ impl Actor {
         }
     }
 
-    /// Closes the connections of banned peers that have had the time to read why.
-    pub(super) fn close_banned(&mut self) {
+    /// Records the end of a session that a person should know of, and tells the peer why if it is our doing.
+    fn part(&mut self, doomed: &Doomed, id: PeerId, by: Parting) {
+        let Some((addr, dialled)) = self.peers.get(doomed.key).map(|peer| (peer.addr.clone(), peer.dialled))
+        else {
+            return;
+        };
+        if by == Parting::Ours {
+            self.peers.hint(doomed.key, Message::Closing { reason: doomed.reason.clone() });
+        }
+        let now = Instant::now();
+        if dialled {
+            self.discovery.rest(id, &addr, now + limits::REFUSED_REST);
+        }
+        let said = self.partings.add(id, &addr, &doomed.reason);
+        if let Some(said) = said
+            && let Some(hidden) = self.said.due(now)
+        {
+            tracing::warn!(hidden, "{said}");
+        }
+    }
+
+    /// Closes the connections of peers that have had the time to read why.
+    pub(super) fn close_parted(&mut self) {
         let streams = &mut self.network.behaviour_mut().streams;
         self.closing.retain(|(since, peer, connection)| {
             let waits = since.elapsed() < LAST_WORDS;

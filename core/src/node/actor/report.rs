@@ -94,7 +94,7 @@ impl Actor {
             banned: self.peers.bans.rows(),
             refused,
             banned_by: self.remembered.refusals.rows(),
-            notices: self.remembered.refusals.sentences(),
+            notices: self.notices(),
             trackers: self.trackers.rows(),
             dht: self.dht.row(),
             dht_serves: self.dht.serves(),
@@ -107,6 +107,13 @@ impl Actor {
         }
     }
 
+    /// Returns sentences about peers that a person should read.
+    fn notices(&self) -> Vec<String> {
+        let mut all = self.remembered.refusals.sentences();
+        all.extend(self.partings.sentences());
+        all
+    }
+
     /// Returns the results of every way of finding others, a line each.
     pub(super) fn routes(&self) -> Vec<String> {
         let mut routes = self.remembered.refusals.sentences();
@@ -116,6 +123,7 @@ impl Actor {
             routes.push(self.dht.tried());
         }
         routes.extend(self.webs.routes());
+        routes.extend(self.partings.sentences());
         routes
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::Actor;
 use crate::schedule::PeerKey;
 use crate::signed::Statement;
+use crate::transfer::peers::Parting;
 use crate::wire::Message;
 
 /// A set of statements that peers keep equal.
@@ -84,7 +85,7 @@ impl Actor {
         let Some(peer) = self.peers.get_mut(key) else { return false };
         let may = peer.may_say(Instant::now());
         if !may {
-            self.peers.doom(key, "says too much about the office", false);
+            self.peers.part(key, "it says too much about the office", Parting::Ours);
         }
         may
     }

@@ -98,6 +98,8 @@ pub(crate) struct Peer {
     pub(super) rtt: Option<Duration>,
     /// The shortest measured round trip.
     pub(super) nearest: Option<Duration>,
+    /// The number of chunks of which it says that they did not verify.
+    pub(crate) bads: u32,
     /// The number of its data streams when they were last counted.
     pub(crate) width: usize,
     /// The last time that a further connection with it failed, or was ended by it.
@@ -136,6 +138,7 @@ impl Peer {
             pinged: heard,
             rtt: None,
             nearest: None,
+            bads: 0,
             width: 1,
             not_widened: None,
         }

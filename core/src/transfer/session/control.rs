@@ -49,7 +49,7 @@ pub(super) async fn read(
                 }
             }
             Some(other) => {
-                introduced |= matches!(other, Message::Hello(_));
+                introduced |= matches!(other, Message::Hello(_) | Message::OtherVersion(_));
                 tell.event(SessionEvent::Message(other)).await?;
             }
         }
@@ -145,6 +145,13 @@ mod tests {
             relayed: Vec::new(),
             dht: Vec::new(),
         })
+    }
+
+    #[tokio::test]
+    async fn a_peer_of_another_version_has_introduced_itself() {
+        let (end, served) = end_of(&[Message::OtherVersion(2), Message::List { blob: 1 }]).await;
+        assert!(matches!(end, SessionEnd::Lost(_)), "{end}");
+        assert_eq!(served, 1, "the node ends the session, and nothing is open to be served");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use super::{EventSender, SessionEnd};
 use crate::limits;
 use crate::metrics::Traffic;
 use crate::net::rate::Limiter;
+use crate::net::seldom::Seldom;
 use crate::schedule::upload::Asked;
 use crate::store::{Blob, ReadError};
 use crate::wire::frame::{DataHeader, HEADER};
@@ -45,12 +46,14 @@ struct Outgoing {
     buffer: Vec<u8>,
     /// Longest payload of a data frame, in bytes.
     frame: usize,
+    /// Limits the lines of the log: a peer may ask again for a chunk that cannot be read.
+    said: Seldom,
 }
 
 impl Sender {
     /// Answers requests until the session ends, or until the stream retires; then it closes the stream.
     pub(super) async fn run(self, mut stream: impl AsyncWrite + Unpin) -> Result<(), SessionEnd> {
-        let mut out = Outgoing { buffer: Vec::new(), frame: limits::DATA_FRAME };
+        let mut out = Outgoing { buffer: Vec::new(), frame: limits::DATA_FRAME, said: Seldom::default() };
         loop {
             let next = match self.queue.try_next(self.number) {
                 Some(next) => next,
@@ -86,7 +89,9 @@ impl Sender {
                 return sent(&self.tell, asked, false).await;
             }
             Err(error) => {
-                tracing::warn!(id = %source.id(), %error, "cannot serve a chunk");
+                if let Some(hidden) = out.said.due(Instant::now()) {
+                    tracing::warn!(id = %source.id(), %error, hidden, "cannot serve a chunk");
+                }
                 decline(&self.outbox, asked, RefusalReason::Missing)?;
                 if let ReadError::Changed(_) = error {
                     self.tell.event(SessionEvent::SourceChanged(source.id())).await?;
