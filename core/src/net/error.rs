@@ -60,6 +60,15 @@ impl StartError {
     }
 }
 
+/// Faults of certificates over QUIC, by their names in libp2p, and in words.
+const CERTIFICATES: [(&str, &str); 2] = [
+    (
+        "UnknownIssuer",
+        "its key is of a kind that is not spoken here, only Ed25519, or does not sign its certificate",
+    ),
+    ("InvalidCertValidity", "the dates of its certificate do not hold at the time of this machine's clock"),
+];
+
 /// Describes a dial error in one phrase, for a person who waits.
 pub(crate) fn in_short(error: &DialError) -> String {
     match error {
@@ -78,5 +87,8 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let text = cause.to_string();
+    // Names of errors that libp2p's QUIC passes on for a certificate that proves no peer.
+    let known = CERTIFICATES.iter().find(|(name, _)| text.contains(name));
+    known.map_or(text, |(_, words)| (*words).to_owned())
 }

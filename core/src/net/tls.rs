@@ -3,7 +3,7 @@
 //! It follows the [libp2p TLS spec](https://github.com/libp2p/specs/blob/master/tls/tls.md) byte for byte, so
 //! that we talk to every libp2p node. AES comes first where the processor has instructions for it: libp2p-tls
 //! 0.7 puts ChaCha20 first, which costs half the speed of a LAN. No input of a peer can make us panic.
-//! `libp2p::tls::certificate` makes and verifies the certificates; nothing of that is repeated here.
+//! `libp2p::tls::certificate` makes the certificates; [`certificate`] reads those of peers.
 //!
 //! There is no TLS 1.2, no SNI, no key log, and no session resumption: every peer shows its certificate on
 //! every connection, and all peers have the same server name, so a cache could never find the right session.
@@ -18,23 +18,25 @@ use libp2p::PeerId;
 use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p::identity::Keypair;
-use libp2p::tls::certificate;
+use libp2p::tls::certificate::{GenError, generate};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, PeerIncompatible, ServerConfig, SignatureScheme,
-    SupportedCipherSuite,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
+    ServerConfig, SignatureScheme, SupportedCipherSuite,
 };
 
+use certificate::CertificateFault;
 use handshake::Handshake;
 use record::SecureStream;
 
+pub(crate) mod certificate;
 mod cipher;
 mod handshake;
 pub(crate) mod record;
@@ -45,8 +47,8 @@ pub(crate) const PROTOCOL: &str = "/tls/1.0.0";
 /// Application protocol (ALPN) within TLS; from the libp2p TLS spec.
 const ALPN: &[u8] = b"libp2p";
 
-/// Signature schemes that a peer's certificate may use, best first. RSA with PKCS #1 is missing because TLS
-/// 1.3 forbids it for handshakes, and the handshake must use the certificate's own scheme.
+/// Signature schemes that a peer's certificate may use in the handshake, best first. TLS 1.3 forbids RSA with
+/// PKCS #1 there.
 const SIGNATURES: [SignatureScheme; 6] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -69,8 +71,8 @@ pub(crate) enum TlsError {
     #[error("TLS handshake: the peer did not present exactly one certificate")]
     NotOneCertificate,
     /// The certificate does not prove a libp2p identity.
-    #[error("TLS certificate of the peer: {0}")]
-    Certificate(#[from] certificate::ParseError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
 }
 
 /// Reason why our own side of TLS cannot be set up.
@@ -78,7 +80,7 @@ pub(crate) enum TlsError {
 pub(crate) enum TlsSetupError {
     /// The identity cannot sign a certificate.
     #[error("make a TLS certificate: {0}")]
-    Certificate(#[from] certificate::GenError),
+    Certificate(#[from] GenError),
     /// rustls refuses our configuration.
     #[error("configure TLS: {0}")]
     Config(#[from] rustls::Error),
@@ -98,7 +100,7 @@ impl Tls {
     /// # Errors
     /// [`TlsSetupError`] if the key cannot sign or the configuration is refused.
     pub(crate) fn new(keypair: &Keypair) -> Result<Self, TlsSetupError> {
-        let (certificate, key) = certificate::generate(keypair)?;
+        let (certificate, key) = generate(keypair)?;
         Self::with_chain(vec![certificate], &key)
     }
 
@@ -227,7 +229,7 @@ where
     let Some([only]) = common.peer_certificates() else {
         return Err(TlsError::NotOneCertificate);
     };
-    let peer = certificate::parse(only)?.peer_id();
+    let peer = certificate::read(only)?.peer;
     let group = common.negotiated_key_exchange_group().map(|group| group.name());
     tracing::trace!(%peer, suite = ?common.negotiated_cipher_suite(), ?group, "TLS");
     let keys = handshake.keys().map_err(TlsError::Rustls)?;
@@ -240,8 +242,8 @@ where
 struct Verifier;
 
 impl Verifier {
-    /// Checks the rules of the spec: exactly one certificate, valid now, self-signed, and carrying a
-    /// signature of its key by the peer's identity.
+    /// Checks the rules of the spec: exactly one certificate, self-signed, and carrying a signature of its key
+    /// by the peer's identity. The dates are not looked at.
     fn check_chain(
         certificate: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
@@ -249,7 +251,7 @@ impl Verifier {
         if !rest.is_empty() {
             return Err(rustls::Error::General("libp2p peers present exactly one certificate".into()));
         }
-        certificate::parse(certificate)?;
+        certificate::read(certificate).map_err(invalid)?;
         Ok(())
     }
 
@@ -259,9 +261,9 @@ impl Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let certificate = certificate::parse(certificate)?;
-        certificate.verify_signature(signature.scheme, message, signature.signature())?;
-        Ok(HandshakeSignatureValid::assertion())
+        let certificate = certificate::read(certificate).map_err(invalid)?;
+        let known = aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &certificate.key, signature, &known)
     }
 
     /// Refuses TLS 1.2. It is never offered; a peer that gets here nevertheless is refused rather than
@@ -269,6 +271,11 @@ impl Verifier {
     fn refuse_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
         Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
     }
+}
+
+/// Makes the error for rustls, which tells the peer by an alert.
+fn invalid(fault: CertificateFault) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(fault))).into()
 }
 
 impl ServerCertVerifier for Verifier {

@@ -129,7 +129,15 @@ enum SecurityError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("Noise handshake: {0}")]
-    Noise(#[from] noise::Error),
+    Noise(#[source] noise::Error),
+    #[error("its key is of a kind that is not spoken here, only Ed25519")]
+    KeyKind,
+}
+
+impl From<noise::Error> for SecurityError {
+    fn from(error: noise::Error) -> Self {
+        if matches!(error, noise::Error::InvalidKey(_)) { Self::KeyKind } else { Self::Noise(error) }
+    }
 }
 
 /// Encrypted byte stream to a known peer, by TLS (left) or Noise (right).

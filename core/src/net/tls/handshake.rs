@@ -2,16 +2,20 @@
 //! certificate itself, and the records after the handshake belong to `record`.
 
 use std::io;
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedConnectionCommon, UnbufferedStatus};
-use rustls::{CommonState, Error, ExtractedSecrets};
+use rustls::{CertificateError, CommonState, Error, ExtractedSecrets, OtherError};
 
 use super::cipher::HEADER;
 use super::record::{INCOMING, Keys};
+
+/// Time for an alert to reach the peer.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// One side of a handshake; rustls has no common trait for client and server.
 pub(super) trait Handshake: Send {
@@ -95,8 +99,13 @@ where
         let UnbufferedStatus { discard, state, .. } = tls.process(&mut incoming[unread.start..shown]);
         let next = match state {
             Ok(state) => step(state, &mut outgoing, &mut early)?,
-            // The peer gets no alert: rustls can panic when it is asked for one after some errors.
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            Err(error) => {
+                // After other errors the peer gets no alert: rustls can panic when it is asked for one.
+                if matches!(error, Error::InvalidCertificate(_)) {
+                    let _ = tokio::time::timeout(LAST_WORDS, alert(tls, socket)).await;
+                }
+                return Err(in_words(error));
+            }
         };
         unread.start += discard;
         match next {
@@ -137,6 +146,36 @@ where
                 });
             }
         }
+    }
+}
+
+/// Sends the alert that rustls has made, and reads on until the peer has it: a socket that is closed while bytes
+/// come in loses what the peer has not read.
+async fn alert<C, H>(tls: &mut H, socket: &mut C) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin,
+    H: Handshake,
+{
+    let mut outgoing = Vec::new();
+    if let UnbufferedStatus { state: Ok(state @ ConnectionState::EncodeTlsData(_)), .. } =
+        tls.process(&mut [])
+    {
+        step(state, &mut outgoing, &mut Vec::new())?;
+    }
+    socket.write_all(&outgoing).await?;
+    socket.close().await?;
+    let mut sink = [0; 1024];
+    while socket.read(&mut sink).await? > 0 {}
+    Ok(())
+}
+
+/// Returns the error of a handshake. A certificate that was refused is described by its fault alone.
+fn in_words(error: Error) -> io::Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(fault))) => {
+            io::Error::new(io::ErrorKind::InvalidData, fault)
+        }
+        error => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }
 

@@ -248,7 +248,10 @@ impl<C> SecureStream<C> {
             (ALERT, [_, CLOSE_NOTIFY]) => self.closed = true,
             (ALERT, [_, USER_CANCELED]) => {}
             (ALERT, [_, code]) => {
-                return Err(broken(&format!("the peer ended the connection (alert {code})")));
+                // bad_certificate to certificate_unknown; RFC 8446, 6.2.
+                let refused = (42..=46).contains(code);
+                let what = if refused { "refused our certificate" } else { "ended the connection" };
+                return Err(broken(&format!("the peer {what} (alert {code})")));
             }
             (HANDSHAKE, _) => self.after_handshake(message)?,
             _ => return Err(broken("an unexpected record")),
