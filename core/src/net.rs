@@ -31,4 +31,6 @@ pub(crate) use libp2p::{Multiaddr, PeerId};
 #[cfg(test)]
 mod connection_limits_tests;
 #[cfg(test)]
+mod relay_tests;
+#[cfg(test)]
 mod streams_tests;

@@ -178,6 +178,11 @@ pub(crate) struct Streams {
     relayed: bool,
     /// Peers with which no session is begun.
     others: HashSet<PeerId>,
+    /// True if connections without a session may serve another purpose, so that other behaviours decide how
+    /// long they live.
+    shared: bool,
+    /// Peers with whom connections may serve another purpose beside a session.
+    beside: HashSet<PeerId>,
     /// Connections that are dialled for further data streams; they compete with no other.
     further: HashSet<ConnectionId>,
     peers: HashMap<PeerId, Rivals<StreamPair>>,
@@ -203,6 +208,18 @@ impl Streams {
         self.others.insert(peer);
     }
 
+    /// Leaves connections on which no session comes about to the other behaviours: each closes with the last
+    /// use of it. A relay keeps the connections of its reservations in this way.
+    #[must_use]
+    pub(crate) fn sharing(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    /// Leaves connections with this peer on which no session comes about to the other behaviours.
+    pub(crate) fn share(&mut self, peer: PeerId) {
+        self.beside.insert(peer);
+    }
+
     /// Announces that this connection is dialled for a further data stream of the session with its peer.
     pub(crate) fn widen(&mut self, connection: ConnectionId) {
         self.further.insert(connection);
@@ -215,6 +232,8 @@ impl Streams {
             limits,
             relayed: false,
             others: HashSet::new(),
+            shared: false,
+            beside: HashSet::new(),
             further: HashSet::new(),
             peers: HashMap::new(),
             connections: HashMap::new(),
@@ -466,7 +485,9 @@ impl NetworkBehaviour for Streams {
             HandlerEvent::Further(data) => self.on_further(peer, id, data),
             HandlerEvent::Failed(reason) => {
                 self.finish(peer, id, Some(reason));
-                self.disconnect(peer, id);
+                if !self.shared && !self.beside.contains(&peer) {
+                    self.disconnect(peer, id);
+                }
             }
             HandlerEvent::Refused(count) => self.on_refused(peer, id, count),
         }

@@ -421,6 +421,7 @@ impl Actor {
 fn use_relays(network: &mut NodeSwarm, nat: &Nat, office: Option<&OfficeState>) {
     for relay in nat.reach.relays() {
         network.behaviour_mut().identify.with(relay);
+        network.behaviour_mut().streams.share(relay);
         if let Some(office) = office {
             network.behaviour_mut().streams.leave(relay);
             office.relay(relay);

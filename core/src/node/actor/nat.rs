@@ -113,7 +113,9 @@ impl Actor {
     pub(super) fn through(&mut self, way: &Multiaddr, named: bool) {
         let relay: Multiaddr = way.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
         if let Some(relay) = if named { self.nat.reach.named(relay) } else { self.nat.reach.relay(relay) } {
-            self.network.behaviour_mut().identify.with(relay);
+            let behaviour = self.network.behaviour_mut();
+            behaviour.identify.with(relay);
+            behaviour.streams.share(relay);
         }
     }
 
