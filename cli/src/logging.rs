@@ -33,7 +33,7 @@ pub(crate) fn start(settings: &Settings, ui: &Ui) -> Result<(), Failed> {
 
 /// Filter of a level. `-v` adds swarm's own lines first, because those of the libraries would drown them.
 ///
-/// The stream multiplexer is left out, because a peer can make it log as often as it likes.
+/// The stream multiplexer and Kademlia are left out, because a peer can make them log as often as it likes.
 fn filter(level: Level, verbose: u8) -> String {
     let levels = match verbose {
         0 => level.name().to_owned(),
@@ -41,7 +41,7 @@ fn filter(level: Level, verbose: u8) -> String {
         2 => "info,swarm=debug,swarm_core=debug".to_owned(),
         _ => "debug,swarm=trace,swarm_core=trace".to_owned(),
     };
-    format!("{levels},yamux=off")
+    format!("{levels},yamux=off,libp2p_kad=warn")
 }
 
 #[cfg(test)]

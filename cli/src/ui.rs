@@ -9,7 +9,7 @@ use std::path::Path;
 use console::{Style, Term};
 use serde::Serialize;
 use swarm_core::api::event::Event;
-use swarm_core::content::path::escape;
+use swarm_core::content::path::{escape, escape_entry, escape_json};
 
 use crate::exit::{Code, Failed, Outcome, Stop};
 use crate::json::{self, About};
@@ -140,8 +140,9 @@ impl Ui {
     }
 
     fn json_line(&self, line: &str) -> Outcome {
+        let line = escape_json(line);
         if self.content {
-            plain_line(line);
+            plain_line(&line);
             return Ok(());
         }
         self.out(format!("{line}\n").as_bytes())
@@ -233,13 +234,15 @@ fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 
-/// Writes log lines to standard error between redraws of the bars.
+/// Writes entries of the log to standard error between redraws of the bars. Each is one line, escaped: it
+/// may hold text of peers, and libraries write there as well.
 #[derive(Debug, Clone)]
 pub(crate) struct LogWriter(Display);
 
 impl io::Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().lock().write_all(bytes)).map(|()| bytes.len())
+        let line = escape_entry(bytes);
+        self.0.suspend(|| io::stderr().lock().write_all(line.as_bytes())).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

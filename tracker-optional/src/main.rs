@@ -15,6 +15,20 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Writes entries of the log to standard error, each as one escaped line: it may hold text of peers.
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        let line = swarm_core::content::path::escape_entry(entry);
+        io::stderr().lock().write_all(line.as_bytes()).map(|()| entry.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Exit codes, as `swarm help exit-codes` explains them.
 const USER: u8 = 1;
 const DISK: u8 = 6;
@@ -24,7 +38,7 @@ fn main() -> ExitCode {
     let args = args::parse();
     raise_open_files();
     let filter = EnvFilter::try_from_env("SWARM_LOG").unwrap_or_else(|_| EnvFilter::new("warn,yamux=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log).with_ansi(false).init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(USER, &format!("cannot start: {error}")),

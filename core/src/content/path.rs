@@ -374,6 +374,32 @@ fn is_invisible(c: char) -> bool {
 
 /// Returns true for characters that are not shown as they are. They are more than names must not have,
 /// because notes and labels are shown too and hiding text is cheap.
+/// Returns the bytes of one entry of a log as one line that a terminal may show, with its newline. Nothing
+/// in the entry can begin another line or act on the terminal.
+#[must_use]
+pub fn escape_entry(entry: &[u8]) -> String {
+    let text = String::from_utf8_lossy(entry);
+    let mut line = escape(text.trim_end_matches('\n'));
+    line.push('\n');
+    line
+}
+
+/// Returns a line of JSON in which characters that act on a terminal are written by their numbers. Its
+/// meaning stays: JSON has such characters in strings only.
+#[must_use]
+pub fn escape_json(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_unshowable(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 fn is_unshowable(c: char) -> bool {
     c.is_control()
         || is_invisible(c)

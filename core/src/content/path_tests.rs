@@ -7,6 +7,16 @@ use super::names::Verdict::{Bad, Good, UnixOnly};
 use super::names::{COMPONENTS, PATHS, Verdict};
 use super::*;
 
+#[test]
+fn an_entry_of_a_log_is_one_line_and_json_keeps_its_meaning() {
+    let planted = "a\u{1b}[2J\u{7}b\nforged ERROR\r\u{202e}\u{9b}c\u{e0041}";
+    let line = escape_entry(format!("{planted}\n").as_bytes());
+    assert_eq!(line.matches('\n').count(), 1);
+    assert!(line.ends_with('\n') && line.chars().filter(|c| is_unshowable(*c)).count() == 1, "{line}");
+    assert_eq!(escape_entry(b"\xff\n"), "\u{fffd}\n");
+    assert_eq!(escape_json("{\"a\":\"x\u{202e}\u{e0041}ü\"}"), r#"{"a":"x\u202e\udb40\udc41ü"}"#);
+}
+
 fn verdict(check: impl Fn(Rules) -> bool) -> Verdict {
     match (check(Portable), check(Unix)) {
         (true, true) => Good,

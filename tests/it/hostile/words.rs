@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use swarm_core::content::path::sanitize_name;
-use swarm_core::wire::Message;
-use swarm_tests::fixture::{Home, Process, fill, needs};
+use swarm_core::wire::{Message, Offer, PeerAddrs};
+use swarm_tests::fixture::{Home, PATIENCE, Process, fill, needs, wait_until};
 use swarm_tests::hostile::{Hostile, Offering, Out};
 
 /// Names that control terminals, lead elsewhere as paths, or look like other names.
@@ -115,5 +115,75 @@ fn d17_a_terminal_sees_no_sequence_of_a_peer() {
         let seen = ran.text();
         assert!(!acts(&seen), "{name:?}: {seen:?}");
         assert!(seen.contains(&sanitize_name(name)), "{name:?}: {seen:?}");
+    }
+}
+
+/// Text that acts on a terminal, forges a line of a log, and hides what follows it.
+const PLANTED: &str = "x\u{1b}[2J\u{1b}]0;owned\u{7}\nERROR forged\r\u{202e}\u{9b}31m";
+
+/// Plants the text in every field of every message that has a text, and in addresses.
+fn planting(honest: Vec<Out>) -> Vec<Out> {
+    let addr: libp2p::Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().expect("an address");
+    let zoned = addr.with(libp2p::multiaddr::Protocol::Ip6zone(PLANTED.replace('/', "").into()));
+    let mut all = Vec::new();
+    for out in honest {
+        let next = match out {
+            Out::Control(Message::Hello(mut hello)) => {
+                (hello.agent, hello.site) = (PLANTED.to_owned(), Some(PLANTED.to_owned()));
+                hello.relayed = vec![zoned.to_vec()];
+                Out::Control(Message::Hello(hello))
+            }
+            Out::Control(Message::Offer(offer)) => {
+                let peer = libp2p::PeerId::random().to_bytes();
+                let peers = vec![PeerAddrs { peer, addrs: vec![zoned.to_vec()] }];
+                all.push(Out::Control(Message::Peers { blob: offer.blob, peers }));
+                Out::Control(Message::Offer(Offer { name: Some(PLANTED.to_owned()), ..offer }))
+            }
+            other => other,
+        };
+        all.push(next);
+    }
+    all
+}
+
+fn is_clean(text: &str) -> bool {
+    let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    !text.chars().any(acts) && !text.lines().any(|line| line.starts_with("ERROR forged"))
+}
+
+#[test]
+fn nothing_of_a_peer_acts_on_a_terminal_or_forges_a_line_of_the_log() {
+    let lasts = [
+        Message::Banned { secs: 600, reason: PLANTED.to_owned() },
+        Message::Closing { reason: PLANTED.to_owned() },
+        Message::FindMember { name: PLANTED.chars().take(20).collect() },
+    ];
+    for last in lasts {
+        let offering = Offering::file(fill(100_000, 1));
+        let id = offering.id.to_string();
+        let peer = Hostile::listen(vec![offering], move |turn, honest| match turn.heard {
+            Some(Message::List { .. }) => vec![Out::Control(last.clone())],
+            _ => planting(honest),
+        });
+        let home = Home::new();
+        let mut command = home.command(["daemon", "-vvv", "--peer", peer.addr()]);
+        command.env("SWARM_LOG", "trace");
+        let daemon = Process::spawn(command);
+        wait_until("it runs", PATIENCE, || daemon.err().contains("runs for"));
+        let got = home.run(["get", &id, "-o", "out", "--timeout", "3s"]);
+        let json = home.run(["get", &id, "-o", "other", "--json", "--timeout", "1s"]);
+        let asked = [
+            &["why", &id][..],
+            &["status"],
+            &["peers"],
+            &["ls"],
+            &["status", "--json"],
+            &["peers", "--json"],
+        ];
+        let mut said: Vec<String> = asked.iter().map(|args| home.run(*args).text()).collect();
+        said.extend([got.text(), json.text(), daemon.interrupt().text()]);
+        for text in said {
+            assert!(is_clean(&text), "{text:?}");
+        }
     }
 }
