@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use swarm_tests::fixture::{Home, Internet, MIB, Nat, PATIENCE, Process, Seeder, Site, b3, wait_until};
-use swarm_tests::hostile::dht::{Sybils, flood};
+use swarm_tests::hostile::dht::{Answers, Sybils, flood, foreign};
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -64,6 +64,28 @@ fn an_id_and_a_server_are_enough() {
     let off = other.get(&"ab".repeat(32), &["--timeout", "6s", "--no-dht"]);
     assert!(off.exits(3).text().contains("DHT: off"), "{}", off.text());
     drop(daemon);
+}
+
+/// Other implementations ping a server before they keep it in their tables, and believe its answers.
+#[test]
+fn a_server_answers_pings_and_says_what_it_refuses() {
+    let (server, left) = (Home::new(), Home::new());
+    let daemon = server.daemon(&["--dht-server"]);
+    let at = serves(&server).unwrap();
+    assert_eq!(foreign(&at), Answers { ping: true, stored: false });
+    let refused = || server.ask(&["status"])["refused"].to_string();
+    wait_until("it counts what it refused", PATIENCE, || {
+        let refused = refused();
+        refused.contains("by the DHT: records without an address of sessions")
+            && refused.contains("by the DHT: values, which are not kept")
+    });
+    let file = left.file("update", MIB, 1);
+    let seeder = left.publish_with(&file, &["--dht", &at, "--serve", "anyone"]);
+    wait_until("the publisher knows that it was told", PATIENCE, || {
+        dht(&left).ends_with("told of 1 content")
+    });
+    drop(seeder);
+    daemon.stop().exits(0);
 }
 
 /// A node becomes a server by itself once another node has reached it. A node that cannot be reached stays a

@@ -48,3 +48,4 @@ pub(crate) use delegate_to;
 pub(crate) mod autonat;
 pub(crate) mod dcutr;
 pub(crate) mod identify;
+pub(crate) mod ping;

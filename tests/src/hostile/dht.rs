@@ -165,6 +165,45 @@ pub fn flood(server: &str, id: &str, identities: usize, others: u32) {
     });
 }
 
+/// Requests of another implementation of the DHT, and the answers of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answers {
+    /// A ping came back.
+    pub ping: bool,
+    /// A value was said to be stored.
+    pub stored: bool,
+}
+
+/// Pings a server of the DHT, tells it of a record without addresses, and asks it to store a value.
+///
+/// # Panics
+/// When the server cannot be reached.
+#[must_use]
+pub fn foreign(server: &str) -> Answers {
+    let server: Multiaddr = server.parse().expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let me = Keypair::generate_ed25519();
+        let connection = net::connect(&me, server).await.expect("a connection");
+        let mut ping = connection.open("/ipfs/ping/1.0.0").await.expect("pings are spoken");
+        let mut back = [0; 32];
+        for number in 1..4 {
+            ping.write_all(&[number; 32]).await.expect("written");
+            ping.flush().await.expect("written");
+            futures::AsyncReadExt::read_exact(&mut ping, &mut back).await.expect("a ping comes back");
+        }
+        let peer = [field(1, &me.public().to_peer_id().to_bytes()), vec![3 << 3, 1]].concat();
+        tell(&connection, message(2, &[field(2, &[7; 32]), field(9, &peer)].concat())).await;
+        let record = [field(1, &[8; 32]), field(2, b"a value")].concat();
+        let mut stream = connection.open(PROTOCOL).await.expect("a stream");
+        let put = message(0, &[field(2, &[8; 32]), field(3, &record)].concat());
+        stream.write_all(&put).await.expect("written");
+        stream.flush().await.expect("written");
+        let stored = futures::AsyncReadExt::read(&mut stream, &mut [0; 1]).await.is_ok_and(|count| count > 0);
+        Answers { ping: back == [3; 32], stored }
+    })
+}
+
 async fn tell(connection: &net::Connection, message: Vec<u8>) {
     let mut stream = connection.open(PROTOCOL).await.expect("a stream");
     stream.write_all(&message).await.expect("written");
@@ -172,17 +211,23 @@ async fn tell(connection: &net::Connection, message: Vec<u8>) {
     let _ = futures::AsyncReadExt::read(&mut stream, &mut [0; 1]).await;
 }
 
-/// A message of libp2p's `kad-dht` specification: `ADD_PROVIDER`, with its length before it.
+/// A message of libp2p's `kad-dht` specification: `ADD_PROVIDER`.
 fn add_provider(key: &[u8; 32], me: &Keypair) -> Vec<u8> {
     let addr = "/ip4/45.66.66.66/tcp/4001/sni/content".parse::<Multiaddr>().expect("an address");
-    let field = |number: u8, bytes: &[u8]| {
-        let mut field = vec![number << 3 | 2, bytes.len() as u8];
-        field.extend(bytes);
-        field
-    };
     let peer = [field(1, &me.public().to_peer_id().to_bytes()), field(2, &addr.to_vec()), vec![3 << 3, 1]];
-    let body = [vec![1 << 3, 2], field(2, key), field(9, &peer.concat())].concat();
-    // A varint of two bytes.
+    message(2, &[field(2, key), field(9, &peer.concat())].concat())
+}
+
+/// A field of bytes, at most 127.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2, bytes.len() as u8];
+    field.extend(bytes);
+    field
+}
+
+/// A message of this kind with its length before it, a varint of two bytes.
+fn message(kind: u8, fields: &[u8]) -> Vec<u8> {
+    let body = [&[1 << 3, kind][..], fields].concat();
     let mut message = vec![(body.len() as u8 & 0x7f) | 0x80, (body.len() >> 7) as u8];
     message.extend(body);
     message

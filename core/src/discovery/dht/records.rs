@@ -8,7 +8,7 @@
 //! 1,024 keys.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -51,6 +51,32 @@ struct KnownProvider {
     origin: RecordSubnet,
 }
 
+/// Requests of others that were not carried out, by reason. The protocol has no answer for the first three.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RefusedRecords {
+    /// Records without an address of sessions.
+    no_address: u64,
+    /// Records under a key that is no content's.
+    no_key: u64,
+    /// Records for which others did not give way.
+    no_room: u64,
+    /// Values to be stored, which this DHT has not. The stream is reset.
+    values: u64,
+}
+
+impl RefusedRecords {
+    /// Returns the counts with their names for a person.
+    pub(super) fn rows(self) -> Vec<(String, u64)> {
+        let rows = [
+            ("records without an address of sessions", self.no_address),
+            ("records under keys that are not of content", self.no_key),
+            ("records without room", self.no_room),
+            ("values, which are not kept", self.values),
+        ];
+        rows.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+}
+
 /// Bounded store of provider records.
 #[derive(Debug)]
 pub(super) struct ProviderStore {
@@ -67,6 +93,10 @@ pub(super) struct ProviderStore {
     lot: RandomState,
     drawn: u64,
     swept: Instant,
+    /// IP addresses of the connected peers. Only the provider itself may announce itself, so its connection
+    /// shows the origin of a record.
+    from: HashMap<PeerId, IpAddr>,
+    refused: RefusedRecords,
 }
 
 impl ProviderStore {
@@ -83,6 +113,8 @@ impl ProviderStore {
             lot: RandomState::new(),
             drawn: 0,
             swept: Instant::now(),
+            from: HashMap::new(),
+            refused: RefusedRecords::default(),
         }
     }
 
@@ -91,9 +123,33 @@ impl ProviderStore {
         self.total
     }
 
-    /// Stores the record of a peer in this subnet, if there is room or another record gives way.
-    pub(super) fn tell(&mut self, record: ProviderRecord, origin: RecordSubnet, now: Instant) {
-        let Some(key) = read_key(&record.key) else { return };
+    /// Records that a peer is connected from this address.
+    pub(super) fn met(&mut self, peer: PeerId, ip: IpAddr) {
+        self.from.insert(peer, ip);
+    }
+
+    /// Records that a peer is connected no longer.
+    pub(super) fn left(&mut self, peer: &PeerId) {
+        self.from.remove(peer);
+    }
+
+    /// Returns true if a peer is connected.
+    pub(super) fn is_met(&self, peer: &PeerId) -> bool {
+        self.from.contains_key(peer)
+    }
+
+    /// Returns the requests that were not carried out.
+    pub(super) const fn refused(&self) -> RefusedRecords {
+        self.refused
+    }
+
+    /// Stores the record of a peer in this subnet, if there is room or another record gives way. Returns
+    /// false, and counts it, if the record is not stored.
+    pub(super) fn tell(&mut self, record: ProviderRecord, origin: RecordSubnet, now: Instant) -> bool {
+        let Some(key) = read_key(&record.key) else {
+            self.refused.no_key += 1;
+            return false;
+        };
         if now.duration_since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
             self.sweep(now);
@@ -101,7 +157,8 @@ impl ProviderStore {
         let ProviderRecord { provider, addresses, .. } = record;
         let addresses = kept(addresses);
         if addresses.is_empty() {
-            return;
+            self.refused.no_address += 1;
+            return false;
         }
         let expires = now + limits::DHT_EXPIRES;
         let told = KnownProvider { provider, addresses, expires, origin };
@@ -117,11 +174,13 @@ impl ProviderStore {
             self.forget(key, provider);
         }
         if self.total >= self.most {
-            return;
+            self.refused.no_room += 1;
+            return false;
         }
         self.told.entry(key).or_default().push(told);
         self.total += 1;
         self.count(origin, |all| all.insert((key, provider)));
+        true
     }
 
     /// Chooses the provider whose record of this key gives way to one from this subnet.
@@ -223,6 +282,7 @@ impl RecordStore for ProviderStore {
     }
 
     fn put(&mut self, _: Record) -> Result<()> {
+        self.refused.values += 1;
         Err(Error::ValueTooLarge)
     }
 
@@ -232,16 +292,16 @@ impl RecordStore for ProviderStore {
         std::iter::empty()
     }
 
-    /// Stores what this node itself provides. Records of others come through [`Self::tell`], with their
-    /// origin.
+    /// Stores what this node itself provides, and what a connected peer does.
     fn add_provider(&mut self, record: ProviderRecord) -> Result<()> {
-        match read_key(&record.key) {
-            Some(key) if record.provider == self.local => {
-                self.own.insert(key);
-                Ok(())
-            }
-            _ => Err(Error::MaxProvidedKeys),
-        }
+        let own = record.provider == self.local;
+        let origin = self.from.get(&record.provider).map(|ip| RecordSubnet::of(*ip));
+        let stored = match (read_key(&record.key), origin) {
+            (Some(key), _) if own => self.own.insert(key) || self.own.contains(&key),
+            (_, Some(origin)) => self.tell(record, origin, Instant::now()),
+            _ => false,
+        };
+        if stored { Ok(()) } else { Err(Error::MaxProvidedKeys) }
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
@@ -311,7 +371,7 @@ mod tests {
         let found = |records: &ProviderStore| {
             records.providers(&record(0).key).iter().any(|record| record.provider == honest)
         };
-        (0..100).for_each(|_| records.tell(record(0), from("45.9.9.9"), now));
+        (0..100).for_each(|_| _ = records.tell(record(0), from("45.9.9.9"), now));
         records.tell(record_of(0, honest), from("45.1.1.1"), now);
         assert!(found(&records), "it takes the place of one of the flood");
         for number in 0..50_000 {
@@ -320,14 +380,14 @@ mod tests {
         }
         // The last record of another key may have taken one of these places: 2 % of the store are of this
         // key.
-        (0..10).for_each(|_| records.tell(record(0), from("45.9.9.8"), now));
+        (0..10).for_each(|_| _ = records.tell(record(0), from("45.9.9.8"), now));
         assert!(found(&records));
         assert_eq!(records.providers(&record(0).key).len(), limits::DHT_PROVIDERS);
         assert_eq!(records.len(), 1000);
         // A newcomer of another subnet gets a place in a full store, and keeps it.
         let late = record_of(77_777, honest);
         records.tell(late.clone(), from("45.2.2.2"), now);
-        (0..5000).for_each(|number| records.tell(record(50_000 + number), from("45.9.9.7"), now));
+        (0..5000).for_each(|number| _ = records.tell(record(50_000 + number), from("45.9.9.7"), now));
         assert_eq!(records.providers(&late.key).len(), 1);
         assert_eq!(records.len(), 1000);
     }
@@ -338,12 +398,12 @@ mod tests {
         let now = Instant::now();
         let mut records = ProviderStore::new(PeerId::random(), 1000);
         let crowd: Vec<PeerId> = (0..200).map(|_| PeerId::random()).collect();
-        crowd.iter().for_each(|peer| records.tell(record_of(1, *peer), from("45.1.1.1"), now));
+        crowd.iter().for_each(|peer| _ = records.tell(record_of(1, *peer), from("45.1.1.1"), now));
         let kept: Vec<PeerId> = records.providers(&record(1).key).iter().map(|r| r.provider).collect();
         assert_eq!(kept.len(), limits::DHT_PROVIDERS);
         assert!(crowd[..20].iter().filter(|peer| kept.contains(peer)).count() < 15);
         // A peer that announces again is stored once.
-        kept.iter().for_each(|peer| records.tell(record_of(1, *peer), from("45.1.1.1"), now));
+        kept.iter().for_each(|peer| _ = records.tell(record_of(1, *peer), from("45.1.1.1"), now));
         assert_eq!(records.len(), limits::DHT_PROVIDERS);
     }
 
@@ -357,8 +417,13 @@ mod tests {
         records.tell(ProviderRecord { addresses: many, ..record(1) }, from("45.1.1.1"), now);
         let kept = &records.providers(&record(1).key)[0].addresses;
         assert_eq!(kept.len(), limits::DHT_HOLDER_ADDRS + SERVER_ADDRS);
-        records.tell(ProviderRecord { addresses: vec![plain], ..record(2) }, from("45.1.1.1"), now);
+        assert!(!records.tell(ProviderRecord { addresses: vec![plain], ..record(2) }, from("45.1.1.1"), now));
         assert_eq!(records.len(), 1, "no session is reached there");
+        assert!(records.put(Record::new(record(3).key, vec![1])).is_err());
+        let refused = records.refused().rows();
+        let count =
+            |what: &str| refused.iter().find(|(name, _)| name.contains(what)).map(|(_, count)| *count);
+        assert_eq!((count("an address of sessions"), count("values")), (Some(1), Some(1)));
     }
 
     #[test]
@@ -366,7 +431,13 @@ mod tests {
         let (local, now) = (PeerId::random(), Instant::now());
         let mut records = ProviderStore::new(local, 1000);
         records.add_provider(record_of(1, local)).unwrap();
-        assert!(records.add_provider(record(1)).is_err(), "others tell otherwise");
+        assert!(records.add_provider(record(1)).is_err(), "a peer that is not connected");
+        let near = PeerId::random();
+        records.met(near, "45.1.1.9".parse().unwrap());
+        records.add_provider(record_of(9, near)).unwrap();
+        records.remove_provider(&record(9).key, &near);
+        records.left(&near);
+        assert!(records.add_provider(record_of(9, near)).is_err() && !records.is_met(&near));
         records.tell(record(1), from("45.1.1.1"), now);
         assert_eq!(records.providers(&record(1).key).len(), 2);
         let later = now + limits::DHT_EXPIRES;

@@ -2,6 +2,7 @@
 //! its own connections and limits, so that neither takes the other's slots. It carries out commands and
 //! reports the outcomes.
 
+mod queries;
 mod servers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,7 +14,7 @@ use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProgressStep, QueryId, QueryResult, QueryStats};
+use libp2p::kad::{self, QueryId};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, autonat, identify};
@@ -22,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::mark::mark;
 use super::plan::{DhtAction, Sought};
-use super::records::{ProviderStore, RecordSubnet};
+use super::records::{ProviderStore, RecordSubnet, RefusedRecords};
 use super::routing::{PROTOCOL, Routing};
 use crate::discovery::peer_cache;
 use crate::distance::Distance;
@@ -31,6 +32,7 @@ use crate::net::address::{ip_of, split_peer};
 use crate::net::behaviour::identify as show;
 use crate::net::connection_limits::{ConnectionLimits, GateLimits};
 use crate::net::filter::autonat::Tested;
+use crate::net::filter::ping::PingAnswers;
 use crate::net::transport;
 use crate::wire::tracker::SwarmKey;
 
@@ -76,7 +78,8 @@ pub(crate) enum DhtEvent {
     Found { answer: u64, key: SwarmKey, peer: PeerId, addrs: Vec<Multiaddr> },
     /// A search has ended.
     Sought(SwarmKey, Sought),
-    /// An announcement has ended; the number counts the servers that took it.
+    /// An announcement has ended; the number counts the servers that it was sent to. The protocol has no
+    /// answer to it, and a server does not name a holder to the holder itself.
     Provided(SwarmKey, u32),
     /// The state has changed.
     State(DhtStatus),
@@ -95,7 +98,7 @@ pub(crate) struct DhtStatus {
     pub(super) widest: Option<Distance>,
     /// Records that others told us.
     pub(super) records: usize,
-    /// Connections that were refused, by reason.
+    /// Connections and requests that were refused, by reason.
     pub(super) refused: Vec<(String, u64)>,
 }
 
@@ -117,6 +120,7 @@ struct DhtBehaviour {
     identify: identify::Behaviour,
     autonat: Tested,
     autonat_server: autonat::v2::server::Behaviour,
+    ping: PingAnswers,
 }
 
 enum Query {
@@ -149,8 +153,6 @@ pub(super) struct DhtNode {
     untold: Vec<DhtEvent>,
     queries: HashMap<QueryId, Query>,
     met: HashMap<ConnectionId, Met>,
-    /// IP addresses of the connected peers.
-    from: HashMap<PeerId, IpAddr>,
     /// Servers that peers and links name, and the number of dials to each.
     said: VecDeque<(Multiaddr, u32)>,
     /// Servers whose peer ids are not known.
@@ -163,6 +165,8 @@ pub(super) struct DhtNode {
     /// Time at which a server last answered.
     answered: Option<Instant>,
     state: DhtStatus,
+    /// Requests that were refused, as last looked at.
+    refused: RefusedRecords,
     /// True if the state may have changed since `shown`, the time of the last report.
     dirty: bool,
     shown: Instant,
@@ -185,6 +189,7 @@ impl DhtNode {
             identify: identify::Behaviour::new(show(key)),
             autonat: Tested::default(),
             autonat_server: autonat::v2::server::Behaviour::default(),
+            ping: PingAnswers,
         };
         let transport = transport::build(key, false)?;
         let network = transport::network(key, transport, behaviour, IDLE, Version::V1);
@@ -196,7 +201,6 @@ impl DhtNode {
             untold: Vec::new(),
             queries: HashMap::new(),
             met: HashMap::new(),
-            from: HashMap::new(),
             said: VecDeque::new(),
             nameless: VecDeque::new(),
             reached: Vec::new(),
@@ -205,6 +209,7 @@ impl DhtNode {
             answers: 0,
             answered: None,
             state: DhtStatus::default(),
+            refused: RefusedRecords::default(),
             dirty: true,
             shown: Instant::now(),
         };
@@ -262,7 +267,7 @@ impl DhtNode {
                 }
                 _ = refresh.tick() => if self.part.resident { self.refresh() },
                 _ = call.tick() => self.call(),
-                _ = look.tick(), if self.is_busy() => self.look(Instant::now()),
+                _ = look.tick(), if self.is_busy() || self.serves() => self.look(Instant::now()),
                 () = tokio::time::sleep_until((self.shown + SHOW).into()), if self.dirty => self.show(),
             }
             self.dirty |= heard;
@@ -317,6 +322,11 @@ impl DhtNode {
         }
     }
 
+    /// Returns what others have told.
+    fn records(&mut self) -> &mut ProviderStore {
+        self.network.behaviour_mut().routing.kad.store_mut()
+    }
+
     fn servers(&mut self) -> usize {
         self.network.behaviour_mut().routing.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
     }
@@ -336,7 +346,7 @@ impl DhtNode {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let addr = split_peer(endpoint.get_remote_address()).0;
                 if let Some(ip) = ip_of(&addr) {
-                    self.from.insert(peer_id, ip);
+                    self.records().met(peer_id, ip);
                 }
                 let dialled = matches!(endpoint, ConnectedPoint::Dialer { .. });
                 self.met.insert(connection_id, Met { peer: peer_id, addr, dialled });
@@ -345,13 +355,13 @@ impl DhtNode {
                 self.met.remove(&connection_id);
                 self.checks.remove(&connection_id);
                 if num_established == 0 {
-                    self.from.remove(&peer_id);
+                    self.records().left(&peer_id);
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, .. } => {
                 self.checks.remove(&connection_id);
                 // A server that is connected in another way is still reachable.
-                if let Some(peer) = peer_id.filter(|peer| !self.from.contains_key(peer)) {
+                if let Some(peer) = peer_id.filter(|peer| !self.records().is_met(peer)) {
                     self.reached.retain(|known| split_peer(known).1 != Some(peer));
                 }
             }
@@ -363,69 +373,6 @@ impl DhtNode {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn routed(&mut self, event: kad::Event) {
-        match event {
-            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
-                // Only the provider itself may announce itself, so its connection shows the origin.
-                if let Some(ip) = self.from.get(&record.provider) {
-                    let origin = RecordSubnet::of(*ip);
-                    let store = self.network.behaviour_mut().routing.kad.store_mut();
-                    store.tell(record, origin, Instant::now());
-                }
-            }
-            kad::Event::OutboundQueryProgressed { id, result, stats, step } => {
-                self.progressed(id, result, &stats, &step);
-            }
-            _ => {}
-        }
-    }
-
-    fn progressed(&mut self, id: QueryId, result: QueryResult, stats: &QueryStats, step: &ProgressStep) {
-        let local = *self.network.local_peer_id();
-        let mut found = Vec::new();
-        let (failed, query) = (is_failure(&result), self.queries.get_mut(&id));
-        if stats.num_successes() > 0 {
-            self.answered = Some(Instant::now());
-        }
-        if let (Some(Query::Seek(key, named)), Some(providers)) = (query, providers(result)) {
-            self.answers += 1;
-            let routing = &mut self.network.behaviour_mut().routing;
-            let mut left = limits::DHT_PROVIDERS;
-            for peer in providers.into_iter().filter(|peer| *peer != local) {
-                let addrs = routing.addresses_of(key, peer);
-                // Holders without a new address do not count.
-                let known = named.get(&peer);
-                let full = known.is_none() && named.len() >= limits::DHT_NAMED;
-                if left == 0
-                    || full
-                    || addrs.iter().all(|addr| known.is_some_and(|known| known.contains(addr)))
-                {
-                    continue;
-                }
-                left -= 1;
-                let known = named.entry(peer).or_default();
-                known.extend(addrs.iter().cloned());
-                known.truncate(2 * limits::PEER_ADDRS);
-                found.push(DhtEvent::Found { answer: self.answers, key: *key, peer, addrs });
-            }
-        }
-        self.untold.extend(found);
-        if !step.last {
-            return;
-        }
-        match self.queries.remove(&id) {
-            Some(Query::Seek(key, named)) => {
-                let (asked, answered) = (stats.num_requests(), stats.num_successes());
-                self.tell(DhtEvent::Sought(key, Sought { asked, answered, named: named.len() as u32 }));
-            }
-            // An announcement that timed out has reached no server.
-            Some(Query::Provide(key, _)) => {
-                self.tell(DhtEvent::Provided(key, if failed { 0 } else { stats.num_successes() }));
-            }
-            None => {}
         }
     }
 
@@ -441,6 +388,7 @@ impl DhtNode {
         let behaviour = self.network.behaviour_mut();
         let widest = behaviour.routing.widest;
         let mut refused = behaviour.gate.refused().rows();
+        refused.extend(behaviour.routing.kad.store_mut().refused().rows());
         refused.retain(|(_, n)| *n > 0);
         let records = behaviour.routing.kad.store_mut().len();
         let state = DhtStatus { servers, reached: self.reached.clone(), serves, widest, records, refused };
@@ -451,22 +399,12 @@ impl DhtNode {
     }
 }
 
-/// Returns the holders in a query's result, if it names any.
-fn providers(result: QueryResult) -> Option<std::collections::HashSet<PeerId>> {
-    match result {
-        QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => Some(providers),
-        _ => None,
-    }
-}
-
-const fn is_failure(result: &QueryResult) -> bool {
-    matches!(result, QueryResult::StartProviding(Err(_)))
-}
-
 fn config() -> kad::Config {
     let mut config = kad::Config::new(PROTOCOL);
-    // We store the records ourselves, and plan announcements and refreshes ourselves.
-    config.set_record_filtering(kad::StoreInserts::FilterBoth);
+    // The store refuses values, and the sender of one then sees its stream reset. With a filter in place of
+    // the store, libp2p would answer that the value is stored.
+    config.set_record_filtering(kad::StoreInserts::Unfiltered);
+    // We plan announcements and refreshes ourselves.
     config.set_provider_record_ttl(Some(limits::DHT_EXPIRES));
     config.set_provider_publication_interval(None);
     config.set_publication_interval(None);

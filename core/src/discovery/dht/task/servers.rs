@@ -99,6 +99,8 @@ impl DhtNode {
 
     /// Ends checks that took too long. Lets announcements that took long go on with the servers found so far.
     pub(super) fn look(&mut self, now: Instant) {
+        let refused = self.records().refused();
+        self.dirty |= std::mem::replace(&mut self.refused, refused) != refused;
         let old: Vec<ConnectionId> =
             self.checks.iter().filter(|(_, check)| now - check.since >= CHECK).map(|(id, _)| *id).collect();
         for id in old {
