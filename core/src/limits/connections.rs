@@ -32,6 +32,12 @@ pub const LAN_INBOUND: usize = 128;
 /// Most inbound connections from one private address. Loopback has no limit of this kind: many nodes on one
 /// machine are normal.
 pub const PER_LAN_HOST: usize = 8;
+/// Time without having given or taken something after which an inbound connection gives way to another one
+/// while there are as many as may be; a third of it for peers that never did. It is short, because a crowd
+/// that comes anew all the time must not keep others out.
+pub const IDLE_FOR: Duration = Duration::from_secs(3);
+/// Connections that give way at once, until they are closed.
+pub const GIVING_WAY: usize = 32;
 /// Extra substreams refused before their connection is closed.
 pub const EXTRA_STREAMS: usize = 64;
 /// Notices remembered for `status`.

@@ -44,10 +44,11 @@ impl Behaviour {
     pub(crate) fn new(keypair: &Keypair, options: &Options, relayed: relay::client::Behaviour) -> Self {
         let local = PeerId::from(keypair.public());
         let server = options.relay_server;
+        let gate = GateLimits { idle: Some(limits::IDLE_FOR), ..GateLimits::default() };
         let streams = Streams::new(local, options.allow_relayed);
         let relay = server.then(|| relay::Behaviour::new(local, relay_limits(options.allow_relayed)));
         Behaviour {
-            gate: ConnectionLimits::new(GateLimits::default()).guarded(),
+            gate: ConnectionLimits::new(gate).guarded(),
             streams: if server { streams.sharing() } else { streams },
             identify: IdentifyFilter::new(identify(keypair).with_hide_listen_addrs(true), server),
             autonat: Tested::default(),

@@ -20,22 +20,23 @@ pub(crate) mod counts;
 #[cfg(test)]
 pub(super) mod counts_tests;
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, ListenFailure};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-    ToSwarm, dummy,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::address::{ConnectionOrigin, remote_ip};
+use super::address::{ConnectionOrigin, remote_ip, subnet};
 use super::filter::dcutr::is_for_others;
 use crate::limits;
 use counts::{BanTable, ConnectionSlot, GateCounts};
@@ -61,6 +62,12 @@ struct Booking {
     place: ConnectionSlot,
     /// Peer at the other end, once the connection is established; counts for [`GateLimits::per_peer`].
     peer: Option<PeerId>,
+    /// True once the connection has carried a session.
+    session: bool,
+    /// Last time that the peer has given or taken something; at first, the start of the connection.
+    used: Instant,
+    /// True if the peer has ever given or taken something.
+    useful: bool,
 }
 
 /// Refuses connections beyond the limits, and connections with banned peers. The [module](self) explains the
@@ -81,6 +88,11 @@ pub(crate) struct ConnectionLimits {
     own: HashSet<ConnectionId>,
     /// True if addresses named by peers may lead into private networks.
     pub(crate) private: bool,
+    /// Connections that give way to others, until they are closed.
+    leaving: HashSet<ConnectionId>,
+    /// Those of them of which the swarm has not been told.
+    to_close: VecDeque<(PeerId, ConnectionId)>,
+    waker: Option<Waker>,
 }
 
 impl ConnectionLimits {
@@ -94,6 +106,9 @@ impl ConnectionLimits {
             guarded: false,
             own: HashSet::new(),
             private: false,
+            leaving: HashSet::new(),
+            to_close: VecDeque::new(),
+            waker: None,
         }
     }
 
@@ -116,6 +131,62 @@ impl ConnectionLimits {
         self.own.insert(id);
     }
 
+    /// Records that a connection carries a session.
+    pub(crate) fn carries_session(&mut self, id: ConnectionId) {
+        if let Some(booking) = self.bookings.get_mut(&id) {
+            booking.session = true;
+        }
+    }
+
+    /// Records that a peer has given or taken something.
+    pub(crate) fn used(&mut self, peer: PeerId, now: Instant) {
+        for booking in self.bookings.values_mut().filter(|booking| booking.peer == Some(peer)) {
+            (booking.used, booking.useful) = (now, true);
+        }
+    }
+
+    /// Returns the inbound connection that gives way to another one: the one whose peer has neither given nor
+    /// taken something for longest, of the neighbourhood (/24 or /64) with the most connections that are as
+    /// idle. Sessions go before connections that serve another purpose, such as reservations at a relay.
+    fn idlest(&self, now: Instant) -> Option<ConnectionId> {
+        let idle_for = self.counts.limits().idle.filter(|_| self.leaving.len() < limits::GIVING_WAY)?;
+        let neighbourhood = |booking: &Booking| match booking.place {
+            ConnectionSlot::Inbound(origin) => Some(origin.host().map(subnet)),
+            _ => None,
+        };
+        let is_idle = |booking: &Booking| {
+            let patience = if booking.useful { idle_for } else { idle_for / 3 };
+            now.saturating_duration_since(booking.used) >= patience
+        };
+        let idle: Vec<_> = self
+            .bookings
+            .iter()
+            .filter(|(_, booking)| is_idle(booking))
+            .filter_map(|(id, booking)| Some((*id, booking, neighbourhood(booking)?)))
+            .collect();
+        let mut crowds: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        idle.iter().for_each(|(.., from)| *crowds.entry(*from).or_default() += 1);
+        let crowd = |from: &Option<IpAddr>| crowds.get(from).copied().unwrap_or(0);
+        let rank = |(_, booking, from): &&(ConnectionId, &Booking, Option<IpAddr>)| {
+            (booking.session, crowd(from), Reverse(booking.used))
+        };
+        idle.iter().max_by_key(rank).map(|(id, ..)| *id)
+    }
+
+    /// Has the idlest connection give way.
+    fn give_way(&mut self, now: Instant) -> bool {
+        let Some(id) = self.idlest(now) else { return false };
+        let Some(Booking { place, peer: Some(peer), .. }) = self.bookings.remove(&id) else { return false };
+        self.counts.release(place);
+        self.refused.gave_way += 1;
+        self.leaving.insert(id);
+        self.to_close.push_back((peer, id));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
     #[cfg(test)]
     /// True if this peer is banned.
     pub(crate) fn is_banned(&self, peer: &PeerId, now: Instant) -> bool {
@@ -130,8 +201,15 @@ impl ConnectionLimits {
     fn begin_inbound(&mut self, id: ConnectionId, from: &Multiaddr) -> Result<(), Refused> {
         let ip = remote_ip(from);
         self.check_ip(ip)?;
-        let place = self.counts.admit_inbound(ConnectionOrigin::of(ip))?;
-        self.bookings.insert(id, Booking { place, peer: None });
+        let (origin, now) = (ConnectionOrigin::of(ip), Instant::now());
+        let place = match self.counts.admit_inbound(origin, false) {
+            // Nobody gives way before the handshake: that would cost a stranger nothing.
+            Err(refused) if refused.is_of_all() && self.idlest(now).is_some() => {
+                self.counts.admit_inbound(origin, true)?
+            }
+            place => place?,
+        };
+        self.bookings.insert(id, Booking { place, peer: None, session: false, used: now, useful: false });
         Ok(())
     }
 
@@ -157,7 +235,8 @@ impl ConnectionLimits {
             return Err(Refused::BannedIp);
         }
         let place = self.counts.admit_outbound()?;
-        self.bookings.insert(id, Booking { place, peer: None });
+        let used = Instant::now();
+        self.bookings.insert(id, Booking { place, peer: None, session: false, used, useful: false });
         Ok(())
     }
 
@@ -170,9 +249,12 @@ impl ConnectionLimits {
         if with_peer >= limit {
             return Err(Refused::PerPeer(limit));
         }
-        match self.bookings.get(&id) {
-            Some(booking) => self.counts.may_establish(booking.place),
-            None => Ok(()),
+        let Some(place) = self.bookings.get(&id).map(|booking| booking.place) else { return Ok(()) };
+        loop {
+            match self.counts.may_establish(place) {
+                Err(refused) if refused.is_of_all() && self.give_way(Instant::now()) => {}
+                done => return done,
+            }
         }
     }
 
@@ -195,10 +277,12 @@ impl ConnectionLimits {
         if let Some(booking) = self.bookings.get_mut(&id) {
             booking.place = self.counts.establish(booking.place);
             booking.peer = Some(peer);
+            booking.used = Instant::now();
         }
     }
 
     fn release(&mut self, id: ConnectionId) {
+        self.leaving.remove(&id);
         if let Some(booking) = self.bookings.remove(&id) {
             self.counts.release(booking.place);
         }
@@ -276,7 +360,11 @@ impl NetworkBehaviour for ConnectionLimits {
         match event {}
     }
 
-    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        if let Some((peer_id, id)) = self.to_close.pop_front() {
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) });
+        }
+        self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }

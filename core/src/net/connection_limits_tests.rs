@@ -152,6 +152,49 @@ fn a_place_comes_back_once_however_a_connection_ends() {
     door.dial(peer, &[]).expect("after a connection");
 }
 
+/// Full of idle sessions, a node takes a newcomer in the place of the one that has been idle for longest.
+#[test]
+fn idle_connections_give_way_to_newcomers_and_busy_ones_do_not() {
+    let idle = Duration::from_millis(30);
+    let mut door = Door::new(GateLimits { inbound: 3, idle: Some(idle), ..wide() });
+    let lan = address("10.0.0.1");
+    let mut enter = |door: &mut Door, from: &Multiaddr| {
+        let (id, peer) = (door.knock(from)?, PeerId::random());
+        door.enter(id, peer, from).map(|()| (id, peer))
+    };
+    let first = enter(&mut door, &lan).expect("a place");
+    let second = enter(&mut door, &lan).expect("a place");
+    let third = enter(&mut door, &lan).expect("a place");
+    [first, second, third].iter().for_each(|(id, _)| door.gate.carries_session(*id));
+    assert_eq!(door.knock(&lan), Err(Refused::Inbound(3)), "nobody is idle yet");
+    std::thread::sleep(idle);
+    door.gate.used(first.1, Instant::now());
+    let fourth = enter(&mut door, &lan).expect("the place of the second");
+    assert_eq!(door.gate.refused().gave_way, 1);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(ToSwarm::CloseConnection { peer_id, .. }) = door.gate.poll(&mut cx) else {
+        panic!("it is closed")
+    };
+    assert_eq!(peer_id, second.1);
+    door.leave(second.0, second.1);
+    let fifth = enter(&mut door, &lan).expect("the place of the third");
+    assert_eq!(door.knock(&lan), Err(Refused::Inbound(3)), "the others have just come, or are of use");
+    for (id, peer) in [first, fourth, fifth] {
+        door.leave(id, peer);
+    }
+    // The crowd of one neighbourhood gives way, even to one that was there before it.
+    let early = enter(&mut door, &address("1.2.3.4")).expect("a place");
+    let crowd =
+        [enter(&mut door, &lan), enter(&mut door, &address("10.0.0.2"))].map(|one| one.expect("a place"));
+    std::thread::sleep(idle);
+    door.gate.poll(&mut cx).is_ready().then(|| door.gate.poll(&mut cx));
+    enter(&mut door, &address("5.6.7.8")).expect("the place of one of the crowd");
+    let Poll::Ready(ToSwarm::CloseConnection { peer_id, .. }) = door.gate.poll(&mut cx) else {
+        panic!("it is closed")
+    };
+    assert!(peer_id != early.1 && crowd.iter().any(|(_, peer)| *peer == peer_id));
+}
+
 #[test]
 fn one_peer_has_two_connections_whoever_dialled() {
     let mut door = Door::new(GateLimits { per_peer: 2, ..wide() });

@@ -391,6 +391,9 @@ impl Actor {
         self.peers.bans.save(&self.store);
         self.remembered.peers.save_now_and_then(&self.store);
         self.peers.probe(now);
+        for peer in self.peers.lively() {
+            self.network.behaviour_mut().gate.used(peer, now);
+        }
         self.exchange(|_, uploads, fx| uploads.offer_waiting(fx));
         self.tend_widths();
         // The ports of a node that ends before that are not looked for again.

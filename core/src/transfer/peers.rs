@@ -369,6 +369,18 @@ impl Peers {
         });
     }
 
+    /// Returns the peers that have given or taken something since the last call.
+    pub(crate) fn lively(&mut self) -> Vec<PeerId> {
+        let mut lively = Vec::new();
+        for peer in self.peers.values_mut() {
+            let moved = peer.session.traffic.up() + peer.session.traffic.down();
+            if std::mem::replace(&mut peer.moved_bytes, moved) != moved {
+                lively.push(peer.id);
+            }
+        }
+        lively
+    }
+
     /// Returns the peers worth dialling in the next run, each with an address.
     pub(crate) fn givers(&self) -> impl Iterator<Item = (PeerId, Multiaddr)> {
         self.peers.values().filter_map(Peer::worth)

@@ -78,6 +78,21 @@ fn d9_a_crowd_is_held_to_its_places_and_gives_them_back() {
     seeder.stop().success();
 }
 
+#[test]
+fn idle_sessions_in_all_places_give_way_to_who_wants_something() {
+    let content = Content::new(MIB, 97);
+    let seeder = content.publish(&[]);
+    let baseline = timed_get(&content.id(), &[seeder.addr()]);
+    let crowd = Crowd::connect(seeder.addr(), 200);
+    wait_until("the crowd has tried", PATIENCE, || crowd.tried() == 200);
+    for _ in 0..3 {
+        let took = timed_get(&content.id(), &[seeder.addr()]);
+        assert!(took <= baseline + SLACK, "{took:?} in place of {baseline:?}");
+    }
+    assert!(crowd.open() >= 100, "the others stay: {}", crowd.open());
+    seeder.stop().success();
+}
+
 /// Inbound connections do not use up the places for outbound ones.
 #[test]
 fn d9_idle_sessions_do_not_keep_a_node_from_going_out() {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::address::subnet;
 use crate::limits;
@@ -35,6 +35,9 @@ pub(crate) struct GateLimits {
     pub(crate) per_lan_host: usize,
     /// Bans remembered.
     pub(crate) bans: usize,
+    /// Time without having given or taken something after which an inbound connection gives way to another
+    /// one; a third of it for peers that never did. `None` if connections give way to nobody.
+    pub(crate) idle: Option<Duration>,
 }
 
 impl Default for GateLimits {
@@ -51,6 +54,7 @@ impl Default for GateLimits {
             lan_inbound: limits::LAN_INBOUND,
             per_lan_host: limits::PER_LAN_HOST,
             bans: limits::BANS,
+            idle: None,
         }
     }
 }
@@ -123,6 +127,15 @@ pub(crate) struct RefusedCounts {
     pub(crate) banned_peer: u64,
     /// Refusals by [`Refused::BannedIp`].
     pub(crate) banned_ip: u64,
+    /// Idle connections that gave way to others.
+    pub(crate) gave_way: u64,
+}
+
+impl Refused {
+    /// True if all connections together are too many, so that one may give way to another.
+    pub(crate) const fn is_of_all(self) -> bool {
+        matches!(self, Self::Inbound(_) | Self::Connections(_) | Self::Lan(_))
+    }
 }
 
 impl RefusedCounts {
@@ -141,6 +154,7 @@ impl RefusedCounts {
             ("addresses that peers had no business to name", self.address),
             ("banned peers", self.banned_peer),
             ("banned addresses", self.banned_ip),
+            ("idle connections that gave way to others", self.gave_way),
         ];
         rows.into_iter().map(|(name, n)| (name.to_owned(), n)).collect()
     }
@@ -213,24 +227,35 @@ impl GateCounts {
         &self.limits
     }
 
-    /// Takes a slot for an inbound connection that is about to begin its handshake.
-    pub(crate) fn admit_inbound(&mut self, origin: ConnectionOrigin) -> Result<ConnectionSlot, Refused> {
+    /// Takes a slot for an inbound connection that is about to begin its handshake. With `in_place`, another
+    /// one gives way once the handshake is over, so that the limits on all connections together do not hold
+    /// for it now.
+    pub(crate) fn admit_inbound(
+        &mut self,
+        origin: ConnectionOrigin,
+        in_place: bool,
+    ) -> Result<ConnectionSlot, Refused> {
         let limits = &self.limits;
         below(self.pending_inbound, limits.pending_inbound, Refused::PendingInbound)?;
-        below(self.inbound, limits.inbound, Refused::Inbound)?;
+        if !in_place {
+            below(self.inbound, limits.inbound, Refused::Inbound)?;
+        }
         if let Some(ip) = origin.host() {
             below(count(&self.pending_hosts, ip), limits.pending_per_host, Refused::PendingInbound)?;
         }
         let room = limits.connections.saturating_sub(limits.outbound);
-        if self.pending_inbound + self.inbound >= room {
+        if !in_place && self.pending_inbound + self.inbound >= room {
             return Err(Refused::Connections(limits.connections));
         }
         match origin {
             ConnectionOrigin::Unknown => {}
+            ConnectionOrigin::Loopback if in_place => {}
             ConnectionOrigin::Loopback => below(self.lan, limits.lan_inbound, Refused::Lan)?,
             ConnectionOrigin::Lan(ip) => {
                 below(count(&self.hosts, ip), limits.per_lan_host, Refused::LanHost)?;
-                below(self.lan, limits.lan_inbound, Refused::Lan)?;
+                if !in_place {
+                    below(self.lan, limits.lan_inbound, Refused::Lan)?;
+                }
             }
             ConnectionOrigin::Public(ip) => {
                 below(count(&self.hosts, ip), limits.per_public_ip, Refused::PublicIp)?;
@@ -256,7 +281,17 @@ impl GateCounts {
     /// may still refuse it.
     pub(crate) fn may_establish(&self, place: ConnectionSlot) -> Result<(), Refused> {
         match place {
-            ConnectionSlot::PendingInbound(_) => below(self.inbound, self.limits.inbound, Refused::Inbound),
+            ConnectionSlot::PendingInbound(origin) => {
+                below(self.inbound, self.limits.inbound, Refused::Inbound)?;
+                let room = self.limits.connections.saturating_sub(self.limits.outbound);
+                if self.inbound >= room {
+                    return Err(Refused::Connections(self.limits.connections));
+                }
+                // The connection itself is counted already.
+                let near = matches!(origin, ConnectionOrigin::Lan(_) | ConnectionOrigin::Loopback);
+                let others = if near { self.lan.saturating_sub(1) } else { 0 };
+                below(others, self.limits.lan_inbound, Refused::Lan)
+            }
             ConnectionSlot::Inbound(_) | ConnectionSlot::Outbound => Ok(()),
         }
     }

@@ -28,6 +28,7 @@ pub(in crate::net) fn wide() -> GateLimits {
         lan_inbound: 1000,
         per_lan_host: 1000,
         bans: 1000,
+        idle: None,
     }
 }
 
@@ -49,41 +50,42 @@ fn addresses_are_told_apart() {
 #[test]
 fn a_public_address_has_its_limit_and_gets_its_place_back() {
     let mut counts = GateCounts::new(GateLimits { per_public_ip: 2, ..wide() });
-    let first = counts.admit_inbound(from("1.2.3.4")).expect("the first");
-    let second = counts.admit_inbound(from("1.2.3.4")).expect("the second");
-    assert_eq!(counts.admit_inbound(from("1.2.3.4")), Err(Refused::PublicIp(2)));
+    let first = counts.admit_inbound(from("1.2.3.4"), false).expect("the first");
+    let second = counts.admit_inbound(from("1.2.3.4"), false).expect("the second");
+    assert_eq!(counts.admit_inbound(from("1.2.3.4"), false), Err(Refused::PublicIp(2)));
     assert_eq!(
-        counts.admit_inbound(from("::ffff:1.2.3.4")),
+        counts.admit_inbound(from("::ffff:1.2.3.4"), false),
         Err(Refused::PublicIp(2)),
         "the same in disguise"
     );
-    counts.admit_inbound(from("1.2.3.5")).expect("a neighbour");
+    counts.admit_inbound(from("1.2.3.5"), false).expect("a neighbour");
 
     counts.release(first);
-    let third = counts.admit_inbound(from("1.2.3.4")).expect("a place that became free in the handshake");
+    let third =
+        counts.admit_inbound(from("1.2.3.4"), false).expect("a place that became free in the handshake");
     let second = counts.establish(second);
     assert_eq!(
-        counts.admit_inbound(from("1.2.3.4")),
+        counts.admit_inbound(from("1.2.3.4"), false),
         Err(Refused::PublicIp(2)),
         "established ones count too"
     );
     counts.release(second);
     counts.release(third);
-    counts.admit_inbound(from("1.2.3.4")).expect("a place that became free after the handshake");
+    counts.admit_inbound(from("1.2.3.4"), false).expect("a place that became free after the handshake");
 }
 
 #[test]
 fn a_subnet_has_its_limit() {
     let mut counts = GateCounts::new(GateLimits { per_subnet: 2, ..wide() });
     for text in ["1.2.3.4", "1.2.3.200", "2001:db8::1", "2001:db8::ffff:1"] {
-        counts.admit_inbound(from(text)).expect(text);
+        counts.admit_inbound(from(text), false).expect(text);
     }
-    assert_eq!(counts.admit_inbound(from("1.2.3.5")), Err(Refused::Subnet(2)));
-    assert_eq!(counts.admit_inbound(from("2001:db8:0:0:9::")), Err(Refused::Subnet(2)));
-    counts.admit_inbound(from("1.2.4.4")).expect("the next /24");
-    counts.admit_inbound(from("2001:db8:0:1::1")).expect("the next /64");
+    assert_eq!(counts.admit_inbound(from("1.2.3.5"), false), Err(Refused::Subnet(2)));
+    assert_eq!(counts.admit_inbound(from("2001:db8:0:0:9::"), false), Err(Refused::Subnet(2)));
+    counts.admit_inbound(from("1.2.4.4"), false).expect("the next /24");
+    counts.admit_inbound(from("2001:db8:0:1::1"), false).expect("the next /64");
     for _ in 0..10 {
-        counts.admit_inbound(from("10.0.0.1")).expect("no subnets in the local network");
+        counts.admit_inbound(from("10.0.0.1"), false).expect("no subnets in the local network");
     }
 }
 
@@ -91,33 +93,34 @@ fn a_subnet_has_its_limit() {
 fn the_local_network_has_its_own_limits_and_loopback_no_hosts() {
     let mut counts =
         GateCounts::new(GateLimits { per_lan_host: 2, lan_inbound: 6, per_public_ip: 0, ..wide() });
-    counts.admit_inbound(from("192.168.1.5")).expect("the first");
-    let second = counts.admit_inbound(from("192.168.1.5")).expect("the second");
-    assert_eq!(counts.admit_inbound(from("192.168.1.5")), Err(Refused::LanHost(2)));
+    counts.admit_inbound(from("192.168.1.5"), false).expect("the first");
+    let second = counts.admit_inbound(from("192.168.1.5"), false).expect("the second");
+    assert_eq!(counts.admit_inbound(from("192.168.1.5"), false), Err(Refused::LanHost(2)));
     counts.release(second);
-    counts.admit_inbound(from("192.168.1.5")).expect("the second again");
+    counts.admit_inbound(from("192.168.1.5"), false).expect("the second again");
     for _ in 0..4 {
-        counts.admit_inbound(from("127.0.0.1")).expect("loopback");
+        counts.admit_inbound(from("127.0.0.1"), false).expect("loopback");
     }
-    assert_eq!(counts.admit_inbound(from("127.0.0.1")), Err(Refused::Lan(6)));
-    assert_eq!(counts.admit_inbound(from("10.9.9.9")), Err(Refused::Lan(6)));
-    counts.admit_inbound(ConnectionOrigin::Unknown).expect("a relayed one has no address to count");
+    assert_eq!(counts.admit_inbound(from("127.0.0.1"), false), Err(Refused::Lan(6)));
+    assert_eq!(counts.admit_inbound(from("10.9.9.9"), false), Err(Refused::Lan(6)));
+    counts.admit_inbound(ConnectionOrigin::Unknown, false).expect("a relayed one has no address to count");
 }
 
 #[test]
 fn handshakes_and_connections_have_their_limits() {
     let mut counts = GateCounts::new(GateLimits { pending_inbound: 2, inbound: 3, ..wide() });
-    let place = counts.admit_inbound(ConnectionOrigin::Unknown).expect("the first");
-    let late = counts.admit_inbound(ConnectionOrigin::Unknown).expect("the second");
-    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown), Err(Refused::PendingInbound(2)));
+    let place = counts.admit_inbound(ConnectionOrigin::Unknown, false).expect("the first");
+    let late = counts.admit_inbound(ConnectionOrigin::Unknown, false).expect("the second");
+    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown, false), Err(Refused::PendingInbound(2)));
     counts.establish(place);
     for _ in 0..2 {
-        let place = counts.admit_inbound(ConnectionOrigin::Unknown).expect("while one is in its handshake");
+        let place =
+            counts.admit_inbound(ConnectionOrigin::Unknown, false).expect("while one is in its handshake");
         assert_eq!(counts.may_establish(place), Ok(()));
         counts.establish(place);
     }
     assert_eq!(
-        counts.admit_inbound(ConnectionOrigin::Unknown),
+        counts.admit_inbound(ConnectionOrigin::Unknown, false),
         Err(Refused::Inbound(3)),
         "before its handshake"
     );
@@ -128,10 +131,10 @@ fn handshakes_and_connections_have_their_limits() {
 fn inbound_connections_never_take_the_place_of_outbound_ones() {
     let mut counts = GateCounts::new(GateLimits { connections: 5, outbound: 2, ..wide() });
     let places: Vec<_> =
-        (0..3).map(|_| counts.admit_inbound(ConnectionOrigin::Unknown).expect("inbound")).collect();
-    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown), Err(Refused::Connections(5)));
+        (0..3).map(|_| counts.admit_inbound(ConnectionOrigin::Unknown, false).expect("inbound")).collect();
+    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown, false), Err(Refused::Connections(5)));
     places.into_iter().for_each(|place| assert_ne!(counts.establish(place), place));
-    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown), Err(Refused::Connections(5)));
+    assert_eq!(counts.admit_inbound(ConnectionOrigin::Unknown, false), Err(Refused::Connections(5)));
 
     let first = counts.admit_outbound().expect("outbound");
     counts.admit_outbound().expect("outbound");

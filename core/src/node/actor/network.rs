@@ -81,6 +81,7 @@ impl Actor {
                 met.called = streams::is_caller(&endpoint);
                 met.near = !endpoint.is_relayed() && is_near(&met.addr, class, &self.listen.borrow());
                 self.peers.add(key, met);
+                self.network.behaviour_mut().gate.carries_session(connection);
                 let hello = self.hello();
                 self.peers.send(key, Message::Hello(hello));
                 // The dialler's wants do not depend on the peer's `Hello`, so they need not wait for it.

@@ -90,6 +90,8 @@ pub(crate) struct Peer {
     pub(super) heard: Instant,
     /// Payload bytes received when they were last looked at.
     pub(super) heard_bytes: u64,
+    /// Payload bytes received and sent when they were last looked at.
+    pub(super) moved_bytes: u64,
     /// The unanswered ping: its number and the time it was sent.
     pub(super) ping: Option<(u64, Instant)>,
     /// The time of the last ping.
@@ -134,6 +136,7 @@ impl Peer {
             session,
             heard,
             heard_bytes: 0,
+            moved_bytes: 0,
             ping: None,
             pinged: heard,
             rtt: None,
