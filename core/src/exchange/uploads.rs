@@ -98,9 +98,12 @@ pub enum WantOutcome {
     Answered,
     /// The store must be asked for the blob; its answer goes to [`Uploads::opened`].
     Open,
-    /// The peer may not fetch, and will be told that there is nothing. If `look` is set, the store must be
-    /// asked for something that it has not, and [`Uploads::refused`] be called then.
-    Denied { look: bool },
+    /// The peer may not fetch, and will be told that there is nothing.
+    Denied {
+        /// True if the store must be asked for something that it has not, and [`Uploads::refused`] be called
+        /// then.
+        look: bool,
+    },
 }
 
 impl<B> Default for Uploads<B> {

@@ -158,7 +158,7 @@ fn idle_connections_give_way_to_newcomers_and_busy_ones_do_not() {
     let idle = Duration::from_millis(30);
     let mut door = Door::new(GateLimits { inbound: 3, idle: Some(idle), ..wide() });
     let lan = address("10.0.0.1");
-    let mut enter = |door: &mut Door, from: &Multiaddr| {
+    let enter = |door: &mut Door, from: &Multiaddr| {
         let (id, peer) = (door.knock(from)?, PeerId::random());
         door.enter(id, peer, from).map(|()| (id, peer))
     };
