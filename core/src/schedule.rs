@@ -32,6 +32,7 @@ mod free_riders;
 mod give;
 pub mod holders;
 pub mod inflight;
+mod patience;
 pub mod pick;
 pub mod rarity;
 mod read;
@@ -40,6 +41,7 @@ pub mod resolve;
 mod site_gateways;
 mod super_seeding;
 mod take;
+mod taker;
 mod uplink;
 pub mod upload;
 
@@ -52,7 +54,7 @@ use crate::content::geometry::Geometry;
 use crate::{limits, random};
 use blob::{BlobSchedule, PeerBlob};
 pub use event::{Input, Output, RequestFailure};
-use give::{Giving, Taker};
+use give::Giving;
 use holders::Holder;
 use inflight::InFlight;
 use pick::Picker;
@@ -61,6 +63,7 @@ pub use site_gateways::{Beat, Tag};
 use site_gateways::{Border, SiteView};
 use super_seeding::Seed;
 use take::Taking;
+use taker::Taker;
 
 /// The time since a fixed start that the driver chooses.
 pub type Now = Duration;
@@ -272,10 +275,11 @@ impl Scheduler {
     /// which saves a round trip: most likely it needs something.
     fn takes(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let local = self.is_local(peer);
+        let until = self.peers.get(&peer).map_or(Now::ZERO, |holder| holder.patience.until());
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let (chunks, have) = (b.geometry.chunks(), b.have.clone());
         let link = b.link(peer, local);
-        link.taker.get_or_insert_with(|| Taker::new(chunks, have.count()));
+        link.taker.get_or_insert_with(|| Taker::new(chunks, have.count(), until));
         link.told_have = have;
         self.give(now, out);
     }

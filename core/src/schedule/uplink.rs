@@ -12,6 +12,10 @@ use crate::limits;
 pub(super) struct Lane {
     /// Bytes of grants that have not been answered.
     pub(super) granted: u64,
+    /// Bytes of those grants that newcomers have: takers that never requested anything.
+    newcomers: u64,
+    /// The time of the last request of a taker.
+    pub(super) used: Option<Now>,
     /// Bytes that were requested and have not been sent.
     pub(super) asked: u64,
     /// Bytes per second while there was something to send; 0 before it was measured. The line can do more if
@@ -71,6 +75,8 @@ const STUCK_LEAST: Duration = Duration::from_secs(2);
 /// The least time after which a taker is stuck while nothing is sent to other takers either. The time that
 /// all bytes in its lane take on a thin line is added to it: the whole line may be slow.
 const STUCK_UNKNOWN: Duration = Duration::from_secs(5);
+/// The time after a request for which places are kept for takers that use them.
+const USED_FOR: Duration = Duration::from_secs(2);
 /// Work that is kept in store beyond the turnaround: a node answers within this time even when it is busy.
 const SLACK: Duration = Duration::from_millis(8);
 /// The work that one grant carries, about, so that many small chunks do not each cost a message.
@@ -80,6 +86,8 @@ impl Lane {
     pub(super) const fn new() -> Self {
         Self {
             granted: 0,
+            newcomers: 0,
+            used: None,
             asked: 0,
             rate: 0,
             known: false,
@@ -107,6 +115,25 @@ impl Lane {
             self.began.is_none_or(|began| self.latest.saturating_sub(began) < self.turnaround * START_TRIPS);
         let least = if self.known && !grows { 0 } else { first };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
+    }
+
+    /// Returns true if one more chunk may be granted to a newcomer. Newcomers may never answer, so they share
+    /// half of the budget while other takers use theirs.
+    pub(super) fn takes_newcomers(&self, chunk: u64, budget: u64, now: Now) -> bool {
+        let used = self.used.is_some_and(|used| now.saturating_sub(used) < USED_FOR);
+        !used || self.newcomers == 0 || self.newcomers + chunk <= budget / 2
+    }
+
+    /// Records a grant of some bytes, to a `newcomer` or to a taker that has requested something.
+    pub(super) const fn grants(&mut self, bytes: u64, newcomer: bool) {
+        self.granted += bytes;
+        self.newcomers += if newcomer { bytes } else { 0 };
+    }
+
+    /// Records that a grant of some bytes is answered or over.
+    pub(super) const fn grants_end(&mut self, bytes: u64, newcomer: bool) {
+        self.granted = self.granted.saturating_sub(bytes);
+        self.newcomers = self.newcomers.saturating_sub(if newcomer { bytes } else { 0 });
     }
 
     /// Returns true if one more chunk fits the budget.

@@ -109,6 +109,10 @@ impl Actor {
                 true,
             ) => self.office_message(key, message),
             (message, true) => {
+                let units = self.downloads.work_of(key, &message, &self.uploads);
+                if let Some(peer) = self.peers.get(key).filter(|_| units > 0) {
+                    peer.session.traffic.worked(units);
+                }
                 self.exchange(|downloads, uploads, fx| drop(downloads.heard(key, message, fx, uploads)));
             }
         }
