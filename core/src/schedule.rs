@@ -122,6 +122,7 @@ impl Scheduler {
             Input::RoundTrip { peer, took } => {
                 self.peers.get_mut(&peer).into_iter().for_each(|holder| holder.is_away(took));
             }
+            Input::Limited { near, far } => self.giving.limited(near, far),
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
             Input::Serve { blob, geometry, have, origin } => {
                 self.serve(blob, geometry, &have, origin, now, out)
@@ -158,6 +159,7 @@ impl Scheduler {
             }
             Input::Requested { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
             Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
+            Input::Sending { peer, blob, bytes } => self.sending(peer, blob, bytes, now),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
             Input::Bytes { peer, blob, chunk, bytes } => self.received((peer, blob, chunk), bytes, now),
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
@@ -366,6 +368,8 @@ impl Scheduler {
     }
 }
 
+#[cfg(test)]
+mod slow_tests;
 #[cfg(test)]
 #[path = "schedule_tests.rs"]
 mod tests;

@@ -20,6 +20,7 @@ mod quota;
 mod serve;
 mod served;
 mod shares;
+mod slow_lines;
 mod source;
 mod tidy;
 mod webseed;

@@ -44,6 +44,11 @@ impl Giving {
         self.wake
     }
 
+    /// Sets the limits of both lanes, in bytes per second.
+    pub(super) const fn limited(&mut self, near: Option<u64>, far: Option<u64>) {
+        (self.lanes[0].limit, self.lanes[1].limit) = (near, far);
+    }
+
     fn wake_at(&mut self, at: Now) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
@@ -88,7 +93,8 @@ impl Scheduler {
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
-        let (quantum, newcomers) = (lane.quantum(chunk), lane.takes_newcomers(chunk, budget, now));
+        let (quantum, slow) = (lane.quantum(chunk), lane.is_slow(chunk));
+        let newcomers = lane.takes_newcomers(chunk, budget, now);
         let rate = self.giving.rate();
         let rests = b.seed.as_ref().is_some_and(|seed| seed.rests(rate, chunk, now));
         let (peers, random, places) = (&self.peers, &mut self.random, budget / chunk);
@@ -101,8 +107,12 @@ impl Scheduler {
             let taker = b.links.get(&peer)?.taker.as_ref()?;
             let hint = b.seed.as_ref().and_then(|seed| match taker.reads {
                 true => seed.next_for(&taker.taken),
+                false if slow => seed.assign_slowly(&taker.taken, random, now),
                 false => seed.assign(&taker.taken, random),
             });
+            if slow && b.seed.is_some() && !taker.reads {
+                return Some((peer, hint, hint.is_some()));
+            }
             let waits = now.saturating_sub(taker.moved) >= limits::SEED_REST;
             Some((peer, hint, !rests || waits || hint.is_some() || taker.reads))
         };
@@ -176,6 +186,11 @@ impl Scheduler {
         }
         let mut alone = false;
         if let Some(seed) = of.seed {
+            // It goes out behind, or side by side with, what was requested before.
+            if let Some(takes) = of.lane.takes_slowly(of.size) {
+                let queue = of.lane.takes_slowly(of.lane.asked).unwrap_or_default();
+                seed.leaves(chunk, now + queue + takes * 2 + limits::SEED_REST);
+            }
             // A taker outside the site does not tell what it has: a copy that left counts as a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
@@ -231,6 +246,15 @@ impl Scheduler {
             && let Some(Dealing { taker, .. }) = self.dealing(peer, blob)
         {
             (taker.pause_until, taker.ignores) = (taker.pause_until.min(now), false);
+        }
+    }
+
+    /// Records that a part of a chunk was sent. On a line that this node limits itself that shows that the
+    /// taker reads.
+    pub(super) fn sending(&mut self, peer: PeerKey, blob: BlobKey, bytes: u64, now: Now) {
+        let Some(Dealing { size, lane, taker, .. }) = self.dealing(peer, blob) else { return };
+        if lane.is_progress(size, bytes) {
+            taker.progress = now;
         }
     }
 

@@ -53,6 +53,9 @@ impl Actor {
                     downloads.chunk(key, (blob, chunk, bytes), outcome, fx, uploads)
                 });
             }
+            SessionEvent::Sending { blob, bytes } => {
+                self.exchange(|downloads, uploads, fx| downloads.sending(key, (blob, bytes), fx, uploads));
+            }
             SessionEvent::Sent { blob, whole } => {
                 self.exchange(|downloads, uploads, fx| downloads.sent(key, (blob, whole), fx, uploads));
             }
