@@ -22,6 +22,7 @@ mod served;
 mod shares;
 mod slow_lines;
 mod source;
+mod sparse;
 mod tidy;
 mod webseed;
 mod worlds;
