@@ -12,3 +12,4 @@ pub mod seal;
 pub mod select;
 pub mod share;
 pub mod tree;
+pub mod zeros;

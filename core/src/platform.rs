@@ -21,8 +21,8 @@ pub(crate) use system::endpoint::{
 pub(crate) use system::files::{
     DEVICES, SystemCopy, allocated_bytes, can_read, changed_at, copy_by_system, create_new,
     create_private_folders, device, each_written, free_bytes, inode, is_device, is_out_of_files, is_own,
-    make_ordinary, modified_at, names, never_wait, open_in_place, open_itself_to_write, open_without_waiting,
-    path_bytes, path_from_bytes, permissions, sync_file_system, try_lock, with_mode,
+    leave_hole, make_ordinary, modified_at, names, never_wait, open_in_place, open_itself_to_write,
+    open_without_waiting, path_bytes, path_from_bytes, permissions, sync_file_system, try_lock, with_mode,
 };
 pub(crate) use system::folder::{FileStat, FolderEntry, FolderHandle, rename_new, stat_at, stat_of};
 pub(crate) use system::positions::{read_exact_at, write_all_at, write_all_of};

@@ -32,6 +32,7 @@ mod free_riders;
 mod give;
 pub mod holders;
 pub mod inflight;
+mod patience;
 pub mod pick;
 pub mod rarity;
 mod read;
@@ -40,6 +41,7 @@ pub mod resolve;
 mod site_gateways;
 mod super_seeding;
 mod take;
+mod taker;
 mod uplink;
 pub mod upload;
 
@@ -52,7 +54,7 @@ use crate::content::geometry::Geometry;
 use crate::{limits, random};
 use blob::{BlobSchedule, PeerBlob};
 pub use event::{Input, Output, RequestFailure};
-use give::{Giving, Taker};
+use give::Giving;
 use holders::Holder;
 use inflight::InFlight;
 use pick::Picker;
@@ -61,6 +63,7 @@ pub use site_gateways::{Beat, Tag};
 use site_gateways::{Border, SiteView};
 use super_seeding::Seed;
 use take::Taking;
+use taker::Taker;
 
 /// The time since a fixed start that the driver chooses.
 pub type Now = Duration;
@@ -119,6 +122,7 @@ impl Scheduler {
             Input::RoundTrip { peer, took } => {
                 self.peers.get_mut(&peer).into_iter().for_each(|holder| holder.is_away(took));
             }
+            Input::Limited { near, far } => self.giving.limited(near, far),
             Input::PeerDown { peer } => self.peer_down(peer, now, out),
             Input::Serve { blob, geometry, have, origin } => {
                 self.serve(blob, geometry, &have, origin, now, out)
@@ -155,6 +159,7 @@ impl Scheduler {
             }
             Input::Requested { peer, blob, chunk } => self.asked((peer, blob, chunk), true, now, out),
             Input::Pushed { peer, blob, chunk } => self.asked((peer, blob, chunk), false, now, out),
+            Input::Sending { peer, blob, bytes } => self.sending(peer, blob, bytes, now),
             Input::Sent { peer, blob, whole } => self.sent(peer, blob, whole, now, out),
             Input::Bytes { peer, blob, chunk, bytes } => self.received((peer, blob, chunk), bytes, now),
             Input::Verified { peer, blob, chunk } => self.verified(peer, blob, chunk, now, out),
@@ -272,10 +277,11 @@ impl Scheduler {
     /// which saves a round trip: most likely it needs something.
     fn takes(&mut self, peer: PeerKey, blob: BlobKey, now: Now, out: &mut Vec<Output>) {
         let local = self.is_local(peer);
+        let until = self.peers.get(&peer).map_or(Now::ZERO, |holder| holder.patience.until());
         let Some(b) = self.blobs.get_mut(&blob) else { return };
         let (chunks, have) = (b.geometry.chunks(), b.have.clone());
         let link = b.link(peer, local);
-        link.taker.get_or_insert_with(|| Taker::new(chunks, have.count()));
+        link.taker.get_or_insert_with(|| Taker::new(chunks, have.count(), until));
         link.told_have = have;
         self.give(now, out);
     }
@@ -362,6 +368,8 @@ impl Scheduler {
     }
 }
 
+#[cfg(test)]
+mod slow_tests;
 #[cfg(test)]
 #[path = "schedule_tests.rs"]
 mod tests;

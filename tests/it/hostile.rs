@@ -10,6 +10,7 @@ mod crowds;
 mod extraction;
 mod floods;
 mod frames;
+mod idlers;
 pub(crate) mod names;
 mod silent;
 mod trees;

@@ -295,6 +295,12 @@ impl<B: OpenBlob> Downloads<B> {
         self.scheduler.handle(input, now, &mut self.out);
     }
 
+    /// Sets the rates to which this node limits its uploads, to peers of its site and to all others, in bytes
+    /// per second; `None` without a limit.
+    pub fn limited(&mut self, near: Option<u64>, far: Option<u64>, now: Now) {
+        self.scheduler.handle(Input::Limited { near, far }, now, &mut self.out);
+    }
+
     /// Records a measured round trip to a peer.
     pub fn round_trip(&mut self, peer: PeerKey, took: Duration, now: Now) {
         let input = Input::RoundTrip { peer, took };

@@ -5,7 +5,10 @@ use super::effects::Effects;
 use super::open_blob::OpenBlob;
 use super::uploads::Uploads;
 use crate::schedule::PeerKey;
-use crate::wire::{Message, Offer};
+use crate::wire::{Have, Message, Offer};
+
+/// Chunks that a message names for each unit of work. Each may change who has it, or who needs it.
+const NAMED: u64 = 2;
 
 impl<B: OpenBlob> Downloads<B> {
     /// Handles a message about fetching or giving, and returns any other message. Wants and offers are among
@@ -43,6 +46,25 @@ impl<B: OpenBlob> Downloads<B> {
             other => return Some(other),
         }
         None
+    }
+
+    /// Returns the work that a message causes beyond that of its bytes, in units of
+    /// [`MESSAGE_WORK`](crate::limits::MESSAGE_WORK): a few bytes may name all chunks of a blob.
+    pub fn work_of(&self, peer: PeerKey, message: &Message, uploads: &Uploads<B>) -> u64 {
+        let named = |set: &Have, chunks: u32| match set {
+            Have::All => u64::from(chunks),
+            Have::Runs(runs) => runs.iter().map(|(_, count)| u64::from(*count)).sum(),
+            Have::Bits(bytes) => bytes.iter().map(|byte| u64::from(byte.count_ones())).sum(),
+        };
+        let named = match message {
+            Message::Need { blob, add, drop } => uploads.taken(peer, *blob).map_or(0, |source| {
+                let chunks = source.geometry().chunks();
+                named(add, chunks) + named(drop, chunks)
+            }),
+            Message::Have { blob, add } => named(add, self.chunks_offered(peer, *blob)),
+            _ => 0,
+        };
+        named / NAMED
     }
 
     /// Handles a peer's offer. An offer that is not `taken` answers the want and does no more. Returns false

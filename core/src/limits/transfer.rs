@@ -38,6 +38,12 @@ pub const GIVE_BYTES: u64 = 32 << 20;
 /// Rate, in bytes per second, assumed of a path before it is measured: this times the round trip is under way
 /// at first. TCP's slow start needs eight round trips until it carries more.
 pub const START_RATE: u64 = 50_000_000;
+/// Units of work that the messages of one peer may cause in a second, and at once. Nearly all honest sessions
+/// need fewer than a thousand. Eight floods of this size leave a node most of a processor.
+pub const MESSAGE_WORK: u32 = 8000;
+/// Bytes of chunks that earn one more unit of [`MESSAGE_WORK`]: a chunk of the smallest size earns as many
+/// units as its request, a refusal and its part of the news cost.
+pub const MESSAGE_WORK_BYTES: u64 = 16 << 10;
 /// Longest pause before a downloader that declined because it was busy is offered something again.
 pub const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// Time beyond the turnaround that a grant waits for its answer.

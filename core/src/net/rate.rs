@@ -17,6 +17,10 @@ const REFILL_SMOOTH: Duration = Duration::from_millis(4);
 const IDLE: Duration = Duration::from_secs(1);
 /// Bytes that a smooth limit lets pass at once.
 pub(crate) const SMOOTH: usize = limits::DATA_FRAME_SLOW;
+/// Fewest bytes that a limit lets pass at once, however low its rate is.
+const STEP_MIN: u64 = 1 << 10;
+/// Parts of a second in which a limit lets bytes pass, so that the other end sees that they come.
+const STEPS: u64 = 16;
 /// Bytes that all waiters together may need when a limit is lifted: one frame for each connection.
 const RELEASE: usize = limits::CONNECTIONS * limits::DATA_FRAME;
 
@@ -72,9 +76,16 @@ impl Limiter {
         Self { gates: gates.map(|gate| gate.map(|gate| Arc::clone(&gate.bucket))) }
     }
 
-    /// Returns how many bytes to pass at once.
+    /// Returns how many bytes to pass at once: fewer at low rates, so that they keep coming.
     pub(crate) fn step(&self) -> usize {
-        if self.gates.iter().flatten().any(|bucket| bucket.smooth) { SMOOTH } else { limits::DATA_FRAME }
+        let steps = self.gates.iter().flatten().map(|bucket| step(*bucket.rate.borrow(), bucket.smooth));
+        steps.min().unwrap_or(limits::DATA_FRAME)
+    }
+
+    /// Returns the rate of the first limit in bytes per second; `None` if it limits nothing.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        let rate = self.gates.first()?.as_ref().map(|bucket| *bucket.rate.borrow())?;
+        (rate > 0).then_some(rate)
     }
 
     /// Waits until `bytes` may pass.
@@ -92,6 +103,12 @@ impl Limiter {
     }
 }
 
+/// Returns how many bytes to pass at once at a rate.
+fn step(rate: Rate, smooth: bool) -> usize {
+    let most = if smooth { SMOOTH } else { limits::DATA_FRAME };
+    if rate == 0 { most } else { ((rate / STEPS).max(STEP_MIN) as usize).min(most) }
+}
+
 async fn refill(bucket: Arc<Bucket>, mut rates: watch::Receiver<Rate>) {
     let every = if bucket.smooth { REFILL_SMOOTH } else { REFILL };
     let (mut since, mut rest) = (Instant::now(), 0);
@@ -106,9 +123,9 @@ async fn refill(bucket: Arc<Bucket>, mut rates: watch::Receiver<Rate>) {
             since = Instant::now();
             continue;
         }
-        // Room for the largest frame and for a late wake-up, so that a late refill loses nothing.
-        let (share, frame) = if bucket.smooth { (50, SMOOTH) } else { (5, 2 * limits::DATA_FRAME) };
-        let burst = (rate / share).max(frame as u64) as usize;
+        // Room for what passes at once and for a late wake-up, so that a late refill loses nothing.
+        let (share, steps) = if bucket.smooth { (50, 1) } else { (5, 2) };
+        let burst = (rate / share).max(steps * step(rate, bucket.smooth) as u64) as usize;
         let room = burst.saturating_sub(bucket.bytes.available_permits());
         let millionths = since.elapsed().as_micros() * u128::from(rate) + rest;
         since = Instant::now();
@@ -154,6 +171,30 @@ mod tests {
         pass(&limiter, 10_000, 20_000_000).await;
         other.set(Some(1_000_000));
         pass(&limiter, 500, 1_000_000).await;
+    }
+
+    #[test]
+    fn a_low_rate_lets_little_pass_at_once() {
+        let steps = [2_000, 10_240, 160_000, 1_000_000, 2_000_000, 0].map(|rate| step(rate, false));
+        assert_eq!(steps, [1024, 1024, 10_000, 62_500, 65_536, 65_536]);
+        assert_eq!([step(0, true), step(u64::MAX, true)], [SMOOTH; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_low_rate_holds_from_the_first_byte_and_after_a_pause() {
+        let gate = TokenBucket::new(false);
+        let limiter = Limiter::through([Some(&gate), None]);
+        gate.set(Some(20_000));
+        while limiter.limit().is_none() || gate.bucket.bytes.available_permits() > 2 * 1250 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let start = Instant::now();
+        for _ in 0..20 {
+            limiter.pass(FRAME).await;
+        }
+        // Twenty thousand bytes, without those that were saved up.
+        assert!(start.elapsed() >= Duration::from_millis(750), "{:?}", start.elapsed());
     }
 
     #[tokio::test]

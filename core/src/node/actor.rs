@@ -40,6 +40,7 @@ use crate::membership::{Admission, OfficeState};
 use crate::net::behaviour::Behaviour;
 use crate::net::multicast::Neighbour;
 use crate::net::seldom::Seldom;
+use crate::net::shaping::Near;
 use crate::options::{Audience, Options};
 use crate::schedule::{Now, PeerKey};
 use crate::store::record::Domain;
@@ -371,6 +372,7 @@ impl Actor {
     fn tick(&mut self) {
         let now = Instant::now();
         let orphans = self.watchers.take_orphans();
+        self.tell_limits();
         self.exchange(|downloads, uploads, fx| {
             orphans.into_iter().for_each(|id| downloads.stop(id, fx, uploads));
             downloads.tick(fx, uploads);
@@ -384,6 +386,13 @@ impl Actor {
         if self.clock.may_tend(now) {
             self.tend(now);
         }
+    }
+
+    /// Tells the scheduler the limits of uploads that are in force.
+    fn tell_limits(&mut self) {
+        let limit = |limited, outside| self.shared.ways.of(Near { limited, outside, here: false }).up.limit();
+        let (near, far) = (limit(self.settings.limit_lan, false), limit(true, true));
+        self.downloads.limited(near, far, self.now());
     }
 
     /// Does the work of every second.

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::give::Taker;
 use super::pick::Picker;
 use super::read::ReadPosition;
 use super::site_gateways::Border;
 use super::super_seeding::Seed;
+use super::taker::Taker;
 use super::{BlobKey, Now, Output, PeerKey};
 use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
@@ -191,6 +191,9 @@ impl BlobSchedule {
         if came > 0 {
             taker.moved = now;
         }
+        // A taker that changes its mind again and again gains no more than the blob has.
+        let gained = came.min(have.len().saturating_sub(taker.gained));
+        taker.gained += gained;
         let again = add.and(&taker.taken);
         for chunk in again.iter() {
             taker.taken.clear(chunk);
@@ -201,7 +204,7 @@ impl BlobSchedule {
         }
         drop.iter().for_each(|c| self.takes(peer, c));
         if let Some(seed) = &mut self.seed {
-            seed.taken(came, now);
+            seed.taken(gained, now);
         }
     }
 }

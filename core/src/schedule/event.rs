@@ -38,6 +38,13 @@ pub enum Input {
         /// The measured time.
         took: Duration,
     },
+    /// The rates to which this node limits what it gives, in bytes per second; `None` without a limit.
+    Limited {
+        /// The limit for peers of this node's site.
+        near: Option<u64>,
+        /// The limit for all others.
+        far: Option<u64>,
+    },
     /// A session has ended.
     PeerDown {
         /// The session.
@@ -193,6 +200,15 @@ pub enum Input {
         blob: BlobKey,
         /// The chunk.
         chunk: u32,
+    },
+    /// A part of a chunk of an [`Output::Send`] has been sent, which takes long.
+    Sending {
+        /// The session.
+        peer: PeerKey,
+        /// The blob.
+        blob: BlobKey,
+        /// The bytes that were sent since the last such input.
+        bytes: u64,
     },
     /// A chunk of an [`Output::Send`] has been sent, or need no longer be.
     Sent {

@@ -5,67 +5,16 @@
 //! the uplink of a node that has needed chunks is never idle. Places are few ([`limits::UPLOAD_SLOTS`]): then
 //! a chunk is sent fast and can be passed on, instead of many being half sent.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::holders::Holder;
 use super::super_seeding::Seed;
+use super::taker::{AnsweredGrant, Grant, Taker};
 use super::uplink::{GRANT_FOR, Lane};
 use super::{BlobKey, Now, Output, PeerKey, Scheduler};
 use crate::content::bitmap::Bitmap;
 use crate::limits;
 use crate::random::Random;
-
-/// One peer that takes a blob from this node.
-#[derive(Debug)]
-pub(super) struct Taker {
-    /// Chunks that the taker has, or is being sent, or would not take from this node.
-    pub(super) taken: Bitmap,
-    /// Number of chunks that are here and that the taker would take.
-    pub(super) useful: u32,
-    /// True if the taker has said which chunks it would take.
-    pub(super) known: bool,
-    /// Grants that the taker has not answered.
-    grants: VecDeque<Grant>,
-    live: u32,
-    /// Grants not answered in time. Their places were given away, but the next answer is for these.
-    late: VecDeque<Grant>,
-    /// Number of chunks of still older grants, which are answered before all others.
-    oldest: u32,
-    /// Requests that the taker may make without a grant.
-    free: u32,
-    /// Number of chunks that the taker has requested and that are not yet sent.
-    asked: u32,
-    /// Time when such a chunk was last sent, or the first of them was requested.
-    progress: Now,
-    /// True if the taker reads along: then it is offered chunks in order.
-    pub(super) reads: bool,
-    /// True if the taker does not read the bytes sent to it: see [`Scheduler::pass_over_stuck`].
-    stuck: bool,
-    pause_until: Now,
-    /// Time when the taker last gained a chunk, from any peer.
-    pub(super) moved: Now,
-    /// Number of chunks sent to the taker.
-    pub(super) sent: u32,
-}
-
-/// A grant that was answered.
-struct AnsweredGrant {
-    /// Time of the grant.
-    since: Now,
-    /// True if the place of the grant had been given to another taker.
-    late: bool,
-}
-
-/// An offered place of the uplink.
-#[derive(Debug)]
-struct Grant {
-    since: Now,
-    /// Number of chunks that the grant is for.
-    count: u32,
-    /// The first copy that the grant is for, which is promised until there is an answer.
-    hint: Option<u32>,
-}
 
 /// The chunks that the node gives to its site and to all others, apart: a full uplink must not keep a thin
 /// line between sites waiting, nor the other way round.
@@ -95,54 +44,17 @@ impl Giving {
         self.wake
     }
 
+    /// Sets the limits of both lanes, in bytes per second.
+    pub(super) const fn limited(&mut self, near: Option<u64>, far: Option<u64>) {
+        (self.lanes[0].limit, self.lanes[1].limit) = (near, far);
+    }
+
     fn wake_at(&mut self, at: Now) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
     pub(super) const fn lane(&mut self, local: bool) -> &mut Lane {
         &mut self.lanes[if local { 0 } else { 1 }]
-    }
-}
-
-impl Grant {
-    /// Ends the promise of the first copy.
-    fn release(&mut self, seed: Option<&mut Seed>) {
-        if let (Some(seed), Some(chunk)) = (seed, self.hint.take()) {
-            seed.shift(chunk, -1);
-        }
-    }
-}
-
-impl Taker {
-    /// Returns a taker that needs all of the `useful` chunks that are here, until it says what it needs.
-    pub(super) fn new(chunks: u32, useful: u32) -> Self {
-        Self {
-            taken: Bitmap::new(chunks),
-            useful,
-            known: false,
-            grants: VecDeque::new(),
-            live: 0,
-            late: VecDeque::new(),
-            oldest: 0,
-            // A single chunk is requested at once, because it proves what the blob is.
-            free: u32::from(chunks == 1),
-            asked: 0,
-            progress: Duration::ZERO,
-            reads: false,
-            stuck: false,
-            pause_until: Duration::ZERO,
-            moved: Duration::ZERO,
-            sent: 0,
-        }
-    }
-
-    const fn load(&self) -> u32 {
-        self.live + self.asked
-    }
-
-    /// Returns true if the taker could use one more grant.
-    fn is_open(&self, now: Now, most: u32) -> bool {
-        self.useful > self.live && now >= self.pause_until && self.load() < most && !self.stuck
     }
 }
 
@@ -181,19 +93,26 @@ impl Scheduler {
         if !b.share || lane.granted + lane.asked >= budget {
             return false;
         }
-        let quantum = lane.quantum(chunk);
+        let (quantum, slow) = (lane.quantum(chunk), lane.is_slow(chunk));
+        let newcomers = lane.takes_newcomers(chunk, budget, now);
         let rate = self.giving.rate();
         let rests = b.seed.as_ref().is_some_and(|seed| seed.rests(rate, chunk, now));
         let (peers, random, places) = (&self.peers, &mut self.random, budget / chunk);
         let gives = |peer: &PeerKey| peers.get(peer).is_none_or(|holder| !holder.credit.only_takes());
         let mut draw = || {
-            let first = choose(b, local, places, now, random, gives);
-            let peer = first.or_else(|| choose(b, local, places, now, random, |peer| !gives(peer)))?;
+            let may = |taker: &Taker| newcomers || taker.has_asked;
+            let first = choose(b, local, places, now, random, |peer, taker| may(taker) && gives(peer));
+            let rest = |peer: &PeerKey, taker: &Taker| may(taker) && !gives(peer);
+            let peer = first.or_else(|| choose(b, local, places, now, random, rest))?;
             let taker = b.links.get(&peer)?.taker.as_ref()?;
             let hint = b.seed.as_ref().and_then(|seed| match taker.reads {
                 true => seed.next_for(&taker.taken),
+                false if slow => seed.assign_slowly(&taker.taken, random, now),
                 false => seed.assign(&taker.taken, random),
             });
+            if slow && b.seed.is_some() && !taker.reads {
+                return Some((peer, hint, hint.is_some()));
+            }
             let waits = now.saturating_sub(taker.moved) >= limits::SEED_REST;
             Some((peer, hint, !rests || waits || hint.is_some() || taker.reads))
         };
@@ -211,7 +130,7 @@ impl Scheduler {
         let count = if hint.is_some() { 1 } else { quantum.min(taker.useful - taker.live) };
         taker.grants.push_back(Grant { since: now, count, hint });
         taker.live += count;
-        lane.granted += u64::from(count) * chunk;
+        lane.grants(u64::from(count) * chunk, !taker.has_asked);
         if let (Some(seed), Some(chunk)) = (&mut b.seed, hint) {
             // A promised chunk counts as a copy, until the taker says otherwise.
             seed.shift(chunk, 1);
@@ -242,6 +161,9 @@ impl Scheduler {
         now: Now,
         out: &mut Vec<Output>,
     ) {
+        if by_itself {
+            self.answers(peer, blob, now);
+        }
         let Some(of) = self.dealing(peer, blob) else { return };
         let has = chunk < of.have.len() && of.have.get(chunk);
         let heard = by_itself.then_some(now);
@@ -259,8 +181,16 @@ impl Scheduler {
             of.taker.progress = now;
         }
         of.taker.asked += 1;
+        if by_itself {
+            of.taker.is_no_newcomer(of.size, of.lane, now);
+        }
         let mut alone = false;
         if let Some(seed) = of.seed {
+            // It goes out behind, or side by side with, what was requested before.
+            if let Some(takes) = of.lane.takes_slowly(of.size) {
+                let queue = of.lane.takes_slowly(of.lane.asked).unwrap_or_default();
+                seed.leaves(chunk, now + queue + takes * 2 + limits::SEED_REST);
+            }
             // A taker outside the site does not tell what it has: a copy that left counts as a copy there.
             if !of.local && !of.taker.taken.get(chunk) {
                 seed.shift(chunk, 1);
@@ -292,7 +222,8 @@ impl Scheduler {
         out: &mut Vec<Output>,
     ) {
         let Some(Dealing { size, seed, local, lane, taker, .. }) = self.dealing(peer, blob) else { return };
-        taker.answered(count, size, lane, seed.as_mut(), Some(now));
+        let answer = taker.answered(count, size, lane, seed.as_mut(), Some(now));
+        let in_time = answer.is_some_and(|answer| !answer.late);
         // Its needs are in its last news. No need is nothing to remember, but no reason to ask again at once
         // either.
         let quarter =
@@ -300,9 +231,31 @@ impl Scheduler {
         let again = if local { lane.turnaround / 2 } else { lane.turnaround * 2 };
         let quarter = Duration::from_micros(quarter).min(limits::BUSY_PAUSE);
         let pause = again.max(quarter).max(GRANT_FOR);
-        taker.pause_until = now + pause;
+        (taker.pause_until, taker.ignores) = (now + pause, taker.ignores && !in_time);
         self.giving.wake_at(now + pause);
+        if in_time && let Some(holder) = self.peers.get_mut(&peer) {
+            holder.patience.answered();
+        }
         self.give(now, out);
+    }
+
+    /// Records that a taker requests something: it may be offered more, however long it let grants wait.
+    fn answers(&mut self, peer: PeerKey, blob: BlobKey, now: Now) {
+        let Some(holder) = self.peers.get_mut(&peer) else { return };
+        if holder.patience.answered()
+            && let Some(Dealing { taker, .. }) = self.dealing(peer, blob)
+        {
+            (taker.pause_until, taker.ignores) = (taker.pause_until.min(now), false);
+        }
+    }
+
+    /// Records that a part of a chunk was sent. On a line that this node limits itself that shows that the
+    /// taker reads.
+    pub(super) fn sending(&mut self, peer: PeerKey, blob: BlobKey, bytes: u64, now: Now) {
+        let Some(Dealing { size, lane, taker, .. }) = self.dealing(peer, blob) else { return };
+        if lane.is_progress(size, bytes) {
+            taker.progress = now;
+        }
     }
 
     /// Records that a chunk was sent, or need no longer be.
@@ -348,15 +301,19 @@ impl Scheduler {
             let size = b.geometry.chunk_size();
             for (peer, link) in &mut b.links {
                 let (lane, Some(taker)) = (self.giving.lane(link.local), &mut link.taker) else { continue };
-                let distance = self.peers.get(peer).map_or(Duration::ZERO, Holder::distance);
+                let holder = self.peers.get_mut(peer);
+                let distance = holder.as_deref().map_or(Duration::ZERO, Holder::distance);
                 let patience = lane.patience().max(distance * 2 + limits::GRANT_PATIENCE);
                 let old = |grant: &Grant| now.saturating_sub(grant.since) > patience;
+                if taker.grants.front().is_some_and(old) {
+                    let pause = holder.map_or(patience, |h| h.patience.ignored(patience, now));
+                    (taker.pause_until, taker.ignores) = (now + pause, true);
+                }
                 while taker.grants.front().is_some_and(old)
                     && let Some(grant) = taker.grants.pop_front()
                 {
                     taker.live -= grant.count;
-                    lane.granted = lane.granted.saturating_sub(u64::from(grant.count) * size);
-                    taker.pause_until = now + patience;
+                    lane.grants_end(u64::from(grant.count) * size, !taker.has_asked);
                     taker.is_late(grant, b.seed.as_mut());
                 }
                 for grant in &mut taker.late {
@@ -390,7 +347,7 @@ impl Scheduler {
         let size = b.geometry.chunk_size();
         let Some(link) = b.links.get_mut(&peer) else { return };
         let (lane, Some(taker)) = (self.giving.lane(link.local), link.taker.take()) else { return };
-        lane.granted = lane.granted.saturating_sub(u64::from(taker.live) * size);
+        lane.grants_end(u64::from(taker.live) * size, !taker.has_asked);
         if !taker.stuck {
             lane.gone(u64::from(taker.asked) * size, now);
         }
@@ -401,65 +358,6 @@ impl Scheduler {
         if taker.known && link.local {
             taker.taken.iter().for_each(|c| b.count_claim(peer, c, -1));
         }
-    }
-}
-
-impl Taker {
-    /// Records that a grant was not answered in time. Its promise holds for a while: the answer is most
-    /// likely on its way, and a second promise of that chunk would let it leave this node twice.
-    fn is_late(&mut self, grant: Grant, mut seed: Option<&mut Seed>) {
-        self.late.push_back(grant);
-        let mut kept: u32 = self.late.iter().map(|grant| grant.count).sum();
-        while kept > limits::LATE_GRANTS as u32
-            && let Some(mut grant) = self.late.pop_front()
-        {
-            kept -= grant.count;
-            self.oldest = self.oldest.saturating_add(grant.count);
-            grant.release(seed.as_deref_mut());
-        }
-    }
-
-    /// Answers `count` granted chunks, oldest first. Returns the last of these grants, or `None` if there was
-    /// not even a late one. `heard` is the time of the taker's answer, if it has answered itself.
-    fn answered(
-        &mut self,
-        mut count: u32,
-        size: u64,
-        lane: &mut Lane,
-        mut seed: Option<&mut Seed>,
-        heard: Option<Now>,
-    ) -> Option<AnsweredGrant> {
-        let oldest = count.min(self.oldest);
-        self.oldest -= oldest;
-        count -= oldest;
-        let mut given =
-            (oldest > 0).then_some(AnsweredGrant { since: heard.unwrap_or_default(), late: true });
-        for (grants, live) in [(&mut self.late, false), (&mut self.grants, true)] {
-            while count > 0
-                && let Some(grant) = grants.front_mut()
-            {
-                let part = count.min(grant.count);
-                // A late answer tells nothing of the distance: a taker that keeps grants would seem to be far
-                // away.
-                if live && let Some(now) = heard {
-                    lane.answered(grant.since, now);
-                }
-                grant.count -= part;
-                count -= part;
-                given = Some(AnsweredGrant { since: grant.since, late: !live });
-                if live {
-                    lane.granted = lane.granted.saturating_sub(u64::from(part) * size);
-                    self.live -= part;
-                }
-                grant.release(seed.as_deref_mut());
-                if grant.count == 0 {
-                    grants.pop_front();
-                }
-            }
-        }
-        let free = count.min(self.free);
-        self.free -= free;
-        given.or((free > 0).then_some(AnsweredGrant { since: heard.unwrap_or_default(), late: false }))
     }
 }
 
@@ -476,13 +374,14 @@ fn choose(
     places: u64,
     now: Now,
     random: &mut Random,
-    among: impl Fn(&PeerKey) -> bool,
+    among: impl Fn(&PeerKey, &Taker) -> bool,
 ) -> Option<PeerKey> {
+    let among = &among;
     let open = |most: u32| {
-        let takers = b.links.iter().filter(|(peer, link)| link.local == local && among(peer));
+        let takers = b.links.iter().filter(|(_, link)| link.local == local);
         takers
             .filter_map(|(peer, link)| Some((*peer, link.taker.as_ref()?)))
-            .filter(move |(_, taker)| taker.is_open(now, most))
+            .filter(move |(peer, taker)| taker.is_open(now, most) && among(peer, taker))
     };
     let count = open(u32::MAX).count() as u64;
     let most = places.div_ceil(count.max(1)).max(2) as u32;

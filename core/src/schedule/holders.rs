@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Now;
 use super::free_riders::Credit;
+use super::patience::GrantPatience;
 use crate::limits;
 
 /// The length of the windows over which the rate is measured.
@@ -46,6 +47,8 @@ pub struct Holder {
     served: Now,
     /// The balance of chunks that the peer was given and that it gave.
     pub(super) credit: Credit,
+    /// The pauses of the peer as a taker that lets grants wait.
+    pub(super) patience: GrantPatience,
 }
 
 impl Holder {
@@ -71,6 +74,7 @@ impl Holder {
             crawls: 0,
             served: now,
             credit: Credit::NEW,
+            patience: GrantPatience::NEW,
         }
     }
 

@@ -16,6 +16,9 @@ pub(super) struct Seed {
     spread: Rarity,
     /// Chunks that were given to one neighbour alone.
     alone: BTreeMap<u32, PeerKey>,
+    /// Chunks that leave over a slow line, each with the time until which its taker is waited for to pass it
+    /// on.
+    leaving: BTreeMap<u32, Now>,
     /// Start and count of the present measurement of the chunks that neighbours come to have or be sent.
     /// `intake` is that number per second.
     meter: (Now, u32),
@@ -33,7 +36,7 @@ impl Seed {
             shuffled.swap(i, random.below(i + 1));
         }
         shuffled.into_iter().for_each(|c| spread.list(c));
-        Self { spread, alone: BTreeMap::new(), meter: (Now::ZERO, 0), intake: 0 }
+        Self { spread, alone: BTreeMap::new(), leaving: BTreeMap::new(), meter: (Now::ZERO, 0), intake: 0 }
     }
 
     /// Records that a neighbour has a chunk, is being sent it, or was promised it (`by` is 1), or no longer
@@ -48,6 +51,19 @@ impl Seed {
         let needed = self.spread.listed().without(taken);
         let chunk = self.spread.rarest(&needed, 0, random)?;
         (usize::from(self.spread.copies(chunk)) < limits::SCARCE_COPIES).then_some(chunk)
+    }
+
+    /// Returns the chunk that this taker should get over a slow line: the rarest one that is not on its way
+    /// to another neighbour, from which the taker gets it sooner.
+    pub(super) fn assign_slowly(&self, taken: &Bitmap, random: &mut Random, now: Now) -> Option<u32> {
+        let mut needed = self.spread.listed().without(taken);
+        self.leaving.iter().filter(|(_, until)| **until > now).for_each(|(chunk, _)| needed.clear(*chunk));
+        self.spread.rarest(&needed, 0, random)
+    }
+
+    /// Records that a chunk leaves over a slow line.
+    pub(super) fn leaves(&mut self, chunk: u32, until: Now) {
+        self.leaving.insert(chunk, until);
     }
 
     /// Returns the first chunk that no neighbour has, for a taker that reads along.

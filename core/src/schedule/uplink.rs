@@ -12,11 +12,17 @@ use crate::limits;
 pub(super) struct Lane {
     /// Bytes of grants that have not been answered.
     pub(super) granted: u64,
+    /// Bytes of those grants that newcomers have: takers that never requested anything.
+    newcomers: u64,
+    /// The time of the last request of a taker.
+    pub(super) used: Option<Now>,
     /// Bytes that were requested and have not been sent.
     pub(super) asked: u64,
     /// Bytes per second while there was something to send; 0 before it was measured. The line can do more if
     /// it ran dry now and then.
     pub(super) rate: u64,
+    /// The rate to which the node limits itself, in bytes per second; `None` without a limit.
+    pub(super) limit: Option<u64>,
     /// True if the line was measured while it was full.
     known: bool,
     /// The time of the first request since the rate was last unknown, and that of the latest event.
@@ -71,6 +77,14 @@ const STUCK_LEAST: Duration = Duration::from_secs(2);
 /// The least time after which a taker is stuck while nothing is sent to other takers either. The time that
 /// all bytes in its lane take on a thin line is added to it: the whole line may be slow.
 const STUCK_UNKNOWN: Duration = Duration::from_secs(5);
+/// The time that a chunk takes on a slow lane, or more.
+const SLOW_CHUNK: Duration = Duration::from_secs(1);
+/// Chunks that are sent at once on a slow lane.
+const SLOW_SLOTS: u64 = 2;
+/// A taker that is sent less than this part of a slow lane's limit, as 1 in this many, does not read.
+const FAIR_PART: u64 = 32;
+/// The time after a request for which places are kept for takers that use them.
+const USED_FOR: Duration = Duration::from_secs(2);
 /// Work that is kept in store beyond the turnaround: a node answers within this time even when it is busy.
 const SLACK: Duration = Duration::from_millis(8);
 /// The work that one grant carries, about, so that many small chunks do not each cost a message.
@@ -80,8 +94,11 @@ impl Lane {
     pub(super) const fn new() -> Self {
         Self {
             granted: 0,
+            newcomers: 0,
+            used: None,
             asked: 0,
             rate: 0,
+            limit: None,
             known: false,
             began: None,
             latest: Duration::ZERO,
@@ -101,12 +118,53 @@ impl Lane {
     /// Returns the bytes that may be granted or requested at once, for a blob with chunks of `chunk` bytes:
     /// those of the slots, and those that are sent until a grant is answered.
     pub(super) fn budget(&self, chunk: u64, slots: u64) -> u64 {
-        let ahead = under_way(self.rate, self.turnaround * self.reach / 8 + SLACK);
+        let reach = self.turnaround * self.reach / 8 + SLACK;
+        if let Some(pace) = self.limit.filter(|_| self.is_slow(chunk)) {
+            return SLOW_SLOTS * chunk + under_way(pace, reach).max(1);
+        }
+        let ahead = under_way(self.rate, reach);
         let first = under_way(limits::START_RATE, self.turnaround).max(limits::FIRST_WINDOW);
         let grows =
             self.began.is_none_or(|began| self.latest.saturating_sub(began) < self.turnaround * START_TRIPS);
         let least = if self.known && !grows { 0 } else { first };
         (slots * chunk + ahead).max(least).min(limits::GIVE_BYTES.max(slots * chunk))
+    }
+
+    /// Returns true if the node limits itself so much that a chunk takes long. Few chunks are sent at once
+    /// then, and none twice while its first taker may pass it on. A line that is slow by itself is not known
+    /// as such: takers that read slowly would look like one.
+    pub(super) fn is_slow(&self, chunk: u64) -> bool {
+        self.takes_slowly(chunk).is_some()
+    }
+
+    /// Returns the time that a chunk takes, if the lane is slow.
+    pub(super) fn takes_slowly(&self, chunk: u64) -> Option<Duration> {
+        let takes = Duration::from_micros(chunk.saturating_mul(1_000_000) / self.limit?.max(1));
+        (takes >= SLOW_CHUNK).then_some(takes)
+    }
+
+    /// Returns true if `bytes`, which a taker was sent in a second, are a fair part of what the limit allows.
+    pub(super) fn is_progress(&self, chunk: u64, bytes: u64) -> bool {
+        self.is_slow(chunk) && self.limit.is_some_and(|limit| bytes.saturating_mul(FAIR_PART) >= limit)
+    }
+
+    /// Returns true if one more chunk may be granted to a newcomer. Newcomers may never answer, so they share
+    /// half of the budget while other takers use theirs.
+    pub(super) fn takes_newcomers(&self, chunk: u64, budget: u64, now: Now) -> bool {
+        let used = self.used.is_some_and(|used| now.saturating_sub(used) < USED_FOR);
+        !used || self.newcomers == 0 || self.newcomers + chunk <= budget / 2
+    }
+
+    /// Records a grant of some bytes, to a `newcomer` or to a taker that has requested something.
+    pub(super) const fn grants(&mut self, bytes: u64, newcomer: bool) {
+        self.granted += bytes;
+        self.newcomers += if newcomer { bytes } else { 0 };
+    }
+
+    /// Records that a grant of some bytes is answered or over.
+    pub(super) const fn grants_end(&mut self, bytes: u64, newcomer: bool) {
+        self.granted = self.granted.saturating_sub(bytes);
+        self.newcomers = self.newcomers.saturating_sub(if newcomer { bytes } else { 0 });
     }
 
     /// Returns true if one more chunk fits the budget.

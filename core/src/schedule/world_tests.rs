@@ -62,6 +62,15 @@ impl Desk {
         self.out.iter().filter(|o| matches!(o, Output::Grant { .. })).count()
     }
 
+    /// Returns the number of chunks that peers are granted for which `these` is true.
+    fn granted_to(&self, these: impl Fn(PeerKey) -> bool) -> u32 {
+        let count = |o: &Output| match o {
+            Output::Grant { peer, count, .. } if these(*peer) => *count,
+            _ => 0,
+        };
+        self.out.iter().map(count).sum()
+    }
+
     fn sends(&self) -> usize {
         self.out.iter().filter(|o| matches!(o, Output::Send { .. })).count()
     }
@@ -109,15 +118,16 @@ fn kept_grants_are_used_one_at_a_time() {
         kept += desk.grants();
     }
     assert!(kept > limits::LATE_GRANTS as usize, "{kept} grants were not answered");
-    desk.gives_to(other, ms(20_000));
+    let mut open = desk.gives_to(other, ms(20_000)) as u32;
     // The other taker answers at once, until the line has as much as it may.
     let mut chunk = 0;
     for at in (20_000..22_000).step_by(20) {
         desk.tell(Input::Tick, ms(at));
-        let to_other = |o: &&Output| matches!(o, Output::Grant { peer, .. } if *peer == other);
-        for _ in 0..desk.out.iter().filter(to_other).count() {
+        open += desk.granted_to(|peer| peer == other);
+        for _ in 0..std::mem::take(&mut open) {
             desk.tell(Input::Requested { peer: other, blob: BLOB, chunk }, ms(at + 1));
             chunk += 1;
+            open += desk.granted_to(|peer| peer == other);
         }
     }
     assert!(chunk > 4, "{chunk} chunks are on their way to the other one");
@@ -377,4 +387,71 @@ fn a_holder_is_told_once_that_nothing_is_needed() {
         );
     }
     assert_eq!(told, [Output::Need { peer: far, blob, add: desk.none(), drop: desk.none() }]);
+}
+
+/// Eight takers that wanted everything and answered no grant had most of the places all the time, and the one
+/// that answered got a hundredth of the uplink.
+#[test]
+fn takers_that_answer_nothing_keep_no_places_from_the_one_that_answers() {
+    let honest = PeerKey(9);
+    let mut desk = Desk::new(1024);
+    for idle in 1..9 {
+        desk.gives_to(PeerKey(idle), ms(0));
+    }
+    let (mut granted, mut under_way, mut sent) = (0, 0, 0);
+    for now in 0..2500 {
+        let mut grants = 0;
+        if now == 1000 {
+            desk.gives_to(honest, ms(now));
+            grants += desk.granted_to(|peer| peer == honest);
+        }
+        // The line carries a chunk in each millisecond.
+        if under_way > 0 {
+            (under_way, sent) = (under_way - 1, sent + 1);
+            desk.tell(Input::Sent { peer: honest, blob: BLOB, whole: true }, ms(now));
+            grants += desk.granted_to(|peer| peer == honest);
+        }
+        for _ in 0..granted {
+            let chunk = (sent + under_way).min(1023);
+            desk.tell(Input::Requested { peer: honest, blob: BLOB, chunk }, ms(now));
+            under_way += desk.sends() as u32;
+            grants += desk.granted_to(|peer| peer == honest);
+        }
+        if now % 10 == 0 {
+            desk.tell(Input::Tick, ms(now));
+            grants += desk.granted_to(|peer| peer == honest);
+        }
+        granted = grants;
+    }
+    assert!(sent >= 1000, "{sent} chunks in a second and a half");
+}
+
+/// A taker that refuses every grant at once has half of the places at most while others use theirs.
+#[test]
+fn takers_that_never_ask_share_half_of_the_places() {
+    let honest = PeerKey(9);
+    let mut desk = Desk::new(1024);
+    desk.gives_to(honest, ms(0));
+    desk.tell(Input::Requested { peer: honest, blob: BLOB, chunk: 0 }, ms(1));
+    desk.tell(Input::Sent { peer: honest, blob: BLOB, whole: true }, ms(2));
+    // Its unanswered grants end.
+    desk.tell(Input::Tick, ms(1500));
+    desk.tell(Input::Requested { peer: honest, blob: BLOB, chunk: 1 }, ms(1501));
+    desk.tell(Input::Tick, ms(3000));
+    let mut granted = 0;
+    for newcomer in (1..9).map(PeerKey) {
+        desk.tell(Input::PeerUp { peer: newcomer, near: 1, elsewhere: None }, ms(3001));
+        desk.tell(Input::Interested { peer: newcomer, blob: BLOB }, ms(3001));
+        granted += desk.granted_to(|peer| peer != honest);
+    }
+    let lane = desk.scheduler.giving.lane(true);
+    let (budget, quantum) = (lane.budget(CHUNK, limits::UPLOAD_SLOTS), lane.quantum(CHUNK));
+    let most = budget / 2 / CHUNK + u64::from(quantum);
+    assert!(granted > 0 && u64::from(granted) <= most, "{granted} places, more than {most}");
+    assert!(!lane.takes_newcomers(CHUNK, budget, ms(3002)));
+    assert!(lane.takes_newcomers(CHUNK, budget, ms(60_000)), "nobody else is there");
+    for newcomer in (1..9).map(PeerKey) {
+        desk.tell(Input::PeerDown { peer: newcomer }, ms(3003));
+    }
+    assert!(desk.scheduler.giving.lane(true).takes_newcomers(budget / 2, budget, ms(3004)));
 }

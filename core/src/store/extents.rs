@@ -20,8 +20,12 @@ use crate::content::bitmap::Bitmap;
 use crate::content::geometry::Geometry;
 use crate::content::manifest::{EntryKind, Manifest};
 use crate::content::seal::{BODY, SEGMENT, Sealer};
+use crate::content::zeros::is_zeros;
 use crate::limits;
 use crate::platform::{self, FolderHandle, stat_of};
+
+/// Fewest bytes of zeros for which a hole is left, several pages of the disk.
+const HOLE_MIN: u64 = 16 << 10;
 
 /// The place of a blob's bytes, as seen by the blob.
 #[derive(Debug)]
@@ -282,7 +286,12 @@ impl PlainBytes {
     fn write_all_of(&self, offset: u64, parts: &[&[u8]]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                platform::write_all_of(file, parts, offset).map_err(|e| DiskError::new("write", path, e))
+                let len = parts.iter().map(|part| part.len() as u64).sum();
+                let write = match parts.iter().all(|part| is_zeros(part)) && leaves_hole(file, offset, len) {
+                    true => Ok(()),
+                    false => platform::write_all_of(file, parts, offset),
+                };
+                write.map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(_) | Self::Spread(..) => {
                 let mut at = offset;
@@ -298,18 +307,32 @@ impl PlainBytes {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         match self {
             Self::One { file, path } => {
-                platform::write_all_at(file, bytes, offset).map_err(|e| DiskError::new("write", path, e))
+                write(file, bytes, offset).map_err(|e| DiskError::new("write", path, e))
             }
             Self::Tree(tree) => tree.each(offset, bytes.len(), |at, within, range| {
                 if tree.files[at].lies != Lies::Here {
                     return Ok(());
                 }
                 let file = tree.file(at)?;
-                platform::write_all_at(&file, &bytes[range], within).map_err(|e| tree.error("write", at, e))
+                write(&file, &bytes[range], within).map_err(|e| tree.error("write", at, e))
             }),
             Self::Spread(..) => Err(DiskError::new("write", Path::new(""), io::ErrorKind::PermissionDenied)),
         }
     }
+}
+
+/// Writes bytes to a file. Where they are zeros, a hole in the file stays one.
+fn write(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    if is_zeros(bytes) && leaves_hole(file, offset, bytes.len() as u64) {
+        return Ok(());
+    }
+    platform::write_all_at(file, bytes, offset)
+}
+
+/// Returns true if a part of a file is a hole and need not be written. Short parts are written: asking costs
+/// as much.
+fn leaves_hole(file: &File, offset: u64, len: u64) -> bool {
+    len >= HOLE_MIN && platform::leave_hole(file, offset..offset + len).unwrap_or(false)
 }
 
 /// The files of a manifest that have bytes.

@@ -23,6 +23,7 @@ mod send_queue;
 #[cfg(test)]
 mod tests;
 pub(crate) mod web;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +115,7 @@ impl Session {
             let (traffic, outbox, outside) = (Arc::clone(&traffic), outbox.downgrade(), near.outside);
             let _ = measured.try_send(Measured::Begins { key, outside, traffic, outbox });
         }
-        let reader = control::read(control_in, tell.clone(), serves.clone(), measured);
+        let reader = control::read(control_in, tell.clone(), serves.clone(), measured, Arc::clone(&traffic));
         tasks.spawn(async move { ending.closed(reader.await).await });
         let ending = tell.clone();
         // This task does not end with the session: it writes the messages that wait, and ends when all

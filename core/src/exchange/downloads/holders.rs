@@ -13,7 +13,7 @@ use crate::exchange::uploads::Uploads;
 use crate::exchange::view::Broken;
 use crate::schedule::resolve::ContentClaim;
 use crate::schedule::{BlobKey, Input, Now, PeerKey, RequestFailure};
-use crate::wire::{Have, Message, Offer, RefusalReason};
+use crate::wire::{Handle, Have, Message, Offer, RefusalReason};
 
 impl<B: OpenBlob> Downloads<B> {
     /// Removes a peer from the holders of a download.
@@ -77,6 +77,12 @@ impl<B: OpenBlob> Downloads<B> {
         download.offers.insert(peer, held);
         self.begins_in_vain(peer, key, effects);
         self.hear(Input::Holder { peer, blob: key, have }, effects, uploads);
+    }
+
+    /// Returns the number of chunks of a blob that a peer offers; 0 without an offer.
+    pub(crate) fn chunks_offered(&self, peer: PeerKey, handle: Handle) -> u32 {
+        let offers = self.by_handle(handle).and_then(|key| self.downloads.get(&key)).map(|d| &d.offers);
+        offers.and_then(|offers| offers.get(&peer)).map_or(0, |held| held.have.len())
     }
 
     /// Handles a holder's report of further chunks.

@@ -119,6 +119,19 @@ impl<B: OpenBlob> Downloads<B> {
         self.hear(Input::GrantDeclined { peer, blob, count, busy }, effects, uploads);
     }
 
+    /// Handles the progress of a transfer to a peer: this many more bytes of a chunk were sent.
+    pub fn sending(
+        &mut self,
+        peer: PeerKey,
+        (handle, bytes): (Handle, u64),
+        effects: &mut Effects<'_, B>,
+        uploads: &Uploads<B>,
+    ) {
+        let Some(source) = uploads.taken(peer, handle) else { return };
+        let blob = self.key(source.id());
+        self.hear(Input::Sending { peer, blob, bytes }, effects, uploads);
+    }
+
     /// Handles the end of a transfer to a peer: the chunk was sent `whole`, or will not be.
     pub fn sent(
         &mut self,

@@ -54,6 +54,9 @@ impl Actor {
                     downloads.chunk(key, (blob, chunk, bytes), outcome, fx, uploads)
                 });
             }
+            SessionEvent::Sending { blob, bytes } => {
+                self.exchange(|downloads, uploads, fx| downloads.sending(key, (blob, bytes), fx, uploads));
+            }
             SessionEvent::Sent { blob, whole } => {
                 self.exchange(|downloads, uploads, fx| downloads.sent(key, (blob, whole), fx, uploads));
             }
@@ -118,6 +121,10 @@ impl Actor {
                 true,
             ) => self.office_message(key, message),
             (message, true) => {
+                let units = self.downloads.work_of(key, &message, &self.uploads);
+                if let Some(peer) = self.peers.get(key).filter(|_| units > 0) {
+                    peer.session.traffic.worked(units);
+                }
                 self.exchange(|downloads, uploads, fx| drop(downloads.heard(key, message, fx, uploads)));
             }
         }

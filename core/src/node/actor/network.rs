@@ -74,6 +74,7 @@ impl Actor {
                 let key = self.peers.next_key();
                 let (outside, here) = (class > Distance::Lan, class == Distance::Host);
                 let near = Near { limited: self.settings.limit_lan || outside, outside, here };
+                self.tell_limits();
                 let session = Session::start(key, control, data, &self.shared, near);
                 let mut met = Peer::new(peer, connection, addr, class, session);
                 met.member = member;

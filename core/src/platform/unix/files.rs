@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::positions::write_all_at;
+
 /// The folder that holds the names of devices.
 pub(crate) const DEVICES: &str = "/dev";
 
@@ -156,19 +158,44 @@ pub(crate) fn copy_by_system(from: &File, to: &File) -> io::Result<SystemCopy> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(SystemCopy::Whole);
     }
-    let mut done = 0;
-    loop {
-        match rustix::fs::copy_file_range(from, Some(&mut { done }), to, Some(&mut { done }), COPY_PART) {
+    let len = from.metadata()?.len();
+    let mut written = Vec::new();
+    each_written(from, len, |range| written.push(range));
+    // A file without holes, or a file system that does not tell, is copied up to its end, wherever that is.
+    let sparse = written.len() > 1 || written.first().is_some_and(|range| *range != (0..len));
+    if !sparse {
+        written.clear();
+        written.push(0..u64::MAX);
+    }
+    for range in written {
+        if let Some(done) = copy_range(from, to, range)? {
+            return Ok(SystemCopy::Part(done));
+        }
+    }
+    if sparse && to.metadata()?.len() < len {
+        to.set_len(len)?;
+    }
+    Ok(SystemCopy::Whole)
+}
+
+/// Copies a range of bytes, or those up to the end of `from`, within the kernel. Returns the position from
+/// which on the system cannot copy.
+fn copy_range(from: &File, to: &File, range: Range<u64>) -> io::Result<Option<u64>> {
+    let mut done = range.start;
+    while done < range.end {
+        let part = usize::try_from(range.end - done).unwrap_or(COPY_PART).min(COPY_PART);
+        match rustix::fs::copy_file_range(from, Some(&mut { done }), to, Some(&mut { done }), part) {
             // Some file systems report an end at once for files that are not empty.
-            Ok(0) if done == 0 => return Ok(SystemCopy::Part(0)),
-            Ok(0) => return Ok(SystemCopy::Whole),
+            Ok(0) if done == range.start => return Ok(Some(done)),
+            Ok(0) => return Ok(None),
             Ok(copied) => done += copied as u64,
             Err(Errno::INTR) => {}
             Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => return Err(e.into()),
             // Many file systems cannot copy; the bytes copied so far are where they belong.
-            Err(_) => return Ok(SystemCopy::Part(done)),
+            Err(_) => return Ok(Some(done)),
         }
     }
+    Ok(None)
 }
 
 /// Calls `act` for each range of the first `len` bytes that was ever written, as far as the file system
@@ -182,6 +209,22 @@ pub(crate) fn each_written(file: &File, len: u64, mut act: impl FnMut(Range<u64>
         act(start..end.min(len));
         at = end.max(start + 1);
     }
+}
+
+/// Makes a range of a file read as zeros if that takes no write: returns true if nothing was ever written
+/// there, as far as the file system tells. The file is made long enough.
+pub(crate) fn leave_hole(file: &File, range: Range<u64>) -> io::Result<bool> {
+    match rustix::fs::seek(file, SeekFrom::Data(range.start)) {
+        Ok(written) if written < range.end => return Ok(false),
+        Ok(_) | Err(Errno::NXIO) => {}
+        // The file system does not tell.
+        Err(_) => return Ok(false),
+    }
+    if file.metadata()?.len() < range.end {
+        // Setting the length could cut off bytes that another thread has just written behind the range.
+        write_all_at(file, &[0], range.end - 1)?;
+    }
+    Ok(true)
 }
 
 /// Flushes everything written to the file system of an open folder.

@@ -1,20 +1,25 @@
 //! The control stream: frames in, frames out.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use futures::io::WriteHalf;
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use libp2p::Stream;
 use tokio::sync::mpsc;
 
 use super::event::SessionEvent;
+use super::work::{Work, cost};
 use super::{EventSender, LAST_WORDS, SessionEnd};
 use crate::exchange::SendCommand;
 use crate::limits;
+use crate::metrics::Traffic;
 use crate::net::ledbat::{Measured, PING};
 use crate::store::Stored;
 use crate::wire::{Message, frame};
 
 /// Reads frames until the stream ends. Requests for a hash list go to the sending task, answers to the pings
-/// of the rate control to that, and all other messages to the node.
+/// of the rate control to that, and all other messages to the node. Messages over a budget of work wait.
 ///
 /// # Errors
 /// [`SessionEnd::Protocol`] if a frame cannot be read, or if one that does not go to the node comes before
@@ -24,15 +29,22 @@ pub(super) async fn read(
     tell: EventSender,
     serves: mpsc::Sender<SendCommand<Stored>>,
     measured: Option<mpsc::Sender<Measured>>,
+    traffic: Arc<Traffic>,
 ) -> Result<(), SessionEnd> {
     let mut buffer = Vec::new();
     let mut introduced = false;
+    let mut work = Work::new(Instant::now());
     loop {
         let mut prefix = [0; frame::PREFIX];
         stream.read_exact(&mut prefix).await?;
         let len = frame::control_len(prefix).map_err(|e| SessionEnd::Protocol(e.to_string()))?;
         read_frame(&mut stream, len, &mut buffer).await?;
         let message = Message::decode(&buffer).map_err(|e| SessionEnd::Protocol(e.to_string()))?;
+        let units = message.as_ref().map_or(1, |message| cost(message, len));
+        let wait = work.costs(units, &traffic, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         match message {
             None => {}
             Some(Message::List { .. }) if !introduced => return Err(out_of_turn()),
@@ -127,7 +139,7 @@ mod tests {
         let (events, _events) = mpsc::channel(16);
         let (serves, mut served) = mpsc::channel(16);
         let tell = EventSender { key: PeerKey(1), events };
-        let ended = read(bytes.as_slice(), tell, serves, None).await;
+        let ended = read(bytes.as_slice(), tell, serves, None, Arc::default()).await;
         let mut count = 0;
         while served.try_recv().is_ok() {
             count += 1;

@@ -18,6 +18,8 @@ pub(crate) enum SessionEvent {
     Bytes { blob: Handle, chunk: u32, bytes: u64 },
     /// The rest of a chunk arrived: this many bytes since the last event about it.
     Chunk { blob: Handle, chunk: u32, bytes: u64, outcome: Outcome },
+    /// This many more bytes of a chunk that the peer requested were sent. The chunk takes long.
+    Sending { blob: Handle, bytes: u64 },
     /// A chunk that the peer requested was sent `whole`, or will not be.
     Sent { blob: Handle, whole: bool },
     /// A blob that this node serves no longer has the bytes with which it was verified.

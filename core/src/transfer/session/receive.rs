@@ -114,16 +114,17 @@ impl Receiver {
             bytes.resize(coming.size, 0);
             coming.bytes = bytes;
         }
+        let (start, end) = (coming.got, coming.got + len);
         // No more is read at once than the limiter lets pass: for bytes that are read, the peer may send
         // others.
-        for part in coming.bytes[coming.got..coming.got + len].chunks_mut(self.limiter.step()) {
-            self.limiter.pass(part.len()).await;
-            stream.read_exact(part).await?;
+        while coming.got < end {
+            let stop = end.min(coming.got + self.limiter.step());
+            self.limiter.pass(stop - coming.got).await;
+            self.part(&mut coming, key, (stop, end), stream).await?;
         }
         if let Purpose::Only(check) | Purpose::Write(_, check) = &mut coming.purpose {
-            check.update(&coming.bytes[coming.got..coming.got + len]);
+            check.update(&coming.bytes[start..end]);
         }
-        coming.got += len;
         let fresh = self.due(&mut coming, key);
         match self.pending.give_back(key, coming) {
             Back::Whole(whole) => return self.whole(key, whole).await,
@@ -132,6 +133,29 @@ impl Receiver {
         }
         if let Some(bytes) = fresh {
             self.tell.event(SessionEvent::Bytes { blob: key.0, chunk: key.1, bytes }).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a part of a frame, up to `stop` in the chunk; the frame ends at `end`. On a slow line a frame
+    /// takes seconds, so the node is told of parts of it.
+    async fn part(
+        &mut self,
+        coming: &mut Coming,
+        key: RequestKey,
+        (stop, end): (usize, usize),
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<(), SessionEnd> {
+        while coming.got < stop {
+            match stream.read(&mut coming.bytes[coming.got..stop]).await? {
+                0 => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+                some => coming.got += some,
+            }
+            if coming.got < end
+                && let Some(bytes) = self.due(coming, key)
+            {
+                self.tell.event(SessionEvent::Bytes { blob: key.0, chunk: key.1, bytes }).await?;
+            }
         }
         Ok(())
     }

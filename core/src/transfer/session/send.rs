@@ -40,6 +40,9 @@ const FRONT: usize = 128;
 /// frame.
 const SLOW: Duration = Duration::from_millis(8);
 
+/// Time after which the node is told how much of a chunk has been sent.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// A chunk that is being sent, and the length of its frames.
 struct Outgoing {
     /// Room up to [`FRONT`], then the chunk. The header of each frame overwrites bytes that have been sent.
@@ -113,7 +116,7 @@ impl Sender {
         stream: &mut (impl AsyncWrite + Unpin),
     ) -> Result<(), SessionEnd> {
         let total = out.buffer.len() - FRONT;
-        let mut offset = 0;
+        let (mut offset, mut reported) = (0, (0, Instant::now()));
         while offset < total && self.queue.goes_on(self.number) {
             let len = (total - offset).min(out.frame).min(self.limiter.step());
             let header =
@@ -131,6 +134,11 @@ impl Sender {
                 out.frame = limits::DATA_FRAME;
             }
             offset += len;
+            if asked.chunk != LIST && reported.1.elapsed() >= REPORT_EVERY && offset < total {
+                let bytes = (offset - reported.0) as u64;
+                self.tell.event(SessionEvent::Sending { blob: asked.blob, bytes }).await?;
+                reported = (offset, Instant::now());
+            }
         }
         Ok(())
     }

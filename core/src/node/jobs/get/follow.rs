@@ -231,6 +231,7 @@ impl GetJob {
             if let Some(finder) = &finder {
                 self.gather(&blob, finder).await?;
             }
+            self.leave_holes(&blob).await?;
             self.measure(&begin.target, &blob);
             if blob.is_here() && self.prove(&blob).await? {
                 return Ok((blob, DownloadView::default()));

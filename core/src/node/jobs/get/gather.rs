@@ -8,6 +8,7 @@ use super::{GetJob, follow};
 use crate::api::event::Failure;
 use crate::api::status::Progress;
 use crate::content::geometry::ChunkIndex;
+use crate::content::zeros;
 use crate::limits;
 use crate::node::jobs::store_failure;
 use crate::node::network::blocking;
@@ -31,6 +32,33 @@ impl GetJob {
         let (store, begin) = (self.context.store.clone(), begin.clone());
         let finder = blocking(move || store.finder(&begin)).await?.map_err(store_failure)?;
         Ok((!finder.is_empty()).then(|| Arc::new(finder)))
+    }
+
+    /// Finds chunks of zeros by their hashes, and leaves holes in their places: they need not come from
+    /// anywhere.
+    pub(super) async fn leave_holes(&self, blob: &Arc<Blob>) -> Result<(), Failure> {
+        let lacking: Vec<ChunkIndex> =
+            blob.lacking().iter().filter_map(|c| blob.geometry().chunk(c)).collect();
+        // The only chunk of a blob is there as soon as anything is known of the blob.
+        if blob.geometry().chunks() < 2 || lacking.is_empty() {
+            return Ok(());
+        }
+        let of = Arc::clone(blob);
+        let find = move || {
+            let (mut found, stretches) = zeros::sample(of.list(), &lacking);
+            let more = stretches.par_iter().flat_map_iter(|stretch| stretch.zeros(of.list()));
+            found.extend(more.collect::<Vec<_>>());
+            found
+        };
+        for chunk in blocking(find).await? {
+            let bytes = vec![0; blob.geometry().size(chunk)];
+            match self.write(blob, chunk, bytes).await? {
+                Outcome::Disk { .. } => return Ok(()),
+                Outcome::Malformed => return Err(follow::malformed()),
+                Outcome::Written | Outcome::Bad => {}
+            }
+        }
+        self.check_deadline(true)
     }
 
     /// Writes all chunks that are found. A full disk ends it early: chunks from peers wait for room.
