@@ -63,8 +63,8 @@ pub struct Uploads<B> {
     handles: BTreeMap<(PeerKey, Handle), ContentId>,
     /// Ids that the store is asked for at present.
     opening: BTreeSet<ContentId>,
-    /// Ids for which the store is asked for nothing, so that peers that are denied them get the answer as late
-    /// as for a blob that is not here.
+    /// Ids for which the store is asked for nothing, so that peers that are denied them get the answer as
+    /// late as for a blob that is not here.
     refusing: BTreeSet<ContentId>,
     /// Wants that were sent a voucher. A second voucher for the same want counts against the peer's limit of
     /// office messages.

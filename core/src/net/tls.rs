@@ -242,8 +242,8 @@ where
 struct Verifier;
 
 impl Verifier {
-    /// Checks the rules of the spec: exactly one certificate, self-signed, and carrying a signature of its key
-    /// by the peer's identity. The dates are not looked at.
+    /// Checks the rules of the spec: exactly one certificate, self-signed, and carrying a signature of its
+    /// key by the peer's identity. The dates are not looked at.
     fn check_chain(
         certificate: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],

@@ -19,6 +19,8 @@ use super::net;
 
 /// So many identities are made for each one that is used: those nearest the key.
 const CHOICE: usize = 8;
+/// Time after which a server that has not answered on loopback will not.
+const NO_ANSWER: Duration = Duration::from_secs(2);
 /// Records that are told at once.
 const STREAMS: usize = 16;
 
@@ -199,7 +201,11 @@ pub fn foreign(server: &str) -> Answers {
         let put = message(0, &[field(2, &[8; 32]), field(3, &record)].concat());
         stream.write_all(&put).await.expect("written");
         stream.flush().await.expect("written");
-        let stored = futures::AsyncReadExt::read(&mut stream, &mut [0; 1]).await.is_ok_and(|count| count > 0);
+        // A server that refuses gives no answer: libp2p closes the stream later, with the connection.
+        let mut byte = [0; 1];
+        let answer = futures::AsyncReadExt::read(&mut stream, &mut byte);
+        let stored =
+            tokio::time::timeout(NO_ANSWER, answer).await.is_ok_and(|read| read.is_ok_and(|n| n > 0));
         Answers { ping: back == [3; 32], stored }
     })
 }
@@ -207,7 +213,8 @@ pub fn foreign(server: &str) -> Answers {
 async fn tell(connection: &net::Connection, message: Vec<u8>) {
     let mut stream = connection.open(PROTOCOL).await.expect("a stream");
     stream.write_all(&message).await.expect("written");
-    // Until it was read.
+    // There is no answer: the other end closes the stream once it has read all.
+    stream.close().await.expect("closed");
     let _ = futures::AsyncReadExt::read(&mut stream, &mut [0; 1]).await;
 }
 
@@ -225,10 +232,11 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     field
 }
 
-/// A message of this kind with its length before it, a varint of two bytes.
+/// A message of this kind with its length before it: a varint, which must be as short as it can be.
 fn message(kind: u8, fields: &[u8]) -> Vec<u8> {
     let body = [&[1 << 3, kind][..], fields].concat();
-    let mut message = vec![(body.len() as u8 & 0x7f) | 0x80, (body.len() >> 7) as u8];
+    let (low, high) = (body.len() as u8 & 0x7f, (body.len() >> 7) as u8);
+    let mut message = if high == 0 { vec![low] } else { vec![low | 0x80, high] };
     message.extend(body);
     message
 }

@@ -60,7 +60,7 @@ pub(super) struct RefusedRecords {
     no_key: u64,
     /// Records for which others did not give way.
     no_room: u64,
-    /// Values to be stored, which this DHT has not. The stream is reset.
+    /// Values to be stored, which this DHT has not. The request gets no answer.
     values: u64,
 }
 

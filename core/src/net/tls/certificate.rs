@@ -2,8 +2,8 @@
 //! of the peer and a signature of the certificate's key with it. That signature proves the peer.
 //!
 //! libp2p's own reader refuses a certificate whose dates do not hold now. A machine without a battery for its
-//! clock would then reach nobody, and the dates prove nothing: every node signs its certificate itself, anew at
-//! each start. So this reader does not look at them.
+//! clock would then reach nobody, and the dates prove nothing: every node signs its certificate itself, anew
+//! at each start. So this reader does not look at them.
 
 use libp2p::PeerId;
 use libp2p::identity::PublicKey;

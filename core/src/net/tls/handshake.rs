@@ -149,8 +149,8 @@ where
     }
 }
 
-/// Sends the alert that rustls has made, and reads on until the peer has it: a socket that is closed while bytes
-/// come in loses what the peer has not read.
+/// Sends the alert that rustls has made, and reads on until the peer has it: a socket that is closed while
+/// bytes come in loses what the peer has not read.
 async fn alert<C, H>(tls: &mut H, socket: &mut C) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Send + Unpin,
