@@ -65,13 +65,22 @@ Examples:
   swarm get ID                             into the current folder, under its own name
   swarm get ID -o /srv/app --overwrite     update a folder to this version
   swarm get ID --include '*.deb' --seed    only some files, and share them afterwards
+  swarm get ID --detach                    have the daemon fetch it, after a restart too
   swarm get - < links.txt                  every link in a file")]
     Get(Get),
+    /// End a download that the daemon goes on with
+    ///
+    /// What it has fetched is kept, and `swarm get` goes on from there. A download in another terminal is
+    /// ended there, with Ctrl-C.
+    Stop(Item),
     /// Write a file to standard output as it arrives
     ///
     /// Every byte is verified before it is written.
     Cat(Cat),
     /// Keep an item in the store and share it
+    ///
+    /// Beside a daemon, the daemon goes on until it has everything, whatever becomes of this command, unless
+    /// --timeout is given; `swarm stop` ends that.
     ///
     /// With --blind, this node can hold encrypted items that it cannot read.
     Hold(Hold),

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod daemon;
 mod demo;
+mod detach;
 mod gc;
 mod get;
 mod help;
@@ -18,6 +19,7 @@ mod peers;
 mod publish;
 mod rm;
 mod status;
+mod stop;
 mod verify;
 mod why;
 
@@ -80,8 +82,10 @@ async fn with_node(ui: &Ui, settings: &Settings, verb: Verb, begun: Instant) -> 
     let within = |timeout| Deadline::new(begun, timeout);
     match verb {
         Verb::Publish(args) => publish::run(ui, settings, &args).await,
+        Verb::Get(args) if args.detach => detach::run(ui, settings, &args).await,
         Verb::Get(args) if args.to_stdout() => cat::run_get(ui, settings, &args, within(args.timeout)).await,
         Verb::Get(args) => get::run(ui, settings, &args, within(args.timeout)).await,
+        Verb::Stop(args) => stop::run(ui, settings, &args.id).await,
         Verb::Cat(args) => cat::run(ui, settings, &args, within(args.timeout)).await,
         Verb::Hold(args) => hold::run(ui, settings, &args, within(args.timeout)).await,
         Verb::Ls(args) => ls::run(ui, settings, args.id.as_deref()).await,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use swarm_core::api::event::{BlobRow, Event};
+use swarm_core::api::status::DetachedRow;
 
 use crate::exit::Failed;
 
@@ -87,6 +88,9 @@ fn with_readable_paths(mut event: Event) -> Event {
     fn of_blob(blob: &mut BlobRow) {
         blob.path = blob.path.as_deref().map(readable);
     }
+    fn of_detached(row: &mut DetachedRow) {
+        row.to = row.to.as_deref().map(readable);
+    }
     match &mut event {
         Event::Prefix { path, .. } => *path = readable(path),
         Event::Found(blob) => of_blob(blob),
@@ -94,7 +98,11 @@ fn with_readable_paths(mut event: Event) -> Event {
         Event::Info(info) => of_blob(&mut info.blob),
         Event::Blobs { blobs } => blobs.iter_mut().for_each(of_blob),
         Event::Done(done) => done.path = readable(&done.path),
-        Event::Status(status) => status.home = readable(&status.home),
+        Event::Status(status) => {
+            status.home = readable(&status.home);
+            status.detached.iter_mut().for_each(of_detached);
+        }
+        Event::Detached(row) => of_detached(row),
         _ => {}
     }
     event

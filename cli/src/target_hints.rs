@@ -8,7 +8,7 @@ use swarm_core::options::Options;
 
 /// The command with `--peer`, `--tracker` and `--dht` in what it is to fetch, as far as a link holds them.
 pub(crate) fn with_hints(mut command: Command, options: &Options) -> Command {
-    if let Command::Get(get) = &mut command
+    if let Command::Get(get) | Command::Detach(get) = &mut command
         && let Some(link) = linked(get.target.expose(), options)
     {
         // A bare id is looked for where this node looks for such, whatever else was typed.

@@ -3,6 +3,7 @@
 pub(crate) mod actor;
 mod calls;
 mod context;
+mod detached;
 mod jobs;
 mod launch;
 mod network;
@@ -30,6 +31,7 @@ use crate::transfer::session::SessionContext;
 use crate::transfer::writer::Writer;
 use actor::NetworkCommand;
 use context::Context;
+use detached::Detached;
 use launch::{Launch, launch};
 use network::Flag;
 use networks::Networks;
@@ -127,6 +129,8 @@ impl Node {
             OpenError::Version(text) => StartError::Store(text),
         })?;
         let started = Instant::now();
+        // The process of a command ends with it, and leaves detached downloads to a daemon.
+        let goes_on = options.daemon && !options.offline && !read_only;
         let offices = Arc::new(Networks::offline(&store));
         let mut node = Self {
             caller: Caller {
@@ -139,6 +143,7 @@ impl Node {
                     domain: Domain::Public,
                     public: None,
                     offices,
+                    detached: Arc::new(Detached::new(goes_on)),
                 },
             },
             actor: None,
@@ -198,6 +203,7 @@ impl Node {
         };
         self.caller.context.offices = Arc::new(Box::pin(Networks::start(with)).await);
         self.caller.context.say_default().await;
+        jobs::detached::go_on_with_all(&self.caller.context).await;
         let watch = sources::watch(self.caller.context.clone(), Arc::clone(&self.stopping));
         self.paces.push(watch);
         Ok(())
@@ -217,6 +223,7 @@ impl Node {
     /// Ends the node in order: ends its sessions, flushes the store and gives up its lock.
     pub async fn stop(mut self) {
         self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.caller.context.detached.end();
         self.caller.context.offices.stop().await;
         if let (Some(net), Some(actor)) = (&self.caller.context.net, self.actor.take()) {
             let _ = net.asks.send(NetworkCommand::Quit).await;

@@ -10,6 +10,7 @@
 //! HOME/store/clean            present only after an orderly close (the index is valid); holds its count
 //! HOME/store/changes          records changed since the index was last flushed: read again after a crash
 //! HOME/store/index/           sled: a cache of the `info` files, rebuilt from them whenever in doubt
+//! HOME/store/detached/        downloads that a node goes on with after a restart (0600)
 //! HOME/store/blobs/ab/<id>/   info (the record), list (hash list), have (verified chunks of a partial blob),
 //!                             data (the bytes, unless they are served in place); of a share also its key
 //!                             (0600), and plain in place of data where its plain content is kept here
@@ -28,6 +29,7 @@ pub mod blob;
 mod changes;
 mod claims;
 mod copying;
+mod detached;
 mod disk;
 mod domains;
 mod extents;

@@ -1,5 +1,6 @@
 //! The control socket: clients that wait or do not answer keep no other client from an answer.
 
+mod detached;
 mod handover;
 mod silence;
 mod waiting;

@@ -101,6 +101,12 @@ pub(crate) struct Get {
     /// Keep sharing it afterwards, until stopped
     #[arg(long)]
     pub(crate) seed: bool,
+    /// Leave it to the daemon, and return at once
+    ///
+    /// The daemon goes on until it has everything, after a restart too. `swarm status` lists such downloads,
+    /// and `swarm stop` ends one. If no daemon runs, the next one begins.
+    #[arg(long, conflicts_with = "timeout")]
+    pub(crate) detach: bool,
     /// Give up after this time: 30s, 5m, 1h30m
     ///
     /// [default: never]

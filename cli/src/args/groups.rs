@@ -6,7 +6,7 @@ use clap::Command;
 /// Headings, and the verbs below each.
 pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     ("Share", &["publish", "hold", "allow"]),
-    ("Fetch", &["get", "cat"]),
+    ("Fetch", &["get", "cat", "stop"]),
     ("Store", &["ls", "info", "verify", "rm", "gc"]),
     ("Network", &["why", "peers"]),
     ("Office", &["office"]),

@@ -1,10 +1,12 @@
 //! `swarm get`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use swarm_core::api::event::{Done, Event};
+use swarm_core::content::share::Hidden;
 use swarm_core::{Destination, Get};
 
 use crate::args;
@@ -25,19 +27,13 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline
     let watch = deadline.enforce(ui);
     let output = output(args)?;
     let texts = target::given(&args.targets)?;
-    let targets =
-        texts.iter().map(|text| Asked::read(ui, text, &args.secret)).collect::<Result<Vec<_>, _>>()?;
-    if targets.len() > 1
-        && let Destination::Path(path) = &output
-    {
-        return Err(not_a_folder(path).into());
-    }
+    let targets = asked(ui, args, &texts, &output)?;
     let options = settings.for_item(if args.seed { settings.resident() } else { settings.options() });
     let mut conversation = Conversation::open_within(ui, options, deadline).await?;
-    let mut fetches = Vec::new();
+    let mut fetches = BTreeMap::new();
     for asked in &targets {
-        conversation.ask(request(settings, args, asked, output.clone())).await;
-        fetches.push(Fetch::new(ui, asked, targets.len() > 1).to(&output));
+        let number = conversation.ask(request(settings, args, asked, output.clone())).await;
+        fetches.insert(number, Fetch::new(ui, asked, targets.len() > 1).to(&output));
     }
     let ids = match fetch_all(&mut conversation, fetches).await {
         Ok(ids) => ids,
@@ -48,6 +44,19 @@ pub(super) async fn run(ui: &Ui, settings: &Settings, args: &args::Get, deadline
         return share(ui, conversation, ids).await;
     }
     conversation.finish(Ok(())).await
+}
+
+/// Reads what is to be fetched; several things need a folder.
+pub(super) fn asked(
+    ui: &Ui,
+    args: &args::Get,
+    texts: &[Hidden],
+    output: &Destination,
+) -> Result<Vec<Asked>, Failed> {
+    match output {
+        Destination::Path(path) if texts.len() > 1 => Err(not_a_folder(path)),
+        _ => texts.iter().map(|text| Asked::read(ui, text, &args.secret)).collect(),
+    }
 }
 
 /// After `get --seed`: goes on until stopped, unless a daemon does so anyway.
@@ -78,7 +87,8 @@ pub(super) fn fetch(settings: &Settings, asked: &Asked, timeout: Option<Duration
     }
 }
 
-fn output(args: &args::Get) -> Result<Destination, Failed> {
+/// The place where a command line wants what it fetches.
+pub(super) fn output(args: &args::Get) -> Result<Destination, Failed> {
     let find = |path: &Path| std::path::absolute(path).map_err(|error| Failed::io("find", path, &error));
     let Some(path) = &args.output else {
         let here = std::env::current_dir();
@@ -108,10 +118,10 @@ fn not_a_folder(path: &Path) -> Failed {
     Failed::new(Code::User, message).hint(format!("-o {}", folder.display()))
 }
 
-/// Follows all of them to their ends; returns the ids of what has come.
+/// Follows the commands of these numbers to their ends; returns the ids of what has come.
 pub(super) async fn fetch_all(
     conversation: &mut Conversation<'_>,
-    mut fetches: Vec<Fetch<'_>>,
+    mut fetches: BTreeMap<usize, Fetch<'_>>,
 ) -> Outcome<Vec<String>> {
     let mut left = fetches.len();
     let mut ids = Vec::new();
@@ -122,7 +132,8 @@ pub(super) async fn fetch_all(
         if let Event::Done(done) = &event {
             ids.push(done.id.clone());
         }
-        match fetches[number].see(event) {
+        let Some(fetch) = fetches.get_mut(&number) else { continue };
+        match fetch.see(event) {
             Err(Stop::Said(code)) => failed = failed.or(Some(code)),
             other => other?,
         }
@@ -216,7 +227,7 @@ impl<'a> Fetch<'a> {
 
 /// Returns a sentence on the folder of a destination, if no file can be made in it: the step at which that
 /// was noticed says nothing to a person.
-fn not_writable(output: &Path) -> Option<String> {
+pub(super) fn not_writable(output: &Path) -> Option<String> {
     let folder = output.ancestors().find(|folder| folder.is_dir())?;
     let error = tempfile::tempfile_in(folder).err()?;
     let why = match error.kind() {
@@ -263,6 +274,7 @@ mod tests {
             delete: false,
             exact: false,
             seed: false,
+            detach: false,
             timeout: Some(std::time::Duration::from_millis(1500)),
             include: Vec::new(),
             exclude: Vec::new(),

@@ -1,7 +1,7 @@
 //! `swarm status`.
 
 use swarm_core::api::call::GetStatus;
-use swarm_core::api::status::{Limits, OfficeRow, SharedRow, Status, Transfer};
+use swarm_core::api::status::{DetachedRow, Limits, OfficeRow, SharedRow, Status, Transfer};
 use swarm_core::options::Audience;
 
 use super::peers::show_banned;
@@ -34,6 +34,7 @@ pub(super) async fn run(ui: &Ui, settings: &Settings) -> Outcome {
         ui.data(&format!("{key:<9} {value}"))?;
     }
     show_transfers(ui, &status.transfers)?;
+    show_detached(ui, &status)?;
     show_shared(ui, &status.shared, !nobody)?;
     show_banned(ui, &status.banned)?;
     status.notices.iter().for_each(|notice| ui.warn(notice));
@@ -183,6 +184,41 @@ fn show_transfers(ui: &Ui, transfers: &[Transfer]) -> Outcome {
         ]
     };
     ui.table(&columns, &transfers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Prints the downloads that the daemon goes on with, and why attempts failed.
+fn show_detached(ui: &Ui, status: &Status) -> Outcome {
+    if status.detached.is_empty() {
+        return Ok(());
+    }
+    let columns = [
+        Column::Flexible("DETACHED"),
+        Column::Left("STATE"),
+        Column::Right("DONE"),
+        Column::Left("TO"),
+        Column::Left("ID"),
+    ];
+    let row = |detached: &DetachedRow| {
+        vec![
+            detached.name.clone(),
+            detached.state.to_string(),
+            detached.total.map(|total| format!("{}%", percent(detached.done, total))).unwrap_or_default(),
+            detached.to.as_ref().map_or_else(|| "store".to_owned(), |to| to.to_string_lossy().into_owned()),
+            if ui.is_terminal() { short(&detached.id).to_owned() } else { detached.id.clone() },
+        ]
+    };
+    ui.table(&columns, &status.detached.iter().map(row).collect::<Vec<_>>())?;
+    let listed = status.detached.len() as u64;
+    if status.detached_count > listed {
+        ui.talk(&format!("{} more downloads are detached", size::count(status.detached_count - listed)));
+    }
+    for detached in &status.detached {
+        if let Some(trouble) = &detached.trouble {
+            let name = if detached.name.is_empty() { short(&detached.id) } else { &detached.name };
+            ui.warn(&format!("{name}: {trouble}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

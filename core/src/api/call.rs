@@ -4,7 +4,7 @@ pub mod office;
 
 use super::command::{Command, Get, Publish};
 use super::event::{BlobRow, Done, EntryRow, EntryType, Event, Info, Published, Verified};
-use super::status::{BanRow, Diagnosis, PeerRow, Status};
+use super::status::{BanRow, DetachedRow, Diagnosis, PeerRow, Status};
 use crate::content::kind::ContentKind;
 use crate::options::Audience;
 
@@ -254,6 +254,51 @@ impl Call for Allow {
 
     fn answer(last: Event, entries: Vec<EntryRow>) -> Option<Info> {
         Inspect::answer(last, entries)
+    }
+}
+
+/// Has the daemon of the store fetch content, until it is done or stopped, after a restart too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detach(pub Get);
+
+impl Call for Detach {
+    type Answer = DetachedRow;
+
+    fn command(self) -> Command {
+        Command::Detach(self.0)
+    }
+
+    fn answer(last: Event, _: Vec<EntryRow>) -> Option<DetachedRow> {
+        if let Event::Detached(row) = last { Some(row) } else { None }
+    }
+}
+
+/// Ends the detached downloads of an id; verified data is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopDetached {
+    /// Id, unique prefix or link.
+    pub id: String,
+}
+
+/// Answer to [`StopDetached`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// 64 hex digits.
+    pub id: String,
+    /// Number of downloads that were ended: one for each destination.
+    pub downloads: u32,
+}
+
+impl Call for StopDetached {
+    type Answer = Stopped;
+
+    fn command(self) -> Command {
+        Command::Stop { id: self.id }
+    }
+
+    fn answer(last: Event, _: Vec<EntryRow>) -> Option<Stopped> {
+        if let Event::Stopped { id, downloads } = last { Some(Stopped { id, downloads }) } else { None }
     }
 }
 

@@ -64,6 +64,14 @@ pub enum Command {
         /// Ids of the contents, all digits of each.
         ids: Vec<String>,
     },
+    /// Has the daemon of the store fetch content: it goes on until that is done or stopped, after a restart
+    /// too. The answer comes when the download is on the disk. Final event: `Detached`.
+    Detach(Get),
+    /// Ends the detached downloads of an id. Verified data is kept. Final event: `Stopped`.
+    Stop {
+        /// Id, unique prefix or link.
+        id: String,
+    },
     /// Asks for the state of the node. Final event: `Status`.
     Status,
     /// Lists connected and banned peers. Final event: `Peers`.
@@ -95,6 +103,8 @@ impl Command {
             | Self::Rm { .. }
             | Self::Gc { .. }
             | Self::Serve { .. }
+            | Self::Detach(_)
+            | Self::Stop { .. }
             | Self::Status
             | Self::Peers
             | Self::Why { .. } => true,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{BanRow, Diagnosis, MemberRow, OfficeRow, PeerRow, Progress, SourceRow, Status};
+use super::status::{
+    BanRow, DetachedRow, Diagnosis, MemberRow, OfficeRow, PeerRow, Progress, SourceRow, Status,
+};
 use crate::content::kind::ContentKind;
 use crate::content::share::Hidden;
 use crate::options::Audience;
@@ -99,6 +101,15 @@ pub enum Event {
         removed: Vec<String>,
         /// True if nothing was deleted.
         dry_run: bool,
+    },
+    /// Final: a download is detached.
+    Detached(DetachedRow),
+    /// Final: detached downloads were ended.
+    Stopped {
+        /// Id of the content, 64 hex digits.
+        id: String,
+        /// Number of downloads that were ended: one for each destination.
+        downloads: u32,
     },
     /// Final: the state of the node.
     Status(Box<Status>),

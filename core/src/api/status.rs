@@ -68,6 +68,12 @@ pub struct Status {
     pub downloaded: u64,
     /// Running transfers.
     pub transfers: Vec<Transfer>,
+    /// Detached downloads, the oldest first, at most `limits::STATUS_SHARED` rows.
+    #[serde(default)]
+    pub detached: Vec<DetachedRow>,
+    /// Number of all detached downloads.
+    #[serde(default)]
+    pub detached_count: u64,
     /// Numbers of refused connections and frames, by reason.
     pub refused: Vec<(String, u64)>,
     /// Banned peers.
@@ -274,6 +280,69 @@ impl TransferState {
 }
 
 impl fmt::Display for TransferState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A detached download: the daemon of the store goes on with it until it is done or stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DetachedRow {
+    /// 64 hex digits.
+    pub id: String,
+    /// Name as offered, or as the link says; escape it on a terminal. Empty while unknown.
+    pub name: String,
+    /// Destination: a file, a folder, or the folder that it goes into; `None` for the store.
+    pub to: Option<PathBuf>,
+    /// Time of the request, seconds since 1970.
+    pub since: u64,
+    /// Stage of the download.
+    pub state: DetachedState,
+    /// Bytes verified.
+    pub done: u64,
+    /// Bytes in all; `None` while unknown.
+    pub total: Option<u64>,
+    /// Sentence on why the last attempt failed, if it did; it may hold names from a peer.
+    pub trouble: Option<String>,
+}
+
+/// Stage of a detached download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DetachedState {
+    /// No daemon runs for the store.
+    #[serde(rename = "waiting for a daemon")]
+    Waiting,
+    /// An attempt begins.
+    Starting,
+    /// No holder is known.
+    Searching,
+    /// Chunks are fetched.
+    Downloading,
+    /// The last attempt failed; another one follows.
+    Retrying,
+    /// The content is in place.
+    Done,
+}
+
+impl DetachedState {
+    /// Name in JSON and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting for a daemon",
+            Self::Starting => "starting",
+            Self::Searching => "searching",
+            Self::Downloading => "downloading",
+            Self::Retrying => "retrying",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl fmt::Display for DetachedState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

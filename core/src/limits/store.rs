@@ -26,3 +26,11 @@ pub const SOURCES: usize = 4;
 pub const SOURCE_TREES: usize = 64;
 /// Chunks that are put together from local files at a time.
 pub const SOURCE_CHUNKS: usize = 16;
+/// Detached downloads of a node: as many as commands may wait at it. Each is a small file.
+pub const DETACHED: usize = 2000;
+/// Longest description of a detached download on the disk, in bytes: a link, a path and some patterns.
+pub const DETACHED_BYTES: usize = 64 << 10;
+/// Pause after the first failure of a detached download. It doubles up to [`DETACHED_RETRY_MOST`].
+pub const DETACHED_RETRY: Duration = Duration::from_secs(5);
+/// Longest pause between two attempts at a detached download.
+pub const DETACHED_RETRY_MOST: Duration = Duration::from_secs(900);

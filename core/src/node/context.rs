@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::actor::NetworkCommand;
+use super::detached::Detached;
 use super::network::Net;
 use super::networks::{self, Networks};
 use crate::options::Audience;
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     /// The public network, if `net` is that of an office.
     pub(crate) public: Option<Net>,
     pub(crate) offices: Arc<Networks>,
+    pub(crate) detached: Arc<Detached>,
 }
 
 impl Context {

@@ -1,6 +1,7 @@
 //! One job for each command: it looks something up or starts longer work, and sends its events.
 
 mod choose_network;
+pub(super) mod detached;
 mod get;
 mod list;
 mod notices;
@@ -41,6 +42,8 @@ pub(crate) async fn run(context: Context, command: Command, events: Teller) {
         Command::Verify { id, repair } => verify::verify(context, id, repair, told).await,
         Command::Gc { dry_run } => remove::gc(context, dry_run).await,
         Command::Serve { id, audience } => list::serve(context, &id, audience).await,
+        Command::Detach(get) => detached::detach(context, get).await,
+        Command::Stop { id } => detached::stop(context, &id).await,
         Command::Share { ids } => share(context, &ids, &events).await,
         Command::Status => status::status(context).await,
         Command::Peers => status::peers(context).await,

@@ -29,7 +29,7 @@ impl Layout {
         self.home.join("lock")
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.home.join("store")
     }
 
@@ -50,6 +50,11 @@ impl Layout {
 
     pub(super) fn incoming(&self) -> PathBuf {
         self.home.join("incoming")
+    }
+
+    /// Folder of the detached downloads.
+    pub(super) fn detached(&self) -> PathBuf {
+        self.store().join("detached")
     }
 
     pub(super) fn changes(&self) -> PathBuf {

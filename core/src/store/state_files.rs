@@ -31,7 +31,7 @@ impl Store {
         if sound(&path).is_some() {
             disk::rename(&path, &old(&path))?;
         }
-        disk::write_atomic(&path, &[blake3::hash(contents).as_bytes(), contents].concat(), 0o600)
+        disk::write_atomic(&path, &summed(contents), 0o600)
     }
 
     /// Folder of the small files of this network.
@@ -119,7 +119,13 @@ fn old(path: &Path) -> PathBuf {
     path.with_extension("old")
 }
 
-fn sound(path: &Path) -> Option<Vec<u8>> {
+/// Puts the checksum before the contents of a small file.
+pub(super) fn summed(contents: &[u8]) -> Vec<u8> {
+    [blake3::hash(contents).as_bytes(), contents].concat()
+}
+
+/// Reads a small file whose checksum is right.
+pub(super) fn sound(path: &Path) -> Option<Vec<u8>> {
     let bytes = disk::read(path).ok()?;
     let (sum, contents) = bytes.split_first_chunk::<SUM>()?;
     (blake3::hash(contents).as_bytes() == sum).then(|| contents.to_vec())

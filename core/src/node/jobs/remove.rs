@@ -3,7 +3,7 @@
 use super::super::actor::NetworkCommand;
 use super::super::context::Context;
 use super::super::network::{blocking, failure};
-use super::{not_here, report, resolve};
+use super::{detached, not_here, report, resolve};
 use crate::api::event::{Event, Failure, Fault};
 
 /// Removes a blob with its content, unless it is being fetched.
@@ -11,6 +11,14 @@ pub(super) async fn rm(context: Context, id: &str) -> Result<Event, Failure> {
     let id = resolve(&context.store, id)?.id;
     let record = context.store.record(id).ok_or_else(|| not_here(id))?;
     let payload = record.payload.map(|p| p.id);
+    detached::load(&context).await?;
+    if !context.detached.named(&id.to_string()).is_empty() {
+        let hint = Some(format!("swarm stop {id}"));
+        return Err(Failure {
+            hint,
+            ..failure(Fault::User, format!("{id} is still to be fetched by the daemon"))
+        });
+    }
     if let Some(report) = report(&context).await
         && report.transfers.iter().any(|(i, _)| *i == id || Some(*i) == payload)
     {

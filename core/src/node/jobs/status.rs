@@ -7,10 +7,10 @@ use super::super::context::Context;
 use super::super::network::blocking;
 use super::super::sources;
 use super::notices::counted;
-use super::{office, report};
+use super::{detached, office, report};
 use crate::api::event::{Event, Failure};
 use crate::api::status::{SharedRow, Status, Transfer, TransferState};
-use crate::exchange::Stage;
+use crate::exchange::{DownloadView, Stage};
 use crate::id::ContentId;
 use crate::limits;
 use crate::membership::files::OfficeFiles;
@@ -38,20 +38,11 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
         row.members = named(&context, row).await;
     }
     let offices = office::rows(&context).await;
-    let mut transfers = Vec::new();
-    for (id, view) in report.as_ref().map_or(&[][..], |r| &r.transfers) {
-        let state = match &view.stage {
-            Stage::Searching => TransferState::Searching,
-            Stage::Learned(_) => TransferState::Starting,
-            Stage::Active if view.notices.is_empty() => TransferState::Downloading,
-            Stage::Active => TransferState::WaitingForDisk,
-            Stage::Complete => TransferState::Finishing,
-        };
-        notices.extend(view.notices.last().cloned());
-        let name = context.store.record(*id).map_or_else(String::new, |r| r.name);
-        let (id, progress) = (id.to_string(), view.progress.clone());
-        transfers.push(Transfer { id, name, state, progress });
-    }
+    detached::load(&context).await?;
+    let detached = context.detached.rows();
+    let views = report.as_ref().map_or(&[][..], |r| &r.transfers);
+    notices.extend(views.iter().filter_map(|(_, view)| view.notices.last().cloned()));
+    let transfers = views.iter().map(|(id, view)| transfer(&context.store, *id, view)).collect();
     let listen =
         report.as_ref().map_or_else(Vec::new, |r| r.listen.iter().map(ToString::to_string).collect());
     let mut status = Status {
@@ -77,6 +68,8 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
         uploaded: 0,
         downloaded: 0,
         transfers,
+        detached_count: detached.len() as u64,
+        detached: detached.into_iter().take(limits::STATUS_SHARED).collect(),
         refused: Vec::new(),
         banned: Vec::new(),
         banned_by: Vec::new(),
@@ -95,6 +88,19 @@ pub(super) async fn status(context: Context) -> Result<Event, Failure> {
     }
     status.notices = counted(std::mem::take(&mut status.notices));
     Ok(Event::Status(Box::new(status)))
+}
+
+/// Returns the row of a running download.
+fn transfer(store: &Store, id: ContentId, view: &DownloadView) -> Transfer {
+    let state = match &view.stage {
+        Stage::Searching => TransferState::Searching,
+        Stage::Learned(_) => TransferState::Starting,
+        Stage::Active if view.notices.is_empty() => TransferState::Downloading,
+        Stage::Active => TransferState::WaitingForDisk,
+        Stage::Complete => TransferState::Finishing,
+    };
+    let name = store.record(id).map_or_else(String::new, |r| r.name);
+    Transfer { id: id.to_string(), name, state, progress: view.progress.clone() }
 }
 
 /// Lists complete content by name, with its audience.
