@@ -26,6 +26,7 @@
 mod begin;
 mod beneath;
 pub mod blob;
+mod catalogue;
 mod changes;
 mod claims;
 mod copying;
@@ -293,6 +294,23 @@ impl Store {
         let mut all = self.inner.meta.all();
         all.retain(|record| self.shows(record));
         all
+    }
+
+    /// The records whose bytes are at this path, or are to be put there, by id.
+    #[must_use]
+    pub(crate) fn at_path(&self, path: &Path) -> Vec<Record> {
+        let at = |record: &Record| path_of(record).as_deref() == Some(path);
+        self.some(&self.inner.meta.at_path(path)).filter(at).collect()
+    }
+
+    /// The records of directories, of shares, and of the bytes of folders, by id.
+    #[must_use]
+    pub(crate) fn folders(&self) -> Vec<Record> {
+        self.some(&self.inner.meta.folders()).collect()
+    }
+
+    fn some(&self, ids: &[ContentId]) -> impl Iterator<Item = Record> {
+        ids.iter().filter_map(|id| self.record(*id))
     }
 
     /// Returns how many blobs the store knows, without reading their records.
