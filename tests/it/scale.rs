@@ -1,5 +1,7 @@
 //! Many small things in one daemon cost little each, and what has ended costs nothing.
 
+#![allow(clippy::print_stdout)]
+
 use swarm_tests::scale::{Counts, measure};
 
 #[test]
