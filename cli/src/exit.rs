@@ -188,7 +188,13 @@ pub(crate) type Outcome<T = ()> = Result<T, Stop>;
 pub(crate) fn not_started(error: &StartError) -> Failed {
     match error {
         StartError::Refused(failure) => failure.clone().into(),
-        _ => Failed::new(error.fault().into(), error.to_string()),
+        _ => {
+            let failed = Failed::new(error.fault().into(), error.to_string());
+            match error.hint() {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        }
     }
 }
 

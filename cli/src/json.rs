@@ -48,11 +48,27 @@ struct FailedLine<'a> {
 
 /// Writes an event as one line.
 pub(crate) fn event(about: About<'_>, event: &Event) -> String {
-    line(about, event).unwrap_or_else(|| {
-        // A path that is not UTF-8.
-        let readable = with_readable_paths(event.clone());
-        line(about, &readable).unwrap_or_else(|| format!("{{\"v\":{VERSION},\"event\":\"unprintable\"}}"))
-    })
+    // A path that is not UTF-8 would be a list of bytes.
+    let readable = has_odd_path(event).then(|| with_readable_paths(event.clone()));
+    let written = line(about, readable.as_ref().unwrap_or(event));
+    written.unwrap_or_else(|| format!("{{\"v\":{VERSION},\"event\":\"unprintable\"}}"))
+}
+
+fn has_odd_path(event: &Event) -> bool {
+    let is_odd = |path: &Path| path.to_str().is_none();
+    let of_blob = |blob: &BlobRow| blob.path.as_deref().is_some_and(is_odd);
+    let of_detached = |row: &DetachedRow| row.to.as_deref().is_some_and(is_odd);
+    match event {
+        Event::Prefix { path, .. } => is_odd(path),
+        Event::Found(blob) => of_blob(blob),
+        Event::Published(published) => of_blob(&published.blob),
+        Event::Info(info) => of_blob(&info.blob),
+        Event::Blobs { blobs } => blobs.iter().any(of_blob),
+        Event::Done(done) => is_odd(&done.path),
+        Event::Status(status) => is_odd(&status.home) || status.detached.iter().any(of_detached),
+        Event::Detached(row) => of_detached(row),
+        _ => false,
+    }
 }
 
 /// Writes a failure as one line.

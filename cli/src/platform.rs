@@ -26,6 +26,16 @@ pub(crate) fn prepare_process() {
     // `select`.
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    outlive_size_limits();
+}
+
+/// Keeps this process alive when it writes beyond the largest file that it may have (`ulimit -f`): the write
+/// fails with an error, which says what is wrong. The signal ends a process that does not handle it.
+fn outlive_size_limits() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let _inside = runtime.enter();
+    // The handler stays when its receiver and the runtime have gone.
+    let _ = signal(SignalKind::from_raw(Number::XFSZ.as_raw()));
 }
 
 /// Gives this thread, and all that it starts, only what nobody else wants of the processors, and (Linux gives

@@ -16,6 +16,7 @@ use crate::api::job::Job;
 use crate::net::error::StartError;
 use crate::node::Node;
 use crate::options::Options;
+use crate::store::Store;
 pub use client::ServerMessage;
 use client::{ControlClient, NotReached};
 pub use line::Greeting;
@@ -29,8 +30,8 @@ pub enum ControlSession {
     Own {
         /// The node.
         node: Box<Node>,
-        /// The server for other processes; `None` for a store that may not be written, which has no place for
-        /// the socket.
+        /// The server for other processes; `None` for a read-only store that another node serves too, or
+        /// for which there is no place for the socket.
         server: Option<Server>,
     },
     /// Another process runs the node.
@@ -75,12 +76,26 @@ impl ControlSession {
         let mut until = Instant::now() + BUSY;
         let mut waiting = OpenStage::Store;
         tell(waiting);
+        // A read-only node holds no lock that keeps others out.
+        if read_only
+            && !options.daemon
+            && Store::is_trusted_home(&home)
+            && let Ok(client) = ControlClient::connect(&home).await
+            && (client.node().online || options.offline)
+        {
+            return Ok(Self::Remote(client));
+        }
         loop {
             let pid = match Node::start(options.clone()).await {
                 Ok(node) => {
                     let greeting = Greeting::new(options.daemon, !options.offline);
-                    let server = || Server::start(&home, node.caller(), greeting);
-                    let server = (!read_only).then(server).transpose()?;
+                    let server = match Server::start(&home, node.caller(), greeting, read_only) {
+                        Err(error) if read_only => {
+                            tracing::info!(%error, "other processes cannot ask this node");
+                            None
+                        }
+                        server => Some(server?),
+                    };
                     return Ok(Self::Own { node: Box::new(node), server });
                 }
                 Err(StartError::Busy { pid }) => pid,

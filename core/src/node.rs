@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::api::command::Command;
-use crate::api::event::Event;
+use crate::api::event::{Event, Failure, Fault};
 use crate::discovery::port_mapping::PortMapping;
 use crate::limits;
 pub use crate::net::error::StartError;
@@ -127,6 +127,7 @@ impl Node {
             OpenError::Busy { pid } => StartError::Busy { pid },
             OpenError::Disk(e) => StartError::Disk(e),
             OpenError::Version(text) => StartError::Store(text),
+            OpenError::Meddlers(why, hint) => StartError::Refused(Failure::new(Fault::User, why).hint(hint)),
         })?;
         let started = Instant::now();
         // The process of a command ends with it, and leaves detached downloads to a daemon.

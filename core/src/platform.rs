@@ -15,14 +15,15 @@ use unix as system;
 compile_error!("core/src/platform/ has no module for this system");
 
 pub(crate) use system::endpoint::{
-    ControlListener, ControlReader, ControlStream, ControlWriter, connect, listen, peer_process,
-    remove_endpoint,
+    ControlEndpoint, ControlListener, ControlReader, ControlStream, ControlWriter, connect, is_trusted,
+    listen, listen_outside, peer_process, remove_endpoint,
 };
 pub(crate) use system::files::{
     DEVICES, SystemCopy, allocated_bytes, can_read, changed_at, copy_by_system, create_new,
     create_private_folders, device, each_written, free_bytes, inode, is_device, is_out_of_files, is_own,
-    leave_hole, make_ordinary, modified_at, names, never_wait, open_in_place, open_itself_to_write,
-    open_without_waiting, path_bytes, path_from_bytes, permissions, sync_file_system, try_lock, with_mode,
+    leave_hole, make_ordinary, meddlers, modified_at, names, never_wait, open_in_place, open_itself_to_write,
+    open_without_waiting, path_bytes, path_from_bytes, permissions, sync_file_system, sync_names, try_lock,
+    with_mode, withdraw_rights,
 };
 pub(crate) use system::folder::{FileStat, FolderEntry, FolderHandle, rename_new, stat_at, stat_of};
 pub(crate) use system::positions::{read_exact_at, write_all_at, write_all_of};

@@ -33,6 +33,7 @@ mod copying;
 mod detached;
 mod disk;
 mod domains;
+pub(crate) mod exact_path;
 mod extents;
 mod finish;
 mod flush;
@@ -77,6 +78,7 @@ pub use blob::{Blob, ReadError};
 use changes::Changes;
 pub use claims::DestinationClaim;
 pub use disk::DiskError;
+pub(crate) use disk::straight;
 pub use finish::refuse_existing;
 pub use flush::{Poisoned, Room};
 pub use gc::Collected;
@@ -129,6 +131,10 @@ pub enum OpenError {
     /// The store has another format, of another version.
     #[error("{0}")]
     Version(String),
+    /// Other users could read what is told to the node, or change what it believes: the home folder is
+    /// theirs, or may be written by them. Says why, and what helps.
+    #[error("{0}")]
+    Meddlers(String, String),
     /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -176,12 +182,19 @@ pub struct Begin {
 }
 
 impl Store {
+    /// True if no other user can change this home folder, so that the program behind its socket is trusted.
+    pub(crate) fn is_trusted_home(home: &Path) -> bool {
+        homes::refuse_meddlers(home).is_ok()
+    }
+
     /// Opens the store of a home folder, creates it if need be, and takes its lock.
     ///
     /// # Errors
-    /// [`OpenError::Busy`] with the owner's pid, [`OpenError::Version`] for a foreign format, or the disk.
+    /// [`OpenError::Busy`] with the owner's pid, [`OpenError::Version`] for a foreign format,
+    /// [`OpenError::Meddlers`] for a home that others may change, or the disk.
     pub fn open(home: &Path, max_store: Option<u64>, read_only: bool) -> Result<Self, OpenError> {
         let layout = Layout::new(home);
+        homes::refuse_meddlers(home)?;
         if !read_only {
             layout.create()?;
         }

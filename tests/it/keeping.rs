@@ -5,6 +5,7 @@ mod healing;
 mod homes;
 mod links;
 mod merging;
+mod names;
 mod parts;
 
 use std::fs;

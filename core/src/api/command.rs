@@ -140,6 +140,7 @@ pub enum OfficeCommand {
         /// Seconds until it expires.
         secs: u64,
         /// Absolute path of a new file that the invitation is written to, in place of the answer.
+        #[serde(with = "crate::store::exact_path::option", default)]
         file: Option<PathBuf>,
         /// Password of the root's key; required for a registrar.
         password: Option<Hidden>,

@@ -40,6 +40,7 @@ pub enum Event {
     /// verified.
     Prefix {
         /// File to read, not to write.
+        #[serde(with = "crate::store::exact_path")]
         path: PathBuf,
         /// Verified bytes from the start.
         bytes: u64,
@@ -198,6 +199,7 @@ pub struct BlobRow {
     #[serde(default)]
     pub trouble: Option<String>,
     /// Place of the bytes, if outside the store.
+    #[serde(with = "crate::store::exact_path::option", default)]
     pub path: Option<PathBuf>,
     /// Audience of the blob. In a listing only if one was set; in an [`Info`] always.
     #[serde(default)]
@@ -337,6 +339,7 @@ pub struct Done {
     /// 64 hex digits.
     pub id: String,
     /// Place of the content.
+    #[serde(with = "crate::store::exact_path")]
     pub path: PathBuf,
     /// Bytes of the content.
     pub len: u64,

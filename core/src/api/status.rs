@@ -24,6 +24,7 @@ pub struct Status {
     /// Version of swarm.
     pub version: String,
     /// Folder of everything that the node keeps.
+    #[serde(with = "crate::store::exact_path")]
     pub home: PathBuf,
     /// Seconds since the start.
     pub uptime: u64,
@@ -294,6 +295,7 @@ pub struct DetachedRow {
     /// Name as offered, or as the link says; escape it on a terminal. Empty while unknown.
     pub name: String,
     /// Destination: a file, a folder, or the folder that it goes into; `None` for the store.
+    #[serde(with = "crate::store::exact_path::option", default)]
     pub to: Option<PathBuf>,
     /// Time of the request, seconds since 1970.
     pub since: u64,

@@ -23,6 +23,7 @@ use crate::options::Audience;
 #[non_exhaustive]
 pub struct Publish {
     /// Absolute path of a file or directory.
+    #[serde(with = "crate::store::exact_path")]
     pub path: PathBuf,
     /// Name offered to getters; `None` for the last component of the path.
     pub name: Option<String>,
@@ -38,7 +39,7 @@ pub struct Publish {
     #[serde(default)]
     pub webseeds: Vec<String>,
     /// Absolute path of a file that the hash list is written to; only for a file.
-    #[serde(default)]
+    #[serde(with = "crate::store::exact_path::option", default)]
     pub hash_list: Option<PathBuf>,
     /// True if relative symbolic links that stay inside the tree are kept. Otherwise a link is an error.
     pub symlinks: bool,
@@ -196,9 +197,9 @@ pub enum Network {
 #[non_exhaustive]
 pub enum Destination {
     /// Exactly this absolute path. If it is an existing directory: a file inside it, under the offered name.
-    Path(PathBuf),
+    Path(#[serde(with = "crate::store::exact_path")] PathBuf),
     /// A file or directory under the offered name in this absolute directory.
-    Into(PathBuf),
+    Into(#[serde(with = "crate::store::exact_path")] PathBuf),
     /// The store. `Prefix` events tell how many bytes from the start are verified, and where they lie.
     Store,
     /// The store, to be held for other peers: a share as it travels, without its key.

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::api::event::{Event, Failure, Fault};
 use crate::limits;
 use crate::net::error::StartError;
 use crate::node::Caller;
-use crate::platform::{self, ControlListener, ControlReader, ControlStream, ControlWriter};
+use crate::platform::{self, ControlEndpoint, ControlListener, ControlReader, ControlStream, ControlWriter};
 
 /// Time after which a client that has not taken a line counts as not reading.
 const STALLED: Duration = Duration::from_millis(100);
@@ -37,20 +37,26 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// The running server of a node; it answers until it is stopped.
 #[derive(Debug)]
 pub struct Server {
-    home: PathBuf,
+    endpoint: ControlEndpoint,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     /// Binds the socket, accessible to the owner alone. The caller holds the store's lock, so an old socket
-    /// is replaced.
+    /// is replaced. The socket of a `read_only` store lies outside the home folder.
     ///
     /// # Errors
     /// [`StartError::Network`] if the socket cannot be bound.
-    pub fn start(home: &Path, caller: Caller, greeting: Greeting) -> Result<Self, StartError> {
+    pub fn start(
+        home: &Path,
+        caller: Caller,
+        greeting: Greeting,
+        read_only: bool,
+    ) -> Result<Self, StartError> {
         let failed = |source| StartError::Network { verb: "open the control socket".to_owned(), source };
-        let listener = platform::listen(home).map_err(failed)?;
+        let listening = if read_only { platform::listen_outside(home) } else { platform::listen(home) };
+        let (listener, endpoint) = listening.map_err(failed)?;
         let (stop, stopped) = watch::channel(false);
         let hall = Hall {
             caller,
@@ -63,13 +69,13 @@ impl Server {
             waiting: JoinSet::new(),
         };
         let task = tokio::spawn(hall.run(listener, stopped));
-        Ok(Self { home: home.to_owned(), stop, task })
+        Ok(Self { endpoint, stop, task })
     }
 
     /// Accepts no new clients. Commands that wait for holders are left to the process that becomes the node
     /// next; all others are answered to their end, unless `now`.
     pub async fn stop(mut self, now: bool) {
-        platform::remove_endpoint(&self.home);
+        platform::remove_endpoint(&self.endpoint);
         let _ = self.stop.send(true);
         if now {
             let _ = timeout(FAREWELL, &mut self.task).await;
@@ -122,7 +128,8 @@ impl Hall {
             };
             tokio::select! {
                 accepted = accept => match accepted {
-                    Ok((stream, _)) => self.enter(stream),
+                    Ok((stream, _)) if platform::is_trusted(&stream) => self.enter(stream),
+                    Ok(_) => tracing::warn!("a client of another user is turned away"),
                     // The system may be out of file handles, for example: present clients go on.
                     Err(error) => {
                         tracing::warn!(%error, "a client of the control socket cannot be taken");

@@ -148,7 +148,7 @@ fn a_full_disk_makes_the_download_wait_and_go_on() {
     let mut world = World::new([1, 2]);
     let (handle, asked) = downloading(&mut world, &blob);
     let effects = world.on(|downloads, uploads, effects| {
-        let outcome = Outcome::Disk { full: true, error: "no room".to_owned() };
+        let outcome = Outcome::Disk { full: true, lasting: false, error: "no room".to_owned() };
         downloads.chunk(PeerKey(1), (handle, asked[0], CHUNK), outcome, effects, uploads);
     });
     assert!(
@@ -157,6 +157,7 @@ fn a_full_disk_makes_the_download_wait_and_go_on() {
     );
     assert!(dropped(&effects).is_empty(), "it is not the peer's fault");
     assert_eq!(world.view().notices.len(), 1);
+    assert_eq!(world.view().blocked.as_deref(), Some("no room"));
     let grant = |world: &mut World| {
         let effects = world.on(|downloads, uploads, effects| {
             downloads.granted(PeerKey(2), (handle, 1, None), effects, uploads);
@@ -167,6 +168,29 @@ fn a_full_disk_makes_the_download_wait_and_go_on() {
     world.now += limits::DISK_FULL_RETRY;
     world.on(|downloads, uploads, effects| downloads.tick(effects, uploads));
     assert_eq!(grant(&mut world).len(), 1);
+}
+
+#[test]
+fn an_error_that_lasts_ends_the_download_and_a_written_chunk_ends_the_wait() {
+    let blob = stored(3);
+    let mut world = World::new([1, 2]);
+    let (handle, asked) = downloading(&mut world, &blob);
+    let arrives = |world: &mut World, outcome: Outcome| {
+        world.on(|downloads, uploads, effects| {
+            downloads.chunk(PeerKey(1), (handle, asked[0], CHUNK), outcome, effects, uploads);
+        });
+    };
+    let error = || "the file would be too large".to_owned();
+    arrives(&mut world, Outcome::Disk { full: true, lasting: false, error: error() });
+    assert!(world.view().blocked.is_some() && world.view().broken.is_none());
+    arrives(&mut world, Outcome::Written);
+    assert!(world.view().blocked.is_some(), "another chunk was on its way to a file with room");
+    world.now += limits::DISK_FULL_RETRY;
+    world.on(|downloads, uploads, effects| downloads.tick(effects, uploads));
+    arrives(&mut world, Outcome::Written);
+    assert!(world.view().blocked.is_none());
+    arrives(&mut world, Outcome::Disk { full: false, lasting: true, error: error() });
+    assert!(matches!(&world.view().broken, Some(Broken::Disk(said)) if *said == error()));
 }
 
 #[test]

@@ -109,6 +109,8 @@ pub enum Outcome {
     Disk {
         /// True if the disk is full.
         full: bool,
+        /// True if a later try must fail as well, because of a limit on the size of files for example.
+        lasting: bool,
         /// The error, for people.
         error: String,
     },

@@ -80,6 +80,8 @@ pub struct DownloadView {
     pub banned: Vec<(String, String)>,
     /// Messages for people, such as a full disk.
     pub notices: Vec<String>,
+    /// Error of the last write, until a chunk is written again.
+    pub blocked: Option<String>,
     /// Ways of finding peers that were used while the download searched.
     pub tried: Vec<String>,
     /// Set if a flush failed or the content can never be complete. After a failed flush, chunks written since

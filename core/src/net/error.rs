@@ -42,12 +42,29 @@ impl From<StartError> for event::Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Refused(failure) => failure,
-            error => Self::new(error.fault(), error.to_string()),
+            error => {
+                let failure = Self::new(error.fault(), error.to_string());
+                match error.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            }
         }
     }
 }
 
 impl StartError {
+    /// Returns a command or option that may help.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(e) if e.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("--read-only shares what is there and writes nothing")
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the party that can mend the error.
     #[must_use]
     pub const fn fault(&self) -> event::Fault {

@@ -1,5 +1,5 @@
-//! The table of detached downloads: a daemon goes on with them until they are done or stopped, after a restart
-//! too. Each is on the disk before it is in the table, and off the disk before it leaves the table.
+//! The table of detached downloads: a daemon goes on with them until they are done or stopped, after a
+//! restart too. Each is on the disk before it is in the table, and off the disk before it leaves the table.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

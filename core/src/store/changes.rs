@@ -39,7 +39,9 @@ impl Changes {
         // Without a boot id one start of the machine looks like another: the journal is never believed.
         let text = format!("{} {records}\n", boot().unwrap_or_else(|| "-".into()));
         let new = path.with_extension("new");
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
+        let _ = fs::remove_file(&new);
+        let mut made = disk::create_new(&new, 0o600)?;
+        let written = made.write_all(text.as_bytes()).and_then(|()| fs::rename(&new, &path));
         written.map_err(|e| DiskError::new("write", &path, e))?;
         let file =
             OpenOptions::new().append(true).open(&path).map_err(|e| DiskError::new("open", &path, e))?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::platform;
 
@@ -44,6 +44,12 @@ impl DiskError {
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// True if the file would be larger than the system lets it be: waiting does not help.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
     }
 
     /// True if the bytes to be written are malformed: the fault of their maker, not of the disk.
@@ -113,6 +119,19 @@ impl From<&fs::Metadata> for Stamp {
     }
 }
 
+/// Returns a path without `..`: where it leads now. Otherwise it would lead elsewhere once a folder on the
+/// way is renamed or gone.
+pub(crate) fn straight(path: PathBuf) -> PathBuf {
+    if !path.components().any(|part| part == Component::ParentDir) {
+        return path;
+    }
+    let real = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => parent.canonicalize().map(|parent| parent.join(name)),
+        _ => path.canonicalize(),
+    };
+    real.unwrap_or(path)
+}
+
 /// Reads a small file of the store.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     fs::read(path).map_err(|e| DiskError::new("read", path, e))
@@ -157,7 +176,7 @@ pub(super) fn sync(file: &File, path: &Path) -> Result<(), DiskError> {
 
 /// Flushes the names in a folder.
 pub(super) fn sync_dir(path: &Path) -> Result<(), DiskError> {
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| DiskError::new("flush", path, e))
+    File::open(path).and_then(platform::sync_names).map_err(|e| DiskError::new("flush", path, e))
 }
 
 /// Flushes everything written to the file system of a folder: cheaper than ten thousand single flushes.
@@ -174,4 +193,22 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
 /// Bytes that may still be written to the file system of `path`.
 pub(super) fn free(path: &Path) -> Option<u64> {
     platform::free_bytes(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_made_straight() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("album/deep")).unwrap();
+        assert_eq!(straight(root.join("album/deep/..")), root.join("album"));
+        assert_eq!(straight(root.join("album/deep/../new")), root.join("album/new"));
+        assert_eq!(straight(root.join("album/new")), root.join("album/new"));
+        assert_eq!(straight(root.join("none/../new")), root.join("none/../new"), "it leads nowhere");
+    }
 }

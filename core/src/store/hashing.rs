@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
 use super::StoreError;
+use super::beneath::Folder;
 use super::disk::{self, DiskError};
 use super::extents::Extents;
 use super::import_request::{Import, changed};
@@ -28,8 +30,20 @@ const PART: usize = 128 << 10;
 /// One file among the hashed bytes: its path, its offset among all bytes, and its length in bytes.
 pub(super) struct FilePiece {
     pub(super) file: PathBuf,
+    /// For a file of a folder: the open folder, and the path in it. A link that somebody puts on the way
+    /// leads nowhere then.
+    pub(super) beneath: Option<(Arc<Folder>, String)>,
     pub(super) start: u64,
     pub(super) size: u64,
+}
+
+impl FilePiece {
+    fn open(&self) -> Result<File, DiskError> {
+        match &self.beneath {
+            Some((folder, path)) => folder.read(path).map_err(|e| folder.error("open", path, e)),
+            None => disk::open(&self.file),
+        }
+    }
 }
 
 /// Hashes `len` bytes that lie in `pieces`, window by window: within a window, files are read and chunks and
@@ -84,7 +98,7 @@ pub(super) fn hash(
 /// Hashes one file: every core takes the next chunk, reads a little and hashes it. The file is read in order,
 /// which suits a spinning disk, and no core waits for the others.
 fn one(piece: &FilePiece, geometry: Geometry, import: &Import<'_>) -> Result<HashList, StoreError> {
-    let file = disk::open(&piece.file)?;
+    let file = piece.open()?;
     let (next, done) = (AtomicU32::new(0), AtomicU64::new(0));
     let some = |_: rayon::BroadcastContext<'_>| {
         let (mut values, mut buffer) = (Vec::new(), Vec::new());
@@ -192,7 +206,7 @@ impl WindowPart<'_> {
     /// Reads the part. Returns the id of a file that lies whole in this window.
     fn fill(self) -> Result<Option<ContentId>, StoreError> {
         let path = &self.piece.file;
-        let file = disk::open(path)?;
+        let file = self.piece.open()?;
         read_exact_at(&file, self.bytes, self.within).map_err(|e| read_error(e, path))?;
         let ends = self.within + self.bytes.len() as u64 == self.piece.size;
         // A file that grew was being written to.

@@ -5,8 +5,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::disk::PrintablePath;
-use super::{StoreError, state_files};
+use super::disk::{DiskError, PrintablePath};
+use super::{OpenError, StoreError, state_files};
+use crate::platform;
 
 /// First bytes of the version file of every store.
 const VERSION: &[u8] = b"swarm store ";
@@ -14,6 +15,20 @@ const VERSION: &[u8] = b"swarm store ";
 const KEY: [u8; 4] = [8, 1, 18, 64];
 /// Length of a node's key file, in bytes.
 const KEY_BYTES: u64 = 68;
+
+/// Refuses a home that belongs to another user, or that others may write to. They could put a program behind
+/// its control socket, and keys of theirs in place of ours.
+pub(super) fn refuse_meddlers(home: &Path) -> Result<(), OpenError> {
+    let why = platform::meddlers(home).map_err(|e| DiskError::new("inspect", home, e))?;
+    let Some(why) = why else { return Ok(()) };
+    let shown = PrintablePath(home.to_owned());
+    Err(OpenError::Meddlers(
+        format!("{shown} {why}, and would learn and change what this node is told"),
+        format!(
+            "--home names another folder, such as a new one in it; chmod go-w {shown} closes one of your own"
+        ),
+    ))
+}
 
 /// True if a folder is the home of a swarm, whatever its name.
 pub(super) fn is_home(folder: &Path) -> bool {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
+use super::beneath::Folder;
 use super::disk::{self, DiskError, Stamp};
 use super::hashing::{self, FilePiece};
 use super::record::{BlobLocation, Domain, Payload, Record, StoredState};
@@ -39,12 +40,6 @@ impl Store {
             return Err(StoreError::User("the store is read-only: nothing can be published".into()));
         }
         let shown = || disk::PrintablePath(import.path.to_owned());
-        if import.path.to_str().is_none() {
-            return Err(StoreError::User(format!(
-                "{} is not UTF-8: a path like that cannot be remembered",
-                shown()
-            )));
-        }
         let meta = fs::metadata(import.path).map_err(|e| DiskError::new("read", import.path, e))?;
         if !meta.is_file() && !meta.is_dir() {
             return Err(StoreError::User(format!("{} is neither a file nor a folder", shown())));
@@ -91,7 +86,7 @@ impl Store {
     fn import_in_place(&self, import: &Import<'_>) -> Result<Record, StoreError> {
         let file = disk::open(import.path)?;
         let stamp = Stamp::of(&file, import.path)?;
-        let piece = FilePiece { file: import.path.to_owned(), start: 0, size: stamp.size() };
+        let piece = FilePiece { file: import.path.to_owned(), beneath: None, start: 0, size: stamp.size() };
         let list = hashing::hash(stamp.size(), &[piece], import, &mut |_, _| {})?;
         if Stamp::of(&file, import.path)? != stamp {
             return Err(changed(import.path));
@@ -134,7 +129,7 @@ impl Store {
     fn import_temp(&self, import: &Import<'_>, temp: &Path) -> Result<Record, StoreError> {
         let file = disk::open(temp)?;
         let len = Stamp::of(&file, temp)?.size();
-        let piece = FilePiece { file: temp.to_owned(), start: 0, size: len };
+        let piece = FilePiece { file: temp.to_owned(), beneath: None, start: 0, size: len };
         let list = hashing::hash(len, &[piece], import, &mut |_, _| {})?;
         disk::sync(&file, temp)?;
         let dir = self.inner.layout.blob_dir(list.id());
@@ -207,11 +202,22 @@ fn with(mut domains: Vec<Domain>, more: Domain) -> Vec<Domain> {
 
 /// Hashes the files of a folder. Returns the manifest and the hash list of their bytes.
 pub(super) fn read_tree(import: &Import<'_>) -> Result<(Manifest, HashList), StoreError> {
-    let mut entries = walk(import)?;
+    // What is read lies beneath this folder, whatever becomes of names after they were listed.
+    let root = Arc::new(Folder::open(import.path)?);
+    let entries = walk(import, &root)?;
+    hash_tree(import, &root, entries)
+}
+
+fn hash_tree(
+    import: &Import<'_>,
+    root: &Arc<Folder>,
+    mut entries: Vec<ManifestEntry>,
+) -> Result<(Manifest, HashList), StoreError> {
     let (mut pieces, mut start) = (Vec::new(), 0_u64);
     for entry in &entries {
         if let EntryKind::File { size, .. } = entry.kind {
-            pieces.push(FilePiece { file: import.path.join(&entry.path), start, size });
+            let beneath = Some((Arc::clone(root), entry.path.clone()));
+            pieces.push(FilePiece { file: import.path.join(&entry.path), beneath, start, size });
             start = start.saturating_add(size);
         }
     }
@@ -227,7 +233,7 @@ pub(super) fn read_tree(import: &Import<'_>) -> Result<(Manifest, HashList), Sto
 }
 
 /// Lists the entries of a tree, sorted by path; the ids of files are still to be filled in.
-fn walk(import: &Import<'_>) -> Result<Vec<ManifestEntry>, StoreError> {
+fn walk(import: &Import<'_>, root: &Folder) -> Result<Vec<ManifestEntry>, StoreError> {
     let mut entries = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(above) = folders.pop() {
@@ -255,7 +261,7 @@ fn walk(import: &Import<'_>) -> Result<Vec<ManifestEntry>, StoreError> {
             if meta.is_dir() {
                 folders.push(path);
             } else {
-                entries.push(ManifestEntry { kind: kind_of(import, &item.path(), &meta)?, path });
+                entries.push(ManifestEntry { kind: kind_of(import, root, &path, &meta)?, path });
             }
             if entries.len() + folders.len() > limits::MANIFEST_ENTRIES {
                 let most = limits::MANIFEST_ENTRIES;
@@ -272,8 +278,13 @@ fn walk(import: &Import<'_>) -> Result<Vec<ManifestEntry>, StoreError> {
     Ok(entries)
 }
 
-fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<EntryKind, StoreError> {
-    let shown = || disk::PrintablePath(path.to_owned());
+fn kind_of(
+    import: &Import<'_>,
+    root: &Folder,
+    path: &str,
+    meta: &fs::Metadata,
+) -> Result<EntryKind, StoreError> {
+    let shown = || disk::PrintablePath(import.path.join(path));
     if meta.is_file() {
         let id = ContentId::from(blake3::hash(b""));
         return Ok(EntryKind::File {
@@ -291,9 +302,63 @@ fn kind_of(import: &Import<'_>, path: &Path, meta: &fs::Metadata) -> Result<Entr
             shown()
         )));
     }
-    let target = fs::read_link(path).map_err(|e| DiskError::new("read", path, e))?;
-    match target.into_os_string().into_string() {
+    let target = root.link(path).map_err(|e| root.error("read", path, e))?;
+    match String::from_utf8(target) {
         Ok(target) => Ok(EntryKind::Symlink { target }),
         Err(_) => Err(StoreError::User(format!("the target of {} is not UTF-8", shown()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_link_swapped_in_after_the_walk_leads_nowhere() {
+        let root = tempfile::tempdir().unwrap();
+        let (tree, secret) = (root.path().join("tree"), root.path().join("secret"));
+        for folder in [&tree.join("sub"), &secret] {
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("key"), "four").unwrap();
+        }
+        fs::write(tree.join("plain"), "four").unwrap();
+        let import = Import {
+            path: &tree,
+            name: "tree".into(),
+            copy: false,
+            take: false,
+            rules: Rules::Portable,
+            symlinks: true,
+            skipped_homes: None,
+            audience: None,
+            domain: Domain::Public,
+            progress: &|_, _| {},
+            cancel: &AtomicBool::new(false),
+        };
+        let link = |name: &str, target: &Path| {
+            Folder::open(&tree).unwrap().create_link(name, target.to_str().unwrap()).unwrap();
+        };
+        let walked = || {
+            let folder = Arc::new(Folder::open(&tree).unwrap());
+            let entries = walk(&import, &folder).unwrap();
+            assert_eq!(entries.len(), 2);
+            (folder, entries)
+        };
+        let (folder, entries) = walked();
+        hash_tree(&import, &folder, entries).unwrap();
+        // A folder on the way.
+        let (folder, entries) = walked();
+        fs::rename(tree.join("sub"), root.path().join("aside")).unwrap();
+        link("sub", &secret);
+        hash_tree(&import, &folder, entries).unwrap_err();
+        fs::remove_file(tree.join("sub")).unwrap();
+        fs::rename(root.path().join("aside"), tree.join("sub")).unwrap();
+        // The file itself.
+        let (folder, entries) = walked();
+        fs::remove_file(tree.join("plain")).unwrap();
+        link("plain", &secret.join("key"));
+        hash_tree(&import, &folder, entries).unwrap_err();
     }
 }

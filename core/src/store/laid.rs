@@ -20,6 +20,7 @@ const MAGIC: &[u8; 8] = b"swarmld1";
 /// The files of one directory that were put into one folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Laid {
+    #[serde(with = "super::exact_path")]
     pub(super) root: PathBuf,
     /// The files, ascending by entry.
     pub(super) files: Vec<Mark>,
@@ -67,9 +68,6 @@ pub(super) fn read(layout: &Layout, dir: ContentId) -> Vec<Laid> {
 
 /// Enters files of a directory that are about to be put into a folder. Earlier entries stay.
 pub(super) fn add(layout: &Layout, dir: ContentId, root: &Path, marks: &[Mark]) -> Result<(), DiskError> {
-    if root.to_str().is_none() {
-        return Ok(());
-    }
     let mut all = read(layout, dir);
     let at = all.iter().position(|laid| laid.root == root);
     let mut files: std::collections::BTreeMap<u32, Mark> =

@@ -10,6 +10,7 @@ use super::catalogue::Catalogue;
 use super::layout::Layout;
 use super::record::Record;
 use crate::id::ContentId;
+use crate::platform;
 
 /// Memory for the pages of the index, in bytes: a look-up reads one or two pages.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -34,15 +35,30 @@ impl Meta {
     /// and made anew, empty.
     pub(super) fn open(layout: &Layout) -> Self {
         let path = layout.index();
-        if let Some(db) = open_quietly(&path) {
+        let opened = Self::open_at(&path);
+        opened.hide(&path);
+        opened
+    }
+
+    fn open_at(path: &Path) -> Self {
+        if let Some(db) = open_quietly(path) {
             let new = !db.was_recovered();
             return Self { records: IndexBackend::Index(db), new, places: Mutex::new(None) };
         }
         tracing::warn!("the index is damaged and is built again");
-        let _ = std::fs::remove_dir_all(&path);
-        match open_quietly(&path) {
+        let _ = std::fs::remove_dir_all(path);
+        match open_quietly(path) {
             Some(db) => Self { records: IndexBackend::Index(db), new: true, places: Mutex::new(None) },
             None => Self::in_memory(),
+        }
+    }
+
+    /// Takes all rights of others from the files of the index: sled gives them what the umask leaves.
+    fn hide(&self, path: &Path) {
+        if let IndexBackend::Index(_) = &self.records
+            && let Err(error) = platform::withdraw_rights(path)
+        {
+            tracing::warn!(%error, "the rights of the index cannot be restricted");
         }
     }
 
@@ -195,6 +211,8 @@ impl Drop for Meta {
 
 /// Opens a database and reads it once; `None` on any error or panic inside.
 fn open_quietly(path: &Path) -> Option<sled::Db> {
+    // sled would make the folder with the rights that the umask leaves.
+    platform::create_private_folders(path).ok()?;
     quietly(|| {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(5_000));
         let db = config.open().ok()?;

@@ -19,6 +19,7 @@ pub enum BlobLocation {
     /// A file outside the store, served in place.
     File {
         /// Absolute path of the file.
+        #[serde(with = "super::exact_path")]
         path: PathBuf,
         /// Stamp of the file when it was hashed or put there.
         stamp: Stamp,
@@ -26,6 +27,7 @@ pub enum BlobLocation {
     /// The files of a directory tree outside the store, end to end in the order of its manifest.
     Tree {
         /// Absolute path of the tree.
+        #[serde(with = "super::exact_path")]
         root: PathBuf,
         /// Id of the directory, whose manifest names the files.
         dir: ContentId,
@@ -33,8 +35,10 @@ pub enum BlobLocation {
     /// A hidden file or folder beside the destination of a download.
     Part {
         /// Absolute path of the hidden file or folder.
+        #[serde(with = "super::exact_path")]
         staging: PathBuf,
         /// Absolute path of the destination.
+        #[serde(with = "super::exact_path")]
         dest: PathBuf,
         /// Id of the directory, for a tree.
         dir: Option<ContentId>,

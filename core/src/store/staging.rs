@@ -230,12 +230,6 @@ fn beside(dest: &Path) -> Result<Folder, StoreError> {
     let (Some(parent), Some(_)) = (dest.parent(), dest.file_name()) else {
         return Err(StoreError::User(format!("{} is no place for a file: name one with -o", shown())));
     };
-    if dest.to_str().is_none() {
-        return Err(StoreError::User(format!(
-            "{} is not UTF-8: a path like that cannot be remembered",
-            shown()
-        )));
-    }
     fs::create_dir_all(parent).map_err(|e| DiskError::new("create", parent, e))?;
     Ok(Folder::open(parent)?)
 }

@@ -99,6 +99,10 @@ pub(crate) fn put(
             Outcome::Written
         }
         Err(e) if e.is_malformed() => Outcome::Malformed,
-        Err(e) => Outcome::Disk { full: e.is_full() || e.is_out_of_files(), error: e.to_string() },
+        Err(e) => Outcome::Disk {
+            full: e.is_full() || e.is_out_of_files(),
+            lasting: e.is_too_large(),
+            error: e.to_string(),
+        },
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use swarm_tests::fixture::{
     Home, MIB, PATIENCE, Process, Ran, Seeder, Tmpfs, as_nobody, b3, inject, read_only, wait_until,
+    with_limit,
 };
 
 use super::{all, check_nothing_wrong, check_store};
@@ -243,4 +244,67 @@ fn d38_a_home_that_may_not_be_written_is_exit_6() {
         "{}",
         ran.err
     );
+}
+
+#[test]
+fn a_limit_of_the_system_on_files_is_an_error_and_no_death() {
+    let (alice, bob) = (Home::new(), Home::new());
+    let seeder = alice.publish(&alice.file("f.bin", 12 * MIB, 88));
+    let limit = format!("--fsize={}", 4 * MIB);
+    let command = bob.command(["get", "--json", seeder.link()]);
+    let ran = Process::spawn(with_limit(&command, &limit)).wait();
+    let said = String::from_utf8_lossy(&ran.exits(6).out).into_owned() + &ran.err;
+    assert!(said.contains("File too large"), "{said}");
+    assert!(!bob.path("f.bin").exists());
+    bob.get(seeder.link(), &[]).success();
+    assert_eq!(b3(&bob.path("f.bin")), seeder.id());
+    let copying = bob.command(["publish", "--copy", "f.bin"]);
+    let ran = Process::spawn(with_limit(&copying, &limit)).wait();
+    assert!(ran.exits(6).err.contains("File too large"), "{}", ran.err);
+    check_store(&bob);
+}
+
+#[test]
+fn a_deadline_that_ends_the_wait_for_room_is_the_disks_fault() {
+    let (alice, bob) = (Home::new(), Home::new());
+    fs::create_dir(alice.path("many")).unwrap();
+    (0..150).for_each(|i| {
+        swarm_tests::fixture::write_random(&alice.path(format!("many/{i}")), 70 << 10, 200 + i)
+    });
+    let seeder = alice.publish(&alice.path("many"));
+    fs::create_dir(bob.path("small")).unwrap();
+    let tmpfs = Tmpfs::mount(&bob.path("small"), "size=112m,nr_inodes=60");
+    let args = ["get", "--json", seeder.link(), "-o", "small/many", "--timeout", "4s"];
+    let ran = Process::spawn(tmpfs.swarm(&bob, args)).wait();
+    let said = String::from_utf8_lossy(&ran.exits(6).out).into_owned() + &ran.err;
+    assert!(said.contains("No space left"), "{said}");
+    assert!(fs::symlink_metadata(tmpfs.outside().join("many")).is_err());
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_served_with_the_flag_that_is_named() {
+    let alice = Home::new();
+    let file = alice.file("f.bin", MIB, 89);
+    let id = b3(&file);
+    alice.publish(&file).stop().success();
+    let ran = Process::spawn(read_only(&alice.command(["daemon"]), alice.dir())).wait();
+    assert!(ran.exits(6).err.contains("--read-only"), "{}", ran.err);
+    let daemon = Process::spawn(read_only(&alice.command(["daemon", "--read-only"]), alice.dir()));
+    wait_until("the daemon runs", PATIENCE, || daemon.err().contains("runs for"));
+    for more in [&[][..], &["--read-only"]] {
+        let status = alice.ask(&[&["status"][..], more].concat());
+        assert_eq!(status["pid"], daemon.pid(), "{status}");
+        assert_eq!(status["blobs"], 1);
+        let _ = alice.ask(&[&["peers"][..], more].concat());
+    }
+    assert!(alice.row(&id).is_some());
+    let bob = Home::new();
+    bob.get(&id, &["--peer", &alice.addr()]).success();
+    // Another reader of the store.
+    let other = alice.spawn(["daemon", "--read-only"]);
+    wait_until("the other daemon runs", PATIENCE, || other.err().contains("runs for"));
+    assert_eq!(alice.ask(&["status"])["pid"], daemon.pid());
+    other.interrupt().sane();
+    daemon.interrupt().sane();
+    alice.publish(&file).stop().success();
 }

@@ -193,6 +193,11 @@ impl<B: OpenBlob> Downloads<B> {
             Outcome::Written => {
                 if let Some(download) = self.downloads.get_mut(&key) {
                     download.credit(peer, chunk, effects);
+                    // While the download is paused, this was a write to a file that had room.
+                    let is_paused = matches!(download.doing, Doing::Active { paused: Some(_), .. });
+                    if !is_paused && download.view.blocked.take().is_some() {
+                        self.changed.insert(key);
+                    }
                 }
                 self.hear(Input::Verified { peer: Some(peer), blob: key, chunk }, effects, uploads);
             }
@@ -205,7 +210,12 @@ impl<B: OpenBlob> Downloads<B> {
                 self.change_view(key, |view| view.broken = Some(Broken::Malformed));
                 self.hear(Input::Pause { blob: key, paused: true }, effects, uploads);
             }
-            Outcome::Disk { full, error } => {
+            Outcome::Disk { lasting: true, error, .. } => {
+                self.failed(peer, key, chunk, RequestFailure::Local, effects, uploads);
+                self.change_view(key, |view| view.broken = Some(Broken::Disk(error)));
+                self.hear(Input::Pause { blob: key, paused: true }, effects, uploads);
+            }
+            Outcome::Disk { full, error, .. } => {
                 self.failed(peer, key, chunk, RequestFailure::Local, effects, uploads);
                 self.pause(key, full, &error, effects, uploads);
             }
@@ -231,7 +241,10 @@ impl<B: OpenBlob> Downloads<B> {
                 "the disk fails, the transfer waits"
             };
             effects.paused(download.id, error);
-            self.change_view(key, |view| view.notices.push(format!("{state}: {error}")));
+            self.change_view(key, |view| {
+                view.notices.push(format!("{state}: {error}"));
+                view.blocked = Some(error.to_owned());
+            });
         }
         self.hear(Input::Pause { blob: key, paused: true }, effects, uploads);
     }

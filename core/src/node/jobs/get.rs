@@ -12,7 +12,7 @@ mod share;
 mod tree;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::actor::{Hints, NetworkCommand};
@@ -35,7 +35,7 @@ use crate::id::ContentId;
 use crate::options::Audience;
 use crate::schedule::ChunkOrder;
 use crate::store::record::{BlobLocation, Seal, StoredState};
-use crate::store::{Begin, Blob, DestinationClaim, WriteTarget, refuse_existing};
+use crate::store::{Begin, Blob, DestinationClaim, WriteTarget, refuse_existing, straight};
 use crate::transfer::watchers::Owner;
 use follow::Known;
 use gather::Scale;
@@ -45,6 +45,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Extra time for code that looks at the deadline itself and knows better what was missing.
 const LATE: Duration = Duration::from_millis(150);
+
+/// Error of the disk that a download waits out; none while it goes on.
+type Blocked = Arc<Mutex<Option<String>>>;
 
 /// A running get.
 struct GetJob {
@@ -67,6 +70,8 @@ struct GetJob {
     scale: Option<Scale>,
     /// Bytes of the requested content that need not come from a peer.
     here: u64,
+    /// Reason why nothing more can be written, while that is so.
+    blocked: Blocked,
     /// Token of this job: while it lives, other jobs leave the blobs that it fetches to this one.
     owner: Arc<Owner>,
 }
@@ -80,6 +85,12 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
     // LAN.
     let unsaid = (get.network == Network::Public && context.is_unsaid()).then_some(Audience::Lan);
     let get = Get { serve: get.serve.or(unsaid), ..get };
+    let get = blocking(move || match get.output {
+        Destination::Path(path) => Get { output: Destination::Path(straight(path)), ..get },
+        Destination::Into(path) => Get { output: Destination::Into(straight(path)), ..get },
+        Destination::Store | Destination::Hold => get,
+    });
+    let get = get.await?;
     let select = Select::new(&get.include, &get.exclude).map_err(|e| failure(Fault::User, e.to_string()))?;
     let net = context.net.clone().ok_or_else(|| failure(Fault::User, "this node is offline"))?;
     let deadline = get.timeout_ms.map(|ms| started + Duration::from_millis(ms));
@@ -94,7 +105,7 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
     };
     let (id, name) = (link.id, link.name);
     let uploaded_before = net.question(NetworkCommand::Uploaded).await.unwrap_or(0);
-    let closed = events.clone();
+    let (closed, blocked) = (events.clone(), Blocked::default());
     let mut job = GetJob {
         context,
         net,
@@ -111,6 +122,7 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
         uploaded: 0,
         scale: None,
         here: 0,
+        blocked: Arc::clone(&blocked),
         owner: Arc::default(),
     };
     // Ends the job at any stage: a disk, for example, may answer late or never.
@@ -120,11 +132,19 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = job.run(id) => result,
         () = closed.closed() => Err(failure(Fault::Interrupted, "stopped")),
         () = late => Err(follow::not_complete(started.elapsed())),
-    }
+    };
+    let reason = blocked.lock().unwrap_or_else(PoisonError::into_inner).take();
+    result.map_err(|failed| match reason {
+        // The deadline only ended the wait: the disk is what stopped the download.
+        Some(reason) if failed.fault == Fault::Timeout => {
+            Failure { fault: Fault::Disk, message: format!("{reason} ({})", failed.message), ..failed }
+        }
+        _ => failed,
+    })
 }
 
 /// Fetches bad chunks of a blob again, in place; for a directory, file by file.
@@ -157,6 +177,7 @@ pub(crate) async fn repair(
         uploaded: 0,
         scale: None,
         here: 0,
+        blocked: Blocked::default(),
         owner: Arc::default(),
     };
     if let Some((root, dir)) = tree {
@@ -164,7 +185,7 @@ pub(crate) async fn repair(
     }
     let target = context.store.begin_repair(blob, bad).map_err(store_failure)?;
     let mut view = job.start(&target, ChunkOrder::Rarest).await?;
-    job.watch(&mut view, &target).await?;
+    job.watch(&mut view, &target, 0).await?;
     job.prove(&target).await?;
     let (store, whole) = (context.store.clone(), Arc::clone(&target));
     blocking(move || store.finish_repair(&whole)).await?.map_err(store_failure)?;

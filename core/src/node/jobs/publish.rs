@@ -26,7 +26,7 @@ use crate::net::address::ip_of;
 use crate::net::{Multiaddr, Protocol};
 use crate::options::Audience;
 use crate::store::record::{Domain, Record};
-use crate::store::{Import, Secret, Store, StoreError};
+use crate::store::{Import, Secret, Store, StoreError, straight};
 use crate::transfer::webseed::WebSeed;
 use crate::transfer::webseed::hash_list::read_hash_list;
 
@@ -45,7 +45,9 @@ pub(crate) async fn publish(context: Context, publish: Publish, events: Teller) 
     // A node in an office serves nobody in the public network by default: content published there is for the
     // LAN.
     let unsaid = (context.domain == Domain::Public && context.is_unsaid()).then_some(Audience::Lan);
-    let publish = Publish { serve: publish.serve.or(unsaid), ..publish };
+    let given = publish.path.clone();
+    let path = blocking(move || straight(given)).await?;
+    let publish = Publish { path, serve: publish.serve.or(unsaid), ..publish };
     let (domain, from) = (context.domain, publish.path.clone());
     let (hash_list, password) = (publish.hash_list.clone(), publish.password.clone());
     if let Some(path) = &hash_list {
@@ -192,14 +194,34 @@ async fn odd(url: &str, id: ContentId, len: u64) -> Option<String> {
     Some(format!("needs a peer beside it: {fault} (publish --hash-list FILE writes the right one)"))
 }
 
+const fn rules(publish: &Publish) -> Rules {
+    if publish.unix_names { Rules::Unix } else { Rules::Portable }
+}
+
+/// Returns the name that is offered to getters, with a sentence if it is not the name of the path. It is only
+/// a hint, so a name that not every system can store keeps nothing from being published.
+fn travelling(publish: &Publish) -> (String, Option<String>) {
+    let own = publish.path.file_name();
+    let name = publish.name.clone().or(own.map(|name| name.to_string_lossy().into_owned()));
+    let name = name.unwrap_or_else(|| "root".to_owned());
+    let is_text = publish.name.is_some() || own.is_none_or(|name| name.to_str().is_some());
+    let reason = match path::check_component(&name, rules(publish)) {
+        Ok(()) if is_text => return (name, None),
+        Ok(()) => "its own is not UTF-8".to_owned(),
+        Err(reason) => reason.to_string(),
+    };
+    let offered = path::sanitize_name(&name);
+    let text = format!("it is offered under the name {}, because {reason}", path::escape(&offered));
+    (offered, Some(text))
+}
+
 fn import(
     store: &Store,
     (publish, domain): (&Publish, Domain),
     cancel: &AtomicBool,
     events: &Teller,
 ) -> Result<(Record, Vec<String>), StoreError> {
-    let own = publish.path.file_name().map(|n| n.to_string_lossy().into_owned());
-    let name = publish.name.clone().or(own).unwrap_or_else(|| "root".to_owned());
+    let (name, renamed) = travelling(publish);
     let told = AtomicU64::new(0);
     let progress = |done: u64, total: u64| {
         if done >= told.load(Ordering::Relaxed) + TELL_BYTES || done == total {
@@ -208,13 +230,12 @@ fn import(
         }
     };
     let skipped = Mutex::new(Vec::<PathBuf>::new());
-    let rules = if publish.unix_names { Rules::Unix } else { Rules::Portable };
     let import = Import {
         path: &publish.path,
         name,
         copy: publish.copy,
         take: publish.take,
-        rules,
+        rules: rules(publish),
         symlinks: publish.symlinks,
         skipped_homes: publish.skip_homes.then_some(&skipped),
         audience: publish.serve,
@@ -228,6 +249,7 @@ fn import(
     let left_out = left_out.iter().map(|home| path::escape(&home.to_string_lossy()));
     let mut warnings: Vec<String> =
         left_out.map(|home| format!("{home} was left out: it is the home of a swarm")).collect();
+    warnings.extend(renamed);
     if path::warns(&record.name) {
         warnings.push(format!("{} looks like a short file name of Windows", record.name));
     }

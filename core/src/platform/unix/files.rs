@@ -19,9 +19,38 @@ pub(crate) const DEVICES: &str = "/dev";
 /// Bytes that the system is asked to copy at once.
 const COPY_PART: usize = 64 << 20;
 
+/// Flags for an existing file or folder whose rights are changed.
+const IN_PLACE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// Creates a folder and its missing parents, accessible to the owner alone.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Takes all rights of group and others from the files and folders of this user in a folder, and from the
+/// folder. Links are not followed.
+pub(crate) fn withdraw_rights(folder: &Path) -> io::Result<()> {
+    let itself = File::from(rustix::fs::open(folder, IN_PLACE | OFlags::DIRECTORY, Mode::empty())?);
+    withdraw_from(&itself)?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        if meta.is_dir() {
+            withdraw_rights(&entry.path())?;
+        } else if meta.is_file() && permissions(&meta) & 0o077 != 0 {
+            withdraw_from(&File::from(rustix::fs::open(entry.path(), IN_PLACE, Mode::empty())?))?;
+        }
+    }
+    Ok(())
+}
+
+fn withdraw_from(file: &File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    match is_own(&meta) && permissions(&meta) & 0o077 != 0 {
+        true => Ok(rustix::fs::fchmod(file, Mode::from(permissions(&meta) & 0o700))?),
+        false => Ok(()),
+    }
 }
 
 /// Creates a file for reading and writing with these permission bits; fails if the name is taken.
@@ -72,7 +101,16 @@ pub(crate) fn can_read(path: &Path) -> io::Result<()> {
 
 /// Gives a file the permissions of any new file: read and write, less the process's umask.
 pub(crate) fn make_ordinary(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(file, Mode::from(0o666 & !umask()))?)
+    match rustix::fs::fchmod(file, Mode::from(0o666 & !umask())) {
+        // File systems without permissions of their own give each file what the mount says.
+        Err(e) if e == Errno::PERM || is_unknown(e) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// True if an error says that the file system or the kernel does not have a call, or a flag of it.
+pub(super) const fn is_unknown(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY)
 }
 
 /// Returns the process's umask. The call that tells it also changes it, so it is read from `/proc`.
@@ -120,6 +158,20 @@ pub(crate) fn allocated_bytes(meta: &Metadata) -> u64 {
 /// True if this process's user owns the file.
 pub(crate) fn is_own(meta: &Metadata) -> bool {
     meta.uid() == rustix::process::geteuid().as_raw()
+}
+
+/// Returns what lets other users meddle with a folder, as the rest of a sentence about it; `None` if nothing
+/// does, or there is no folder. Root may do everything anyway.
+pub(crate) fn meddlers(folder: &Path) -> io::Result<Option<&'static str>> {
+    let meta = match fs::metadata(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        meta => meta?,
+    };
+    Ok(match meta.mode() & 0o022 {
+        _ if !is_own(&meta) && meta.uid() != 0 => Some("belongs to another user"),
+        0 => None,
+        _ => Some("can be written by other users"),
+    })
 }
 
 /// True for a character or block device.
@@ -204,7 +256,13 @@ pub(crate) fn each_written(file: &File, len: u64, mut act: impl FnMut(Range<u64>
     let seek = |from| rustix::fs::seek(file, from).ok();
     let mut at = 0;
     while at < len {
-        let Some(start) = seek(SeekFrom::Data(at)) else { break };
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // No bytes follow.
+            Err(Errno::NXIO) => break,
+            // The file system does not tell holes.
+            Err(_) => return act(at..len),
+        };
         let end = seek(SeekFrom::Hole(start)).unwrap_or(len);
         act(start..end.min(len));
         at = end.max(start + 1);
@@ -229,7 +287,27 @@ pub(crate) fn leave_hole(file: &File, range: Range<u64>) -> io::Result<bool> {
 
 /// Flushes everything written to the file system of an open folder.
 pub(crate) fn sync_file_system(folder: &File) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(folder)?)
+    sync_whole(folder)
+}
+
+/// Flushes the file system of an open folder, or all file systems where one alone cannot be flushed.
+pub(super) fn sync_whole(folder: impl std::os::fd::AsFd) -> io::Result<()> {
+    match rustix::fs::syncfs(folder) {
+        Err(e) if is_unknown(e) => {
+            rustix::fs::sync();
+            Ok(())
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Flushes the names in an open folder. Some network file systems cannot do that and keep names safe
+/// themselves.
+pub(crate) fn sync_names(folder: impl std::os::fd::AsFd) -> io::Result<()> {
+    match rustix::fs::fsync(folder) {
+        Err(e) if is_unknown(e) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Bytes that this user may still write to the file system of `path`.

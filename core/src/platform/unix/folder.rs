@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 
+use super::files::{is_unknown, sync_names, sync_whole};
 use crate::platform::NotPut;
 
 /// Flags for a folder that is only passed through: it need not be readable for that.
@@ -116,12 +117,12 @@ impl FolderHandle {
 
     /// Flushes the names in this folder.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fsync(&self.0)?)
+        sync_names(&self.0)
     }
 
     /// Flushes everything written to the folder's file system.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
+        sync_whole(&self.0)
     }
 
     /// Calls `act` for each name beneath this folder, depth first: a folder comes after its contents. Links
@@ -170,13 +171,22 @@ fn each(folder: BorrowedFd<'_>, act: &mut dyn FnMut(&FolderEntry<'_>)) -> io::Re
     Ok(())
 }
 
+/// Renames with a flag that many file systems do not know.
+fn rename_with_flag(from: (&FolderHandle, &OsStr), to: (&FolderHandle, &OsStr)) -> Result<(), Errno> {
+    #[cfg(test)]
+    if let Some(refusal) = tests::REFUSAL.get() {
+        return Err(refusal);
+    }
+    rustix::fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE)
+}
+
 /// Renames `from` to `to`, each a folder and a name in it, unless something has the new name.
 pub(crate) fn rename_new(from: (&FolderHandle, &OsStr), to: (&FolderHandle, &OsStr)) -> Result<(), NotPut> {
-    match rustix::fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
+    match rename_with_flag(from, to) {
         Ok(()) => return Ok(()),
         Err(Errno::EXIST) => return Err(NotPut::Taken),
         // The file system or the kernel does not know the flag.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        Err(e) if is_unknown(e) => {}
         Err(e) => return Err(NotPut::Disk(e.into())),
     }
     let failed = |e: Errno| NotPut::Disk(e.into());
@@ -280,4 +290,49 @@ pub(crate) fn stat_of(file: &impl AsFd) -> io::Result<FileStat> {
 /// Metadata of a path, of a link itself if it is one; `None` if nothing can be seen there.
 pub(crate) fn stat_at(path: &Path) -> Option<FileStat> {
     look(rustix::fs::CWD, path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::*;
+
+    thread_local! {
+        /// Error that stands for a file system that does not know the flag of a rename.
+        pub(super) static REFUSAL: Cell<Option<Errno>> = const { Cell::new(None) };
+    }
+
+    #[test]
+    fn names_are_given_where_the_flag_is_unknown_and_never_taken() {
+        for refusal in [None, Some(Errno::INVAL), Some(Errno::NOSYS), Some(Errno::OPNOTSUPP)] {
+            REFUSAL.set(refusal);
+            let root = tempfile::tempdir().unwrap();
+            let here = FolderHandle::open(root.path(), false).unwrap();
+            let give = |from: &str, to: &str| rename_new((&here, from.as_ref()), (&here, to.as_ref()));
+            for name in ["file", "taken"] {
+                fs::write(root.path().join(name), name).unwrap();
+            }
+            for name in ["folder", "taken-folder", "empty"] {
+                fs::create_dir(root.path().join(name)).unwrap();
+            }
+            fs::write(root.path().join("taken-folder/a"), "a").unwrap();
+            fs::write(root.path().join("folder/b"), "b").unwrap();
+            for from in ["file", "folder"] {
+                for to in ["taken", "taken-folder", "empty"] {
+                    assert!(matches!(give(from, to), Err(NotPut::Taken)), "{from} to {to}: {refusal:?}");
+                }
+                give(from, &format!("{from}-new")).unwrap();
+            }
+            assert_eq!(fs::read_to_string(root.path().join("taken")).unwrap(), "taken");
+            assert_eq!(fs::read_to_string(root.path().join("file-new")).unwrap(), "file");
+            assert_eq!(fs::read_to_string(root.path().join("folder-new/b")).unwrap(), "b");
+            assert!(fs::read_dir(root.path().join("empty")).unwrap().next().is_none());
+            assert!(matches!(give("gone", "new"), Err(NotPut::Disk(_))));
+        }
+        REFUSAL.set(None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Follows a download: waits for it, sends its progress, and gives it up at the deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -224,7 +224,7 @@ impl GetJob {
         order: ChunkOrder,
         finder: Option<Arc<Finder>>,
     ) -> Result<(Arc<Blob>, DownloadView), Failure> {
-        let mut proofs = 0;
+        let (mut proofs, mut stuck) = (0, 0);
         self.scale = None;
         let mut blob = self.begin(&begin).await?;
         loop {
@@ -247,7 +247,7 @@ impl GetJob {
                 self.write(&blob, chunk, bytes).await?;
             }
             let mut view = self.start(&blob, order).await?;
-            match self.watch(&mut view, &blob).await? {
+            match self.watch(&mut view, &blob, stuck).await? {
                 Ended::Complete if self.prove(&blob).await? => {
                     let last = view.borrow().clone();
                     return Ok((blob, last));
@@ -256,6 +256,8 @@ impl GetJob {
                 Ended::Full(error) => {
                     self.net.ask(NetworkCommand::Stop { id: blob.id(), whole: None }).await;
                     let text = format!("the disk is full, the download waits for room: {error}");
+                    self.set_blocked(Some(format!("the disk is full: {error}")));
+                    stuck = blob.have().count();
                     let _ = self.events.send(Event::Notice { text }).await;
                     tokio::time::sleep(limits::DISK_FULL_RETRY).await;
                     self.check_deadline(true)?;
@@ -269,11 +271,21 @@ impl GetJob {
         }
     }
 
-    /// Follows a download to its end and sends its events.
+    fn set_blocked(&self, reason: Option<String>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Follows a download to its end and sends its events. `stuck` is the number of chunks that were here
+    /// when the disk was full.
     pub(super) async fn watch(
         &self,
         view: &mut watch::Receiver<DownloadView>,
         blob: &Arc<Blob>,
+        stuck: u32,
     ) -> Result<Ended, Failure> {
         let (mut banned, mut notices, mut prefix) = (0, 0, 0);
         let mut told = None::<Instant>;
@@ -295,6 +307,11 @@ impl GetJob {
                 let _ = self.events.try_send(Event::Prefix { path, bytes });
             }
             let complete = matches!(now.stage, Stage::Complete);
+            if now.blocked.is_some() {
+                self.set_blocked(now.blocked.clone());
+            } else if self.is_blocked() && (complete || blob.have().count() > stuck) {
+                self.set_blocked(None);
+            }
             if complete || told.is_none_or(|t| t.elapsed() >= PROGRESS_EVERY) {
                 told = Some(Instant::now());
                 let _ = self.events.try_send(Event::Progress(self.scaled(now.progress.clone())));
