@@ -22,9 +22,11 @@
 //!
 //! All methods block; callers on an async runtime give them a thread.
 
+mod adding;
 mod begin;
 mod beneath;
 pub mod blob;
+mod catalogue;
 mod changes;
 mod claims;
 mod copying;
@@ -293,6 +295,23 @@ impl Store {
         all
     }
 
+    /// The records whose bytes are at this path, or are to be put there, by id.
+    #[must_use]
+    pub(crate) fn at_path(&self, path: &Path) -> Vec<Record> {
+        let at = |record: &Record| path_of(record).as_deref() == Some(path);
+        self.some(&self.inner.meta.at_path(path)).filter(at).collect()
+    }
+
+    /// The records of directories, of shares, and of the bytes of folders, by id.
+    #[must_use]
+    pub(crate) fn folders(&self) -> Vec<Record> {
+        self.some(&self.inner.meta.folders()).collect()
+    }
+
+    fn some(&self, ids: &[ContentId]) -> impl Iterator<Item = Record> {
+        ids.iter().filter_map(|id| self.record(*id))
+    }
+
     /// Returns how many blobs the store knows, without reading their records.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -387,18 +406,6 @@ impl Store {
             *changes = Some(Changes::checkpoint(&self.inner.layout, self.inner.meta.count())?);
         }
         Ok(())
-    }
-
-    /// Writes a new blob's folder: list and record, flushed.
-    fn save_new(&self, record: &Record, list: &HashList) -> Result<(), DiskError> {
-        let dir = self.inner.layout.blob_dir(record.id);
-        let shelf = dir.parent().unwrap_or(&dir);
-        disk::create_dir_all(&dir)?;
-        disk::write_atomic(&dir.join("list"), &list_file(list), 0o600)?;
-        self.save(record)?;
-        disk::sync_dir(shelf)?;
-        // The parent folder may be new as well.
-        disk::sync_dir(&self.inner.layout.blobs())
     }
 }
 

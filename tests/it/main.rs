@@ -17,6 +17,7 @@ mod limits;
 mod main_job;
 mod offices;
 mod quota;
+mod scale;
 mod serve;
 mod served;
 mod shares;

@@ -4,5 +4,6 @@
 pub mod fixture;
 pub mod fuzz_targets;
 pub mod hostile;
+pub mod scale;
 #[path = "../sim/mod.rs"]
 pub mod sim;

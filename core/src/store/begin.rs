@@ -122,7 +122,7 @@ impl Store {
         };
         let extents = staged.open(&begin.target)?.sealed(seal);
         if !is_copy {
-            self.save_new(&record, &begin.list)?;
+            self.save_new(&record, &begin.list, None)?;
         }
         let blob = Blob::new(record, begin.list, extents, &have, map);
         let mut blob = if resumes { recover::rescan(blob)? } else { blob };

@@ -96,9 +96,8 @@ impl Store {
         if Stamp::of(&file, import.path)? != stamp {
             return Err(changed(import.path));
         }
-        disk::sync(&file, import.path)?;
         let place = BlobLocation::File { path: import.path.to_owned(), stamp };
-        self.remember(&list, import, place, None, None)
+        self.remember_from(&list, import, place, (None, None), Some(&file))
     }
 
     /// Publishes a copy. The copy is hashed, so a source that changes meanwhile does no harm.
@@ -167,6 +166,18 @@ impl Store {
         payload: Option<Payload>,
         of: Option<ContentId>,
     ) -> Result<Record, StoreError> {
+        self.remember_from(list, import, place, (payload, of), None)
+    }
+
+    /// Remembers published content. A `source` is flushed with the record.
+    fn remember_from(
+        &self,
+        list: &HashList,
+        import: &Import<'_>,
+        place: BlobLocation,
+        (payload, of): (Option<Payload>, Option<ContentId>),
+        source: Option<&fs::File>,
+    ) -> Result<Record, StoreError> {
         let before = self.record(list.id());
         // Bytes that are whole in the store already are kept there: the source may go away.
         let stored = before
@@ -191,7 +202,7 @@ impl Store {
             seal: None,
             domains: with(before.map_or_else(Vec::new, |r| r.domains), import.domain),
         };
-        self.save_new(&record, list)?;
+        self.save_new(&record, list, source.map(|file| (file, import.path)))?;
         let _ = fs::remove_file(self.inner.layout.blob_dir(list.id()).join("have"));
         Ok(record)
     }

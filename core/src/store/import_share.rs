@@ -120,7 +120,7 @@ impl Store {
             seal: Some(Seal { len, salt: secret.salt }),
             domains: vec![import.domain],
         };
-        self.save_new(&content, list)?;
+        self.save_new(&content, list, None)?;
         let record = Record {
             id,
             kind: ContentKind::Share,
@@ -131,7 +131,7 @@ impl Store {
             seal: None,
             ..content
         };
-        self.save_new(&record, &envelope_list)?;
+        self.save_new(&record, &envelope_list, None)?;
         Ok(record)
     }
 }

@@ -36,7 +36,7 @@ impl Store {
         let Ok(folder) = Folder::open_itself(dest) else { return Vec::new() };
         let names: BTreeSet<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
         let mut found = Vec::new();
-        for record in self.records().into_iter().filter(|record| record.payload.is_some() && record.id != dir)
+        for record in self.folders().into_iter().filter(|record| record.payload.is_some() && record.id != dir)
         {
             let laid = laid::read(&self.inner.layout, record.id);
             let Some(laid) = laid.into_iter().find(|laid| laid.root == dest) else { continue };

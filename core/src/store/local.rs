@@ -108,20 +108,21 @@ impl Store {
 
     /// Adds the same files in other contents.
     fn add_others(&self, sources: &mut LocalFiles, wanted: &BTreeMap<ContentId, Vec<usize>>) {
-        let mut trees = 0;
-        for record in self.records() {
-            let whole = record.kind == ContentKind::File
-                && record.state == StoredState::Complete
-                && record.seal.is_none();
-            if let Some(pieces) = wanted.get(&record.id).filter(|_| whole) {
-                match &record.place {
-                    BlobLocation::File { path, .. } => sources.add_file(pieces, path),
-                    BlobLocation::Store => {
-                        sources.add_file(pieces, &self.inner.layout.data(record.id, false))
-                    }
-                    BlobLocation::Tree { .. } | BlobLocation::Part { .. } => {}
-                }
+        for (id, pieces) in wanted {
+            let whole = |record: &Record| {
+                record.kind == ContentKind::File
+                    && record.state == StoredState::Complete
+                    && record.seal.is_none()
+            };
+            let Some(record) = self.record(*id).filter(whole) else { continue };
+            match &record.place {
+                BlobLocation::File { path, .. } => sources.add_file(pieces, path),
+                BlobLocation::Store => sources.add_file(pieces, &self.inner.layout.data(record.id, false)),
+                BlobLocation::Tree { .. } | BlobLocation::Part { .. } => {}
             }
+        }
+        let mut trees = 0;
+        for record in self.folders() {
             if trees < limits::SOURCE_TREES
                 && let Some((root, manifest)) = self.tree_of(&record)
             {

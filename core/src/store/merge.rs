@@ -147,7 +147,7 @@ impl Store {
     /// Updates the records of other versions in the same folder: they keep the chunks that the new version
     /// left.
     fn others_at(&self, dest: &Path, tree: &Finished<'_>) -> Result<(), StoreError> {
-        for record in self.records() {
+        for record in self.folders() {
             let BlobLocation::Tree { root, dir } = &record.place else { continue };
             if root != dest || *dir == tree.dir {
                 continue;
@@ -228,7 +228,7 @@ impl Store {
         let here = inode(path);
         let is_here = |other: &Path| other == path || (here.is_some() && inode(other) == here);
         let mut found = None;
-        for record in self.records() {
+        for record in self.folders() {
             let dir = match &record.place {
                 BlobLocation::Tree { root, dir } if is_here(root) => Some(*dir),
                 BlobLocation::Part { dest, dir: Some(dir), .. } if is_here(dest) => Some(*dir),

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::catalogue::Catalogue;
 use super::layout::Layout;
 use super::record::Record;
 use crate::id::ContentId;
@@ -17,6 +18,8 @@ const CACHE_BYTES: u64 = 4 << 20;
 pub(super) struct Meta {
     records: IndexBackend,
     new: bool,
+    /// Look-ups by place; `None` until the first one.
+    places: Mutex<Option<Catalogue>>,
 }
 
 #[derive(Debug)]
@@ -33,18 +36,19 @@ impl Meta {
         let path = layout.index();
         if let Some(db) = open_quietly(&path) {
             let new = !db.was_recovered();
-            return Self { records: IndexBackend::Index(db), new };
+            return Self { records: IndexBackend::Index(db), new, places: Mutex::new(None) };
         }
         tracing::warn!("the index is damaged and is built again");
         let _ = std::fs::remove_dir_all(&path);
         match open_quietly(&path) {
-            Some(db) => Self { records: IndexBackend::Index(db), new: true },
+            Some(db) => Self { records: IndexBackend::Index(db), new: true, places: Mutex::new(None) },
             None => Self::in_memory(),
         }
     }
 
     pub(super) const fn in_memory() -> Self {
-        Self { records: IndexBackend::Memory(Mutex::new(BTreeMap::new())), new: true }
+        let records = IndexBackend::Memory(Mutex::new(BTreeMap::new()));
+        Self { records, new: true, places: Mutex::new(None) }
     }
 
     /// True if the index must be filled from the `info` files.
@@ -54,6 +58,10 @@ impl Meta {
 
     pub(super) fn put(&self, record: &Record) {
         let (key, value) = (*record.id.as_bytes(), record.encode());
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = &mut *places {
+            places.put(self.get(record.id).as_ref(), record);
+        }
         match &self.records {
             // A failed write is no loss: the `info` file is there, and an unclean close rebuilds the index
             // from it.
@@ -65,6 +73,10 @@ impl Meta {
     }
 
     pub(super) fn remove(&self, id: ContentId) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(places), Some(old)) = (&mut *places, self.get(id)) {
+            places.remove(&old);
+        }
         match &self.records {
             IndexBackend::Index(db) => drop(db.remove(id.as_bytes())),
             IndexBackend::Memory(map) => {
@@ -83,6 +95,7 @@ impl Meta {
     }
 
     pub(super) fn clear(&self) {
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = None;
         match &self.records {
             IndexBackend::Index(db) => drop(db.clear()),
             IndexBackend::Memory(map) => map.lock().unwrap_or_else(PoisonError::into_inner).clear(),
@@ -97,6 +110,21 @@ impl Meta {
                 map.values().filter_map(|v| Record::decode(v)).collect()
             }
         }
+    }
+
+    /// The ids of records that are at this path, and perhaps others.
+    pub(super) fn at_path(&self, path: &Path) -> Vec<ContentId> {
+        self.by_place(|places| places.at(path))
+    }
+
+    /// The ids of directories, shares, and the bytes of folders.
+    pub(super) fn folders(&self) -> Vec<ContentId> {
+        self.by_place(Catalogue::folders)
+    }
+
+    fn by_place<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        look(places.get_or_insert_with(|| Catalogue::of(&self.all())))
     }
 
     pub(super) fn count(&self) -> u64 {

@@ -313,8 +313,8 @@ impl Store {
     /// marks it.
     pub fn superseded(&self, path: &Path, by: &Record, cancel: &AtomicBool) -> Vec<Record> {
         let new = [Some(by.id), by.payload.map(|payload| payload.id)];
-        let here = |r: &Record| r.state == StoredState::Complete && path_of(r).as_deref() == Some(path);
-        let older = self.records().into_iter().filter(|r| here(r) && !new.contains(&Some(r.id)));
+        let here = |r: &Record| r.state == StoredState::Complete && !new.contains(&Some(r.id));
+        let older = self.at_path(path).into_iter().filter(here);
         let plain = |r: &Record| r.seal.is_none() && matches!(r.place, BlobLocation::File { .. });
         let read_whole =
             self.record(by.id).is_some_and(|by| plain(&by) && path_of(&by).as_deref() == Some(path));

@@ -72,6 +72,8 @@ pub(in crate::node) enum NetworkCommand {
     Office(MembershipCommand),
     /// Asks for the circumstances that hold a download up.
     Why { id: ContentId, reply: oneshot::Sender<DownloadReport> },
+    /// Asks for the payload bytes sent to peers since the start.
+    Uploaded(oneshot::Sender<u64>),
     /// Asks for the state of the network.
     Report(oneshot::Sender<NetworkReport>),
     /// Ends the network.
@@ -133,6 +135,7 @@ impl Actor {
             }
             NetworkCommand::Office(command) => self.office_ask(command),
             NetworkCommand::Why { id, reply } => drop(reply.send(self.why(id))),
+            NetworkCommand::Uploaded(reply) => drop(reply.send(self.peers.traffic().0)),
             NetworkCommand::Report(reply) => drop(reply.send(self.report())),
             NetworkCommand::Quit => {}
         }

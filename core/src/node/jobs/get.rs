@@ -93,7 +93,7 @@ pub(crate) async fn get(context: Context, get: Get, events: Teller) -> Result<Ev
         None => None,
     };
     let (id, name) = (link.id, link.name);
-    let uploaded_before = net.question(NetworkCommand::Report).await.map_or(0, |r| r.uploaded);
+    let uploaded_before = net.question(NetworkCommand::Uploaded).await.unwrap_or(0);
     let closed = events.clone();
     let mut job = GetJob {
         context,
@@ -338,8 +338,8 @@ impl GetJob {
 
     /// Counts the bytes that this node gave to others since the job began.
     async fn count_uploads(&mut self) {
-        if let Some(report) = self.net.question(NetworkCommand::Report).await {
-            self.uploaded = report.uploaded.saturating_sub(self.uploaded_before);
+        if let Some(uploaded) = self.net.question(NetworkCommand::Uploaded).await {
+            self.uploaded = uploaded.saturating_sub(self.uploaded_before);
         }
     }
 

@@ -23,7 +23,8 @@ const ENTRIES: usize = 500;
 
 /// Lists the blobs of the store by name, without the blobs that belong to directories and shares.
 pub(super) async fn ls(context: Context) -> Result<Event, Failure> {
-    let running = report(&context).await.map_or_else(Vec::new, |r| r.transfers);
+    let running: BTreeMap<_, _> =
+        report(&context).await.into_iter().flat_map(|report| report.transfers).collect();
     let store = context.store.clone();
     sources::refresh(&context, blocking(move || store.records()).await?, false).await;
     let store = context.store;
@@ -35,7 +36,7 @@ pub(super) async fn ls(context: Context) -> Result<Event, Failure> {
             .into_iter()
             .map(|r| {
                 let id = r.payload.map_or(r.id, |p| p.id);
-                let have = running.iter().find(|(i, _)| *i == id).map(|(_, v)| v.progress.done);
+                let have = running.get(&id).map(|view| view.progress.done);
                 let have = have.filter(|_| r.state == StoredState::Partial || r.payload.is_some());
                 BlobRow { trouble: troubles.get(&r.id).cloned(), ..blob_row(&store, &r, have) }
             })

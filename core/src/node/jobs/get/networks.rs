@@ -40,7 +40,7 @@ impl GetJob {
             let found = self.look_in(id, std::iter::once(here).chain(others).collect()).await?;
             self.net = found.net.clone().ok_or_else(stopped)?;
             self.context = found;
-            self.uploaded_before = self.net.question(NetworkCommand::Report).await.map_or(0, |r| r.uploaded);
+            self.uploaded_before = self.net.question(NetworkCommand::Uploaded).await.unwrap_or(0);
         }
         self.context.take_over(id).await
     }
